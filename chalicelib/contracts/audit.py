@@ -1,0 +1,197 @@
+"""Audit events: what the gateway remembers, with every field classified.
+
+A field is *public* (may appear in logs and metrics), *sensitive* (evidence for auditors: who, what, why) or *secret* (must never
+be stored). The classification is part of the type; a field without one counts as secret, and ``tests`` refuse it. Events are
+written in the same transaction as the fact they speak of.
+"""
+
+from __future__ import annotations
+
+import enum
+import typing
+from typing import Annotated, Any, Final
+
+import msgspec
+
+
+class Class(enum.Enum):
+    """Who may see a field."""
+
+    PUBLIC = "public"
+    SENSITIVE = "sensitive"
+    SECRET = "secret"
+
+
+Public = Class.PUBLIC
+Sensitive = Class.SENSITIVE
+
+PublicText = Annotated[str, Public]
+SensitiveText = Annotated[str, Sensitive]
+PublicNumber = Annotated[int, Public]
+SensitiveTexts = Annotated[list[str], Sensitive]
+PublicTexts = Annotated[list[str], Public]
+
+
+class Event(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="type"):
+    """What every event carries: its identifier, and when it happened (Unix milliseconds, the control plane's clock)."""
+
+    id: PublicText
+    time_ms: PublicNumber
+    actor: SensitiveText
+    """The principal, ``agent:NAME`` or ``system``."""
+
+
+class LoginCompleted(Event, frozen=True, kw_only=True, tag="login.completed"):
+    """A person proved who they are."""
+
+    groups: SensitiveTexts
+    source_ip: SensitiveText
+    mfa: Annotated[bool, Public]
+
+
+class LoginFailed(Event, frozen=True, kw_only=True, tag="login.failed"):
+    """A login did not complete; ``code`` is the stable fault code."""
+
+    code: PublicText
+    source_ip: SensitiveText
+
+
+class LoggedOut(Event, frozen=True, kw_only=True, tag="login.ended"):
+    """A person's token was revoked by its owner."""
+
+    token: PublicText
+
+
+class SessionEvent(Event, frozen=True, kw_only=True):
+    """What every event about a session carries."""
+
+    sid: PublicText
+    target: SensitiveText
+
+
+class SessionDenied(SessionEvent, frozen=True, kw_only=True, tag="session.denied"):
+    """Policy refused to open a session."""
+
+    login: SensitiveText
+    reason: SensitiveText
+    source_ip: SensitiveText
+    rule: PublicText
+    message: SensitiveText
+    policy_version: PublicNumber
+
+
+class SessionOpened(SessionEvent, frozen=True, kw_only=True, tag="session.opened"):
+    """Policy allowed a session, and a ticket was issued."""
+
+    agent: PublicText
+    login: SensitiveText
+    reason: SensitiveText
+    source_ip: SensitiveText
+    rule: PublicText
+    policy_version: PublicNumber
+    deadline_ms: PublicNumber
+
+
+class SessionStarted(SessionEvent, frozen=True, kw_only=True, tag="session.started"):
+    """The agent took the ticket; from here on bytes flow."""
+
+    agent: PublicText
+    path: PublicText
+
+
+class SessionEnded(SessionEvent, frozen=True, kw_only=True, tag="session.ended"):
+    """A session is over; ``state`` says how, ``chain`` is the head of what was recorded."""
+
+    state: PublicText
+    message: SensitiveText
+    chunks: PublicNumber
+    chain: PublicText
+    operations: PublicNumber
+    denied: PublicNumber
+
+
+class OperationDenied(SessionEvent, frozen=True, kw_only=True, tag="operation.denied"):
+    """Policy refused an operation inside a session, before it reached the target."""
+
+    kind: PublicText
+    text: SensitiveText
+    digest: PublicText
+    rules: PublicTexts
+    message: SensitiveText
+
+
+class TargetRefused(SessionEvent, frozen=True, kw_only=True, tag="target.refused"):
+    """The agent would not go on with a target: wrong host key, refused credential, unreachable."""
+
+    code: PublicText
+    message: SensitiveText
+
+
+class RecordingViewed(SessionEvent, frozen=True, kw_only=True, tag="recording.viewed"):
+    """Somebody was given links to a recording: looking at evidence is itself evidence."""
+
+    owner: SensitiveText
+    rule: PublicText
+    chunks: PublicNumber
+
+
+class AgentTokenIssued(Event, frozen=True, kw_only=True, tag="agent.token_issued"):
+    """An administrator made a one-time enrolment token."""
+
+    name: PublicText
+    expires_ms: PublicNumber
+
+
+class AgentEnrolled(Event, frozen=True, kw_only=True, tag="agent.enrolled"):
+    """An agent enrolled with its own key."""
+
+    name: PublicText
+    agent_id: PublicText
+    fingerprint: PublicText
+    """Hex SHA-256 of the raw Ed25519 public key."""
+    replaced: PublicText
+    """Identifier of the agent that had the name before, or empty."""
+
+
+class ConfigApplied(Event, frozen=True, kw_only=True, tag="config.applied"):
+    """A new version of targets and policies decides from now on."""
+
+    version: PublicNumber
+    previous: PublicNumber
+    digest: PublicText
+    summary: SensitiveTexts
+
+
+AnyEvent = (
+    LoginCompleted
+    | LoginFailed
+    | LoggedOut
+    | SessionDenied
+    | SessionOpened
+    | SessionStarted
+    | SessionEnded
+    | OperationDenied
+    | TargetRefused
+    | RecordingViewed
+    | AgentTokenIssued
+    | AgentEnrolled
+    | ConfigApplied
+)
+
+EVENTS: Final[tuple[type[Event], ...]] = typing.get_args(AnyEvent)
+
+
+def classification(event: type[Event]) -> dict[str, Class]:
+    """Return the class of every field of ``event``; a field that carries none is secret."""
+    found = {}
+    for name, hint in typing.get_type_hints(event, include_extras=True).items():
+        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Class)]
+        found[name] = marks[0] if marks else Class.SECRET
+    return found
+
+
+def public_view(event: Event) -> dict[str, Any]:
+    """Return what a log may say of ``event``: its type and its public fields."""
+    classes = classification(type(event))
+    fields = {name: getattr(event, name) for name, mark in classes.items() if mark is Class.PUBLIC}
+    return {"type": event.__struct_config__.tag, **fields}

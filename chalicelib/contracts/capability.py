@@ -1,0 +1,122 @@
+"""Capabilities: the claims inside every token, and the checks that need no key.
+
+Each kind of token names itself in the JWT ``typ`` header, so that one kind is refused wherever another is asked for (RFC 8725 §3.11).
+Signatures are verified by whoever has the key (adapters in the control plane, ``runtime`` in the agent); the claims are checked here.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.policy import Principal
+
+ACCESS_TYP: Final = "sallyport-access+jwt"
+TICKET_TYP: Final = "sallyport-ticket+jwt"
+PROOF_TYP: Final = "sallyport-agent-proof+jwt"
+
+#: How far two clocks may be apart, in seconds.
+SKEW_S: Final = 30
+#: How long an agent's proof of one request lives, in seconds.
+PROOF_S: Final = 60
+#: How long a ticket may wait before it is presented, in seconds.
+TICKET_S: Final = 60
+
+CONTROL_AUDIENCE: Final = "sallyport-control"
+
+
+class AccessClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A person's access token: who logged in, with which groups, until when (Unix seconds)."""
+
+    iss: str
+    sub: str
+    """The principal's name."""
+    jti: str
+    iat: int
+    exp: int
+    groups: list[str] = []
+    mfa: bool = False
+
+    @property
+    def principal(self) -> Principal:
+        """The identity that policy sees."""
+        return Principal(name=self.sub, groups=self.groups, mfa=self.mfa)
+
+
+class TicketClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A session ticket: one principal may open one session to one target through one agent, once, soon."""
+
+    iss: str
+    aud: str
+    """Identifier of the agent."""
+    sid: str
+    sub: str
+    groups: list[str] = []
+    mfa: bool = False
+    target: str
+    login: str
+    policy_version: int
+    reason: str = ""
+    source_ip: str = ""
+    recording: str
+    iat: int
+    exp: int
+    deadline_ms: int
+
+    @property
+    def principal(self) -> Principal:
+        """The identity that policy sees."""
+        return Principal(name=self.sub, groups=self.groups, mfa=self.mfa)
+
+
+class ProofClaims(msgspec.Struct, kw_only=True, frozen=True):
+    """An agent's proof for one request: signed with its own Ed25519 key, bound to method, path and body."""
+
+    sub: str
+    """Identifier of the agent."""
+    aud: str
+    iat: int
+    jti: str
+    htm: str
+    """HTTP method, upper case (``GET`` for a WebSocket handshake)."""
+    htp: str
+    """Path as the control plane sees it, without the stage."""
+    bsh: str
+    """Hex SHA-256 of the body (of nothing, for an empty one)."""
+
+
+def check_times(issued_s: int, expires_s: int, now_ms: int, *, expired: str, invalid: str, what: str) -> None:
+    """Refuse a token that is not yet valid or no longer. ``expired`` and ``invalid`` are the fault codes to raise."""
+    now_s = now_ms / 1000
+    if issued_s > now_s + SKEW_S:
+        raise Fault(invalid, f"The {what} is dated in the future.", hint="Check the clocks of both machines.")
+    if now_s >= expires_s:
+        raise Fault(expired, f"The {what} has expired.")
+
+
+def check_access(claims: AccessClaims, issuer: str, now_ms: int) -> None:
+    """Check an access token whose signature was verified."""
+    if claims.iss != issuer:
+        raise Fault("token_invalid", "The access token was issued by another gateway.", hint="Run: sallyport login")
+    check_times(claims.iat, claims.exp, now_ms, expired="token_expired", invalid="token_invalid", what="access token")
+
+
+def check_ticket(claims: TicketClaims, agent_id: str, now_ms: int) -> None:
+    """Check a ticket whose signature was verified, at the agent ``agent_id``."""
+    if claims.aud != agent_id:
+        raise Fault("ticket_mismatch", "The ticket is for another agent.")
+    check_times(claims.iat, claims.exp, now_ms, expired="ticket_expired", invalid="ticket_invalid", what="ticket")
+    if now_ms >= claims.deadline_ms:
+        raise Fault("session_ended", "The grant behind this ticket has ended.")
+
+
+def check_proof(claims: ProofClaims, *, agent_id: str, method: str, path: str, body_sha256: str, now_ms: int) -> None:
+    """Check an agent's proof whose signature was verified against the key it enrolled with."""
+    if claims.sub != agent_id or claims.aud != CONTROL_AUDIENCE:
+        raise Fault("agent_proof_invalid", "The agent's proof names somebody else.")
+    if (claims.htm, claims.htp, claims.bsh) != (method, path, body_sha256):
+        raise Fault("agent_proof_invalid", "The agent's proof is for another request.")
+    if abs(now_ms / 1000 - claims.iat) > PROOF_S:
+        raise Fault("agent_proof_invalid", "The agent's proof is too old.", hint="Check the agent's clock.")

@@ -1,0 +1,93 @@
+"""The gateway's configuration as both planes read it: targets, and what protocols can promise about them.
+
+``gateway.yaml`` is parsed and checked by the control plane alone (``domain/gateway_file.py``); what reaches an agent is this shape.
+There is no protocol enum anywhere: agents *announce* what they speak, and targets are checked against what was announced.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal
+
+import msgspec
+
+RECORD: Final = "record"
+BLOCK: Final = "block"
+HOLD: Final = "hold"
+MASK: Final = "mask"
+TRANSFER: Final = "transfer"
+FORWARD: Final = "forward"
+
+#: What a policy can ask a protocol to enforce. Every protocol says of every control: enforced, or refused and why.
+CONTROLS: Final = frozenset({RECORD, BLOCK, HOLD, MASK, TRANSFER, FORWARD})
+
+
+class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One protocol option of a target, as an agent announces it."""
+
+    name: str
+    type: Literal["string", "strings", "integer", "boolean"]
+    doc: str
+    required: bool = False
+    choices: list[str] = []
+    """Allowed values of a string; empty for any."""
+
+
+class Control(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """One cell of the fail-closed matrix: whether a protocol enforces a control, and why not where it does not."""
+
+    name: str
+    enforced: bool
+    why: str = ""
+    except_option: str = ""
+    """The control is *not* enforced when this option has ``except_value``."""
+    except_value: str = ""
+
+
+class Protocol(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What an agent announces about one protocol that it speaks."""
+
+    name: str
+    hint: str
+    """How a person uses it, with ``{target}`` where the target's name goes: ``ssh {target}``."""
+    options: list[Option] = []
+    controls: list[Control] = []
+
+    def refuses(self, control: str, options: dict[str, Any]) -> str | None:
+        """Return why ``control`` cannot be enforced on a target with ``options``, or None where it is enforced.
+
+        A control that was not announced is refused: silence is not a promise.
+        """
+        for cell in self.controls:
+            if cell.name != control:
+                continue
+            if not cell.enforced:
+                return cell.why or f"{self.name} cannot enforce {control}"
+            if cell.except_option and options.get(cell.except_option) == cell.except_value:
+                return cell.why
+            return None
+        return f"{self.name} says nothing about {control}"
+
+
+class Login(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """An account on a target, and the name of the credential that the agent logs in with. Never the credential itself."""
+
+    credential: str
+
+
+class Target(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A machine, database or service that people reach through the gateway."""
+
+    name: str
+    protocol: str
+    agent: str
+    """Name of the agent that runs beside it."""
+    address: str
+    """``host:port`` as the agent dials it."""
+    logins: dict[str, Login]
+    default_login: str
+    tags: list[str] = []
+    options: dict[str, Any] = {}
+    require: list[str] = []
+    """Controls that must be enforceable, or ``apply`` refuses the file."""
+    max_session_s: int = 8 * 3600
+    description: str = ""

@@ -1,0 +1,67 @@
+"""An operation: the smallest thing that policy decides. One exec request, one SQL statement, one file transfer.
+
+Effects are what policy is asked about, because verbs differ per protocol and effects do not. An operation whose effect cannot
+be known carries ``unknown``, which no rule should permit by accident: the default is deny.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+READ: Final = "read"
+WRITE: Final = "write"
+ADMIN: Final = "admin"
+EXECUTE: Final = "execute"
+UNKNOWN: Final = "unknown"
+EFFECTS: Final = frozenset({READ, WRITE, ADMIN, EXECUTE, UNKNOWN})
+
+#: Actions of the policy language that decide operations on the data path (design §5).
+ACTIONS: Final = frozenset({"run", "transfer", "forward"})
+
+
+class Operation(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """What is about to happen on a target, in the terms that policy, recording and approval share."""
+
+    action: str = "run"
+    """``run``, ``transfer`` or ``forward``."""
+    kind: str
+    """The protocol's own word: ``exec``, ``shell``, ``sftp.open``, ``query``."""
+    text: str
+    """Canonical text, exactly what would run."""
+    effects: frozenset[str]
+    verbs: frozenset[str] = frozenset()
+    objects: frozenset[str] = frozenset()
+    flags: frozenset[str] = frozenset()
+    arguments: tuple[str, ...] = ()
+    """Bound values, where the protocol has them."""
+    environment: tuple[tuple[str, str], ...] = ()
+    size: int = 0
+    """Bytes, for transfers where it is known beforehand."""
+
+    def __post_init__(self) -> None:
+        if self.action not in ACTIONS:
+            raise ValueError(f"unknown action: {self.action!r}")
+        if not self.effects:
+            raise ValueError("an operation has at least one effect; use 'unknown' where none is known")
+        if not self.effects <= EFFECTS:
+            raise ValueError(f"unknown effects: {sorted(self.effects - EFFECTS)}")
+
+    def canonical(self) -> bytes:
+        """The bytes that an approval is bound to: a JSON array, so that no two operations share them."""
+        return msgspec.json.encode(
+            [
+                "sallyport-operation-v1",
+                self.action,
+                self.kind,
+                self.text,
+                list(self.arguments),
+                [list(pair) for pair in sorted(self.environment)],
+            ]
+        )
+
+    def digest(self) -> str:
+        """Hex SHA-256 of :meth:`canonical`: what an approval is an approval *of*."""
+        return hashlib.sha256(self.canonical()).hexdigest()

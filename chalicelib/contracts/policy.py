@@ -1,0 +1,251 @@
+"""Policy: Cedar rules, compiled once, asked often, the same in Lambda and in the agent.
+
+Cedar's default deny and forbid-overrides are the semantics. Two things are added here, both on the closed side:
+
+* Cedar *skips* a rule whose evaluation fails, which would silently switch off a forbid. Any evaluation error is therefore a denial.
+* A forbid that carries ``@approval`` is liftable: if every determining forbid carries one, the verdict is ``hold``, not ``deny``.
+
+Entity ids travel as structured JSON and never as Cedar text, so no name can be read as policy.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import re
+from typing import Any, Final, Literal
+
+import cedarpy
+import msgspec
+
+from chalicelib.contracts.gateway import Target
+from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy_schema import SCHEMA
+
+ALLOW: Final = "allow"
+DENY: Final = "deny"
+HOLD: Final = "hold"
+
+NO_RULE: Final = "No policy permits this."
+BROKEN_RULE: Final = "A policy could not be evaluated, so nothing is permitted. The gateway's administrators can see which."
+
+_APPROVAL: Final = re.compile(
+    r"group:(?P<group>[\w.@+-]+)(?: quorum:(?P<quorum>[1-9]\d?))?(?: ttl:(?P<ttl>[1-9]\d{0,3})(?P<unit>[smh]))?"
+)
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One Cedar rule with the place it was read from, so that every verdict can be traced to a line in git."""
+
+    id: str
+    file: str
+    line: int
+    text: str
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable version of everything that decides: the rules and the targets they speak of."""
+
+    version: int
+    rules: list[Rule]
+    targets: list[Target]
+
+    def target(self, name: str) -> Target | None:
+        """Return the target called ``name``, or None."""
+        return next((target for target in self.targets if target.name == name), None)
+
+
+class Approval(msgspec.Struct, frozen=True):
+    """What ``@approval("group:dba quorum:2 ttl:15m")`` asks for. ``ttl`` is seconds."""
+
+    group: str
+    quorum: int = 1
+    ttl: int = 900
+
+
+class Principal(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A verified identity, as far as policy can see it."""
+
+    name: str
+    groups: list[str] = []
+    mfa: bool = False
+
+
+class Moment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The circumstances of a question. ``now_ms`` is Unix milliseconds; hours and weekdays are UTC, Monday is 0."""
+
+    now_ms: int
+    reason: str = ""
+    login: str = ""
+    source_ip: str = ""
+
+
+class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What policy said, which rules said it, and the words for the person."""
+
+    decision: Literal["allow", "deny", "hold"]
+    rules: tuple[str, ...] = ()
+    message: str = ""
+    approvals: tuple[Approval, ...] = ()
+    errors: tuple[str, ...] = ()
+    """Evaluation errors, for the gateway's log only."""
+
+    @property
+    def allowed(self) -> bool:
+        """True only for a plain yes."""
+        return self.decision == ALLOW
+
+    @property
+    def rule(self) -> str:
+        """The first determining rule, or an empty string."""
+        return self.rules[0] if self.rules else ""
+
+
+def parse_approval(text: str) -> Approval:
+    """Read the value of an ``@approval`` annotation. Raises ValueError with the expected form."""
+    match = _APPROVAL.fullmatch(text)
+    if match is None:
+        raise ValueError(f'@approval must read like "group:dba quorum:1 ttl:15m", not {text!r}')
+    ttl = int(match["ttl"]) * _SECONDS[match["unit"]] if match["ttl"] else 900
+    return Approval(match["group"], int(match["quorum"] or 1), ttl)
+
+
+class Policy:
+    """A compiled :class:`Document`. Raises ValueError where a rule does not parse: a policy that fails to load permits nothing."""
+
+    def __init__(self, document: Document) -> None:
+        self.document = document
+        text = "\n".join(rule.text for rule in document.rules)
+        self._schema = cedarpy.Schema.from_str(SCHEMA)
+        self._rules = cedarpy.PolicySet.from_str(text)
+        static = msgspec.json.decode(cedarpy.policies_to_json_str(text))["staticPolicies"]
+        if len(static) != len(document.rules):
+            raise ValueError("every rule of a policy document must hold exactly one Cedar policy")
+        self._by_position = {f"policy{n}": rule for n, rule in enumerate(document.rules)}
+        self._annotations: dict[str, dict[str, str]] = {name: body.get("annotations", {}) for name, body in static.items()}
+
+    @property
+    def version(self) -> int:
+        """The version of the document that decides."""
+        return self.document.version
+
+    def connect(self, who: Principal, target: Target, moment: Moment) -> Verdict:
+        """May ``who`` open a session to ``target``?"""
+        return self._ask("connect", who, _target_entities(target), ("Target", target.name), _moment(who, moment, target))
+
+    def operate(
+        self,
+        who: Principal,
+        target: Target,
+        operation: Operation,
+        moment: Moment,
+        approvals: frozenset[str] = frozenset(),
+    ) -> Verdict:
+        """May ``operation`` happen on ``target``? Asks the operation's own action: run, transfer or forward."""
+        context = _moment(who, moment, target) | {
+            "kind": operation.kind,
+            "text": operation.text,
+            "effects": sorted(operation.effects),
+            "verbs": sorted(operation.verbs),
+            "objects": sorted(operation.objects),
+            "flags": sorted(operation.flags),
+            "size": operation.size,
+            "approvals": sorted(approvals),
+        }
+        return self._ask(operation.action, who, _target_entities(target), ("Target", target.name), context)
+
+    def replay(self, who: Principal, sid: str, owner: str, state: str, target: Target, moment: Moment) -> Verdict:
+        """May ``who`` look at the recording of session ``sid``, which belongs to ``owner``?"""
+        entities = [
+            *_target_entities(target),
+            {
+                "uid": {"type": "Session", "id": sid},
+                "attrs": {"owner": {"__entity": {"type": "User", "id": owner}}, "state": state},
+                "parents": [{"type": "Target", "id": target.name}],
+            },
+        ]
+        if owner != who.name:
+            entities.append(_user(Principal(name=owner)))
+        return self._ask("replay", who, entities, ("Session", sid), _moment(who, moment, target))
+
+    def administer(self, who: Principal, moment: Moment) -> Verdict:
+        """May ``who`` change the gateway's configuration?"""
+        entities = [{"uid": {"type": "Gateway", "id": "gateway"}, "attrs": {}, "parents": []}]
+        return self._ask("administer", who, entities, ("Gateway", "gateway"), _moment(who, moment, None))
+
+    def _ask(
+        self,
+        action: str,
+        who: Principal,
+        entities: list[dict[str, Any]],
+        resource: tuple[str, str],
+        context: dict[str, Any],
+    ) -> Verdict:
+        request = {
+            "principal": {"type": "User", "id": who.name},
+            "action": {"type": "Action", "id": action},
+            "resource": {"type": resource[0], "id": resource[1]},
+            "context": context,
+        }
+        try:
+            answer = cedarpy.is_authorized(request, self._rules, [_user(who), *entities], self._schema)
+        except ValueError as error:
+            return Verdict(DENY, message=BROKEN_RULE, errors=(str(error),))
+        if answer.diagnostics.errors:
+            return Verdict(DENY, message=BROKEN_RULE, errors=tuple(answer.diagnostics.errors))
+        positions = sorted(answer.diagnostics.reasons, key=lambda name: int(name.removeprefix("policy")))
+        rules = tuple(self._by_position[position].id for position in positions)
+        if answer.allowed:
+            return Verdict(ALLOW, rules)
+        if not positions:
+            return Verdict(DENY, message=NO_RULE)
+        return self._refusal(positions, rules)
+
+    def _refusal(self, positions: list[str], rules: tuple[str, ...]) -> Verdict:
+        annotations = [self._annotations[position] for position in positions]
+        wanted = [each.get("approval") for each in annotations]
+        # Plain forbids speak before liftable ones: an approval would not help against them.
+        plain = [each for each, want in zip(annotations, wanted, strict=True) if want is None]
+        speaking = plain or annotations
+        message = next((each["message"] for each in speaking if each.get("message")), "A policy forbids this.")
+        if plain:
+            return Verdict(DENY, rules, message)
+        try:
+            approvals = tuple(parse_approval(want) for want in wanted if want is not None)
+        except ValueError as error:
+            return Verdict(DENY, rules, BROKEN_RULE, errors=(str(error),))
+        return Verdict(HOLD, rules, message, approvals)
+
+
+def _user(who: Principal) -> dict[str, Any]:
+    return {
+        "uid": {"type": "User", "id": who.name},
+        "attrs": {"name": who.name},
+        "parents": [{"type": "Group", "id": group} for group in who.groups],
+    }
+
+
+def _target_entities(target: Target) -> list[dict[str, Any]]:
+    return [
+        {
+            "uid": {"type": "Target", "id": target.name},
+            "attrs": {"name": target.name, "protocol": target.protocol, "agent": target.agent},
+            "parents": [{"type": "Tag", "id": tag} for tag in target.tags],
+        }
+    ]
+
+
+def _moment(who: Principal, moment: Moment, target: Target | None) -> dict[str, Any]:
+    when = dt.datetime.fromtimestamp(moment.now_ms / 1000, dt.UTC)
+    context: dict[str, Any] = {
+        "reason": moment.reason,
+        "login": moment.login,
+        "protocol": target.protocol if target else "",
+        "mfa": who.mfa,
+        "hour": when.hour,
+        "weekday": when.weekday(),
+        "now": moment.now_ms,
+    }
+    if moment.source_ip:
+        context["source_ip"] = {"__extn": {"fn": "ip", "arg": moment.source_ip}}
+    return context

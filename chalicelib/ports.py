@@ -1,0 +1,342 @@
+"""Ports: what use cases need from the world, and nothing about how it is done.
+
+Adapters implement these (``adapters/``), fakes implement them for tests (``tests/fakes/``), and one conformance suite runs on both.
+Every method that writes evidence takes the audit event and stores it in the *same* transaction as the fact.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import msgspec
+
+from chalicelib.contracts.audit import AnyEvent
+from chalicelib.contracts.gateway import Protocol as TargetProtocol
+from chalicelib.contracts.policy import Document
+from chalicelib.contracts.recording import Chunk, StoredChunk
+from chalicelib.contracts.session import Session, State
+
+
+class PendingLogin(msgspec.Struct, kw_only=True, frozen=True):
+    """A login that went to the identity provider and has not come back. Single use."""
+
+    state: str
+    """The OAuth ``state`` that the provider returns; random, and the key of this row."""
+    verifier: str
+    """PKCE verifier of the control plane towards the provider."""
+    nonce: str
+    challenge: str
+    """PKCE challenge of the command line towards the control plane."""
+    port: int
+    client_state: str
+    expires_ms: int
+
+
+class LoginCode(msgspec.Struct, kw_only=True, frozen=True):
+    """A completed login that waits for the command line to redeem it. Single use; stored under the hash of the code."""
+
+    code_sha256: str
+    challenge: str
+    principal: str
+    groups: list[str]
+    mfa: bool
+    expires_ms: int
+
+
+class Enrolment(msgspec.Struct, kw_only=True, frozen=True):
+    """A one-time enrolment token, by hash."""
+
+    token_sha256: str
+    name: str
+    expires_ms: int
+
+
+class Agent(msgspec.Struct, kw_only=True, frozen=True):
+    """An enrolled agent. ``connection`` is its control WebSocket, empty while it is away."""
+
+    agent_id: str
+    name: str
+    public_key: str
+    """Base64url of the raw Ed25519 public key."""
+    ssh_host_key: str
+    enrolled_ms: int
+    connection: str = ""
+    seen_ms: int = 0
+    protocols: list[TargetProtocol] = []
+    credentials: list[str] = []
+    direct: str = ""
+
+
+class Connection(msgspec.Struct, kw_only=True, frozen=True):
+    """A WebSocket that is open now, so that its end can be understood."""
+
+    connection: str
+    side: str
+    """``control``, ``client`` or ``agent``."""
+    owner: str
+    """Agent identifier for ``control``, session identifier otherwise."""
+    since_ms: int
+
+
+class Link(msgspec.Struct, kw_only=True, frozen=True):
+    """The two ends of a relayed session: connection identifiers, empty where nobody is."""
+
+    client: str = ""
+    agent: str = ""
+    generation: int = 0
+    """Grows with every change of either end."""
+
+
+class SessionQuery(msgspec.Struct, kw_only=True, frozen=True):
+    """A listing of sessions, newest first. ``day`` is ``YYYY-MM-DD`` (UTC); an empty filter matches everything."""
+
+    day: str
+    principal: str = ""
+    target: str = ""
+    state: str = ""
+
+
+class Clock(Protocol):
+    """Time and chance, so that tests decide both."""
+
+    def now_ms(self) -> int:
+        """Unix milliseconds."""
+        ...
+
+    def entropy(self, count: int) -> bytes:
+        """``count`` bytes that nobody can guess."""
+        ...
+
+
+class Store(Protocol):
+    """Metadata. The access patterns are written out in docs/architecture.md.
+
+    ``Conflict`` below means: the row was not in the state that the caller required; nothing was written.
+    """
+
+    # people
+    def save_login(self, login: PendingLogin) -> None:
+        """Keep a pending login."""
+        ...
+
+    def take_login(self, state: str, now_ms: int) -> PendingLogin | None:
+        """Return and delete a pending login, once; None if there is none or it has expired."""
+        ...
+
+    def save_code(self, code: LoginCode, event: AnyEvent) -> None:
+        """Keep a completed login together with its audit event."""
+        ...
+
+    def take_code(self, code_sha256: str, now_ms: int) -> LoginCode | None:
+        """Return and delete a completed login, once."""
+        ...
+
+    def revoke_token(self, jti: str, until_ms: int, event: AnyEvent) -> None:
+        """Refuse the access token ``jti`` from now on."""
+        ...
+
+    def is_revoked(self, jti: str) -> bool:
+        """Tell whether an access token was revoked."""
+        ...
+
+    # agents
+    def save_enrolment(self, enrolment: Enrolment, event: AnyEvent) -> None:
+        """Keep a one-time token."""
+        ...
+
+    def find_enrolment(self, token_sha256: str, now_ms: int) -> Enrolment | None:
+        """Return a one-time token that is still good, without using it."""
+        ...
+
+    def enrol(self, token_sha256: str, agent: Agent, event: AnyEvent) -> None:
+        """Use the token and store the agent. An earlier agent of that name is replaced. Raises Conflict if the token is gone."""
+        ...
+
+    def agent(self, agent_id: str) -> Agent | None:
+        """Return an agent by identifier. A replaced agent is not returned."""
+        ...
+
+    def agent_named(self, name: str) -> Agent | None:
+        """Return the agent that has ``name`` now."""
+        ...
+
+    def agents(self) -> list[Agent]:
+        """Return all agents, by name."""
+        ...
+
+    def announce(self, agent_id: str, protocols: list[TargetProtocol], credentials: list[str], direct: str, now_ms: int) -> None:
+        """Remember what an agent speaks."""
+        ...
+
+    def agent_connected(self, agent_id: str, connection: Connection) -> None:
+        """Remember an agent's control socket, replacing an earlier one."""
+        ...
+
+    def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str]) -> None:
+        """Remember a heartbeat, for the agent and for the sessions ``live`` that are its own."""
+        ...
+
+    # connections
+    def connection_opened(self, connection: Connection) -> Link | None:
+        """Remember a session socket; return the session's link with the new end in it, or None for a control socket."""
+        ...
+
+    def connection_closed(self, connection: str) -> Connection | None:
+        """Forget a socket and return what it was. Only clears an end or a control socket that still *is* this connection."""
+        ...
+
+    def connection(self, connection: str) -> Connection | None:
+        """Return what a socket is."""
+        ...
+
+    def link(self, sid: str) -> Link:
+        """Return both ends of a session."""
+        ...
+
+    # configuration
+    def config_version(self) -> int:
+        """Return the version in force; 0 before the first apply."""
+        ...
+
+    def config(self, version: int) -> Document | None:
+        """Return an immutable version."""
+        ...
+
+    def config_files(self, version: int) -> dict[str, str]:
+        """Return the files that a version was made from; empty for version 0."""
+        ...
+
+    def apply_config(self, document: Document, files: dict[str, str], event: AnyEvent) -> None:
+        """Store ``document`` as the version after the one in force. Raises Conflict if somebody else was faster."""
+        ...
+
+    # sessions
+    def open_session(self, session: Session, event: AnyEvent) -> None:
+        """Store a new session (offered or denied) with its event. Raises Conflict if the identifier exists."""
+        ...
+
+    def session(self, sid: str) -> Session | None:
+        """Return a session."""
+        ...
+
+    def step_session(self, session: Session, allowed: frozenset[State], event: AnyEvent) -> None:
+        """Replace the session's row if its state is one of ``allowed``. Raises Conflict otherwise."""
+        ...
+
+    def count_operations(self, sid: str, operations: int, denied: int) -> None:
+        """Update the counters of a live session; they never go back."""
+        ...
+
+    def sessions(self, query: SessionQuery, limit: int, cursor: str) -> tuple[list[Session], str]:
+        """Return at most ``limit`` sessions that match, and the cursor of the next page (empty on the last)."""
+        ...
+
+    def unfinished(self) -> Iterator[Session]:
+        """Yield every session that is offered or live."""
+        ...
+
+    # recordings
+    def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str) -> None:
+        """Register a chunk after the one that ``previous_chain`` is the head of, and move the session's head.
+
+        Registering the very same chunk again does nothing. Raises Conflict for any other number, head or state.
+        """
+        ...
+
+    def chunks(self, sid: str) -> list[StoredChunk]:
+        """Return every registered chunk in order."""
+        ...
+
+    # evidence
+    def record(self, events: Sequence[AnyEvent]) -> None:
+        """Store events that have no other fact beside them."""
+        ...
+
+    def events(self, day: str) -> Iterator[AnyEvent]:
+        """Yield the audit events of a UTC day (``YYYY-MM-DD``), oldest first."""
+        ...
+
+
+class Conflict(Exception):  # noqa: N818 - it is an outcome of a race, not an error
+    """A conditional write found another state than it required."""
+
+
+class Blobs(Protocol):
+    """The evidence bucket. The control plane signs; it never carries recording bytes."""
+
+    def presign_put(self, key: str, chunk: Chunk, expires_s: int) -> tuple[str, dict[str, str]]:
+        """Return a URL and the exact headers for one upload: length, SHA-256, content type and If-None-Match are bound."""
+        ...
+
+    def presign_get(self, key: str, expires_s: int) -> str:
+        """Return a URL that reads one object for a short while."""
+        ...
+
+
+class Signer(Protocol):
+    """The gateway's own keys, in KMS. Private halves never leave it."""
+
+    def sign_token(self, typ: str, claims: dict[str, Any]) -> str:
+        """Return a compact JWS (ES256) with ``typ`` in its header."""
+        ...
+
+    def verify_token(self, typ: str, token: str) -> dict[str, Any]:
+        """Return the claims of a JWS of exactly this ``typ``. Raises ValueError; times are the caller's to check."""
+        ...
+
+    def token_key(self) -> dict[str, str]:
+        """Return the public JWK of the token key."""
+        ...
+
+    def ssh_ca(self) -> str:
+        """Return the SSH CA's public key as one OpenSSH line."""
+        ...
+
+    def sign_ssh(self, blob: bytes) -> bytes:
+        """Return the SSH signature blob (``ecdsa-sha2-nistp256``) of the CA over ``blob``."""
+        ...
+
+
+class Routes(Protocol):
+    """The relay's stateless routes: who may send frames to which connection."""
+
+    def seal(self, kind: str, *parts: str) -> str:
+        """Return a text that names ``parts`` and cannot be made by anybody else."""
+        ...
+
+    def unseal(self, kind: str, text: str) -> tuple[str, ...]:
+        """Return the parts. Raises ValueError for anything that was not sealed as ``kind``."""
+        ...
+
+
+class Downlink(Protocol):
+    """The way back through the WebSocket API."""
+
+    def post(self, connection: str, message: bytes) -> bool:
+        """Send one text message. Returns False if the connection is gone."""
+        ...
+
+    def close(self, connection: str) -> None:
+        """End a connection; nothing happens if it is gone."""
+        ...
+
+
+class Identity(msgspec.Struct, kw_only=True, frozen=True):
+    """What a verified ID token says about a person."""
+
+    principal: str
+    groups: list[str]
+    mfa: bool
+
+
+class IdentityProvider(Protocol):
+    """The OIDC provider that knows the people."""
+
+    def authorize_url(self, login: PendingLogin) -> str:
+        """Return where the browser goes: Authorization Code with PKCE (S256), state and nonce."""
+        ...
+
+    def identify(self, code: str, login: PendingLogin) -> Identity:
+        """Exchange ``code`` and verify the ID token (signature, issuer, audience, nonce, times). Raises Fault."""
+        ...
