@@ -1,0 +1,152 @@
+"""What the runtime and the protocol plug-ins promise each other.
+
+The runtime owns sockets, tickets, the spool, the uploader and the control plane. A plug-in owns one protocol. A plug-in gets a
+connected client socket together with a ``Serving``, which exists only after the ticket was verified, claimed, and found to name a
+target of this agent. So a plug-in cannot serve an unknown person, and cannot forget to record: it has nowhere else to write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from typing import Literal, Protocol
+
+import msgspec
+
+from chalicelib.contracts import gateway
+from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.faults import Notice
+from chalicelib.contracts.gateway import Target
+from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy import Policy, Verdict
+
+
+class Credential(msgspec.Struct, frozen=True):
+    """What the agent logs in to a target with. Never leaves the agent's process; its ``repr`` shows nothing."""
+
+    kind: Literal["ssh-key", "password"]
+    secret: bytes
+
+    def __repr__(self) -> str:
+        return f"Credential({self.kind})"
+
+
+class HostIdentity(Protocol):
+    """The agent's own SSH identity towards clients. Read it per connection: the certificate is renewed while the agent runs."""
+
+    @property
+    def private_key(self) -> bytes:
+        """OpenSSH private key of the listener (Ed25519)."""
+        ...
+
+    @property
+    def certificate(self) -> str:
+        """Host certificate line, signed by the gateway's SSH CA."""
+        ...
+
+    @property
+    def ssh_ca(self) -> str:
+        """Public key line of the CA that signs people's certificates."""
+        ...
+
+
+class Recorder(Protocol):
+    """The session's recording. Lines go to the spool; chunks are cut, chained and uploaded behind it."""
+
+    async def write(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, *, durable: bool = False) -> None:
+        """Append whole lines (each ends in a newline) of ``channel``.
+
+        With ``durable`` it returns only after fdatasync: use it for everything that must be on disk before bytes reach the target.
+        Raises Fault(recording_failed); the caller must then forward nothing and end the session.
+        """
+        ...
+
+    def write_soon(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> None:
+        """Append output lines without waiting (group-committed). A later failure ends the session through ``Serving.ended``."""
+        ...
+
+    def pressure(self) -> bool:
+        """True while more output is waiting for the spool than should be; the caller pauses its source."""
+        ...
+
+    async def relieved(self) -> None:
+        """Return when ``pressure()`` is over."""
+        ...
+
+
+class Serving(Protocol):
+    """One live session, as its protocol plug-in sees it."""
+
+    claims: TicketClaims
+    target: Target
+    recorder: Recorder
+    path: Literal["relay", "direct"]
+    ended: asyncio.Future[Notice]
+    """Resolves when the session must end now: killed, revoked, past its deadline, or no longer recordable."""
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force now; it may be newer than the one that opened the session."""
+        ...
+
+    def now_ms(self) -> int:
+        """Unix milliseconds, corrected to the control plane's clock."""
+        ...
+
+    async def credential(self, login: str) -> Credential:
+        """Return the credential of an account on the target. Raises Fault(unknown_login | credential_missing)."""
+        ...
+
+    def count(self, *, operations: int = 0, denied: int = 0) -> None:
+        """Add to the session's counters."""
+        ...
+
+    def report_denied(self, operation: Operation, verdict: Verdict) -> None:
+        """Have the control plane remember a refused operation (sent soon, retried, never lost while the agent lives)."""
+        ...
+
+    def report_target(self, notice: Notice) -> None:
+        """Have the control plane remember why the target could not be used."""
+        ...
+
+
+class Door(Protocol):
+    """How a native client that speaks the protocol itself gets a session: by a certificate from ``sallyport login``."""
+
+    async def offered(self, sid: str, certificate: str) -> Serving:
+        """Take the session ``sid`` that was offered to this agent, for the person in ``certificate``. Raises Fault."""
+        ...
+
+    async def open(self, certificate: str, target: str, login: str, source_ip: str) -> Serving:
+        """Ask the control plane for a session in the name of the person in ``certificate``. Raises Fault."""
+        ...
+
+
+class Plugin(Protocol):
+    """One protocol. Listed by name in ``agent/bootstrap.py`` and nowhere else."""
+
+    announcement: gateway.Protocol
+
+    async def serve(self, connection: socket.socket, serving: Serving) -> Notice:
+        """Serve a client whose ticket was checked, until either side ends. Owns and closes ``connection``.
+
+        Returns why it ended: code ``ok`` for a normal end, else a fault code. Raises nothing but CancelledError.
+        """
+        ...
+
+    async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
+        """Serve a native client that has proved nothing yet. ``sid`` is a session it says it was offered, or empty.
+
+        Owns and closes ``connection``; must finish its handshake within ``HANDSHAKE_S``.
+        """
+        ...
+
+
+#: Seconds that any handshake may take, with a client or a target.
+HANDSHAKE_S = 15.0
+
+
+def plugin_named(plugins: Sequence[Plugin], name: str) -> Plugin | None:
+    """Return the plug-in that speaks ``name``, or None."""
+    return next((plugin for plugin in plugins if plugin.announcement.name == name), None)
