@@ -1,0 +1,47 @@
+# Sallyport. `make` alone lists what there is.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PY := .venv/bin/python
+export PATH := $(PATH):/usr/sbin:/sbin
+
+.PHONY: help setup demo test check check-fast lint unit package bench golden clean
+
+help: ## list the commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: ## play the tour on this machine: embedded cloud, agent, real ssh (DEMO_ONCE=1 ends after it)
+	@infra/steps/setup.sh demo
+	@$(PY) -m infra.demo
+
+test: ## run every test (installs what they drive)
+	@infra/steps/setup.sh test
+	$(PY) -m pytest -n 2 --dist loadgroup -q
+
+check: lint test package ## what CI runs: lint, types, import contracts, every test, the package
+
+check-fast: ## the part of check without servers, for while you work
+	@infra/steps/setup.sh python
+	@$(MAKE) --no-print-directory lint
+	$(PY) -m pytest -n 2 -q -m "not servers"
+
+lint: ## format, ruff, mypy --strict, import contracts
+	@infra/steps/setup.sh python
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy
+	PYTHONPATH=. .venv/bin/lint-imports
+
+package: ## build the Lambda package with chalice and prove that it is whole
+	@infra/steps/setup.sh python
+	$(PY) -m infra.steps.package
+
+bench: ## measure against direct ssh on this machine (bench/README.md says how to read it)
+	@infra/steps/setup.sh demo
+	$(PY) -m bench
+
+golden: ## write the golden files again; review the diff
+	@infra/steps/setup.sh test
+	SALLYPORT_REGEN=1 $(PY) -m pytest -q -m "not servers" -k golden
+
+clean: ## remove everything that was built
+	rm -rf .venv build dist .demo *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

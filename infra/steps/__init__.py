@@ -1,0 +1,1 @@
+"""Steps that build and prepare; nothing here is deployed."""

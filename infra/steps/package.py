@@ -1,0 +1,176 @@
+"""``make package``: run ``chalice package`` and prove that the zip is whole.
+
+Chalice only *warns* when a requirement has no wheel for Lambda, ships without it and exits 0. So the zip is unpacked into an empty
+directory and asked to work from there alone: every pinned requirement must be inside with its version, ``app.py`` must import in an
+isolated interpreter without AWS, and answer one HTTP and one WebSocket event. Prints the sizes and the cold import time.
+
+The Lambda runtime is the interpreter that runs ``chalice package``, so 3.13 is preferred where it is installed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+import venv
+import zipfile
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = ROOT / "build"
+#: AWS refuses a direct upload above this, and a package above 250 MB unpacked.
+ZIP_LIMIT = 50_000_000
+UNPACKED_LIMIT = 250_000_000
+
+#: Runs inside the unpacked package, isolated (-I), with nothing else on the path.
+PROBE = """
+import json, os, sys, time
+sys.path.insert(0, sys.argv[1])
+began = time.perf_counter()
+import app
+seconds = time.perf_counter() - began
+outside = sorted(
+    name for name, module in sys.modules.items()
+    if getattr(module, "__file__", None) and "site-packages" in module.__file__
+)
+class Context:
+    aws_request_id = "probe"
+    function_name = memory_limit_in_mb = invoked_function_arn = "probe"
+    log_group_name = log_stream_name = "probe"
+    def get_remaining_time_in_millis(self):
+        return 30000
+http = app.app({
+    "resource": "/health", "path": "/health", "httpMethod": "GET", "headers": {}, "multiValueHeaders": {},
+    "queryStringParameters": None, "multiValueQueryStringParameters": None, "pathParameters": None,
+    "stageVariables": None, "body": None, "isBase64Encoded": False,
+    "requestContext": {"httpMethod": "GET", "resourcePath": "/health", "path": "/health", "identity": {"sourceIp": "192.0.2.1"}},
+}, Context())
+ws = app.connect({
+    "headers": {}, "multiValueHeaders": {}, "isBase64Encoded": False,
+    "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "probe=", "domainName": "example.invalid",
+                       "stage": "api", "apiId": "probe", "requestId": "probe", "identity": {"sourceIp": "192.0.2.1"}},
+}, Context())
+print(json.dumps({"seconds": seconds, "outside": outside, "http": http["statusCode"], "ws": ws["statusCode"]}))
+"""
+
+
+def main() -> int:
+    """Build, unpack, prove, print. Returns the exit status."""
+    python = _lambda_python()
+    print(f"Packaging with {python} ({_version(python)})")
+    chalice = _chalice(python)
+    out = BUILD / "package"
+    shutil.rmtree(out, ignore_errors=True)
+    began = time.monotonic()
+    run = subprocess.run(
+        [str(chalice), "package", "--stage", "prod", "--merge-template", str(ROOT / "infra" / "overlay.yaml"), str(out)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        env={**os.environ, "AWS_DEFAULT_REGION": "us-east-1", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    if run.returncode != 0:
+        print(run.stdout + run.stderr, file=sys.stderr)
+        return 1
+    archive = out / "deployment.zip"
+    problems = [line for line in (run.stdout + run.stderr).splitlines() if "build these yourself" in line]
+    unpacked = BUILD / "unpacked"
+    shutil.rmtree(unpacked, ignore_errors=True)
+    with zipfile.ZipFile(archive) as bundle:
+        bundle.extractall(unpacked)
+    problems += missing_requirements(unpacked, (ROOT / "requirements.txt").read_text())
+    size, whole = archive.stat().st_size, sum(path.stat().st_size for path in unpacked.rglob("*") if path.is_file())
+    if size > ZIP_LIMIT or whole > UNPACKED_LIMIT:
+        problems.append(f"the package is too large for Lambda: {size / 1e6:.1f} MB zipped, {whole / 1e6:.1f} MB unpacked")
+    answer = _probe(python, unpacked, problems)
+    templates = [path.name for path in out.iterdir() if path.suffix in {".json", ".yaml"}]
+    if not templates:
+        problems.append("chalice wrote no template")
+    for problem in problems:
+        print(f"package: {problem}", file=sys.stderr)
+    if problems:
+        return 1
+    print(f"  {archive.relative_to(ROOT)}  {size / 1e6:.1f} MB zipped, {whole / 1e6:.1f} MB unpacked")
+    print(f"  {(out / templates[0]).relative_to(ROOT)}  merged with infra/overlay.yaml")
+    print(f"  built in {time.monotonic() - began:.0f} s; cold import of app.py {answer['seconds'] * 1000:.0f} ms")
+    print(f"  from the unpacked zip alone: GET /health → {answer['http']}, WebSocket $connect without a ticket → {answer['ws']}")
+    return 0
+
+
+def missing_requirements(unpacked: Path, requirements: str) -> list[str]:
+    """Say which pinned ``requirements`` are not in ``unpacked`` with exactly their version."""
+    found = {}
+    for info in unpacked.glob("*.dist-info"):
+        name, version = info.name.removesuffix(".dist-info").rsplit("-", 1)
+        found[_normal(name)] = version
+    problems = []
+    for line in requirements.splitlines():
+        requirement = line.split("#")[0].strip()
+        if not requirement:
+            continue
+        name, _, version = requirement.partition("==")
+        if not version:
+            problems.append(f"requirements.txt does not pin {requirement}")
+        elif found.get(_normal(name)) != version:
+            problems.append(f"{name} {version} is not in the zip (found: {found.get(_normal(name), 'nothing')})")
+    return problems
+
+
+def _normal(name: str) -> str:
+    return re.sub(r"[-_.]+", "-", name.partition("[")[0]).lower()
+
+
+def _probe(python: str, unpacked: Path, problems: list[str]) -> dict[str, float]:
+    environment = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(BUILD)}
+    run = subprocess.run(
+        [python, "-I", "-B", "-c", PROBE, str(unpacked)], cwd=BUILD, capture_output=True, text=True, env=environment, timeout=120
+    )
+    if run.returncode != 0:
+        problems.append(f"app.py does not work from the unpacked zip:\n{run.stderr}")
+        return {"seconds": 0, "http": 0, "ws": 0}
+    answer: dict[str, float] = json.loads(run.stdout.splitlines()[-1])
+    if answer.pop("outside"):
+        problems.append("app.py imported something that is not in the zip")
+    if answer["http"] != 200 or answer["ws"] != 401:
+        problems.append(f"unexpected answers from the unpacked zip: {answer}")
+    return answer
+
+
+def _lambda_python() -> str:
+    for name in ("python3.13", "python3.12", "python3.11"):
+        path = shutil.which(name)
+        if path and subprocess.run([path, "-c", "import ensurepip, ssl, zlib"], capture_output=True).returncode == 0:
+            return path
+    return sys.executable
+
+
+def _version(python: str) -> str:
+    return subprocess.run([python, "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _chalice(python: str) -> Path:
+    """Return a chalice that runs on ``python``, in a virtual environment of its own under build/."""
+    version = next(
+        line.partition("==")[2].strip()
+        for line in (ROOT / "constraints.txt").read_text().splitlines()
+        if line.startswith("chalice==")
+    )
+    home = BUILD / f"chalice-{version}-{_version(python).replace(' ', '-').lower()}"
+    if not (home / "ready").exists():
+        shutil.rmtree(home, ignore_errors=True)
+        if Path(python).resolve() == Path(sys.executable).resolve():
+            venv.create(home, with_pip=True)
+        else:
+            subprocess.run([python, "-m", "venv", str(home)], check=True)
+        pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+        subprocess.run([*pip, f"chalice=={version}", "setuptools<81", "wheel"], check=True, stderr=subprocess.DEVNULL)
+        (home / "ready").touch()
+    return home / "bin" / "chalice"
+
+
+if __name__ == "__main__":
+    sys.exit(main())
