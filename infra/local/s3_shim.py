@@ -1,0 +1,109 @@
+"""Stands before moto's S3 and checks what moto does not: signatures, expiry, payload hashes and checksums.
+
+Without it a recording could be overwritten by anybody who drops `If-None-Match` from a presigned upload and every test
+would still pass. Failures are S3's own XML errors.
+"""
+
+import base64
+import binascii
+import hashlib
+import time
+import uuid
+import zlib
+from collections.abc import Callable
+from urllib.parse import parse_qsl
+from xml.sax.saxutils import escape
+
+from infra.local.http_server import Request, Respond, Response
+from infra.local.sigv4 import UNSIGNED_PAYLOAD, KeyPair, Refused, verify
+
+_CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
+    "x-amz-checksum-sha256": lambda body: hashlib.sha256(body).digest(),
+    "x-amz-checksum-sha1": lambda body: hashlib.sha1(body, usedforsecurity=False).digest(),
+    "x-amz-checksum-crc32": lambda body: zlib.crc32(body).to_bytes(4),
+    "content-md5": lambda body: hashlib.md5(body, usedforsecurity=False).digest(),
+}
+# Headers that describe checksums without being one.
+_ABOUT_CHECKSUMS = {"x-amz-checksum-mode", "x-amz-checksum-type", "x-amz-checksum-algorithm"}
+
+
+class S3Shim:
+    """Answers S3 requests: refuses, or hands the request on to `backend` unchanged."""
+
+    def __init__(self, keys: KeyPair, backend: Respond, clock: Callable[[], float] = time.time) -> None:
+        self._keys, self._backend, self._clock = keys, backend, clock
+
+    def respond(self, request: Request) -> Response:
+        try:
+            # A browser's CORS preflight carries no credentials, on AWS neither.
+            if request.method != "OPTIONS":
+                verify(request, self._keys, "s3", self._clock())
+                check_payload(request)
+                check_object_lock(request)
+        except Refused as refusal:
+            return _error(request, refusal)
+        return self._backend(request)
+
+
+def check_payload(request: Request) -> None:
+    """Raises `Refused` unless the body has the length, the hash and every checksum that the headers promise."""
+    declared = request.header("content-length")
+    if declared is not None and declared != str(len(request.body)):
+        raise Refused(400, "IncompleteBody", "You did not provide the number of bytes specified by Content-Length")
+    promised = request.header("x-amz-content-sha256") or UNSIGNED_PAYLOAD
+    if promised.startswith("STREAMING-"):
+        raise Refused(501, "NotImplemented", "The embedded cloud does not take aws-chunked uploads")
+    if promised != UNSIGNED_PAYLOAD and promised != hashlib.sha256(request.body).hexdigest():
+        message = "The provided 'x-amz-content-sha256' header does not match what was computed."
+        raise Refused(400, "XAmzContentSHA256Mismatch", message)
+    for name, value in request.headers:
+        if name in _CHECKSUMS:
+            _check_one(name, value, request.body)
+        elif name.startswith("x-amz-checksum-") and name not in _ABOUT_CHECKSUMS:
+            raise Refused(501, "NotImplemented", f"The embedded cloud cannot check {name}")
+
+
+def _check_one(name: str, value: str, body: bytes) -> None:
+    actual = _CHECKSUMS[name](body)
+    try:
+        promised = base64.b64decode(value, validate=True)
+    except binascii.Error:
+        promised = b""
+    if len(promised) != len(actual):
+        code = "InvalidDigest" if name == "content-md5" else "InvalidRequest"
+        raise Refused(400, code, f"Value for {name} header is invalid.")
+    if promised != actual:
+        kind = name.rpartition("-")[2].upper()
+        raise Refused(400, "BadDigest", f"The {kind} you specified did not match the calculated checksum.")
+
+
+def check_object_lock(request: Request) -> None:
+    """Raises `Refused` for what S3 forbids around Object Lock and moto allows."""
+    names = {name for name, _ in request.headers}
+    has_checksum = any(name in _CHECKSUMS for name in names)
+    if request.method != "PUT":
+        return
+    if "x-amz-sdk-checksum-algorithm" in names and not has_checksum:
+        message = (
+            "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found."
+        )
+        raise Refused(400, "InvalidRequest", message)
+    if any(name.startswith("x-amz-object-lock-") for name in names) and not has_checksum:
+        message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
+        raise Refused(400, "InvalidRequest", message)
+    query = dict(parse_qsl(request.query, keep_blank_values=True))
+    if "versioning" in query and b"<Status>Suspended</Status>" in request.body:
+        message = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
+        raise Refused(409, "InvalidBucketState", message)
+
+
+def _error(request: Request, refusal: Refused) -> Response:
+    details = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in refusal.details.items())
+    request_id = uuid.uuid4().hex[:16].upper()
+    body = (
+        '<?xml version="1.0" encoding="UTF-8"?>\n'
+        f"<Error><Code>{refusal.code}</Code><Message>{escape(refusal.message)}</Message>{details}"
+        f"<Resource>{escape(request.path)}</Resource><RequestId>{request_id}</RequestId></Error>"
+    )
+    headers = [("content-type", "application/xml"), ("x-amz-request-id", request_id)]
+    return Response(refusal.status, headers, body.encode())
