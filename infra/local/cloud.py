@@ -14,10 +14,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from botocore.session import Session
+
 from infra.local import resources
 from infra.local.chaos import CALM, Chaos
 from infra.local.functions import resolve
-from infra.local.gateway_ws import Functions, Limits, WebSocketGateway
+from infra.local.gateway_ws import AWS_LIMITS, Functions, Limits, WebSocketGateway
 from infra.local.http_server import HttpServer
 from infra.local.idp import IdentityProvider
 from infra.local.moto_services import MotoServices
@@ -32,6 +34,14 @@ ADMIN_GROUP = "platform"
 # moto's backends and the process environment exist once per process, so the embedded cloud does too.
 _ONLY_ONE = threading.Lock()
 # A developer's own profile must not reach the application: with it, a mistake would reach a real account.
+_AWS_SETTINGS = {
+    "AWS_REGION": REGION,
+    "AWS_DEFAULT_REGION": REGION,
+    "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
 _FOREIGN = ("AWS_PROFILE", "AWS_DEFAULT_PROFILE", "AWS_SESSION_TOKEN", "AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE")
 
 
@@ -47,6 +57,9 @@ class Ports:
     s3: int = 0
 
 
+ANY_PORTS = Ports()
+
+
 class EmbeddedCloud:
     """Runs `load()`'s Chalice application; a context manager, or `start` and `stop`.
 
@@ -59,8 +72,8 @@ class EmbeddedCloud:
         self,
         load: Any,
         *,
-        ports: Ports = Ports(),
-        limits: Limits = Limits(),
+        ports: Ports = ANY_PORTS,
+        limits: Limits = AWS_LIMITS,
         chaos: Chaos = CALM,
         schedule_speed: float = 1.0,
         background: bool = True,
@@ -125,7 +138,7 @@ class EmbeddedCloud:
         """A boto3 client of this cloud, made once per service."""
         if service not in self._clients:
             endpoints = {"s3": self.s3_url, "apigatewaymanagementapi": self.gateway.callback_url}
-            self._clients[service] = _session().create_client(
+            self._clients[service] = self._session.create_client(
                 service,
                 region_name=REGION,
                 endpoint_url=endpoints.get(service, self.aws_url),
@@ -139,7 +152,8 @@ class EmbeddedCloud:
     def _start(self) -> None:
         self._keys = KeyPair(f"EMBEDDED{secrets.token_hex(6).upper()}", secrets.token_urlsafe(30), REGION)
         self._claim_addresses()
-        self._undo.enter_context(_environment({"AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled"}))
+        self._undo.enter_context(_environment(_AWS_SETTINGS, without=_FOREIGN))
+        self._session = Session()
         moto = MotoServices()
         self._aws.start(moto.respond)
         self._s3.start(S3Shim(self._keys, moto.forward).respond)
@@ -147,7 +161,7 @@ class EmbeddedCloud:
         self.pump = EventPump(self.boto, self.resources.table, self.resources.stream_arn, speed=self._speed)
         moto.on_table_write = self.pump.wake
         self.environment = self._describe()
-        self._undo.enter_context(_environment(self.environment, without=_FOREIGN))
+        self._undo.enter_context(_environment(self.environment))
         self.app = self._load if hasattr(self._load, "websocket_handlers") else self._load()
         self._open_doors()
 
@@ -205,14 +219,9 @@ class EmbeddedCloud:
             "SALLYPORT_ADMIN_GROUP": ADMIN_GROUP,
             "AWS_ENDPOINT_URL": self.aws_url,
             "AWS_ENDPOINT_URL_S3": self.s3_url,
-            "AWS_REGION": REGION,
-            "AWS_DEFAULT_REGION": REGION,
             "AWS_ACCESS_KEY_ID": self._keys.access_key,
             "AWS_SECRET_ACCESS_KEY": self._keys.secret_key,
-            "AWS_ACCOUNT_ID_ENDPOINT_MODE": "disabled",
-            "AWS_EC2_METADATA_DISABLED": "true",
-            "AWS_CONFIG_FILE": os.devnull,
-            "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+            **_AWS_SETTINGS,
         }
 
 
@@ -222,15 +231,6 @@ def _websocket_functions(app: Any) -> Functions:
     if missing:
         raise ValueError(f"the application has no WebSocket function for {', '.join(sorted(missing))}")
     return Functions(*(resolve(app, handlers[route]) for route in ("$connect", "$default", "$disconnect")))
-
-
-def _session() -> Any:
-    """botocore's session, without the developer's own configuration."""
-    from botocore.session import Session
-
-    session = Session()
-    session.set_config_variable("profile", None)
-    return session
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from infra.local.http_server import Request
-from infra.local.sigv4 import KeyPair, Refused, verify
+from infra.local.sigv4 import KeyPair, RefusedError, verify
 
 if TYPE_CHECKING:
     from infra.local.gateway_ws import Connection, WebSocketGateway
@@ -61,7 +61,7 @@ class ConnectionsApi(asyncio.Protocol):
     def _respond(self, request: Request) -> tuple[HTTPStatus, str, bytes]:
         try:
             verify(request, self._keys, "execute-api", time.time())
-        except Refused as refusal:
+        except RefusedError as refusal:
             return HTTPStatus.FORBIDDEN, "ForbiddenException", _json(message=refusal.message)
         if not request.path.startswith(_PREFIX):
             return HTTPStatus.FORBIDDEN, "ForbiddenException", _json(message="Forbidden")

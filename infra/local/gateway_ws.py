@@ -49,6 +49,9 @@ class Limits:
     in_flight: int = 256
 
 
+AWS_LIMITS = Limits()
+
+
 @dataclass(frozen=True, slots=True)
 class Functions:
     """The three functions of a WebSocket API."""
@@ -97,7 +100,7 @@ class WebSocketGateway:
         *,
         port: int = 0,
         callback_port: int = 0,
-        limits: Limits = Limits(),
+        limits: Limits = AWS_LIMITS,
         chaos: Chaos = CALM,
         stage: str = "api",
         workers: int = 64,
@@ -232,7 +235,7 @@ class WebSocketGateway:
 
     def _subprotocol(self, ws: ServerConnection, offered: Any) -> Subprotocol | None:
         chosen = self._by_socket[ws].subprotocol
-        return Subprotocol(chosen) if chosen in offered else None
+        return Subprotocol(chosen) if chosen is not None and chosen in offered else None
 
     async def _serve(self, ws: ServerConnection) -> None:
         connection = self._by_socket[ws]

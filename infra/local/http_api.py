@@ -12,6 +12,7 @@ import uuid
 from typing import Any
 
 from chalice.app import ChaliceViewError
+from chalice.config import Config
 from chalice.local import LambdaEventConverter, LocalChalice, LocalGateway, LocalGatewayException, RouteMatcher
 
 from infra.local.functions import ACCOUNT_ID, LambdaContext
@@ -44,16 +45,16 @@ class HttpApi:
         return _response(answer)
 
 
-class _Gateway(LocalGateway):  # type: ignore[misc]
+class _Gateway(LocalGateway):
     def __init__(self, app: Any) -> None:
-        super().__init__(app, None)
+        super().__init__(app, Config())
         self.event_converter = _Events(RouteMatcher(list(app.routes)), app.api.binary_types)
 
-    def _generate_lambda_context(self) -> LambdaContext:
+    def _generate_lambda_context(self) -> Any:
         return LambdaContext("APIHandler")
 
 
-class _Events(LambdaEventConverter):  # type: ignore[misc]
+class _Events(LambdaEventConverter):
     def create_lambda_event(self, method: str, path: str, headers: dict[str, str], body: bytes | None = None) -> dict[str, Any]:
         event: dict[str, Any] = super().create_lambda_event(method, path, headers, None)
         context = event["requestContext"]
@@ -84,7 +85,7 @@ class _Events(LambdaEventConverter):  # type: ignore[misc]
 _THREAD = threading.local()
 
 
-class _IsolatedApp(LocalChalice):  # type: ignore[misc]
+class _IsolatedApp(LocalChalice):
     """Gives every thread its own request and context, as every Lambda container has."""
 
     @property

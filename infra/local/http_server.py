@@ -13,7 +13,8 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
-from typing import Any, BinaryIO
+from io import BufferedIOBase
+from typing import Any
 from urllib.parse import parse_qsl
 
 log = logging.getLogger(__name__)
@@ -69,7 +70,7 @@ class Response:
 Respond = Callable[[Request], Response]
 
 
-class BadRequestLine(Exception):
+class RequestLineError(Exception):
     """The peer does not speak HTTP/1.1 well enough to be answered; carries the status to close with."""
 
     def __init__(self, status: HTTPStatus) -> None:
@@ -146,7 +147,7 @@ class _Exchange(socketserver.StreamRequestHandler):
         while True:
             try:
                 request, keep = self._read(peer)
-            except BadRequestLine as refusal:
+            except RequestLineError as refusal:
                 self._write("GET", Response(refusal.status), keep=False)
                 return
             if request is None:
@@ -167,7 +168,7 @@ class _Exchange(socketserver.StreamRequestHandler):
             return None, False
         words = line.decode("latin-1").split()
         if len(words) != 3 or not words[2].startswith("HTTP/1."):
-            raise BadRequestLine(HTTPStatus.BAD_REQUEST)
+            raise RequestLineError(HTTPStatus.BAD_REQUEST)
         headers = _read_headers(self.rfile, MAX_HEAD - len(line))
         request = Request(words[0], words[1], headers, peer=peer)
         # botocore waits for this before it sends the body of an S3 upload.
@@ -190,37 +191,37 @@ class _Exchange(socketserver.StreamRequestHandler):
         self.wfile.write(head if bodyless else head + response.body)
 
 
-def _read_headers(stream: BinaryIO, budget: int) -> Headers:
+def _read_headers(stream: BufferedIOBase, budget: int) -> Headers:
     headers: Headers = []
     while True:
         line = stream.readline(budget + 1)
         budget -= len(line)
         if budget < 0:
-            raise BadRequestLine(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
+            raise RequestLineError(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE)
         if line in (b"\r\n", b"\n"):
             return headers
         name, colon, value = line.decode("latin-1").partition(":")
         if not colon or not line.endswith(b"\n") or name != name.strip():
-            raise BadRequestLine(HTTPStatus.BAD_REQUEST)
+            raise RequestLineError(HTTPStatus.BAD_REQUEST)
         headers.append((name.lower(), value.strip()))
 
 
-def _read_body(stream: BinaryIO, request: Request) -> bytes:
+def _read_body(stream: BufferedIOBase, request: Request) -> bytes:
     if "chunked" in (request.header("transfer-encoding") or "").lower():
         return _read_chunks(stream)
     declared = request.header("content-length") or "0"
     if not declared.isascii() or not declared.isdigit():
-        raise BadRequestLine(HTTPStatus.BAD_REQUEST)
+        raise RequestLineError(HTTPStatus.BAD_REQUEST)
     size = int(declared)
     if size > MAX_BODY:
-        raise BadRequestLine(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+        raise RequestLineError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
     body = stream.read(size)
     if len(body) != size:
-        raise BadRequestLine(HTTPStatus.BAD_REQUEST)
+        raise RequestLineError(HTTPStatus.BAD_REQUEST)
     return body
 
 
-def _read_chunks(stream: BinaryIO) -> bytes:
+def _read_chunks(stream: BufferedIOBase) -> bytes:
     pieces: list[bytes] = []
     total = 0
     while True:
@@ -228,16 +229,16 @@ def _read_chunks(stream: BinaryIO) -> bytes:
         try:
             size = int(declared, 16)
         except ValueError:
-            raise BadRequestLine(HTTPStatus.BAD_REQUEST) from None
+            raise RequestLineError(HTTPStatus.BAD_REQUEST) from None
         total += size
         if size < 0 or total > MAX_BODY:
-            raise BadRequestLine(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
+            raise RequestLineError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE)
         if size == 0:
             while stream.readline(1024) not in (b"\r\n", b"\n", b""):
                 continue
             return b"".join(pieces)
         piece = stream.read(size)
         if len(piece) != size:
-            raise BadRequestLine(HTTPStatus.BAD_REQUEST)
+            raise RequestLineError(HTTPStatus.BAD_REQUEST)
         pieces.append(piece)
         stream.readline(8)

@@ -23,7 +23,7 @@ class MotoServices:
     """
 
     def __init__(self) -> None:
-        from moto.moto_api._internal import moto_api_backend
+        from moto.moto_api._internal.models import moto_api_backend
         from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 
         moto_api_backend.reset()

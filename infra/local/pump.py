@@ -22,7 +22,7 @@ _FIRST_RETRY_S, _LAST_RETRY_S = 0.2, 10.0
 _TTL_IDENTITY = {"type": "Service", "principalId": "dynamodb.amazonaws.com"}
 
 
-class UnknownSchedule(KeyError):
+class UnknownScheduleError(KeyError):
     """The application declares no schedule of this name."""
 
 
@@ -116,7 +116,7 @@ class EventPump:
         for entry in self._schedules:
             if entry.name == name:
                 return entry.function(_scheduled_event(name, self.now()), LambdaContext(name))
-        raise UnknownSchedule(name)
+        raise UnknownScheduleError(name)
 
     def _invoke(self, entry: _Schedule, now: float) -> None:
         try:

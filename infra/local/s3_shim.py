@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
 from infra.local.http_server import Request, Respond, Response
-from infra.local.sigv4 import UNSIGNED_PAYLOAD, KeyPair, Refused, verify
+from infra.local.sigv4 import UNSIGNED_PAYLOAD, KeyPair, RefusedError, verify
 
 _CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
     "x-amz-checksum-sha256": lambda body: hashlib.sha256(body).digest(),
@@ -40,27 +40,27 @@ class S3Shim:
                 verify(request, self._keys, "s3", self._clock())
                 check_payload(request)
                 check_object_lock(request)
-        except Refused as refusal:
+        except RefusedError as refusal:
             return _error(request, refusal)
         return self._backend(request)
 
 
 def check_payload(request: Request) -> None:
-    """Raises `Refused` unless the body has the length, the hash and every checksum that the headers promise."""
+    """Raises `RefusedError` unless the body has the length, the hash and every checksum that the headers promise."""
     declared = request.header("content-length")
     if declared is not None and declared != str(len(request.body)):
-        raise Refused(400, "IncompleteBody", "You did not provide the number of bytes specified by Content-Length")
+        raise RefusedError(400, "IncompleteBody", "You did not provide the number of bytes specified by Content-Length")
     promised = request.header("x-amz-content-sha256") or UNSIGNED_PAYLOAD
     if promised.startswith("STREAMING-"):
-        raise Refused(501, "NotImplemented", "The embedded cloud does not take aws-chunked uploads")
+        raise RefusedError(501, "NotImplemented", "The embedded cloud does not take aws-chunked uploads")
     if promised != UNSIGNED_PAYLOAD and promised != hashlib.sha256(request.body).hexdigest():
         message = "The provided 'x-amz-content-sha256' header does not match what was computed."
-        raise Refused(400, "XAmzContentSHA256Mismatch", message)
+        raise RefusedError(400, "XAmzContentSHA256Mismatch", message)
     for name, value in request.headers:
         if name in _CHECKSUMS:
             _check_one(name, value, request.body)
         elif name.startswith("x-amz-checksum-") and name not in _ABOUT_CHECKSUMS:
-            raise Refused(501, "NotImplemented", f"The embedded cloud cannot check {name}")
+            raise RefusedError(501, "NotImplemented", f"The embedded cloud cannot check {name}")
 
 
 def _check_one(name: str, value: str, body: bytes) -> None:
@@ -71,14 +71,14 @@ def _check_one(name: str, value: str, body: bytes) -> None:
         promised = b""
     if len(promised) != len(actual):
         code = "InvalidDigest" if name == "content-md5" else "InvalidRequest"
-        raise Refused(400, code, f"Value for {name} header is invalid.")
+        raise RefusedError(400, code, f"Value for {name} header is invalid.")
     if promised != actual:
         kind = name.rpartition("-")[2].upper()
-        raise Refused(400, "BadDigest", f"The {kind} you specified did not match the calculated checksum.")
+        raise RefusedError(400, "BadDigest", f"The {kind} you specified did not match the calculated checksum.")
 
 
 def check_object_lock(request: Request) -> None:
-    """Raises `Refused` for what S3 forbids around Object Lock and moto allows."""
+    """Raises `RefusedError` for what S3 forbids around Object Lock and moto allows."""
     names = {name for name, _ in request.headers}
     has_checksum = any(name in _CHECKSUMS for name in names)
     if request.method != "PUT":
@@ -87,17 +87,17 @@ def check_object_lock(request: Request) -> None:
         message = (
             "x-amz-sdk-checksum-algorithm specified, but no corresponding x-amz-checksum-* or x-amz-trailer headers were found."
         )
-        raise Refused(400, "InvalidRequest", message)
+        raise RefusedError(400, "InvalidRequest", message)
     if any(name.startswith("x-amz-object-lock-") for name in names) and not has_checksum:
         message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
-        raise Refused(400, "InvalidRequest", message)
+        raise RefusedError(400, "InvalidRequest", message)
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     if "versioning" in query and b"<Status>Suspended</Status>" in request.body:
         message = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
-        raise Refused(409, "InvalidBucketState", message)
+        raise RefusedError(409, "InvalidBucketState", message)
 
 
-def _error(request: Request, refusal: Refused) -> Response:
+def _error(request: Request, refusal: RefusedError) -> Response:
     details = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in refusal.details.items())
     request_id = uuid.uuid4().hex[:16].upper()
     body = (

@@ -3,6 +3,7 @@
 Source: "Cron and rate expressions", Amazon EventBridge User Guide. `L`, `W` and `#` are refused, not guessed.
 """
 
+import calendar
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -10,12 +11,12 @@ from datetime import UTC, datetime, timedelta
 _UNITS = {"minute": 60, "hour": 3600, "day": 86400}
 _RATE = re.compile(r"rate\((\d+) (minute|hour|day)s?\)")
 _CRON = re.compile(r"cron\(([^()]+)\)")
-_MONTHS = {name: at for at, name in enumerate("JAN FEB MAR APR MAY JUN JUL AUG SEP OCT NOV DEC".split(), 1)}
-_DAYS = {name: at for at, name in enumerate("SUN MON TUE WED THU FRI SAT".split(), 1)}
+_MONTHS = {name.upper(): at for at, name in enumerate(calendar.month_abbr) if name}
+_DAYS = {name: at for at, name in enumerate(("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT"), 1)}
 _SEARCH_LIMIT = timedelta(days=366 * 5)
 
 
-class BadExpression(ValueError):
+class ExpressionError(ValueError):
     """Not a schedule expression that EventBridge takes, or one that the embedded cloud does not know."""
 
 
@@ -42,7 +43,7 @@ class Cron:
     years: frozenset[int]
 
     def after(self, last: float) -> float:
-        """The next due time after `last`, in seconds since 1970. Raises BadExpression when there is none in five years."""
+        """The next due time after `last`, in seconds since 1970. Raises ExpressionError when there is none in five years."""
         moment = datetime.fromtimestamp(last, UTC).replace(second=0, microsecond=0) + timedelta(minutes=1)
         limit = moment + _SEARCH_LIMIT
         while moment < limit:
@@ -54,7 +55,7 @@ class Cron:
                 moment += timedelta(minutes=1)
             else:
                 return moment.timestamp()
-        raise BadExpression("this cron expression is never due")
+        raise ExpressionError("this cron expression is never due")
 
     def _matches_day(self, moment: datetime) -> bool:
         return (
@@ -66,17 +67,17 @@ class Cron:
 
 
 def parse(expression: str) -> Rate | Cron:
-    """`rate(5 minutes)` or `cron(0 3 * * ? *)`. Raises BadExpression."""
+    """`rate(5 minutes)` or `cron(0 3 * * ? *)`. Raises ExpressionError."""
     if found := _RATE.fullmatch(expression):
         value = int(found[1])
         if value < 1:
-            raise BadExpression(f"{expression}: the value must be positive")
+            raise ExpressionError(f"{expression}: the value must be positive")
         return Rate(value * _UNITS[found[2]])
     fields = found[1].split() if (found := _CRON.fullmatch(expression)) else []
     if len(fields) != 6:
-        raise BadExpression(f"{expression}: neither rate(value unit) nor cron with six fields")
+        raise ExpressionError(f"{expression}: neither rate(value unit) nor cron with six fields")
     if "?" not in (fields[2], fields[4]):
-        raise BadExpression(f"{expression}: one of day-of-month and day-of-week must be ?")
+        raise ExpressionError(f"{expression}: one of day-of-month and day-of-week must be ?")
     return Cron(
         minutes=_field(fields[0], 0, 59),
         hours=_field(fields[1], 0, 23),
@@ -98,7 +99,7 @@ def _field(text: str, low: int, high: int, names: dict[str, int] | None = None) 
             start = _number(first, names)
             end = _number(last, names) if dash else (high if step else start)
         if not low <= start <= end <= high or (step and not 0 < _number(step, None) <= high):
-            raise BadExpression(f"{text!r} is not between {low} and {high}")
+            raise ExpressionError(f"{text!r} is not between {low} and {high}")
         chosen.update(range(start, end + 1, _number(step, None) if step else 1))
     return frozenset(chosen)
 
@@ -107,5 +108,5 @@ def _number(text: str, names: dict[str, int] | None) -> int:
     if names and text.upper() in names:
         return names[text.upper()]
     if not text.isascii() or not text.isdigit():
-        raise BadExpression(f"{text!r} is not known in this field")
+        raise ExpressionError(f"{text!r} is not known in this field")
     return int(text)

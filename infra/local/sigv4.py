@@ -24,7 +24,7 @@ CLOCK_SKEW_S = 15 * 60
 MAX_EXPIRES_S = 7 * 24 * 3600
 
 
-class Refused(Exception):
+class RefusedError(Exception):
     """The request does not prove who sent it, or is not what was signed. `code` is S3's error code."""
 
     def __init__(self, status: int, code: str, message: str, **details: str) -> None:
@@ -56,7 +56,7 @@ class _Claim:
 def verify(request: Request, keys: KeyPair, service: str, now: float) -> None:
     """Returns when the request is signed by `keys` for `service` and is fresh at `now` (seconds since 1970).
 
-    Raises `Refused` with S3's status and code otherwise. Also refuses `x-amz-*` headers that nobody signed.
+    Raises `RefusedError` with S3's status and code otherwise. Also refuses `x-amz-*` headers that nobody signed.
     """
     claim = _claim(request, service)
     _check_scope(claim, keys, service)
@@ -64,7 +64,7 @@ def verify(request: Request, keys: KeyPair, service: str, now: float) -> None:
     _check_signed_headers(request, claim)
     expected = _signature(request, claim, keys, service)
     if not hmac.compare_digest(expected, claim.signature):
-        raise Refused(
+        raise RefusedError(
             403,
             "SignatureDoesNotMatch",
             "The request signature we calculated does not match the signature you provided. Check your key and signing method.",
@@ -77,13 +77,13 @@ def _claim(request: Request, service: str) -> _Claim:
     query = dict(pairs)
     presigned = "X-Amz-Algorithm" in query or "X-Amz-Signature" in query
     if authorization and presigned:
-        raise Refused(400, "InvalidArgument", "Only one auth mechanism allowed")
+        raise RefusedError(400, "InvalidArgument", "Only one auth mechanism allowed")
     if authorization:
         return _header_claim(request, authorization, service)
     if not presigned:
-        raise Refused(403, "AccessDenied", "Access Denied")
+        raise RefusedError(403, "AccessDenied", "Access Denied")
     if len([name for name, _ in pairs if name.startswith("X-Amz-")]) != len({n for n in query if n.startswith("X-Amz-")}):
-        raise Refused(400, "AuthorizationQueryParametersError", "A query parameter is repeated")
+        raise RefusedError(400, "AuthorizationQueryParametersError", "A query parameter is repeated")
     return _query_claim(query)
 
 
@@ -91,11 +91,11 @@ def _header_claim(request: Request, authorization: str, service: str) -> _Claim:
     scheme, _, rest = authorization.partition(" ")
     fields = dict(part.strip().partition("=")[::2] for part in rest.split(","))
     if scheme != ALGORITHM or not {"Credential", "SignedHeaders", "Signature"} <= fields.keys():
-        raise Refused(400, "AuthorizationHeaderMalformed", "The authorization header is malformed")
+        raise RefusedError(400, "AuthorizationHeaderMalformed", "The authorization header is malformed")
     payload = request.header("x-amz-content-sha256")
     if payload is None:
         if service == "s3":
-            raise Refused(400, "MissingSecurityHeader", "Missing required header for this request: x-amz-content-sha256")
+            raise RefusedError(400, "MissingSecurityHeader", "Missing required header for this request: x-amz-content-sha256")
         payload = sha256(request.body).hexdigest()
     return _Claim(
         credential=fields["Credential"],
@@ -111,10 +111,10 @@ def _query_claim(query: dict[str, str]) -> _Claim:
     required = ("X-Amz-Credential", "X-Amz-SignedHeaders", "X-Amz-Signature", "X-Amz-Date", "X-Amz-Expires")
     missing = [name for name in required if not query.get(name)]
     if missing or query.get("X-Amz-Algorithm") != ALGORITHM:
-        raise Refused(400, "AuthorizationQueryParametersError", "Query-string authentication version 4 is incomplete")
+        raise RefusedError(400, "AuthorizationQueryParametersError", "Query-string authentication version 4 is incomplete")
     expires = query["X-Amz-Expires"]
     if not expires.isascii() or not expires.isdigit() or int(expires) > MAX_EXPIRES_S:
-        raise Refused(400, "AuthorizationQueryParametersError", "X-Amz-Expires must be between 0 and a week, in seconds")
+        raise RefusedError(400, "AuthorizationQueryParametersError", "X-Amz-Expires must be between 0 and a week, in seconds")
     return _Claim(
         credential=query["X-Amz-Credential"],
         signed_headers=tuple(query["X-Amz-SignedHeaders"].split(";")),
@@ -129,38 +129,38 @@ def _check_scope(claim: _Claim, keys: KeyPair, service: str) -> None:
     access_key, _, scope = claim.credential.partition("/")
     if access_key != keys.access_key:
         message = "The AWS Access Key Id you provided does not exist in our records."
-        raise Refused(403, "InvalidAccessKeyId", message, AWSAccessKeyId=access_key)
+        raise RefusedError(403, "InvalidAccessKeyId", message, AWSAccessKeyId=access_key)
     if scope != f"{claim.timestamp[:8]}/{keys.region}/{service}/aws4_request":
         where = "AuthorizationHeaderMalformed" if claim.expires_s is None else "AuthorizationQueryParametersError"
-        raise Refused(400, where, f"The credential scope is wrong; expecting {keys.region}/{service}", Region=keys.region)
+        raise RefusedError(400, where, f"The credential scope is wrong; expecting {keys.region}/{service}", Region=keys.region)
 
 
 def _check_freshness(claim: _Claim, now: float) -> None:
     try:
         signed_at = datetime.strptime(claim.timestamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
     except ValueError:
-        raise Refused(403, "AccessDenied", "X-Amz-Date must be formatted as YYYYMMDD'T'HHMMSS'Z'") from None
+        raise RefusedError(403, "AccessDenied", "X-Amz-Date must be formatted as YYYYMMDD'T'HHMMSS'Z'") from None
     server_time = _iso(now)
     if claim.expires_s is None:
         if abs(now - signed_at) > CLOCK_SKEW_S:
             message = "The difference between the request time and the current time is too large."
-            raise Refused(403, "RequestTimeTooSkewed", message, ServerTime=server_time)
+            raise RefusedError(403, "RequestTimeTooSkewed", message, ServerTime=server_time)
     elif now > signed_at + claim.expires_s:
         expired = _iso(signed_at + claim.expires_s)
-        raise Refused(403, "AccessDenied", "Request has expired", Expires=expired, ServerTime=server_time)
+        raise RefusedError(403, "AccessDenied", "Request has expired", Expires=expired, ServerTime=server_time)
     elif signed_at > now + CLOCK_SKEW_S:
-        raise Refused(403, "AccessDenied", "Request is not valid yet", ServerTime=server_time)
+        raise RefusedError(403, "AccessDenied", "Request is not valid yet", ServerTime=server_time)
 
 
 def _check_signed_headers(request: Request, claim: _Claim) -> None:
     if "host" not in claim.signed_headers:
-        raise Refused(403, "AccessDenied", "The host header must be signed")
+        raise RefusedError(403, "AccessDenied", "The host header must be signed")
     present = {name for name, _ in request.headers}
     # An x-amz header changes what the request does, so one that nobody signed is a change by somebody else.
     unsigned = sorted(n for n in present - set(claim.signed_headers) if n.startswith("x-amz-"))
     if unsigned:
         message = "There were headers present in the request which were not signed"
-        raise Refused(403, "AccessDenied", message, HeadersNotSigned=", ".join(unsigned))
+        raise RefusedError(403, "AccessDenied", message, HeadersNotSigned=", ".join(unsigned))
     # A header that was signed and then dropped needs no rule of its own: the canonical request differs.
 
 
