@@ -1,8 +1,8 @@
 """``make package``: run ``chalice package`` and prove that the zip is whole.
 
-Chalice only *warns* when a requirement has no wheel for Lambda, ships without it and exits 0. So the zip is unpacked into an empty
-directory and asked to work from there alone: every pinned requirement must be inside with its version, ``app.py`` must import in an
-isolated interpreter without AWS, and answer one HTTP and one WebSocket event. Prints the sizes and the cold import time.
+Chalice only *warns* when a requirement has no wheel for Lambda, ships without it and exits 0. So the zip is unpacked into an
+empty directory and asked to work from there alone: every pinned requirement must be inside with its version, ``app.py`` must
+import in an isolated interpreter without AWS, and answer one HTTP and one WebSocket event. Prints the sizes and the cold import time.
 
 The Lambda runtime is the interpreter that runs ``chalice package``, so 3.13 is preferred where it is installed.
 """

@@ -1,0 +1,226 @@
+"""Every shape that crosses a process boundary, as JSON. A change here is a change for agents and command lines in the field."""
+
+from __future__ import annotations
+
+import inspect
+
+import msgspec
+import pytest
+
+from chalicelib.contracts import api, audit, capability, gateway, operation, policy, recording, session
+from chalicelib.contracts.faults import Notice
+from tests.golden import golden
+
+SESSION = session.Session(
+    sid="ses_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+    state=session.State.LIVE,
+    principal="alice@example.com",
+    groups=["engineering", "sre"],
+    target="prod-web",
+    protocol="ssh",
+    agent="edge-1",
+    login="deploy",
+    reason="ticket 4711",
+    source_ip="192.0.2.7",
+    path="relay",
+    policy_version=3,
+    verdict="sre-may-connect",
+    message="",
+    opened_ms=1_795_212_303_000,
+    started_ms=1_795_212_303_412,
+    ended_ms=0,
+    seen_ms=1_795_212_306_000,
+    deadline_ms=1_795_241_103_000,
+    recording="recordings/2026/11/20/prod-web/alice@example.com/140503Z_ses_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+    chunks=1,
+    chain="ab" * 32,
+    operations=2,
+    denied=1,
+)
+CHUNK = recording.Chunk(n=0, kind="ch01.cast", time_ms=1_795_212_304_000, size=512, sha256="cd" * 32, chain="ab" * 32)
+STORED = recording.StoredChunk(chunk=CHUNK, key=recording.key(SESSION.recording, CHUNK))
+PROTOCOL = gateway.Protocol(
+    name="ssh",
+    hint="ssh {target}",
+    options=[gateway.Option(name="host_keys", type="strings", doc="pinned host keys", required=True)],
+    controls=[gateway.Control(name="mask", enforced=False, why="not yet")],
+)
+TARGET = gateway.Target(
+    name="prod-web",
+    protocol="ssh",
+    agent="edge-1",
+    address="10.0.0.5:22",
+    logins={"deploy": gateway.Login(credential="prod-web")},
+    default_login="deploy",
+    tags=["prod"],
+    options={"host_keys": ["ssh-ed25519 AAAA"]},
+    require=["record"],
+    description="The shop",
+)
+RULE = policy.Rule("sre-may-connect", "policies.cedar", 3, "permit(principal, action, resource);")
+DOCUMENT = policy.Document(version=3, rules=[RULE], targets=[TARGET])
+TRUST = api.Trust(
+    issuer="https://sallyport.example.com",
+    ssh_ca="ecdsa-sha2-nistp256 AAAA",
+    token_key={"kty": "EC", "crv": "P-256", "x": "x", "y": "y"},
+    websocket_url="wss://ws.example.com/api",
+)
+EVENT = {"id": "evt_01JD8QZ6T3N0V9C4K2M7X5B1HR", "time_ms": 1_795_212_303_000, "actor": "alice@example.com"}
+OF = {"sid": SESSION.sid, "target": "prod-web"}
+TICKET = capability.TicketClaims(
+    iss="https://sallyport.example.com",
+    aud="agt_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+    sid=SESSION.sid,
+    sub="alice@example.com",
+    groups=["sre"],
+    mfa=True,
+    target="prod-web",
+    login="deploy",
+    policy_version=3,
+    reason="ticket 4711",
+    source_ip="192.0.2.7",
+    recording=SESSION.recording,
+    iat=1_795_212_303,
+    exp=1_795_212_363,
+    deadline_ms=1_795_241_103_000,
+)
+
+EXAMPLES: list[msgspec.Struct] = [
+    SESSION,
+    CHUNK,
+    STORED,
+    PROTOCOL,
+    TARGET,
+    RULE,
+    DOCUMENT,
+    operation.Operation(
+        kind="exec",
+        text="rm -rf /srv/data",
+        effects=frozenset({"write"}),
+        verbs=frozenset({"rm"}),
+        objects=frozenset({"/srv/data"}),
+        flags=frozenset({"recursive_delete"}),
+        environment=(("LANG", "C.UTF-8"),),
+    ),
+    policy.Principal(name="alice@example.com", groups=["sre"], mfa=True),
+    policy.Moment(now_ms=1_795_212_303_000, reason="ticket 4711", login="deploy", source_ip="192.0.2.7"),
+    policy.Verdict("hold", ("ask-dba",), "Ask the DBAs.", (policy.Approval("dba", 2, 900),)),
+    capability.AccessClaims(
+        iss="https://sallyport.example.com", sub="alice@example.com", jti="j", iat=1, exp=2, groups=["sre"], mfa=True
+    ),
+    TICKET,
+    capability.ProofClaims(sub="agt_x", aud="sallyport-control", iat=1, jti="j", htm="POST", htp="/agent/announce", bsh="00"),
+    Notice("denied", "No policy permits this.", "Ask the platform team."),
+    api.Failure(Notice("config_invalid", "gateway.yaml has one problem."), [api.Problem("gateway.yaml", 7, "no such agent")]),
+    api.LoginStart(challenge="c", port=40000, state="s"),
+    api.LoginStarted(authorize_url="https://idp.example.com/authorize?x=y", expires_ms=1),
+    api.LoginRedeem(code="c", verifier="v", ssh_public_key="ssh-ed25519 AAAA"),
+    api.LoggedIn(access_token="t", expires_ms=1, principal="alice@example.com", groups=["sre"], ssh_certificate="c"),
+    api.WhoAmI(principal="alice@example.com", groups=["sre"], expires_ms=1),
+    TRUST,
+    api.TargetList(
+        targets=[
+            api.TargetView(
+                name="prod-web",
+                protocol="ssh",
+                description="The shop",
+                tags=["prod"],
+                logins=["deploy"],
+                agent="edge-1",
+                online=True,
+                hint="ssh prod-web",
+                host_alias="prod-web.sallyport",
+            )
+        ]
+    ),
+    api.SessionOpen(target="prod-web", login="deploy", reason="ticket 4711"),
+    api.SessionOffer(
+        sid=SESSION.sid,
+        ticket="t",
+        expires_ms=1,
+        deadline_ms=2,
+        ways=[api.Way(kind="direct", address="10.0.0.4:2222"), api.Way(kind="relay", address="wss://ws.example.com/api")],
+        host_alias="prod-web.sallyport",
+    ),
+    api.SessionPage(sessions=[SESSION], cursor="next"),
+    api.RecordingLinks(session=SESSION, chain_seed="00" * 32, chunks=[STORED], urls=["https://s3/x"], expires_ms=1),
+    api.ConfigFiles(files={"gateway.yaml": "version: 1\n"}, expected_version=2),
+    api.ConfigPlan(
+        version=3, changes=[api.Change(sign="+", what="target prod-web", detail="ssh")], warnings=[api.Problem("a.cedar", 1, "w")]
+    ),
+    api.AgentTokenRequest(name="edge-1"),
+    api.AgentToken(token="t", expires_ms=1),
+    api.AgentList(
+        agents=[api.AgentView(name="edge-1", agent_id="agt_x", online=True, seen_ms=1, protocols=["ssh"], direct="10.0.0.4:2222")]
+    ),
+    api.AgentEnrol(token="t", public_key="k", ssh_host_key="ssh-ed25519 AAAA"),
+    api.AgentEnrolled(agent_id="agt_x", name="edge-1", trust=TRUST),
+    api.AgentAnnounce(protocols=[PROTOCOL], credentials=["prod-web"], direct="10.0.0.4:2222"),
+    api.AgentConfig(document=DOCUMENT, ssh_host_certificate="c", expires_ms=1, trust=TRUST),
+    api.DirectOpen(certificate="c", target="prod-web", login="deploy", source_ip="192.0.2.7"),
+    api.DirectOpened(ticket="t"),
+    api.SessionClaim(path="relay"),
+    api.SessionClaimed(session=SESSION),
+    api.ChunkUpload(chunk=CHUNK, operations=2, denied=1),
+    api.ChunkTicket(url="https://s3/x", headers={"if-none-match": "*"}, expires_ms=1),
+    api.SessionReport(
+        denied=[api.DeniedOperation(time_ms=1, kind="exec", text="rm", digest="00", rules=["r"], message="m")],
+        target_fault=Notice("target_host_key", "wrong key"),
+    ),
+    api.SessionClose(state="ended", message="", chunks=1, chain="ab" * 32, operations=2, denied=1),
+    api.Done(),
+    audit.LoginCompleted(**EVENT, groups=["sre"], source_ip="192.0.2.7", mfa=True),
+    audit.LoginFailed(**EVENT, code="login_failed", source_ip="192.0.2.7"),
+    audit.LoggedOut(**EVENT, token="j"),
+    audit.SessionDenied(
+        **EVENT, **OF, login="deploy", reason="r", source_ip="192.0.2.7", rule="x", message="No.", policy_version=3
+    ),
+    audit.SessionOpened(
+        **EVENT, **OF, agent="edge-1", login="deploy", reason="r", source_ip="", rule="x", policy_version=3, deadline_ms=2
+    ),
+    audit.SessionStarted(**EVENT, **OF, agent="edge-1", path="relay"),
+    audit.SessionEnded(**EVENT, **OF, state="ended", message="", chunks=1, chain="ab", operations=2, denied=1),
+    audit.OperationDenied(**EVENT, **OF, kind="exec", text="rm", digest="00", rules=["r"], message="No."),
+    audit.TargetRefused(**EVENT, **OF, code="target_host_key", message="wrong key"),
+    audit.RecordingViewed(**EVENT, **OF, owner="bob@example.com", rule="own", chunks=1),
+    audit.AgentTokenIssued(**EVENT, name="edge-1", expires_ms=1),
+    audit.AgentEnrolled(**EVENT, name="edge-1", agent_id="agt_x", fingerprint="00", replaced=""),
+    audit.ConfigApplied(**EVENT, version=3, previous=2, digest="00", summary=["+ target prod-web"]),
+]
+
+
+def name_of(example: msgspec.Struct) -> str:
+    return f"{type(example).__module__.rsplit('.', 1)[1]}.{type(example).__name__}"
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_golden_json(example: msgspec.Struct) -> None:
+    text = msgspec.json.format(msgspec.json.encode(example, order="deterministic"), indent=2).decode() + "\n"
+    golden.check(f"contracts/{name_of(example)}.json", text)
+    assert msgspec.json.decode(text, type=type(example)) == example
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_unknown_fields_are_ignored(example: msgspec.Struct) -> None:
+    body = msgspec.json.decode(msgspec.json.encode(example)) | {"a_field_of_tomorrow": [1]}
+    assert msgspec.json.decode(msgspec.json.encode(body), type=type(example)) == example
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=name_of)
+def test_missing_fields_are_refused(example: msgspec.Struct) -> None:
+    body = msgspec.json.decode(msgspec.json.encode(example))
+    required = [field.encode_name for field in msgspec.structs.fields(example) if field.required]
+    for field in required:
+        partial = {key: value for key, value in body.items() if key != field}
+        with pytest.raises(msgspec.ValidationError):
+            msgspec.json.decode(msgspec.json.encode(partial), type=type(example))
+
+
+def test_every_shape_has_an_example() -> None:
+    have = {type(example) for example in EXAMPLES}
+    inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation}
+    inside |= {gateway.Option, gateway.Control, gateway.Login, policy.Approval, audit.Event, audit.SessionEvent}
+    for module in (api, audit, capability, gateway, operation, policy, recording, session):
+        for _, shape in inspect.getmembers(module, inspect.isclass):
+            if issubclass(shape, msgspec.Struct) and shape.__module__ == module.__name__:
+                assert shape in have | inside, f"{shape.__name__} has no golden example"

@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+import datetime as dt
+
+import cedarpy
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from chalicelib.contracts.gateway import Login, Target
+from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy import (
+    ALLOW,
+    BROKEN_RULE,
+    DENY,
+    HOLD,
+    NO_RULE,
+    Approval,
+    Document,
+    Moment,
+    Policy,
+    Principal,
+    Rule,
+    parse_approval,
+)
+from chalicelib.contracts.policy_schema import SCHEMA
+
+WEB = Target(
+    name="prod-web",
+    protocol="ssh",
+    agent="e",
+    address="h:1",
+    logins={"d": Login(credential="c")},
+    default_login="d",
+    tags=["prod"],
+)
+ALICE = Principal(name="alice@example.com", groups=["sre"], mfa=True)
+BOB = Principal(name="bob@example.com")
+NOW = Moment(now_ms=1_795_212_303_000, reason="ticket", login="d", source_ip="192.0.2.7")
+RULES = {
+    "may-connect": 'permit(principal in Group::"sre", action in [Action::"connect", Action::"run"], resource in Tag::"prod");',
+    "own": 'permit(principal, action == Action::"replay", resource) when { resource.owner == principal };',
+    "no-rm": '@message("Deleting needs a ticket.") forbid(principal, action == Action::"run", resource) '
+    'when { context.flags.contains("recursive_delete") };',
+    "ask": '@approval("group:dba quorum:2 ttl:15m") @message("Ask a DBA.") forbid(principal, action == Action::"run", resource) '
+    'when { context.verbs.contains("mv") } unless { context.approvals.contains("dba") };',
+    "admin": 'permit(principal in Group::"platform", action == Action::"administer", resource);',
+}
+
+
+def policy(**rules: str) -> Policy:
+    listed = [Rule(name, "p.cedar", n, text) for n, (name, text) in enumerate(rules.items(), 1)]
+    return Policy(Document(version=7, rules=listed, targets=[WEB]))
+
+
+def run(text: str = "ls", *, flags: set[str] | None = None, verbs: set[str] | None = None) -> Operation:
+    return Operation(
+        kind="exec", text=text, effects=frozenset({"read"}), flags=frozenset(flags or ()), verbs=frozenset(verbs or ())
+    )
+
+
+def test_no_rules_means_no() -> None:
+    empty = policy()
+    assert empty.connect(ALICE, WEB, NOW).decision == DENY
+    assert empty.operate(ALICE, WEB, run(), NOW).message == NO_RULE
+    assert empty.administer(ALICE, NOW).decision == DENY
+
+
+def test_a_group_and_a_tag_permit() -> None:
+    rules = policy(**RULES)
+    assert rules.connect(ALICE, WEB, NOW).decision == ALLOW
+    assert rules.connect(ALICE, WEB, NOW).rule == "may-connect"
+    assert rules.connect(BOB, WEB, NOW).decision == DENY
+
+
+def test_a_forbid_speaks_the_operators_own_words() -> None:
+    verdict = policy(**RULES).operate(ALICE, WEB, run(flags={"recursive_delete"}), NOW)
+    assert (verdict.decision, verdict.message, verdict.rules) == (DENY, "Deleting needs a ticket.", ("no-rm",))
+
+
+def test_a_liftable_forbid_holds_and_an_approval_lifts_it() -> None:
+    rules = policy(**RULES)
+    held = rules.operate(ALICE, WEB, run(verbs={"mv"}), NOW)
+    assert (held.decision, held.approvals) == (HOLD, (Approval("dba", 2, 900),))
+    assert not held.allowed
+    assert rules.operate(ALICE, WEB, run(verbs={"mv"}), NOW, frozenset({"dba"})).decision == ALLOW
+
+
+def test_an_approval_does_not_help_against_a_plain_forbid() -> None:
+    verdict = policy(**RULES).operate(ALICE, WEB, run(flags={"recursive_delete"}, verbs={"mv"}), NOW)
+    assert (verdict.decision, verdict.message) == (DENY, "Deleting needs a ticket.")
+
+
+def test_a_rule_that_fails_to_evaluate_denies_everything_it_could_have_spoken_about() -> None:
+    # Cedar alone would skip the failing forbid and allow.
+    overflow = "forbid(principal, action, resource) when { context.now * 9223372036854775807 > 0 };"
+    verdict = policy(**RULES, broken=overflow).connect(ALICE, WEB, NOW)
+    assert (verdict.decision, verdict.message) == (DENY, BROKEN_RULE)
+    assert verdict.errors
+
+
+def test_a_source_address_that_is_not_one_is_denied() -> None:
+    assert policy(**RULES).connect(ALICE, WEB, Moment(now_ms=1, source_ip="nonsense")).decision == DENY
+
+
+def test_replay_knows_the_owner() -> None:
+    rules = policy(**RULES)
+    assert rules.replay(ALICE, "ses_x", ALICE.name, "ended", WEB, NOW).decision == ALLOW
+    assert rules.replay(BOB, "ses_x", ALICE.name, "ended", WEB, NOW).decision == DENY
+
+
+def test_administer_is_its_own_action() -> None:
+    rules = policy(**RULES)
+    assert rules.administer(Principal(name="pat", groups=["platform"]), NOW).decision == ALLOW
+    assert rules.administer(ALICE, NOW).decision == DENY
+
+
+@pytest.mark.parametrize("text", ["permit(principal, action, resource", "nonsense"])
+def test_a_policy_that_does_not_parse_cannot_be_asked(text: str) -> None:
+    with pytest.raises(ValueError):
+        policy(bad=text)
+
+
+def test_two_policies_in_one_rule_are_refused_so_that_positions_stay_true() -> None:
+    with pytest.raises(ValueError, match="exactly one"):
+        policy(two="permit(principal, action, resource); forbid(principal, action, resource);")
+
+
+def test_a_broken_approval_annotation_denies() -> None:
+    rules = policy(ok=RULES["may-connect"], bad='@approval("whoever") forbid(principal, action, resource);')
+    assert rules.operate(ALICE, WEB, run(), NOW).decision == DENY
+
+
+@given(st.text(max_size=40), st.text(max_size=40))
+def test_no_name_is_ever_read_as_policy(name: str, group: str) -> None:
+    verdict = policy(**RULES).connect(Principal(name=name, groups=[group]), WEB, NOW)
+    assert verdict.allowed == (group == "sre")
+
+
+@given(st.text(max_size=200))
+def test_any_text_can_be_asked_about(text: str) -> None:
+    assert policy(**RULES).operate(ALICE, WEB, run(text or " "), NOW).decision in {ALLOW, DENY}
+
+
+def test_hours_and_weekdays_are_utc() -> None:
+    # 2026-11-20 is a Friday; 22:05 UTC, whatever the machine's own zone is.
+    rules = policy(rule="permit(principal, action, resource) when { context.hour == 22 && context.weekday == 4 };")
+    friday = int(dt.datetime(2026, 11, 20, 22, 5, tzinfo=dt.UTC).timestamp() * 1000)
+    assert rules.connect(ALICE, WEB, Moment(now_ms=friday)).allowed
+    assert not rules.connect(ALICE, WEB, Moment(now_ms=friday + 3_600_000)).allowed
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("group:dba", Approval("dba", 1, 900)),
+        ("group:dba quorum:2 ttl:15m", Approval("dba", 2, 900)),
+        ("group:dba ttl:30s", Approval("dba", 1, 30)),
+        ("group:dba ttl:2h", Approval("dba", 1, 7200)),
+    ],
+)
+def test_approval_annotations(text: str, expected: Approval) -> None:
+    assert parse_approval(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "dba", "group:", "group:dba quorum:0", "group:dba ttl:15", "group:dba quorum:1 extra"])
+def test_approval_annotations_that_are_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="@approval"):
+        parse_approval(text)
+
+
+def test_the_schema_accepts_the_rules_above_and_refuses_a_misspelt_fact() -> None:
+    good = "\n".join(RULES.values())
+    assert cedarpy.validate_policies(good, SCHEMA).validation_passed
+    bad = 'forbid(principal, action == Action::"run", resource) when { context.verb.contains("rm") };'
+    assert not cedarpy.validate_policies(bad, SCHEMA).validation_passed
