@@ -81,6 +81,7 @@ class EmbeddedCloud:
         self._load, self._ports, self._limits, self._chaos = load, ports, limits, chaos
         self._speed, self._background = schedule_speed, background
         self._clients: dict[str, Any] = {}
+        self._making = threading.Lock()
         self._undo = contextlib.ExitStack()
         self.app: Any = None
         self.environment: dict[str, str] = {}
@@ -136,16 +137,17 @@ class EmbeddedCloud:
 
     def boto(self, service: str) -> Any:
         """A boto3 client of this cloud, made once per service."""
-        if service not in self._clients:
-            endpoints = {"s3": self.s3_url, "apigatewaymanagementapi": self.gateway.callback_url}
-            self._clients[service] = self._session.create_client(
-                service,
-                region_name=REGION,
-                endpoint_url=endpoints.get(service, self.aws_url),
-                aws_access_key_id=self._keys.access_key,
-                aws_secret_access_key=self._keys.secret_key,
-            )
-        return self._clients[service]
+        with self._making:  # clients may be shared by threads, but not made by several at once
+            if service not in self._clients:
+                endpoints = {"s3": self.s3_url, "apigatewaymanagementapi": self.gateway.callback_url}
+                self._clients[service] = self._session.create_client(
+                    service,
+                    region_name=REGION,
+                    endpoint_url=endpoints.get(service, self.aws_url),
+                    aws_access_key_id=self._keys.access_key,
+                    aws_secret_access_key=self._keys.secret_key,
+                )
+            return self._clients[service]
 
     # -- the order of things ---------------------------------------------------------------------------------------
 
