@@ -56,11 +56,11 @@ case "$need" in
     want ssh openssh-client
     want sshd openssh-server
     want ssh-keygen openssh-client
+    want vi vim-tiny
     ;;
 esac
 case "$need" in
   test)
-    want vim vim-tiny
     want rsync rsync
     want node nodejs
     want npm npm

@@ -1,0 +1,177 @@
+"""The processes of the demo: embedded cloud, target, agent; and the people who use them, each with a home of their own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from types import TracebackType
+from urllib.parse import quote
+
+from infra.demo.target import Target
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(sys.executable).parent
+POLICIES = Path(__file__).parent / "gateway" / "policies.cedar"
+START_S = 60.0
+
+
+class Person:
+    """One person of the development identity provider, with her own configuration and ssh folders."""
+
+    def __init__(self, name: str, folder: Path, cloud: dict[str, object]) -> None:
+        self.name = name
+        self.folder = folder
+        self.cloud = cloud
+        folder.mkdir(parents=True, exist_ok=True)
+        self.environment = {
+            **os.environ,
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "SALLYPORT_HOME": str(folder / "sallyport"),
+            "SALLYPORT_SSH_DIR": str(folder / "ssh"),
+            "LC_ALL": "C.UTF-8",
+        }
+
+    def command(self, words: list[str]) -> list[str]:
+        """Return ``words`` as they are really run: ssh, scp and sftp read this person's own configuration."""
+        if words[0] in {"ssh", "scp", "sftp"}:
+            return [words[0], "-F", str(self.folder / "ssh" / "config"), *words[1:]]
+        return [str(BIN / words[0]), *words[1:]] if (BIN / words[0]).exists() else words
+
+    def run(self, words: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+        """Run a command as this person and return what it said."""
+        return subprocess.run(
+            self.command(words), env=self.environment, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL
+        )
+
+    def login(self, url: str) -> subprocess.CompletedProcess[str]:
+        """``sallyport login`` with the browser's part played by following the links that it prints."""
+        words = self.command(["sallyport", "login", "--url", url, "--no-browser"])
+        process = subprocess.Popen(
+            words, env=self.environment, text=True, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        )
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            address = next((word for word in line.split() if word.startswith(("http://", "https://"))), None)
+            if address and "code_challenge=" in address:
+                with urllib.request.urlopen(f"{address}&prompt=none&login_hint={quote(self.name)}", timeout=30) as page:  # noqa: S310
+                    page.read()
+        return subprocess.CompletedProcess(words, process.wait(timeout=60), "".join(said), "")
+
+
+class Stack:
+    """Everything that the tour needs. Use as a context manager; all processes end with it, by their own pid."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.cloud: dict[str, object] = {}
+        self.target = Target(folder / "target")
+        self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
+
+    @property
+    def url(self) -> str:
+        """The control plane's address."""
+        return str(self.cloud["http_url"])
+
+    def person(self, name: str) -> Person:
+        """Return a person of the development identity provider."""
+        return Person(name, self.folder / "people" / name, self.cloud)
+
+    def start_cloud(self) -> None:
+        """Start the embedded cloud and wait until it says where it is."""
+        state = self.folder / "cloud.json"
+        state.unlink(missing_ok=True)
+        process = self._start("cloud", [sys.executable, "-m", "infra.local", "--state", str(state)])
+        _until(state.exists, process, self.folder / "cloud.log")
+        self.cloud = json.loads(state.read_text())
+
+    def start_agent(self, token: str) -> None:
+        """Enrol the agent with its one-time token, give it the target's credential, and start it."""
+        home = self.folder / "agent"
+        credentials = home / "credentials"
+        credentials.mkdir(parents=True, exist_ok=True, mode=0o700)
+        key = credentials / "prod-web.key"
+        shutil.copyfile(self.target.credential, key)
+        key.chmod(0o600)
+        state = home / "state"
+        config = home / "agent.toml"
+        config.write_text(
+            f'url = "{self.url}"\nstate = "{state}"\ncredentials = "{credentials}"\nlisten = "127.0.0.1:0"\n'
+            if os.environ.get("DEMO_DIRECT") == "1"
+            else f'url = "{self.url}"\nstate = "{state}"\ncredentials = "{credentials}"\n'
+        )
+        # The agent's process has no AWS credential of any kind, and the tour checks that.
+        enrol = [str(BIN / "sallyport-agent"), "enrol", "--url", self.url, "--token", token, "--state", str(state)]
+        subprocess.run(enrol, check=True, capture_output=True, text=True, env=_without_aws())
+        self._start("agent", [str(BIN / "sallyport-agent"), "run", "--config", str(config)], environment=_without_aws())
+
+    def agent_environment(self) -> dict[str, str]:
+        """Return the environment of the running agent, read from the system and not from our own memory of it."""
+        pid = next(process.pid for name, process in self._processes if name == "agent")
+        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+        return dict(word.partition("=")[::2] for word in words if word)
+
+    def write_gateway(self) -> Path:
+        """Write ``gateway.yaml`` for the target that runs now, beside the demo's policies. Returns the folder."""
+        folder = self.folder / "gateway"
+        folder.mkdir(exist_ok=True)
+        shutil.copyfile(POLICIES, folder / "policies.cedar")
+        (folder / "gateway.yaml").write_text(
+            "version: 1\n"
+            "targets:\n"
+            "  prod-web:\n"
+            "    description: The shop's web server\n"
+            "    protocol: ssh\n"
+            "    agent: edge-1\n"
+            f"    address: 127.0.0.1:{self.target.port}\n"
+            "    tags: [prod]\n"
+            "    logins:\n"
+            f"      {self.target.account}: {{ credential: prod-web }}\n"
+            "    options:\n"
+            f'      host_keys: ["{self.target.host_key}"]\n'
+            "      shell: recorded\n"
+            "    require: [record]\n"
+            "    max_session: 8h\n"
+        )
+        return folder
+
+    def __enter__(self) -> Stack:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for _, process in reversed(self._processes):
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(timeout=15)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        self.target.stop()
+
+    def _start(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
+        with (self.folder / f"{name}.log").open("wb") as log:
+            process = subprocess.Popen(
+                command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, env=environment
+            )
+        self._processes.append((name, process))
+        return process
+
+
+def _without_aws() -> dict[str, str]:
+    return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
+
+
+def _until(ready: object, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_S
+    while not ready():  # type: ignore[operator]
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"it did not start:\n{log.read_text()[-3000:]}")
+        time.sleep(0.02)
