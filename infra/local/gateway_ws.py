@@ -48,6 +48,10 @@ class Limits:
     client_buffer: int = 8 * 1024 * 1024
     in_flight: int = 256
 
+    def left_s(self, opened: float, last_active: float, now: float) -> float:
+        """Seconds until a socket is closed: idle for too long, or open for too long. All on one monotonic clock."""
+        return min(last_active + self.idle_s, opened + self.duration_s) - now
+
 
 AWS_LIMITS = Limits()
 
@@ -135,7 +139,7 @@ class WebSocketGateway:
             self._call(self._shut())
             self._loop.call_soon_threadsafe(self._loop.stop)
             self._thread.join()
-        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._pool.shutdown(wait=True)
         self._loop.close()
         self._client_socket.close()
         self._callback_socket.close()
@@ -329,8 +333,7 @@ class WebSocketGateway:
         opened = time.monotonic()
 
         def check() -> None:
-            now = time.monotonic()
-            left = min(connection.last_active + self.limits.idle_s, opened + self.limits.duration_s) - now
+            left = self.limits.left_s(opened, connection.last_active, time.monotonic())
             if left > 0:
                 connection.expiry = self._loop.call_later(left, check)
             else:
