@@ -10,9 +10,12 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
+
+import boto3
 
 from infra.demo.target import Target
 
@@ -25,10 +28,9 @@ START_S = 60.0
 class Person:
     """One person of the development identity provider, with her own configuration and ssh folders."""
 
-    def __init__(self, name: str, folder: Path, cloud: dict[str, object]) -> None:
+    def __init__(self, name: str, folder: Path) -> None:
         self.name = name
         self.folder = folder
-        self.cloud = cloud
         folder.mkdir(parents=True, exist_ok=True)
         self.environment = {
             **os.environ,
@@ -44,7 +46,7 @@ class Person:
             return [words[0], "-F", str(self.folder / "ssh" / "config"), *words[1:]]
         return [str(BIN / words[0]), *words[1:]] if (BIN / words[0]).exists() else words
 
-    def run(self, words: list[str], **options: object) -> subprocess.CompletedProcess[str]:
+    def run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
         """Run a command as this person and return what it said."""
         return subprocess.run(
             self.command(words), env=self.environment, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL
@@ -72,18 +74,33 @@ class Stack:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.cloud: dict[str, object] = {}
+        self.url = ""
+        """The control plane's address, once the cloud is up."""
+        self._environment: dict[str, str] = {}
         self.target = Target(folder / "target")
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     @property
-    def url(self) -> str:
-        """The control plane's address."""
-        return str(self.cloud["http_url"])
+    def bucket(self) -> str:
+        """The evidence bucket's name."""
+        return self._environment["SALLYPORT_BUCKET"]
+
+    def recordings(self) -> list[tuple[str, int]]:
+        """Return key and size of every object under ``recordings/``, in order."""
+        of = self._environment
+        s3 = boto3.client(
+            "s3",
+            endpoint_url=of["AWS_ENDPOINT_URL_S3"],
+            region_name=of["AWS_REGION"],
+            aws_access_key_id=of["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=of["AWS_SECRET_ACCESS_KEY"],
+        )
+        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="recordings/")
+        return [(each["Key"], each["Size"]) for page in pages for each in page.get("Contents", [])]
 
     def person(self, name: str) -> Person:
         """Return a person of the development identity provider."""
-        return Person(name, self.folder / "people" / name, self.cloud)
+        return Person(name, self.folder / "people" / name)
 
     def start_cloud(self) -> None:
         """Start the embedded cloud and wait until it says where it is."""
@@ -91,7 +108,8 @@ class Stack:
         state.unlink(missing_ok=True)
         process = self._start("cloud", [sys.executable, "-m", "infra.local", "--state", str(state)])
         _until(state.exists, process, self.folder / "cloud.log")
-        self.cloud = json.loads(state.read_text())
+        said = json.loads(state.read_text())
+        self.url, self._environment = said["http_url"], said["environment"]
 
     def start_agent(self, token: str) -> None:
         """Enrol the agent with its one-time token, give it the target's credential, and start it."""
@@ -169,9 +187,9 @@ def _without_aws() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("AWS_")}
 
 
-def _until(ready: object, process: subprocess.Popen[bytes], log: Path) -> None:
+def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + START_S
-    while not ready():  # type: ignore[operator]
+    while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"it did not start:\n{log.read_text()[-3000:]}")
         time.sleep(0.02)

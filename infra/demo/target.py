@@ -1,8 +1,8 @@
 """A real OpenSSH server on loopback: the machine that the tour protects.
 
-It runs with its own host key and configuration and touches nothing of the machine's own sshd. As root it gets a mount namespace of
-its own with a fresh /srv, so that the tour can speak of /srv/data without this machine having one; otherwise the data lies in the
-demo's own folder. It accepts one key only, which the agent holds and no person ever sees.
+It runs with its own host key and configuration and touches nothing of the machine's own sshd. As root it gets a mount namespace
+of its own with a fresh /srv, so that the tour can speak of /srv/data without this machine having one; otherwise the data lies in
+the demo's own folder. It accepts one key only, which the agent holds and no person ever sees.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -64,8 +65,8 @@ class Target:
 
     def intact(self) -> bool:
         """Tell whether the data that policy protects is still there, seen from the target itself."""
-        inside = [["nsenter", "--mount", f"--target={self._server.pid}", "--"]] if self.isolated and self._server else [[]]
-        run = subprocess.run([*inside[0], "cat", *(str(self.data / name) for name in FILES)], capture_output=True, text=True)
+        inside = ["nsenter", "--mount", f"--target={self._server.pid}", "--"] if self.isolated and self._server else []
+        run = subprocess.run([*inside, "cat", *(str(self.data / name) for name in FILES)], capture_output=True, text=True)
         return run.returncode == 0 and run.stdout == "".join(FILES.values())
 
     def stop(self) -> None:
@@ -140,11 +141,5 @@ def _answers(port: int, alive: Callable[[], bool]) -> bool:
             with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
                 return connection.recv(4) == b"SSH-"
         except ConnectionRefusedError:
-            _pause()
+            time.sleep(0.01)
     return False
-
-
-def _pause() -> None:
-    import time
-
-    time.sleep(0.01)

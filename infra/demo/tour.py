@@ -1,0 +1,227 @@
+"""The tour: the main job from the first login to the replay, each step checked. A step that differs makes the demo fail."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shlex
+import subprocess
+
+import pexpect
+
+from infra.demo.screen import Screen
+from infra.demo.stack import Person, Stack
+
+
+class Tour:
+    """Plays the steps in order on a stack whose cloud and target are up."""
+
+    def __init__(self, stack: Stack, screen: Screen) -> None:
+        self.stack = stack
+        self.screen = screen
+        self.alice = stack.person("alice")
+        self.bob = stack.person("bob")
+        self.carol = stack.person("carol")
+        self.pat = stack.person("pat")
+
+    def play(self) -> None:
+        """Play every step."""
+        self.prepare()
+        self.login()
+        self.list_targets()
+        self.run_a_command()
+        self.refuse_a_command()
+        self.open_a_shell()
+        self.look_back()
+
+    def prepare(self) -> None:
+        """Step 0: what the platform team does once."""
+        self.screen.title(0, "The platform team enrols an agent and applies the policies")
+        self._login(self.pat)
+        token = self._as(self.pat, "sallyport agent-token edge-1 --json", show=False)
+        self.screen.said("edge-1: a one-time token, used at once on the agent's machine")
+        self.stack.start_agent(json.loads(token.stdout)["token"])
+        self._until_online()
+        folder = self.stack.write_gateway()
+        self._as(self.pat, f"sallyport plan {folder}", typed="sallyport plan gateway/")
+        done = self._as(self.pat, f"sallyport apply --yes {folder}", typed="sallyport apply gateway/")
+        self.screen.check(done.returncode == 0, "the policies are in force", done.stderr)
+        aws = [name for name in self.stack.agent_environment() if name.startswith("AWS_")]
+        self.screen.check(not aws, "the agent's process holds no AWS credential", aws)
+
+    def login(self) -> None:
+        """Step 1."""
+        self.screen.title(1, "alice logs in through the identity provider (OpenID Connect, code + PKCE)")
+        done = self._login(self.alice)
+        who = self._as(self.alice, "sallyport whoami")
+        self.screen.check(done.returncode == 0 and "alice@example.com" in who.stdout, "alice is alice@example.com", who.stderr)
+
+    def list_targets(self) -> None:
+        """Step 2."""
+        self.screen.title(2, "What may she use?")
+        done = self._as(self.alice, "sallyport ls")
+        self.screen.check(
+            "prod-web" in done.stdout and "ssh prod-web" in done.stdout, "prod-web, and how to reach it", done.stderr
+        )
+        self._login(self.bob, show=False)
+        nothing = self._as(self.bob, "sallyport ls")
+        self.screen.check("prod-web" not in nothing.stdout, "bob, who is not on the sre team, sees nothing of it")
+
+    def run_a_command(self) -> None:
+        """Step 3."""
+        self.screen.title(3, "A command travels the whole way, with the stock OpenSSH client")
+        self._as(self.alice, "sallyport ssh-config --write")
+        done = self._as(self.alice, "ssh prod-web 'uname -a'")
+        self.screen.check(done.returncode == 0 and platform.node() in done.stdout, "the target answered", done.stderr)
+        self.screen.check("warning" not in done.stderr.lower(), "the client neither warned nor trusted blindly", done.stderr)
+        secret = self.stack.target.credential.read_text().splitlines()[1]
+        found = [path for path in self.alice.folder.rglob("*") if path.is_file() and secret in path.read_text(errors="replace")]
+        self.screen.check(not found, "alice holds no credential of the target", found)
+
+    def refuse_a_command(self) -> None:
+        """Step 4."""
+        data = self.stack.target.data
+        self.screen.title(4, "Policy refuses before the command reaches the host")
+        done = self._as(self.alice, f"ssh prod-web 'rm -rf {data}'")
+        self.screen.check(done.returncode == 126, "exit status 126", done.returncode)
+        self.screen.check("change ticket" in done.stderr, "the policy's own words on stderr", done.stderr)
+        self.screen.check(self.stack.target.intact(), f"{data} is still there, byte for byte")
+        refused = self._as(self.bob, "sallyport connect --stdio prod-web")
+        self.screen.check(refused.returncode == 126, "bob does not even get a session", refused.stderr)
+
+    def open_a_shell(self) -> None:
+        """Step 5."""
+        self.screen.title(5, "An interactive shell: resize, vi, tab completion, Ctrl-C, exit status")
+        self.screen.typed("alice", "ssh prod-web")
+        shell = Shell(self.alice)
+        try:
+            self.screen.check(shell.says(r"stty size", r"24 80"), "the terminal has its size", shell.seen)
+            shell.resize(30, 100)
+            self.screen.check(shell.says(r"stty size", r"30 100"), "a resize arrives", shell.seen)
+            self.screen.check(shell.completes(), "tab completion completes", shell.seen)
+            self.screen.check(shell.edits(), "vi opens, edits and saves", shell.seen)
+            self.screen.check(shell.interrupts(), "Ctrl-C interrupts", shell.seen)
+            self.screen.check(shell.leaves(7) == 7, "exit 7 arrives as exit status 7", shell.seen)
+        finally:
+            shell.close()
+
+    def look_back(self) -> None:
+        """Step 6."""
+        self.screen.title(6, "What happened? Denied attempts included")
+        self._login(self.carol, show=False)
+        self._until_recorded()
+        listing = self._as(self.carol, "sallyport sessions")
+        sessions = json.loads(self._as(self.carol, "sallyport sessions --json", show=False).stdout)["sessions"]
+        mine = [each for each in sessions if each["principal"] == "alice@example.com"]
+        self.screen.check(
+            "denied" in listing.stdout and any(each["state"] == "denied" for each in sessions), "bob's attempt is there"
+        )
+        self.screen.check(any(each.get("denied") for each in mine), "so is the refused rm -rf")
+        shell = max(mine, key=lambda each: each.get("ended_ms", 0) - each.get("started_ms", 0))
+        text = self._as(self.alice, f"sallyport replay {shell['sid']} --speed 1000", typed=f"sallyport replay {shell['sid']}")
+        self.screen.check("stty size" in text.stdout and "30 100" in text.stdout, "the replay shows the shell", text.stderr)
+        self.screen.typed("auditor", f"aws s3 ls --recursive s3://{self.stack.bucket}/recordings/")
+        objects = self.stack.recordings()
+        for key, size in objects[-8:]:
+            self.screen.said(f"{size:>8}  {key}")
+        mine_stored = [key for key, _ in objects if key.startswith(shell["recording"])]
+        self.screen.check(
+            len(mine_stored) == shell["chunks"] > 0, "every registered chunk lies under its browsable key", mine_stored
+        )
+
+    def _login(self, person: Person, show: bool = True) -> subprocess.CompletedProcess[str]:
+        if show:
+            self.screen.typed(person.name, f"sallyport login --url {self.stack.url}")
+        done = person.login(self.stack.url)
+        if show or done.returncode:
+            self.screen.said(done.stdout)
+        if done.returncode:
+            self.screen.check(False, f"{person.name} can log in")
+        return done
+
+    def _as(self, person: Person, line: str, show: bool = True, typed: str = "") -> subprocess.CompletedProcess[str]:
+        if show:
+            self.screen.typed(person.name, typed or line)
+        done = person.run(shlex.split(line))
+        if show:
+            self.screen.said(done.stdout + done.stderr)
+        return done
+
+    def _until_online(self) -> None:
+        for _ in range(200):
+            agents = json.loads(self._as(self.pat, "sallyport agents --json", show=False).stdout)["agents"]
+            if any(agent["online"] and agent["protocols"] for agent in agents):
+                return
+        self.screen.check(False, "the agent comes online")
+
+    def _until_recorded(self) -> None:
+        # The last chunk of a session is uploaded while its client already has its prompt back.
+        for _ in range(100):
+            sessions = json.loads(self._as(self.carol, "sallyport sessions --json", show=False).stdout)["sessions"]
+            if not any(each["state"] in {"live", "offered"} for each in sessions):
+                return
+        self.screen.check(False, "the sessions end")
+
+
+class Shell:
+    """An interactive ``ssh prod-web`` in a pseudo-terminal, driven as a person would."""
+
+    def __init__(self, person: Person) -> None:
+        words = person.command(["ssh", "prod-web"])
+        environment = person.environment | {"TERM": "xterm-256color"}
+        self.process = pexpect.spawn(words[0], words[1:], env=environment, dimensions=(24, 80), encoding="utf-8", timeout=20)
+        self.seen = ""
+        # The arithmetic keeps the echo of what is typed apart from what the shell answers.
+        self._expect_after("echo ready-$((40+2))", "ready-42")
+
+    def says(self, line: str, answer: str) -> bool:
+        """Type ``line`` and wait for ``answer``."""
+        return self._expect_after(line, answer)
+
+    def resize(self, rows: int, columns: int) -> None:
+        """Change the window's size."""
+        self.process.setwinsize(rows, columns)
+
+    def completes(self) -> bool:
+        """``ls /etc/hostna<Tab>`` names the file."""
+        self.process.send("echo got-$(cat /etc/hostna\t | wc -l)\r")
+        return self._expect(r"got-[1-9]")
+
+    def edits(self) -> bool:
+        """Write a line with vi and read it back."""
+        self.process.send("rm -f /tmp/.sallyport-tour; vi -u NONE /tmp/.sallyport-tour\r")
+        self._expect(r"~")
+        self.process.send("ihello from vi\x1b")
+        self.process.send(":wq\r")
+        self._expect(r"written|\$ |# |> ")
+        return self._expect_after("tr a-z A-Z < /tmp/.sallyport-tour; rm -f /tmp/.sallyport-tour", "HELLO FROM VI")
+
+    def interrupts(self) -> bool:
+        """Ctrl-C ends a sleep that would outlast the tour."""
+        self.process.send("echo begun-$((1+1)); sleep 600\r")
+        self._expect("begun-2")
+        self.process.send("\x03")
+        return self._expect_after("echo back-$((2+2))", "back-4")
+
+    def leaves(self, status: int) -> int:
+        """Exit with ``status`` and return what ssh exited with."""
+        self.process.send(f"exit {status}\r")
+        self._expect(pexpect.EOF)
+        self.process.close()
+        return int(self.process.exitstatus if self.process.exitstatus is not None else -1)
+
+    def close(self) -> None:
+        """End the client, whatever state it is in."""
+        self.process.close(force=True)
+
+    def _expect_after(self, line: str, answer: str) -> bool:
+        self.process.send(line + "\r")
+        return self._expect(answer)
+
+    def _expect(self, what: str | type[pexpect.EOF]) -> bool:
+        try:
+            self.process.expect(what)
+        except (pexpect.TIMEOUT, pexpect.EOF):
+            self.seen = str(self.process.before)[-400:]
+            return False
+        return True
