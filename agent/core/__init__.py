@@ -1,0 +1,1 @@
+"""The sans-io core of the agent."""

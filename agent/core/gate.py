@@ -1,0 +1,90 @@
+"""The gate: what follows from what was read. It owns order, and nothing else.
+
+    asked     → decide, count, record (durable), forward
+    refused   → count, record (durable), report, say why
+    output    → mask, record, show
+
+Effects are plain lists, so that tests compare lists. A hold without a channel for approvals is a denial.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+from agent.core.effects import Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
+from agent.core.masking import Masker
+from agent.core.plugin import Engine
+from agent.core.policy import Decider, Decision
+from agent.core.recording.transcript import Transcript
+from agent.core.units import Asked, Event, Exited, Housekeeping, Output, Refused, Remark, Resized, Stream, Tick
+from chalicelib.contracts.policy import DENY, Verdict
+
+
+class Gate:
+    """The order of things on one channel of a session."""
+
+    def __init__(
+        self, decider: Decider, transcript: Transcript, engine: Engine, *, masker: Masker | None = None, says_on: Stream = "out"
+    ) -> None:
+        """Use ``engine`` for the words of denials, which are shown on the stream ``says_on``."""
+        self._decider = decider
+        self._transcript = transcript
+        self._engine = engine
+        self._masker = masker or Masker()
+        self._says_on: Final = says_on
+        self._now_ms = 0
+        self._rules: dict[type, Callable[[Any], list[Effect]]] = {
+            Asked: self._asked,
+            Refused: self._refused,
+            Output: self._output,
+            Housekeeping: lambda unit: [Housekeep(unit.to, unit.data)],
+            Remark: lambda unit: self._record(self._transcript.remark(unit.entry, self._now_ms)),
+            Resized: lambda event: self._record(self._transcript.resized(event.columns, event.rows, self._now_ms)),
+            Exited: lambda event: self._record(self._transcript.exited(event.status, self._now_ms)),
+            Tick: self._tick,
+        }
+
+    def handle(self, event: Event) -> list[Effect]:
+        """Return what must be done about ``event``, in order. A :class:`Tick` has to come first."""
+        return self._rules[type(event)](event)
+
+    def _tick(self, event: Tick) -> list[Effect]:
+        self._now_ms = event.now_ms
+        return []
+
+    def _asked(self, asked: Asked) -> list[Effect]:
+        decision = self._decider.decide(asked.operation, self._now_ms)
+        if decision.permit is None:
+            return self._deny(asked, decision)
+        lines = self._transcript.decided(asked.operation, decision, self._now_ms)
+        return [Count(operations=1), self._durable(lines), ToTarget(asked, decision.permit)]
+
+    def _refused(self, refused: Refused) -> list[Effect]:
+        return self._deny(refused, Decision(verdict=Verdict(DENY, message=refused.message), code=refused.code))
+
+    def _deny(self, asked: Asked | Refused, decision: Decision) -> list[Effect]:
+        clean = self._masker.mask(self._engine.deny(asked, decision))
+        lines = self._transcript.decided(asked.operation, decision, self._now_ms)
+        lines += self._transcript.shown(clean, self._says_on, self._now_ms)
+        return [
+            Count(operations=1, denied=1),
+            self._durable(lines),
+            Report(asked.operation, decision.verdict),
+            ToClient(clean, self._says_on),
+        ]
+
+    def _output(self, output: Output) -> list[Effect]:
+        clean = self._masker.mask(output.data)
+        if not output.recorded:
+            return [ToClient(clean, output.stream)]
+        return [
+            *self._record(self._transcript.shown(clean, output.stream, self._now_ms)),
+            ToClient(clean, output.stream),
+        ]
+
+    def _record(self, lines: bytes) -> list[Effect]:
+        return [Record(self._transcript.channel, self._transcript.kind, lines)] if lines else []
+
+    def _durable(self, lines: bytes) -> Record:
+        return Record(self._transcript.channel, self._transcript.kind, lines, durable=True)

@@ -1,0 +1,149 @@
+"""The decider: asks policy about operations, and is the only mint of :class:`Permit`.
+
+A permit names the digest of the one operation that it permits. Nothing is forwarded without one (``effects.ToTarget``), so a road
+around policy is a TypeError and not an oversight.
+
+Decisions are cached only where nothing that a policy can see is left out of the key: the key is the whole operation, the cache
+is dropped when another policy comes into force, and a document in which any rule might look at the clock is never cached at all.
+What remains (principal, reason, login, source address) is fixed for the life of a session.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any, Final, NoReturn
+
+import msgspec
+
+from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy import DENY, HOLD, Moment, Policy, Verdict
+
+_SEAL: Final = object()
+
+#: Decisions remembered per session, and the longest text worth remembering (bounds memory at 1 MB a session).
+CACHE_ENTRIES: Final = 256
+CACHE_TEXT: Final = 4_096
+
+HOLD_UNAVAILABLE: Final = "This needs an approval, which cannot be asked for inside this protocol yet."
+TARGET_GONE: Final = "The target is no longer part of the gateway's configuration."
+GRANT_ENDED: Final = "The grant behind this session has ended."
+
+_CLOCK: Final = re.compile(r"\b(?:now|hour|weekday)\b")
+#: ``context.name`` and ``context has name`` show which facts are read. Any other use (``context == …``, an escaped key) may
+#: read the clock without naming it.
+_CONTEXT: Final = re.compile(r"\bcontext\b(?!\s*\.\s*[A-Za-z_]|\s+has\s+[A-Za-z_])")
+
+
+class Permit:
+    """Proof that policy allowed one operation. Cannot be constructed, copied, subclassed or changed outside this module."""
+
+    __slots__ = ("_operation", "_seal")
+    _operation: Operation
+    _seal: object
+
+    def __new__(cls, *_: object, **__: object) -> Permit:
+        raise TypeError("a Permit is minted by the Decider alone")
+
+    def __init_subclass__(cls, **_: object) -> NoReturn:
+        raise TypeError("Permit cannot be subclassed")
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError("a Permit does not change")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Permit cannot be copied or pickled")
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256 of the permitted operation."""
+        return self._operation.digest()
+
+    def covers(self, operation: Operation) -> bool:
+        """True if this permit was minted, and minted for exactly ``operation``."""
+        if getattr(self, "_seal", None) is not _SEAL:
+            return False
+        return self._operation is operation or self.digest == operation.digest()
+
+
+class Decision(msgspec.Struct, frozen=True, kw_only=True):
+    """A verdict together with the permit that follows from it. ``code`` is set exactly where ``permit`` is None."""
+
+    verdict: Verdict
+    permit: Permit | None = None
+    code: str = ""
+    version: int = 0
+    """Version of the policy that decided."""
+
+    @property
+    def message(self) -> str:
+        """The words for the person."""
+        if self.code == "hold_unavailable":
+            return f"{self.verdict.message} {HOLD_UNAVAILABLE}".strip()
+        return self.verdict.message
+
+
+class Decider:
+    """Decides the operations of one session under whatever policy is in force when it is asked."""
+
+    def __init__(self, claims: TicketClaims, in_force: Callable[[], Policy]) -> None:
+        self._claims = claims
+        self._in_force = in_force
+        self._principal = claims.principal
+        self._policy: Policy | None = None
+        self._cacheable = False
+        self._cache: OrderedDict[Operation, Verdict] = OrderedDict()
+
+    def decide(self, operation: Operation, now_ms: int) -> Decision:
+        """Return what policy says about ``operation`` at ``now_ms``. Anything but a plain yes carries no permit."""
+        policy = self._in_force()
+        if now_ms >= self._claims.deadline_ms:
+            return Decision(verdict=Verdict(DENY, message=GRANT_ENDED), code="session_ended", version=policy.version)
+        if policy is not self._policy:
+            self._adopt(policy)
+        verdict = self._cache.get(operation)
+        if verdict is None:
+            verdict = self._ask(policy, operation, now_ms)
+            self._remember(operation, verdict)
+        else:
+            self._cache.move_to_end(operation)
+        if verdict.allowed:
+            return Decision(verdict=verdict, permit=_mint(operation), version=policy.version)
+        code = "hold_unavailable" if verdict.decision == HOLD else "denied"
+        return Decision(verdict=verdict, code=code, version=policy.version)
+
+    def _ask(self, policy: Policy, operation: Operation, now_ms: int) -> Verdict:
+        # The policy's own copy of the target counts: its tags may have changed since the session opened.
+        target = policy.document.target(self._claims.target)
+        if target is None:
+            return Verdict(DENY, message=TARGET_GONE)
+        claims = self._claims
+        moment = Moment(now_ms=now_ms, reason=claims.reason, login=claims.login, source_ip=claims.source_ip)
+        return policy.operate(self._principal, target, operation, moment)
+
+    def _adopt(self, policy: Policy) -> None:
+        self._policy = policy
+        self._cache.clear()
+        self._cacheable = not sees_clock(policy)
+
+    def _remember(self, operation: Operation, verdict: Verdict) -> None:
+        # A verdict with errors may be different next time; asking again costs a tenth of a millisecond.
+        if not self._cacheable or verdict.errors or len(operation.text) > CACHE_TEXT:
+            return
+        self._cache[operation] = verdict
+        if len(self._cache) > CACHE_ENTRIES:
+            self._cache.popitem(last=False)
+
+
+def sees_clock(policy: Policy) -> bool:
+    """True if any rule might look at the time. Errs towards True: a mention in a comment is enough."""
+    return any(_CLOCK.search(rule.text) or _CONTEXT.search(rule.text) for rule in policy.document.rules)
+
+
+def _mint(operation: Operation) -> Permit:
+    permit = object.__new__(Permit)
+    object.__setattr__(permit, "_operation", operation)
+    object.__setattr__(permit, "_seal", _SEAL)
+    return permit

@@ -1,0 +1,93 @@
+"""asciicast v3 (docs.asciinema.org/manual/asciicast/v3), with one marker per command and its verdict.
+
+Keystrokes are never written (no ``i`` events): passwords are typed. Intervals are computed in whole milliseconds, so that they do
+not drift and compress well. A character that is split between two reads is decoded when its last byte arrives; what is not UTF-8
+becomes U+FFFD, because a cast is text. The exact bytes of binary output are not kept.
+"""
+
+from __future__ import annotations
+
+import codecs
+from typing import Any, Final, Literal
+
+import msgspec
+
+from agent.core.masking import Clean
+from agent.core.policy import Decision
+from agent.core.recording.transcript import Heading, verdict_word
+from agent.core.units import Stream
+from chalicelib.contracts.operation import Operation
+
+#: Written where the client has no terminal: a size that players can show.
+DEFAULT_SIZE: Final = (80, 24)
+
+
+class CastWriter:
+    """Writes one channel as an asciicast. The heading is part of whatever is written first."""
+
+    kind: Final[Literal["cast"]] = "cast"
+
+    def __init__(self, heading: Heading, *, term: str = "", columns: int = 0, rows: int = 0) -> None:
+        self.channel: Final = heading.channel
+        self._last_ms = heading.opened_ms
+        self._heading: bytes | None = _heading(heading, term, columns, rows)
+        decoder = codecs.getincrementaldecoder("utf-8")
+        self._decoders = {"out": decoder("replace"), "err": decoder("replace")}
+
+    def decided(self, operation: Operation, decision: Decision, now_ms: int) -> bytes:
+        """One marker: ``allowed: uname -a (rule)``. Bound environment is named, because it is part of what was decided."""
+        label = f"{verdict_word(decision)}: {operation.text}"
+        if decision.verdict.rule:
+            label += f" ({decision.verdict.rule})"
+        return self._event("m", label, now_ms)
+
+    def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:
+        """Output of either stream, in the order in which it was shown."""
+        text = self._decoders[stream].decode(clean.data)
+        return self._event("o", text, now_ms) if text else b""
+
+    def remark(self, entry: dict[str, Any], now_ms: int) -> bytes:
+        """A marker whose label is the entry's ``text``, or all of it as JSON."""
+        text = entry.get("text")
+        return self._event("m", text if isinstance(text, str) else msgspec.json.encode(entry).decode(), now_ms)
+
+    def resized(self, columns: int, rows: int, now_ms: int) -> bytes:
+        """An ``r`` event."""
+        return self._event("r", f"{columns}x{rows}", now_ms)
+
+    def exited(self, status: int | str, now_ms: int) -> bytes:
+        """What the decoders still hold, then an ``x`` event. A signal is written as a marker and as 128, as shells do."""
+        rest = "".join(decoder.decode(b"", final=True) for decoder in self._decoders.values())
+        lines = self._event("o", rest, now_ms) if rest else b""
+        if isinstance(status, str):
+            return lines + self._event("m", f"ended by signal {status}", now_ms) + self._event("x", "128", now_ms)
+        return lines + self._event("x", str(status), now_ms)
+
+    def _event(self, code: str, text: str, now_ms: int) -> bytes:
+        interval = max(0, now_ms - self._last_ms)
+        self._last_ms += interval
+        line = b'[%d.%03d,"%b",%b]\n' % (interval // 1000, interval % 1000, code.encode(), msgspec.json.encode(text))
+        if self._heading is None:
+            return line
+        line, self._heading = self._heading + line, None
+        return line
+
+
+def _heading(heading: Heading, term: str, columns: int, rows: int) -> bytes:
+    size: dict[str, Any] = {"cols": columns or DEFAULT_SIZE[0], "rows": rows or DEFAULT_SIZE[1]}
+    if term:
+        size["type"] = term
+    head: dict[str, Any] = {
+        "version": 3,
+        "term": size,
+        "timestamp": heading.opened_ms // 1000,
+        "command": heading.command,
+        "title": heading.title,
+        "env": {"TERM": term} if term else {},
+        "sid": heading.sid,
+        "target": heading.target,
+        "principal": heading.principal,
+        "login": heading.login,
+        "channel": heading.channel,
+    }
+    return msgspec.json.encode(head) + b"\n"

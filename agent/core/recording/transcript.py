@@ -1,0 +1,67 @@
+"""What every recording can be told. Writers return whole lines; nothing here writes to a file."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from agent.core.effects import RecordKind
+from agent.core.masking import Clean
+from agent.core.policy import Decision
+from agent.core.units import Stream
+from chalicelib.contracts.operation import Operation
+
+
+class Heading(msgspec.Struct, frozen=True, kw_only=True):
+    """What the head of a recording says: whose session it is, and what was asked for in this channel."""
+
+    sid: str
+    target: str
+    principal: str
+    login: str
+    channel: int
+    opened_ms: int
+    command: str = ""
+    title: str = ""
+
+
+class Transcript(Protocol):
+    """One channel's recording. Every method returns the lines to append, or nothing; the first lines carry the heading."""
+
+    @property
+    def channel(self) -> int:
+        """Number of the channel within its session."""
+        ...
+
+    @property
+    def kind(self) -> RecordKind:
+        """The kind of chunk that the lines belong to."""
+        ...
+
+    def decided(self, operation: Operation, decision: Decision, now_ms: int) -> bytes:
+        """An operation and what was decided about it."""
+        ...
+
+    def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:
+        """Bytes that the client is shown."""
+        ...
+
+    def remark(self, entry: dict[str, Any], now_ms: int) -> bytes:
+        """A fact without a decision."""
+        ...
+
+    def resized(self, columns: int, rows: int, now_ms: int) -> bytes:
+        """The terminal changed its size."""
+        ...
+
+    def exited(self, status: int | str, now_ms: int) -> bytes:
+        """The program ended."""
+        ...
+
+
+def verdict_word(decision: Decision) -> str:
+    """``allowed``, ``denied``, or ``held`` for what an approval could lift."""
+    if decision.permit is not None:
+        return "allowed"
+    return "held" if decision.code == "hold_unavailable" else "denied"

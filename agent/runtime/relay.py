@@ -1,0 +1,245 @@
+"""The relay: runs a sans-io engine between a client's socket and a TCP target, through the gate.
+
+:class:`Performer` carries out what the gate orders, one effect at a time. It is the only place where an effect becomes an act,
+for every protocol, including those whose library owns the socket (SSH). If an effect fails, nothing behind it is performed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+import msgspec
+
+from agent.core.effects import Close, Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
+from agent.core.gate import Gate
+from agent.core.plugin import Engine
+from agent.core.policy import Decider
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.transcript import Heading
+from agent.core.units import Side, Stream, Tick
+from agent.runtime.serving import HANDSHAKE_S, Door, Serving
+from chalicelib.contracts import gateway
+from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.gateway import Target
+
+OK: Final = Notice("ok", "")
+#: Bytes per read. A read is one batch of units, so this bounds how long one peer holds the loop.
+READ: Final = 64 * 1024
+
+
+class Ended(Exception):  # noqa: N818 - an end is not an error
+    """The session is over; ``notice`` says why."""
+
+    def __init__(self, notice: Notice) -> None:
+        self.notice = notice
+        super().__init__(notice.code)
+
+
+class Stage(Protocol):
+    """Where performed bytes go. Neither method waits; back-pressure is the owner's business."""
+
+    def to_target(self, data: bytes) -> None:
+        """Send ``data`` to the target."""
+        ...
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        """Send ``data`` to the client."""
+        ...
+
+
+class Performer:
+    """Performs effects in their order, on behalf of one session."""
+
+    def __init__(self, serving: Serving, stage: Stage) -> None:
+        self._serving = serving
+        self._stage = stage
+
+    def perform_now(self, effects: list[Effect]) -> list[Effect]:
+        """Perform effects up to the first that has to wait for the disk. Returns that one and everything behind it."""
+        for index, effect in enumerate(effects):
+            if isinstance(effect, Record) and effect.durable:
+                return effects[index:]
+            self._perform(effect)
+        return []
+
+    async def perform(self, effects: list[Effect]) -> None:
+        """Perform all effects. Raises Fault(recording_failed) or Ended; what stood behind the failure is not performed."""
+        rest = self.perform_now(effects)
+        while rest:
+            record = rest[0]
+            assert isinstance(record, Record)
+            await self._serving.recorder.write(record.channel, record.kind, record.lines, durable=True)
+            rest = self.perform_now(rest[1:])
+
+    def _perform(self, effect: Effect) -> None:
+        match effect:
+            case ToClient(clean, stream):
+                self._stage.to_client(clean.data, stream)
+            case Record(channel, kind, lines):
+                self._serving.recorder.write_soon(channel, kind, lines)
+            case ToTarget(asked):
+                self._stage.to_target(asked.data)
+            case Housekeep(to, data):
+                if to is Side.TARGET:
+                    self._stage.to_target(data)
+                else:
+                    self._stage.to_client(data, "out")
+            case Count(operations, denied):
+                self._serving.count(operations=operations, denied=denied)
+            case Report(operation, verdict):
+                self._serving.report_denied(operation, verdict)
+            case Close(notice):
+                raise Ended(notice)
+
+
+class Setting(msgspec.Struct, frozen=True):
+    """What an engine may know about the session that it is made for."""
+
+    claims: TicketClaims
+    target: Target
+
+
+class EnginePlugin:
+    """Turns a sans-io engine into a plug-in for the runtime. Only for protocols whose clients come with a ticket."""
+
+    def __init__(self, announcement: gateway.Protocol, make_engine: Callable[[Setting], Engine]) -> None:
+        self.announcement = announcement
+        self._make_engine = make_engine
+
+    async def serve(self, connection: socket.socket, serving: Serving) -> Notice:
+        """Relay between ``connection`` and the target until either side ends. Returns why it ended."""
+        try:
+            reader, writer = await asyncio.open_connection(sock=connection)
+        except OSError:
+            connection.close()
+            return OK
+        try:
+            target_reader, target_writer = await dial(serving)
+        except Fault as fault:
+            serving.report_target(fault.notice)
+            writer.close()
+            return fault.notice
+        engine = self._make_engine(Setting(serving.claims, serving.target))
+        session = _Relay(self.announcement.name, engine, serving, (reader, writer), (target_reader, target_writer))
+        try:
+            return await session.run()
+        finally:
+            for each in (writer, target_writer):
+                each.close()
+
+    async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
+        """Refuse: an engine cannot tell who a native client is."""
+        connection.close()
+
+
+async def dial(serving: Serving) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the target. Raises Fault(target_unreachable | target_timeout)."""
+    host, port = split_address(serving.target.address)
+    try:
+        async with asyncio.timeout(HANDSHAKE_S):
+            reader, writer = await asyncio.open_connection(host, port, limit=READ)
+    except TimeoutError:
+        raise Fault("target_timeout", f"{serving.target.name} did not answer within {HANDSHAKE_S:.0f} s.") from None
+    except OSError as error:
+        raise unreachable(serving.target, error) from None
+    writer.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return reader, writer
+
+
+def unreachable(target: Target, error: OSError) -> Fault:
+    """Return the fault for a target that cannot be dialled. The address is the operator's business and stays in ``detail``."""
+    return Fault(
+        "target_unreachable",
+        f"The agent cannot reach {target.name}.",
+        hint="Its administrators can see why in the agent's log.",
+        detail=f"{target.address}: {error}",
+    )
+
+
+def split_address(address: str) -> tuple[str, int]:
+    """Split ``host:port`` or ``[v6]:port``. Raises Fault(target_unreachable) where there is no port."""
+    host, colon, port = address.rpartition(":")
+    if not colon or not port.isascii() or not port.isdigit():
+        raise Fault("target_unreachable", "The target's address in the gateway's configuration is not host:port.")
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+class _Relay:
+    """One client, one target, one engine, two pumps."""
+
+    def __init__(
+        self,
+        protocol: str,
+        engine: Engine,
+        serving: Serving,
+        client: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+        target: tuple[asyncio.StreamReader, asyncio.StreamWriter],
+    ) -> None:
+        claims = serving.claims
+        heading = Heading(
+            sid=claims.sid,
+            target=claims.target,
+            principal=claims.sub,
+            login=claims.login,
+            channel=1,
+            opened_ms=serving.now_ms(),
+            title=f"{claims.sub} on {claims.target}",
+        )
+        decider = Decider(claims, lambda: serving.policy)
+        self._gate = Gate(decider, JsonlWriter(heading, protocol=protocol, shows=True), engine)
+        self._engine = engine
+        self._serving = serving
+        self._performer = Performer(serving, self)
+        self._readers = {Side.CLIENT: client[0], Side.TARGET: target[0]}
+        self._writers = {Side.CLIENT: client[1], Side.TARGET: target[1]}
+
+    def to_target(self, data: bytes) -> None:
+        self._writers[Side.TARGET].write(data)
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        self._writers[Side.CLIENT].write(data)
+
+    async def run(self) -> Notice:
+        """Pump both ways until the target ends, the client's last bytes were answered, or the session is over."""
+        pumps = {side: asyncio.ensure_future(self._pump(side)) for side in Side}
+        try:
+            return await self._until_over(pumps[Side.CLIENT], pumps[Side.TARGET])
+        finally:
+            for task in pumps.values():
+                task.cancel()
+            await asyncio.gather(*pumps.values(), return_exceptions=True)
+
+    async def _until_over(self, client: asyncio.Future[None], target: asyncio.Future[None]) -> Notice:
+        waiting: set[asyncio.Future[Any]] = {client, target, self._serving.ended}
+        while True:
+            done, waiting = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            if self._serving.ended in done:
+                return self._serving.ended.result()
+            for task in done:
+                try:
+                    task.result()
+                except (Fault, Ended) as over:
+                    return over.notice
+                except OSError:
+                    return OK
+            if target in done:
+                return OK
+
+    async def _pump(self, side: Side) -> None:
+        reader, other = self._readers[side], self._writers[Side.TARGET if side is Side.CLIENT else Side.CLIENT]
+        data = b"start"
+        while data:
+            if side is Side.TARGET and self._serving.recorder.pressure():
+                await self._serving.recorder.relieved()
+            data = await reader.read(READ)
+            await self._performer.perform(self._gate.handle(Tick(self._serving.now_ms())))
+            for unit in self._engine.receive(side, data):
+                await self._performer.perform(self._gate.handle(unit))
+            for writer in self._writers.values():
+                await writer.drain()
+        if other.can_write_eof():
+            other.write_eof()
