@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
+from botocore.config import Config
 from botocore.session import Session
 
 from infra.local import resources
@@ -146,6 +147,7 @@ class EmbeddedCloud:
                     endpoint_url=endpoints.get(service, self.aws_url),
                     aws_access_key_id=self._keys.access_key,
                     aws_secret_access_key=self._keys.secret_key,
+                    config=Config(signature_version="s3v4") if service == "s3" else None,
                 )
             return self._clients[service]
 

@@ -78,6 +78,10 @@ def _claim(request: Request, service: str) -> _Claim:
     presigned = "X-Amz-Algorithm" in query or "X-Amz-Signature" in query
     if authorization and presigned:
         raise RefusedError(400, "InvalidArgument", "Only one auth mechanism allowed")
+    if (authorization or "").startswith("AWS ") or "AWSAccessKeyId" in query:
+        # What boto3 presigns with unless told otherwise (signature_version="s3v4"); it binds hardly any header.
+        message = "The authorization mechanism you have provided is not supported. Please use AWS4-HMAC-SHA256."
+        raise RefusedError(400, "InvalidRequest", message)
     if authorization:
         return _header_claim(request, authorization, service)
     if not presigned:

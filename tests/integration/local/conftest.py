@@ -46,7 +46,7 @@ class Probe:
             assert self.changed.wait_for(reached, timeout), "it did not happen"
 
 
-def sample_app(probe: Probe) -> Chalice:  # noqa: C901 - one route after the other
+def sample_app(probe: Probe) -> Chalice:
     app = Chalice("sample")
     app.experimental_feature_flags.update(["WEBSOCKETS"])
     callback = boto3.client("apigatewaymanagementapi", endpoint_url=os.environ["SALLYPORT_WS_CALLBACK"])

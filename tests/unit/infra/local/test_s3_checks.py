@@ -31,10 +31,12 @@ GOOD: Headers = [
 
 def code(headers: Headers, body: bytes = BODY, target: str = "/b/k", method: str = "PUT") -> str:
     request = Request(method, target, headers, body)
-    with pytest.raises(RefusedError) as raised:
+    try:
         check_payload(request)
         check_object_lock(request)
-    return raised.value.code
+    except RefusedError as refusal:
+        return refusal.code
+    return "accepted"
 
 
 def test_true_promises_are_kept() -> None:

@@ -127,6 +127,8 @@ def test_anonymous_and_malformed_requests_are_refused() -> None:
     assert refused(Request("GET", "/b/k", [("host", "h")]), 0).code == "AccessDenied"
     assert refused(Request("GET", "/b/k", [("host", "h"), ("authorization", "Bearer x")]), 0).status == 400
     assert refused(Request("GET", "/b/k?X-Amz-Signature=00", [("host", "h")]), 0).status == 400
+    old_style = refused(Request("GET", "/b/k?AWSAccessKeyId=A&Signature=x&Expires=1", [("host", "h")]), 0)
+    assert "AWS4-HMAC-SHA256" in old_style.message
     request = signed()
     request.target += "&X-Amz-Algorithm=AWS4-HMAC-SHA256"
     assert refused(request).code == "InvalidArgument"
