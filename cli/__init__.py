@@ -1,0 +1,1 @@
+"""The command line: how engineers, auditors and the platform team use the gateway."""

@@ -1,0 +1,146 @@
+"""The entry point: picks one command, and turns every way it can go wrong into one sentence and an exit status.
+
+Commands are imported when they are asked for: this program is also ssh's ProxyCommand, where every import is felt.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import click
+
+from chalicelib.contracts.faults import EXIT_GATEWAY, EXIT_USAGE, Fault
+
+#: Exit statuses that are not about a fault: Ctrl-C, and a reader that went away (128 + the signal's number).
+EXIT_INTERRUPTED: Final = 130
+EXIT_PIPE: Final = 141
+
+
+class _Entry(NamedTuple):
+    module: str
+    attribute: str
+    section: str
+    summary: str
+
+
+_DAILY: Final = "Every day"
+_EVIDENCE: Final = "Evidence"
+_GATEWAY: Final = "Run the gateway"
+
+_COMMANDS: Final[dict[str, _Entry]] = {
+    "login": _Entry("login", "login", _DAILY, "Log in with your browser, once a day."),
+    "logout": _Entry("login", "logout", _DAILY, "End your login and remove its key."),
+    "whoami": _Entry("login", "whoami", _DAILY, "Show who the gateway says you are."),
+    "status": _Entry("login", "status", _DAILY, "Show whether everything is in place, and what is not."),
+    "ls": _Entry("targets", "ls", _DAILY, "List the targets that you may connect to."),
+    "ssh-config": _Entry("targets", "ssh_config", _DAILY, "Make plain ssh, scp and rsync work with your targets."),
+    "connect": _Entry("connect", "connect", _DAILY, "Connect to a target."),
+    "sessions": _Entry("sessions", "sessions", _EVIDENCE, "List sessions, newest first."),
+    "session": _Entry("sessions", "session", _EVIDENCE, "Show one session whole."),
+    "plan": _Entry("config", "plan", _GATEWAY, "Show what applying a folder of configuration would change."),
+    "apply": _Entry("config", "apply", _GATEWAY, "Put a folder of configuration in force."),
+    "agents": _Entry("agents", "agents", _GATEWAY, "List the agents."),
+    "agent-token": _Entry("agents", "agent_token", _GATEWAY, "Make a one-time token that enrols an agent."),
+}
+
+
+class _Lazy(click.Group):
+    """A group that imports a command only when it is used, and lists them by what people do."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module = importlib.import_module(f"cli.commands.{entry.module}")
+        command: click.Command = getattr(module, entry.attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        for section in (_DAILY, _EVIDENCE, _GATEWAY):
+            with formatter.section(section):
+                formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items() if entry.section == section])
+
+
+def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None:
+    if wanted and not ctx.resilient_parsing:
+        from importlib.metadata import version
+
+        print(f"sallyport {version('sallyport')}")
+        ctx.exit()
+
+
+@click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version.")
+def sallyport() -> None:
+    """Reach your machines through the gateway, with the tools you have: ssh, scp, sftp, rsync.
+
+    \b
+    First time:
+      sallyport login --url https://gateway.example.com
+      sallyport ls
+      sallyport ssh-config --write
+      ssh prod-web
+
+    Exit statuses are listed in docs/reference/exit-codes.md.
+    """
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return the exit status of the process."""
+    try:
+        result = sallyport.main(
+            args=list(arguments) if arguments is not None else None, prog_name="sallyport", standalone_mode=False
+        )
+        sys.stdout.flush()
+    except (KeyboardInterrupt, click.Abort):
+        return EXIT_INTERRUPTED
+    except BrokenPipeError:
+        # Python would complain again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_PIPE
+    except Exception as error:  # noqa: BLE001 - the one catch-all of this process
+        return _explain(error)
+    return result if isinstance(result, int) else 0
+
+
+def _explain(error: Exception) -> int:
+    from cli.control_plane import Refusal
+    from cli.screen import fail, note
+
+    match error:
+        case click.exceptions.NoArgsIsHelpError():
+            note(error.format_message())
+            return EXIT_USAGE
+        case click.UsageError():
+            hint = f"Try: {error.ctx.command_path} --help" if error.ctx else ""
+            fail("bad_request", error.format_message(), hint)
+            return EXIT_USAGE
+        case click.ClickException():
+            fail("bad_request", error.format_message())
+            return EXIT_USAGE
+        case Fault():
+            fail(error.code, error.message, error.hint)
+            if error.detail and os.environ.get("SALLYPORT_DEBUG"):
+                note(f"  detail: {error.detail!r}")
+            return error.kind.exit
+        case Refusal():
+            fail(error.notice.code, error.notice.message, error.notice.hint)
+            return error.exit_status
+        case OSError() if error.filename is not None:
+            fail("conflict", f"{error.strerror}: {error.filename}")
+            return Fault("conflict", "").kind.exit
+    if os.environ.get("SALLYPORT_DEBUG"):
+        raise error
+    fail("internal", f"Something went wrong inside sallyport ({type(error).__name__}).", "SALLYPORT_DEBUG=1 shows where.")
+    return EXIT_GATEWAY
+
+
+if __name__ == "__main__":
+    sys.exit(main())

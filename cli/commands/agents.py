@@ -1,0 +1,87 @@
+"""``agents`` and ``agent-token``."""
+
+from __future__ import annotations
+
+import re
+import shlex
+
+import click
+
+from chalicelib.contracts import api
+from chalicelib.contracts.faults import Fault
+from cli.control_plane import ControlPlane
+from cli.home import Home
+from cli.moments import duration, now_ms, until
+from cli.progress import Progress
+from cli.screen import Cell, Column, note, paint, say, say_json, table
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def agents(as_json: bool) -> None:
+    """List the agents, and whether they are there.
+
+    \b
+    Examples:
+      sallyport agents
+      sallyport agents --json
+    """
+    saved = Home.find().login()
+    with Progress("Asking for the agents"):
+        listed = ControlPlane(saved.url, saved.token).get("/agents", api.AgentList)
+    if as_json:
+        say_json(listed)
+        return
+    if not listed.agents:
+        note("No agent has enrolled yet. Begin with: sallyport agent-token NAME")
+        return
+    columns = [
+        Column("NAME"),
+        Column("STATE"),
+        Column("SEEN"),
+        Column("PROTOCOLS", flexible=True),
+        Column("DIRECT"),
+        Column("ID"),
+    ]
+    for line in table(columns, [_row(agent) for agent in sorted(listed.agents, key=lambda agent: agent.name)]):
+        say(line)
+
+
+def _row(agent: api.AgentView) -> list[Cell]:
+    seen = f"{duration(now_ms() - agent.seen_ms)} ago" if agent.seen_ms else "never"
+    return [
+        Cell(agent.name, "bold"),
+        Cell("online", "green") if agent.online else Cell("offline", "red"),
+        Cell(seen),
+        Cell(", ".join(agent.protocols)),
+        Cell(agent.direct),
+        Cell(agent.agent_id, "dim"),
+    ]
+
+
+@click.command("agent-token")
+@click.argument("name")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def agent_token(name: str, as_json: bool) -> None:
+    """Make a one-time token that enrols an agent called NAME.
+
+    The token is shown once. An agent that already has the name is replaced when the token is used.
+
+    \b
+    Examples:
+      sallyport agent-token edge-1
+      sallyport agent-token edge-1 --json | jq -r .token
+    """
+    saved = Home.find().login()
+    with Progress("Making a token"):
+        made = ControlPlane(saved.url, saved.token).post("/agents/tokens", api.AgentToken, api.AgentTokenRequest(name=name))
+    # It is meant to be copied into a shell, so it must not be more than a word there.
+    if not re.fullmatch(r"[A-Za-z0-9._~+/=-]{8,2048}", made.token):
+        raise Fault("internal", "The gateway's token holds characters that no token has.")
+    if as_json:
+        say_json(made)
+        return
+    say(made.token)
+    note(f"\nUse it once, {paint('on the machine of the agent', 'bold')}, before {until(made.expires_ms, now_ms())}:")
+    note(f"  sallyport-agent enrol --url {shlex.quote(saved.url)} --token {made.token}")
+    note("  sallyport-agent run")

@@ -1,0 +1,112 @@
+"""``plan`` and ``apply``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from chalicelib.contracts import api
+from cli.config_files import read_folder
+from cli.control_plane import ControlPlane, Refusal
+from cli.home import Home
+from cli.plain import clean
+from cli.progress import Progress
+from cli.screen import is_terminal, paint, say, say_json
+
+_STYLES = {"+": "green", "-": "red", "~": "yellow"}
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def plan(folder: Path, as_json: bool) -> None:
+    """Show what applying DIR would change, without changing it.
+
+    DIR holds gateway.yaml and the *.cedar files beside it. Problems are shown as file:line: message, with exit status 6.
+
+    \b
+    Examples:
+      sallyport plan gateway/
+      sallyport plan gateway/ --json
+    """
+    files = read_folder(folder)
+    planned = _send(_plane(), "plan", api.ConfigFiles(files=files))
+    if as_json:
+        say_json(planned)
+        return
+    _show(planned, f"Plan against version {planned.version}:")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
+@click.option("--yes", is_flag=True, help="Do not ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
+def apply(folder: Path, yes: bool, as_json: bool) -> None:
+    """Put DIR in force, after showing what changes.
+
+    Refused if somebody else has applied since the plan was shown.
+
+    \b
+    Examples:
+      sallyport apply gateway/
+      sallyport apply gateway/ --yes
+    """
+    if not yes and (as_json or not is_terminal(sys.stdin)):
+        raise click.UsageError("Nobody can be asked here; add --yes.")
+    files = read_folder(folder)
+    plane = _plane()
+    planned = _send(plane, "plan", api.ConfigFiles(files=files))
+    if not as_json:
+        _show(planned, f"Changes to version {planned.version}:")
+    if not planned.changes:
+        if as_json:
+            say_json(planned)
+        return
+    if not yes:
+        click.confirm(f"Apply {_count(len(planned.changes), 'change')}?", abort=True, err=True)
+    done = _send(plane, "apply", api.ConfigFiles(files=files, expected_version=planned.version))
+    if as_json:
+        say_json(done)
+    else:
+        say(f"{paint('Applied:', 'green')} version {done.version} is in force.")
+
+
+def _plane() -> ControlPlane:
+    saved = Home.find().login()
+    return ControlPlane(saved.url, saved.token)
+
+
+def _send(plane: ControlPlane, verb: str, files: api.ConfigFiles) -> api.ConfigPlan:
+    try:
+        with Progress("Checking the configuration"):
+            return plane.post(f"/config/{verb}", api.ConfigPlan, files)
+    except Refusal as refusal:
+        for problem in refusal.problems:
+            print(_problem(problem), file=sys.stderr)
+        raise
+
+
+def _show(planned: api.ConfigPlan, heading: str) -> None:
+    for warning in planned.warnings:
+        print(f"{paint('warning:', 'yellow', stream=sys.stderr)} {_problem(warning)}", file=sys.stderr)
+    if not planned.changes:
+        say(f"Nothing would change; version {planned.version} is in force.")
+        return
+    say(heading)
+    for change in planned.changes:
+        detail = f"  {paint(clean(change.detail), 'dim')}" if change.detail else ""
+        say(f"  {paint(f'{change.sign} {clean(change.what)}', _STYLES[change.sign])}{detail}")
+    signs = [change.sign for change in planned.changes]
+    say(f"{signs.count('+')} added, {signs.count('~')} changed, {signs.count('-')} removed.")
+
+
+def _problem(problem: api.Problem) -> str:
+    # The form that editors and CI systems turn into a link.
+    place = f"{clean(problem.file)}:{problem.line}" if problem.line else clean(problem.file)
+    return f"{place}: {clean(problem.message)}"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -1,0 +1,72 @@
+"""Text from elsewhere, made safe to print.
+
+Names, messages and reasons come from a server and, behind it, from other people. On a terminal a text can move the cursor,
+rewrite what was printed before, or reorder letters, so only what is visible survives: escape sequences go first, whole, then
+every control, format, surrogate, private and separator character that is left (Unicode categories C*, Zl and Zp).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from typing import Final
+
+#: The longest text from elsewhere that is printed in one piece, in characters.
+TEXT_LIMIT: Final = 4_000
+
+#: ECMA-48 control strings (OSC, DCS, SOS, PM, APC), control sequences, and two-character escapes.
+_SEQUENCE: Final = re.compile(
+    r"(?:\x1b[\]PX^_]|[\x9d\x90\x98\x9e\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
+    r"|\x1b[ -/]*[0-~]?"
+)
+_BLANK: Final = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
+
+
+def clean(text: str, limit: int = TEXT_LIMIT) -> str:
+    """Return ``text`` as one line that can only be read: no controls, no escape sequences, no reordering."""
+    if text.isascii() and text.isprintable():
+        return _cut(text, limit)
+    text = _BLANK.sub(" ", _SEQUENCE.sub("", text))
+    return _cut("".join(character for character in text if _visible(character)), limit)
+
+
+def clean_lines(text: str, limit: int = TEXT_LIMIT) -> list[str]:
+    """Return ``text`` as lines, each one clean. Line breaks are the only layout that survives."""
+    return [clean(line, limit) for line in text.splitlines()]
+
+
+def width(text: str) -> int:
+    """Return how many terminal cells a clean ``text`` takes."""
+    if text.isascii():
+        return len(text)
+    return sum(_cells(character) for character in text)
+
+
+def shorten(text: str, cells: int) -> str:
+    """Return ``text`` cut to ``cells`` terminal cells, with an ellipsis where something is missing."""
+    if width(text) <= cells:
+        return text
+    kept: list[str] = []
+    room = cells - 1
+    for character in text:
+        room -= _cells(character)
+        if room < 0:
+            break
+        kept.append(character)
+    return "".join(kept) + "…" if cells > 0 else ""
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _visible(character: str) -> bool:
+    # Co (private use) may be drawn as anything by a patched font; Cn is not a character yet.
+    return unicodedata.category(character)[0] != "C"
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character):
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1

@@ -1,0 +1,30 @@
+"""From a target's name to moving bytes: ask for a session, then try its ways, best first."""
+
+from __future__ import annotations
+
+from chalicelib.contracts import api
+from chalicelib.contracts.faults import Fault
+from cli.control_plane import ControlPlane
+from cli.direct_way import dial, pump
+from cli.home import Home
+from cli.progress import Progress
+
+
+def carry(home: Home, target: str, login: str, reason: str, only: str, source: int, sink: int) -> None:
+    """Open a session and carry its bytes between the descriptors until it ends. ``only`` names the one way to use, or is empty.
+
+    Raises Refusal if policy or the gateway says no, Fault if no way leads to the agent or the way is lost.
+    """
+    saved = home.login()
+    with Progress(f"Opening a session to {target}"):
+        body = api.SessionOpen(target=target, login=login, reason=reason)
+        offer = ControlPlane(saved.url, saved.token).post("/sessions", api.SessionOffer, body)
+    ways = [way for way in sorted(offer.ways, key=lambda way: way.kind != "direct") if only in ("", way.kind)]
+    for way in ways:
+        if way.kind == "direct":
+            connection = dial(way.address, offer.sid)
+            if connection is not None:
+                pump(connection, source, sink)
+                return
+    tried = ", ".join(way.kind for way in ways) or "none"
+    raise Fault("agent_offline", f"No way leads to the agent of {target} (tried: {tried}).", hint="See: sallyport ls")
