@@ -20,13 +20,14 @@ from botocore.session import Session
 from infra.local import resources
 from infra.local.chaos import CALM, Chaos
 from infra.local.functions import resolve
-from infra.local.gateway_ws import AWS_LIMITS, Functions, Limits, WebSocketGateway
+from infra.local.gateway_ws import WebSocketGateway
 from infra.local.http_server import HttpServer
 from infra.local.idp import IdentityProvider
 from infra.local.moto_services import MotoServices
 from infra.local.pump import EventPump
 from infra.local.s3_shim import S3Shim
 from infra.local.sigv4 import KeyPair
+from infra.local.ws_connection import AWS_LIMITS, Functions, Limits
 
 log = logging.getLogger(__name__)
 

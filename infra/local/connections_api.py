@@ -15,7 +15,8 @@ from infra.local.http_server import Request
 from infra.local.sigv4 import KeyPair, RefusedError, verify
 
 if TYPE_CHECKING:
-    from infra.local.gateway_ws import Connection, WebSocketGateway
+    from infra.local.gateway_ws import WebSocketGateway
+    from infra.local.ws_connection import Connection
 
 _MAX_HEAD = 32 * 1024
 # A little more than a message, so that one that is too long is answered and not cut off.

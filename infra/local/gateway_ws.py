@@ -15,12 +15,9 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from http import HTTPStatus
 from typing import Any, TypeVar
 
 from websockets.asyncio.server import Server, ServerConnection, serve
-from websockets.datastructures import Headers as HandshakeHeaders
 from websockets.exceptions import ConnectionClosed
 from websockets.http11 import Request, Response
 from websockets.typing import Subprotocol
@@ -28,68 +25,13 @@ from websockets.typing import Subprotocol
 from infra.local import ws_events
 from infra.local.chaos import CALM, Chaos, SocketView
 from infra.local.connections_api import ConnectionsApi
-from infra.local.functions import LambdaContext, LambdaFunction
+from infra.local.functions import LambdaContext
 from infra.local.sigv4 import KeyPair
+from infra.local.ws_answers import failure, phrase, refusal
+from infra.local.ws_connection import AWS_LIMITS, Connection, Functions, Limits, now_ms
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """API Gateway's quotas; bytes and seconds. Only the two durations are meant to be shortened, for tests."""
-
-    message: int = 128 * 1024
-    frame: int = 32 * 1024
-    idle_s: float = 600.0
-    duration_s: float = 7200.0
-    integration_s: float = 29.0
-    # Undocumented on AWS: what may wait for one slow reader before posting to it is LimitExceeded.
-    client_buffer: int = 8 * 1024 * 1024
-    in_flight: int = 256
-
-    def left_s(self, opened: float, last_active: float, now: float) -> float:
-        """Seconds until a socket is closed: idle for too long, or open for too long. All on one monotonic clock."""
-        return min(last_active + self.idle_s, opened + self.duration_s) - now
-
-
-AWS_LIMITS = Limits()
-
-
-@dataclass(frozen=True, slots=True)
-class Functions:
-    """The three functions of a WebSocket API."""
-
-    connect: LambdaFunction
-    message: LambdaFunction
-    disconnect: LambdaFunction
-
-
-class Connection:
-    """One client socket, from before `$connect` until after `$disconnect`. Touched by the loop's thread only,
-    except `in_flight`, which the pool's threads count down under `guard`."""
-
-    def __init__(self, socket_: ServerConnection, facts: ws_events.Facts, ordinal: int) -> None:
-        self.socket, self.facts, self.ordinal = socket_, facts, ordinal
-        self.established = False
-        self.last_active = time.monotonic()
-        self.last_active_ms = facts.connected_at_ms
-        self.received = self.posted = 0
-        self.waiting_bytes = 0
-        self.in_flight = 0
-        self.guard = threading.Lock()
-        self.room = asyncio.Event()
-        self.expiry: asyncio.TimerHandle | None = None
-        self.subprotocol: str | None = None
-
-    @property
-    def view(self) -> SocketView:
-        facts = self.facts
-        return SocketView(facts.connection_id, self.ordinal, facts.path, dict(facts.headers), facts.connected_at_ms)
-
-    def touch(self) -> None:
-        self.last_active = time.monotonic()
-        self.last_active_ms = _now_ms()
 
 
 class WebSocketGateway:
@@ -207,32 +149,32 @@ class WebSocketGateway:
     async def _handshake(self, ws: ServerConnection, request: Request) -> Response | None:
         """Runs `$connect` before the 101; returns a response only to refuse the handshake."""
         if request.path.partition("?")[0].strip("/") != self.stage:
-            return _refusal(403, "Forbidden")
+            return refusal(403, "Forbidden")
         host = ws.remote_address[0]
         headers = [*request.headers.raw_items(), ("X-Forwarded-For", host)]
         connection_id = base64.b64encode(secrets.token_bytes(11)).decode()
-        connection = Connection(ws, ws_events.Facts(connection_id, request.path, headers, host, _now_ms()), self._opened)
+        connection = Connection(ws, ws_events.Facts(connection_id, request.path, headers, host, now_ms()), self._opened)
         self._opened += 1
         self.live[connection_id] = self._by_socket[ws] = connection
-        refusal = await self._connect(connection)
-        if refusal is not None:
+        refused = await self._connect(connection)
+        if refused is not None:
             self._forget(connection)
-        return refusal
+        return refused
 
     async def _connect(self, connection: Connection) -> Response | None:
         assert self._functions is not None
-        event = ws_events.connect_event(connection.facts, _now_ms())
+        event = ws_events.connect_event(connection.facts, now_ms())
         call = self._loop.run_in_executor(self._pool, self._functions.connect, event, LambdaContext("websocket_connect"))
         try:
             answer = await asyncio.wait_for(call, self.limits.integration_s)
             status = int(answer["statusCode"])
         except Exception:
             log.exception("$connect failed")
-            return _refusal(502, "Internal server error")
+            return refusal(502, "Internal server error")
         if status >= 400:
-            return _refusal(status, _phrase(status))
+            return refusal(status, phrase(status))
         if not 200 <= status < 300:
-            return _refusal(502, "Internal server error")
+            return refusal(502, "Internal server error")
         answered = {name.lower(): value for name, value in (answer.get("headers") or {}).items()}
         connection.subprotocol = answered.get("sec-websocket-protocol")
         return None
@@ -256,7 +198,7 @@ class WebSocketGateway:
         finally:
             connection.established = False
             self._forget(connection)
-            event = ws_events.disconnect_event(connection.facts, ws.close_code or 1006, ws.close_reason or "", _now_ms())
+            event = ws_events.disconnect_event(connection.facts, ws.close_code or 1006, ws.close_reason or "", now_ms())
             self._invoke(self._run_disconnect, event)
 
     async def _accept(self, connection: Connection, body: str) -> None:
@@ -284,12 +226,12 @@ class WebSocketGateway:
 
     def _run_message(self, connection: Connection, body: str) -> None:
         assert self._functions is not None
-        event = ws_events.message_event(connection.facts, body, _now_ms())
+        event = ws_events.message_event(connection.facts, body, now_ms())
         try:
             self._functions.message(event, LambdaContext("websocket_message"))
         except Exception:
             log.exception("$default failed")
-            reply = _failure(connection.facts.connection_id, event["requestContext"]["requestId"])
+            reply = failure(connection.facts.connection_id, event["requestContext"]["requestId"])
             self._loop.call_soon_threadsafe(self.deliver, connection, reply)
         finally:
             with connection.guard:
@@ -360,30 +302,6 @@ class WebSocketGateway:
             await asyncio.sleep(every if every is not None else 0.5)
             if every is not None and self.chaos.kill_every_s == every:
                 self._kill(self.chaos.kills)
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
-
-
-def _phrase(status: int) -> str:
-    try:
-        return HTTPStatus(status).phrase
-    except ValueError:
-        return "Error"
-
-
-def _refusal(status: int, message: str) -> Response:
-    body = f'{{"message": "{message}"}}'.encode()
-    headers = HandshakeHeaders(
-        [("Content-Type", "application/json"), ("Content-Length", str(len(body))), ("Connection", "close")]
-    )
-    return Response(status, _phrase(status), headers, body)
-
-
-def _failure(connection_id: str, request_id: str) -> bytes:
-    message = f'{{"message": "Internal server error", "connectionId":"{connection_id}", "requestId":"{request_id}"}}'
-    return message.encode()
 
 
 def _quiet() -> logging.Logger:

@@ -20,48 +20,11 @@ from joserfc.jwk import RSAKey
 
 from infra.local import idp_pages
 from infra.local.http_server import Headers, HttpServer, Request, Response
+from infra.local.people import PEOPLE, Person
 
 CODE_LIFETIME_S = 60
 ID_TOKEN_LIFETIME_S = 3600
 CLIENT_ID = "sallyport"
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """Somebody who can sign in."""
-
-    username: str
-    groups: tuple[str, ...] = ()
-    amr: tuple[str, ...] = ("pwd", "mfa")
-    email_verified: bool = True
-
-    @property
-    def email(self) -> str:
-        return f"{self.username}@example.com"
-
-    @property
-    def name(self) -> str:
-        return self.username.capitalize()
-
-    def claims(self) -> dict[str, Any]:
-        """What an ID token and /userinfo say about this person."""
-        return {
-            "sub": f"dev|{self.username}",
-            "preferred_username": self.username,
-            "name": self.name,
-            "email": self.email,
-            "email_verified": self.email_verified,
-            "groups": list(self.groups),
-        }
-
-
-PEOPLE = (
-    Person("alice", ("engineering", "sre")),
-    Person("bob", ("engineering", "dba")),
-    Person("carol", ("auditors",)),
-    Person("pat", ("platform", "sre")),
-    Person("mallory"),
-)
 
 
 @dataclass(frozen=True, slots=True)

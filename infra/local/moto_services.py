@@ -24,10 +24,12 @@ class MotoServices:
 
     def __init__(self) -> None:
         from moto.moto_api._internal.models import moto_api_backend
-        from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
+        from moto.moto_server import werkzeug_app
 
         moto_api_backend.reset()
-        self._application = DomainDispatcherApplication(create_backend_app)
+        # moto would let every origin read everything; the bucket's own CORS rules shall decide.
+        werkzeug_app.DISABLE_GLOBAL_CORS = True  # type: ignore[attr-defined]
+        self._application = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
         self._one_at_a_time = threading.Lock()
         self.on_table_write: Callable[[], None] | None = None
 

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
+from infra.local import s3_retention
 from infra.local.http_server import Request, Respond, Response
 from infra.local.sigv4 import UNSIGNED_PAYLOAD, KeyPair, RefusedError, verify
 
@@ -40,6 +41,8 @@ class S3Shim:
                 verify(request, self._keys, "s3", self._clock())
                 check_payload(request)
                 check_object_lock(request)
+                if s3_retention.is_retention(request):
+                    return s3_retention.answer(request, self._backend)
         except RefusedError as refusal:
             return _error(request, refusal)
         return self._backend(_for_moto(request))

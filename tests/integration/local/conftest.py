@@ -10,7 +10,7 @@ import pytest
 from chalice import Chalice, Rate, Response
 
 from infra.local.cloud import EmbeddedCloud
-from infra.local.gateway_ws import Limits
+from infra.local.ws_connection import Limits
 
 
 class Probe:

@@ -13,8 +13,9 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from infra.local.chaos import CALM, Chaos
 from infra.local.cloud import EmbeddedCloud
-from infra.local.gateway_ws import AWS_LIMITS, Functions, Limits, WebSocketGateway
+from infra.local.gateway_ws import WebSocketGateway
 from infra.local.sigv4 import KeyPair
+from infra.local.ws_connection import AWS_LIMITS, Functions, Limits
 
 pytestmark = pytest.mark.servers
 KEYS = KeyPair("EMBEDDEDTEST", "secret", "us-east-1")

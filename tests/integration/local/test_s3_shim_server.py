@@ -117,8 +117,45 @@ def test_a_presigned_download(cloud: EmbeddedCloud) -> None:
 
 
 def test_a_browser_of_the_application_may_read_and_no_other(cloud: EmbeddedCloud) -> None:
-    rules = cloud.boto("s3").get_bucket_cors(Bucket=cloud.resources.bucket)["CORSRules"]
-    assert rules[0]["AllowedOrigins"] == [cloud.http_url]
+    s3, bucket = cloud.boto("s3"), cloud.resources.bucket
+    s3.put_object(Bucket=bucket, Key="cors", Body=BODY)
+    url = s3.generate_presigned_url("get_object", {"Bucket": bucket, "Key": "cors"})
+    with urllib3.PoolManager(retries=False) as http:
+        ours = http.request("GET", url, headers={"origin": cloud.http_url})
+        assert ours.headers["access-control-allow-origin"] == cloud.http_url
+        other = http.request("GET", url, headers={"origin": "http://evil.example"})
+        assert "access-control-allow-origin" not in other.headers
+
+
+def test_retention_is_read_and_only_grows(cloud: EmbeddedCloud) -> None:
+    s3, at = cloud.boto("s3"), {"Bucket": cloud.resources.bucket, "Key": "retained"}
+    now = datetime.now(UTC).replace(microsecond=0)
+
+    def retention(mode: str, days: int) -> dict[str, Any]:
+        return {"Mode": mode, "RetainUntilDate": now + timedelta(days=days)}
+
+    assert code(s3.get_object_retention, **at) == "NoSuchKey"
+    s3.put_object(**at, Body=BODY)
+    assert code(s3.get_object_retention, **at) == "NoSuchObjectLockConfiguration"
+    locked = retention("COMPLIANCE", 2)
+    s3.put_object(**at, Body=BODY, ObjectLockMode=locked["Mode"], ObjectLockRetainUntilDate=locked["RetainUntilDate"])
+    assert s3.get_object_retention(**at)["Retention"] == locked
+    for less in (retention("COMPLIANCE", 1), retention("GOVERNANCE", 3)):
+        assert code(s3.put_object_retention, **at, Retention=less) == "AccessDenied"
+        bypassing = {"Retention": less, "BypassGovernanceRetention": True}
+        assert code(s3.put_object_retention, **at, **bypassing) == "AccessDenied"
+    s3.put_object_retention(**at, Retention=retention("COMPLIANCE", 3))
+    assert s3.get_object_retention(**at)["Retention"] == retention("COMPLIANCE", 3)
+
+
+def test_governance_is_shortened_only_by_bypassing(cloud: EmbeddedCloud) -> None:
+    s3, at = cloud.boto("s3"), {"Bucket": cloud.resources.bucket, "Key": "governed"}
+    until = datetime.now(UTC).replace(microsecond=0) + timedelta(days=2)
+    s3.put_object(**at, Body=BODY, ObjectLockMode="GOVERNANCE", ObjectLockRetainUntilDate=until)
+    shorter = {"Mode": "GOVERNANCE", "RetainUntilDate": until - timedelta(days=1)}
+    assert code(s3.put_object_retention, **at, Retention=shorter) == "AccessDenied"
+    s3.put_object_retention(**at, Retention=shorter, BypassGovernanceRetention=True)
+    assert s3.get_object_retention(**at)["Retention"] == shorter
 
 
 def test_boto_works_for_what_the_application_does(cloud: EmbeddedCloud) -> None:

@@ -13,7 +13,8 @@ from joserfc.errors import InvalidKeyIdError
 from joserfc.jwk import KeySet
 
 from infra.local.http_server import Request, Response
-from infra.local.idp import CODE_LIFETIME_S, IdentityProvider, Person
+from infra.local.idp import CODE_LIFETIME_S, IdentityProvider
+from infra.local.people import Person
 
 BACK = "http://127.0.0.1:1/login/callback"
 VERIFIER = "v" * 43

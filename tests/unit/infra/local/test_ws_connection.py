@@ -1,6 +1,6 @@
 """When a WebSocket is closed for being idle or old."""
 
-from infra.local.gateway_ws import AWS_LIMITS, Limits
+from infra.local.ws_connection import AWS_LIMITS, Limits
 
 
 def test_the_defaults_are_those_of_aws() -> None:
