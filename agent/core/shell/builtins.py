@@ -1,0 +1,188 @@
+"""Shell builtins that change what later commands mean, or whose arguments are code (bash manual, 4.1-4.3)."""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from agent.core.shell.environment import is_tamper
+from agent.core.shell.model import Redirection
+from agent.core.shell.options import has_option, operands
+from agent.core.shell.words import Word
+
+_SUBSCRIPT = re.compile(r"\[.*[$`]", re.DOTALL)
+_NAME = re.compile(r"([A-Za-z_]\w*)", re.ASCII)
+
+
+class Reading(Protocol):
+    """The part of a reading that builtins use."""
+
+    flags: set[str]
+    effects: set[str]
+    arithmetic: set[str]
+    tainted: set[str]
+    variables: dict[str, str]
+
+    def text(self, text: str) -> None: ...
+    def command(self, words: list[Word], redirections: list[Redirection]) -> None: ...
+
+
+def evaluate(reading: Reading, program: str, words: list[Word]) -> None:
+    """eval: literal arguments are read as code."""
+    reading.flags.add("eval")
+    known = [word.text for word in words if word.text is not None]
+    if len(known) < len(words):
+        reading.flags.add("dynamic_code")
+    reading.text(" ".join(known))
+    reading.variables.clear()
+
+
+def source(reading: Reading, program: str, words: list[Word]) -> None:
+    """source and `.`: the file's content is not in the line."""
+    reading.flags.update({"source", "script_file"})
+    reading.effects.add("execute")
+    reading.variables.clear()
+
+
+def trap(reading: Reading, program: str, words: list[Word]) -> None:
+    """trap: code for later; also the way to catch what guards the session."""
+    rest = [word for word in words if word.text not in {"--", "-"}]
+    if not rest or all(word.text in {"-l", "-p"} for word in rest):
+        return
+    reading.flags.add("tamper")
+    if rest[0].text is None:
+        reading.flags.add("dynamic_code")
+    elif len(rest) > 1:
+        reading.text(rest[0].text)
+
+
+def alias(reading: Reading, program: str, words: list[Word]) -> None:
+    """alias name=code."""
+    for word in words:
+        if word.text is None or "=" in word.text:
+            reading.flags.add("shadowing")
+            reading.text((word.text or "").partition("=")[2])
+
+
+def declare(reading: Reading, program: str, words: list[Word]) -> None:
+    """export, declare, local, readonly, typeset: assignments by another road."""
+    for word in words:
+        text = word.text if word.text is not None else word.prefix
+        if word.text is None and "=" not in word.prefix:
+            reading.flags.add("dynamic_code")
+        if text.startswith(("-", "+")) and program not in {"export", "readonly"}:
+            if "n" in text:
+                reading.flags.add("tamper")  # a name reference: any later assignment goes elsewhere
+            if "i" in text:
+                reading.flags.add("dynamic_code")  # values are evaluated as arithmetic
+            if set(text) & set("luc"):
+                reading.variables.clear()
+        match = _NAME.match(text)
+        if match and is_tamper(match[1]) and ("=" in text or "[" in text):
+            reading.flags.add("tamper")
+        if _SUBSCRIPT.search(text):
+            reading.flags.add("dynamic_code")
+    if program in {"export", "readonly"} and has_option(words, "f"):
+        reading.flags.add("tamper")
+    if any("=" in (word.text or "") for word in words):
+        reading.variables.clear()
+
+
+def sets_variables(reading: Reading, program: str, words: list[Word]) -> None:
+    """read, mapfile, getopts, printf -v, unset, wait -p, let: name variables as words."""
+    if program in {"printf", "echo"} and not has_option(words[:1], "v"):
+        return
+    if program == "wait" and not has_option(words, "p"):
+        return
+    reading.variables.clear()
+    if program in {"mapfile", "readarray"} and has_option(words, "C"):
+        reading.flags.add("dynamic_code")
+    for word in words[:2] if program == "printf" else words:
+        text = word.text
+        if text is None:
+            if word.splits or not word.prefix:
+                reading.flags.add("dynamic_code")
+            continue
+        match = _NAME.match(text)
+        if match:
+            reading.tainted.add(match[1])
+            if is_tamper(match[1]):
+                reading.flags.add("tamper")
+            if program == "let":
+                reading.arithmetic.update(_NAME.findall(text))
+        if _SUBSCRIPT.search(text):
+            reading.flags.add("dynamic_code")
+    if program == "read":
+        reading.tainted.add("REPLY")
+
+
+def test(reading: Reading, program: str, words: list[Word]) -> None:
+    """test -v and -R evaluate a subscript; `[[ -eq` is found by the walk."""
+    if any(word.text is not None and _SUBSCRIPT.search(word.text) for word in words):
+        reading.flags.add("dynamic_code")
+    if any(word.text in {"-v", "-R"} for word in words) and any(word.text is None for word in words):
+        reading.flags.add("dynamic_code")
+
+
+_HARMLESS_SET = frozenset(
+    {"-e", "-u", "-x", "-eu", "-ex", "-eux", "-ue", "-euo", "-o", "pipefail", "errexit", "nounset", "xtrace", "+e", "+x",
+     "+u", "-f", "+f", "noglob", "-C", "noclobber"}
+)  # fmt: skip
+
+
+def set_options(reading: Reading, program: str, words: list[Word]) -> None:
+    """set: `-e` and its kin are ordinary; the rest reaches history, aliases, traps or the positional parameters."""
+    if any(word.text not in _HARMLESS_SET for word in words):
+        reading.flags.add("tamper")
+
+
+def tampering(reading: Reading, program: str, words: list[Word]) -> None:
+    """Builtins that exist to change the shell itself, when given arguments."""
+    if words and not all(word.text in {"-p", "-l", "-q", "-s", "-a"} for word in words):
+        reading.flags.add("tamper")
+
+
+def enable(reading: Reading, program: str, words: list[Word]) -> None:
+    """enable -f loads code, -n lets a file of the same name run instead."""
+    if words and not all(word.text in {"-a", "-p", "-s"} for word in words):
+        reading.flags.update({"shadowing", "tamper"})
+
+
+def hash_table(reading: Reading, program: str, words: list[Word]) -> None:
+    """hash -p path name."""
+    if any(word.text != "-r" for word in words):
+        reading.flags.add("shadowing")
+
+
+def completion(reading: Reading, program: str, words: list[Word]) -> None:
+    """complete and compgen run commands, functions and word lists with expansions."""
+    if has_option(words, "CFWXAP"):
+        reading.flags.add("dynamic_code")
+    if program != "compgen" and words:
+        reading.flags.add("tamper")
+
+
+def history(reading: Reading, program: str, words: list[Word]) -> None:
+    """history prints; with options it clears or replaces what was recorded. fc edits and runs."""
+    if program == "fc" and not has_option(words, "l"):
+        reading.flags.add("dynamic_code")
+        reading.effects.add("execute")
+    elif any(not (word.text or "x").isdigit() for word in words) and program == "history":
+        reading.flags.add("tamper")
+
+
+def limits(reading: Reading, program: str, words: list[Word]) -> None:
+    """ulimit and umask with a value change what later commands can do or create; that is the user's own session."""
+    if operands(words):
+        reading.effects.add("write")
+
+
+BUILTINS = {
+    "eval": evaluate, "source": source, ".": source, "trap": trap, "alias": alias, "unalias": tampering,
+    **dict.fromkeys(("export", "declare", "typeset", "local", "readonly"), declare),
+    **dict.fromkeys(("read", "mapfile", "readarray", "getopts", "printf", "unset", "unsetenv", "wait", "let"), sets_variables),
+    "test": test, "[": test, "set": set_options, "shopt": tampering, "bind": tampering, "setopt": tampering,
+    "unsetopt": tampering, "emulate": tampering, "zmodload": tampering, "autoload": tampering, "stty": tampering,
+    "enable": enable, "disable": enable, "hash": hash_table, "rehash": hash_table, "complete": completion,
+    "compopt": completion, "compgen": completion, "history": history, "fc": history, "ulimit": limits, "umask": limits,
+}  # fmt: skip

@@ -1,0 +1,42 @@
+"""Names of variables whose value changes which code runs, or what is recorded, when a later command starts.
+
+A prefix or an exact name here makes an assignment `tamper`. zsh's special arrays are listed because the account's
+shell may be zsh.
+"""
+
+from __future__ import annotations
+
+import re
+
+_EXACT = frozenset(
+    """PATH IFS ENV SHELL PAGER EDITOR VISUAL BROWSER MANPAGER MANROFFOPT MANOPT SUDO_EDITOR SUDO_ASKPASS SSH_ASKPASS
+    SSH_AUTH_SOCK SYSTEMD_PAGER SYSTEMD_EDITOR SYSTEMD_LESS PSQL_PAGER PSQL_EDITOR PSQLRC MYSQL_PAGER AWS_PAGER
+    AWS_CONFIG_FILE AWS_SHARED_CREDENTIALS_FILE KUBECONFIG KUBE_EDITOR DOCKER_HOST DOCKER_CONFIG CURL_HOME WGETRC
+    INPUTRC TERMINFO TERMINFO_DIRS TERMCAP TERMPATH NLSPATH LOCPATH GCONV_PATH RSYNC_RSH RSYNC_CONNECT_PROG TAR_OPTIONS
+    TAPE RMT GZIP XZ_OPT MAKEFLAGS MFLAGS GNUMAKEFLAGS MAKEFILES CC CXX FC AWKPATH AWKLIBPATH CDPATH GLOBIGNORE
+    EXECIGNORE FIGNORE FCEDIT FPATH ZDOTDIR NULLCMD READNULLCMD HOSTALIASES RESOLV_HOST_CONF HOME XDG_CONFIG_HOME
+    XDG_CONFIG_DIRS XDG_DATA_DIRS TMPDIR TMPPREFIX TIMEFMT OPENSSL_CONF OPENSSL_ENGINES OPENSSL_MODULES VIMINIT GVIMINIT
+    EXINIT MYVIMRC EMACSLOADPATH PGSERVICEFILE PGSYSCONFDIR JDK_JAVA_OPTIONS _JAVA_OPTIONS CLASSPATH M2_HOME
+    DEBUGINFOD_URLS MAIL MAILPATH MAILCHECK SIGNATURE TMOUT COLUMNS_HOOK OPTIND command_not_found_handle
+    path fpath cdpath prompt precmd_functions preexec_functions chpwd_functions histchars module_path manpath
+    aliases galiases saliases functions commands options dirstack nameddirs widgets""".split()
+)
+_PREFIX = (
+    "LD_", "DYLD_", "BASH", "PROMPT", "PS0", "PS1", "PS2", "PS3", "PS4", "HIST", "SHELLOPTS", "LESS", "GIT_", "PYTHON",
+    "PERL", "RUBY", "GEM_", "BUNDLE_", "NODE_", "NPM_", "npm_", "JAVA_", "MALLOC_", "GLIBC_", "LUA_", "PHP", "PIP_",
+    "RSYNC_", "TAR_", "COMP_", "SSH_", "SUDO_", "DEBCONF_", "APT_", "DPKG_", "GUILE_", "R_", "TCL", "KRB5", "NSS_",
+    "RES_", "SYSTEMD_", "CARGO", "RUST", "GO", "ANSIBLE_", "dis_",
+)  # fmt: skip
+_SUFFIX = re.compile(r"(?:PAGER|EDITOR|OPTS|OPTIONS|_COMMAND|_CMD|_RSH|_SSH|_SHELL|_PRELOAD|_PATH|_HOOK|_ASKPASS|_RC|FLAGS)$")
+
+# bash gives these a meaning of its own (read-only, changing, or set by the shell): never propagated as literals.
+SPECIAL = frozenset(
+    """_ UID EUID PPID RANDOM SRANDOM SECONDS LINENO EPOCHSECONDS EPOCHREALTIME FUNCNAME GROUPS HOSTNAME HOSTTYPE
+    MACHTYPE OSTYPE PIPESTATUS PWD OLDPWD REPLY OPTARG OPTERR DIRSTACK SHLVL COLUMNS LINES COPROC MAPFILE READLINE_LINE
+    status pipestatus argv signals USERNAME EGID GID TTYIDLE LOGNAME""".split()
+)
+
+
+def is_tamper(name: str) -> bool:
+    """True if assigning `name` can change what other commands do or what is recorded of them."""
+    return name in _EXACT or name.startswith(_PREFIX) or bool(_SUFFIX.search(name))

@@ -1,0 +1,112 @@
+"""What one program with these arguments does: effects, verbs, objects and flags."""
+
+from __future__ import annotations
+
+import re
+
+from agent.core.shell import arguments, programs, subcommands
+from agent.core.shell.builtins import BUILTINS
+from agent.core.shell.launchers import LAUNCHERS, Reading
+from agent.core.shell.options import has_option, operands
+from agent.core.shell.words import Word
+from agent.core.shell.wrappers import PRIVILEGE
+
+_VERSIONED = re.compile(
+    r"((?:python|perl|ruby|php|lua|node|tclsh|gawk|gcc|clang|postgresql|pip|bash|zsh|ksh|guile))-?\d[\d.]*(?:-\w+)?"
+)
+_LOADER = re.compile(r"ld(?:-linux[\w-]*|-musl[\w-]*|64|-[\d.]+)?\.so(?:\.\d+)*")
+_CHECKERS = {**arguments.CHECKERS, **subcommands.CHECKERS, **BUILTINS}
+_VERSION_ONLY = frozenset({"--version", "-V", "--help", "-version", "-v"})
+
+
+def is_known(program: str) -> bool:
+    """True if the name means something here, so giving it a new meaning is shadowing."""
+    return program in programs.EFFECTS or program in LAUNCHERS or program in _CHECKERS
+
+
+def judge(reading: Reading, program: str, words: list[Word]) -> None:
+    """Add what `program` with the arguments `words` means to the reading."""
+    name = program
+    versioned = _VERSIONED.fullmatch(name)
+    if versioned:
+        name = versioned[1]
+        reading.verbs.add(name)
+    elif _LOADER.fullmatch(name):
+        name = "ld.so"
+    if name in PRIVILEGE:
+        reading.flags.add("privilege")
+    if name in programs.NETWORK:
+        reading.flags.add("network")
+    if name in programs.OPAQUE:
+        reading.flags.add("opaque")
+    _name_objects(reading, name, words)
+    known = _add_effects(reading, name, words)
+    escape = programs.ESCAPES.get(name)
+    if escape is not None and (has_option(words, *escape) or any(_loose(word, name) for word in words)):
+        reading.flags.add("dynamic_code")
+    if name in programs.INTERPRETERS:
+        _interpreter(reading, words)
+        return
+    if name in programs.SCRIPT_RUNNERS and not _only_version(words):
+        reading.flags.add("script_file")
+    launcher = LAUNCHERS.get(name)
+    if launcher is not None:
+        known = True
+        launcher(reading, name, words)
+    checker = _CHECKERS.get(name)
+    if checker is not None:
+        known = True
+        checker(reading, name, words)
+    if not known:
+        reading.effects.add("unknown")
+
+
+def _loose(word: Word, program: str) -> bool:
+    """A word that might turn into an option of a program whose options run code."""
+    if word.text is None:
+        return word.may_be_option and not word.inert
+    return word.glob and program in programs.GLOB_ESCAPES and word.may_be_option
+
+
+def _add_effects(reading: Reading, name: str, words: list[Word]) -> bool:
+    effects = programs.EFFECTS.get(name)
+    if effects is None:
+        return False
+    reading.effects |= effects
+    for short, long, effect in programs.CHANGING.get(name, ()):
+        if has_option(words, short, long):
+            reading.effects.add(effect)
+    return True
+
+
+def _name_objects(reading: Reading, name: str, words: list[Word]) -> None:
+    every = name in programs.PATH_OPERANDS or name in programs.NETWORK
+    writes = "write" in programs.EFFECTS.get(name, ()) or "admin" in programs.EFFECTS.get(name, ())
+    for word in operands(words) if every else words:
+        text = word.text
+        if not text:
+            continue
+        head, equals, tail = text.partition("=")
+        if equals and "/" in tail and "/" not in head:
+            text = tail
+        if every or text.startswith(("/", "./", "../", "~/")) or "://" in text:
+            arguments.note_path(reading, text, writes=writes and head != "if")
+    if name in {"rm", "rmdir", "unlink"} and has_option(words, "rR", ("recursive",)):
+        reading.flags.add("recursive_delete")
+
+
+def _only_version(words: list[Word]) -> bool:
+    return len(words) == 1 and words[0].text in _VERSION_ONLY
+
+
+def _interpreter(reading: Reading, words: list[Word]) -> None:
+    """A language of its own: code in an option is not looked into, a file or standard input is not seen at all."""
+    reading.effects.discard("execute") if _only_version(words) and len(reading.effects) == 1 else None
+    if _only_version(words):
+        reading.effects.add("read")
+        return
+    reading.flags.add("opaque")
+    plain = operands(words)
+    if any(word.text is None or word.text.startswith("-") and word.text not in {"-", "-u", "-B", "-s"} for word in words):
+        reading.flags.add("dynamic_code")
+    reading.flags.add("script_file" if plain and plain[0].text != "-" else "code_from_stdin")

@@ -1,0 +1,442 @@
+"""Programs that start another program named in their arguments: find it, and report it as a command of its own.
+
+Each function takes the reading, the program's base name and its arguments. What cannot be found is flagged, never
+skipped.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Protocol
+
+from agent.core.shell.environment import is_tamper
+from agent.core.shell.model import Redirection
+from agent.core.shell.options import Parsed, Spec, has_option, leading
+from agent.core.shell.words import UNKNOWN, Word, literal
+from agent.core.shell.wrappers import FOREIGN_SHELLS, SHELLS, WRAPPERS
+
+
+class Reading(Protocol):
+    """The part of a reading that launchers use."""
+
+    flags: set[str]
+    effects: set[str]
+    verbs: set[str]
+    objects: set[str]
+
+    def text(self, text: str) -> None: ...
+    def command(self, words: list[Word], redirections: list[Redirection]) -> None: ...
+    def assign(self, name: str, value: Word | None, *, straight: bool) -> None: ...
+
+
+Launcher = Callable[[Reading, str, list[Word]], None]
+_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:=|\+=)", re.ASCII)
+_PLAIN_SPLIT = re.compile(r"[\w./:@%+,= \t-]*")
+
+
+def code(reading: Reading, word: Word | None) -> None:
+    """A word that some shell will parse again."""
+    if word is None or word.text is None:
+        reading.flags.add("dynamic_code")
+    else:
+        reading.text(word.text)
+
+
+def joined(reading: Reading, words: list[Word]) -> None:
+    """Words that a program joins with blanks and gives to a shell (ssh, watch, at the far end of `su`)."""
+    known = [word.text for word in words if word.text is not None]
+    if len(known) < len(words) or any(word.glob for word in words):
+        reading.flags.add("dynamic_code")
+    reading.text(" ".join(known))
+
+
+def inner(reading: Reading, words: list[Word]) -> None:
+    """The rest of the words is a command."""
+    if words:
+        reading.command(words, [])
+
+
+def starts_shell(reading: Reading) -> None:
+    """An interactive shell, or one that reads what is piped to it."""
+    reading.flags.update({"code_from_stdin", "opaque"})
+    reading.effects.add("execute")
+
+
+def assignments(reading: Reading, words: list[Word]) -> list[Word]:
+    """Consume NAME=value words as env and sudo do."""
+    at = 0
+    while at < len(words):
+        match = _ASSIGNMENT.match(words[at].prefix if words[at].text is None else words[at].text or "")
+        if not match:
+            # env takes any word with `=` as an assignment; a name that no shell could set stays suspicious.
+            if "=" not in (words[at].text or ""):
+                break
+            reading.flags.add("tamper")
+        elif is_tamper(match[1]):
+            reading.flags.add("tamper")
+        at += 1
+    return words[at:]
+
+
+def wrapper(reading: Reading, program: str, words: list[Word]) -> None:
+    """Programs described by `wrappers.WRAPPERS`."""
+    spec = WRAPPERS[program]
+    parsed = leading(words, spec)
+    if not parsed.sure:
+        reading.flags.add("dynamic_command")
+    rest = parsed.rest
+    if spec.assigns:
+        rest = assignments(reading, rest)
+    if spec.operands:
+        if any(word.splits for word in rest[: spec.operands]):
+            reading.flags.add("dynamic_command")
+        rest = rest[spec.operands :]
+    _settings(reading, program, parsed)
+    if not rest:
+        _alone(reading, program, spec, parsed, words)
+        return
+    if spec.appends:
+        rest = _appended(parsed, rest)
+    inner(reading, rest)
+
+
+def _alone(reading: Reading, program: str, spec: Spec, parsed: Parsed, words: list[Word]) -> None:
+    if spec.alone == "shell" or (spec.alone == "privileged" and parsed.has("i", "s", "login", "shell")):
+        starts_shell(reading)
+    elif spec.alone == "privileged" and not parsed.has("l", "v", "V", "k", "K", "list", "version", "validate"):
+        starts_shell(reading)
+    elif words and not parsed.options and program not in {"env", "exec"}:
+        reading.flags.add("dynamic_command")
+    else:
+        reading.effects.add("read")
+
+
+def _settings(reading: Reading, program: str, parsed: Parsed) -> None:
+    """Options of wrappers that are more than settings."""
+    if program == "sudo" and parsed.has("e", "edit"):
+        reading.flags.add("opaque")
+        reading.effects.update({"write", "execute"})
+    if program in {"strace", "ltrace"}:
+        for value in parsed.values("o"):
+            if value.text is None or value.text[:1] in "|!":
+                reading.flags.add("dynamic_code")
+            else:
+                reading.effects.add("write")
+        if parsed.has("p"):
+            reading.effects.add("execute")
+        for value in parsed.values("E"):
+            assignments(reading, [value])
+    if program == "ld.so" and parsed.has("preload", "library-path", "audit"):
+        reading.flags.add("tamper")
+    if program == "systemd-run" and parsed.has("p", "property", "S", "shell", "E", "setenv"):
+        reading.flags.add("dynamic_code")
+    if program in {"nsenter", "chroot", "unshare", "choom", "prlimit", "renice", "taskset", "chrt", "systemd-run"}:
+        reading.effects.add("admin")
+
+
+def _appended(parsed: Parsed, rest: list[Word]) -> list[Word]:
+    """xargs: with -I the replacement may be anywhere, otherwise the arguments come last."""
+    markers = [value.text or "{}" for value in parsed.values("I", "replace", "i")]
+    if parsed.has("I", "replace", "i"):
+        markers = markers or ["{}"]
+        return [Word(None, "", splits=False) if any(mark in (word.text or mark) for mark in markers) else word for word in rest]
+    return [*rest, UNKNOWN]
+
+
+def env(reading: Reading, program: str, words: list[Word]) -> None:
+    """env, with -S: a string that env itself splits."""
+    for position, word in enumerate(words):
+        text = word.text or ""
+        if text.startswith(("-S", "--split-string", "-vS", "-iS", "-0S")) or (
+            text[:1] == "-" and text[1:2] != "-" and "S" in text
+        ):
+            _split_string(reading, words, position)
+            return
+        if not text.startswith("-") or text == "--":
+            break
+    wrapper(reading, program, [literal("-i") if word.text == "-" else word for word in words])
+
+
+def _split_string(reading: Reading, words: list[Word], at: int) -> None:
+    text = words[at].text or ""
+    if text.startswith("--"):
+        _, equals, value = text.partition("=")
+    else:
+        value = text[text.index("S") + 1 :]
+        equals = value
+    rest = words[at + 1 :]
+    if not equals:
+        if not rest or rest[0].text is None:
+            reading.flags.add("dynamic_command")
+            return
+        value, rest = rest[0].text, rest[1:]
+    if not _PLAIN_SPLIT.fullmatch(value):
+        reading.flags.add("dynamic_command")  # env's own quoting and ${VAR}: not ours to imitate
+    wrapper(reading, "env", [literal(piece) for piece in value.split()] + rest)
+
+
+def command_builtin(reading: Reading, program: str, words: list[Word]) -> None:
+    """`command -v x` only looks; `command x` runs."""
+    parsed = leading(words, WRAPPERS["command"])
+    if parsed.sure and parsed.has("v", "V"):
+        reading.effects.add("read")
+        return
+    wrapper(reading, program, words)
+
+
+def shell(reading: Reading, program: str, words: list[Word]) -> None:
+    """sh -c code, sh file, or sh alone."""
+    reading.effects.add("execute")
+    wants_code, at, only = False, 0, False
+    while at < len(words):
+        text = words[at].text
+        if text is None:
+            break
+        if text == "--" or text == "-":
+            at += 1
+            break
+        if text in {"--rcfile", "--init-file", "-o", "+o", "-O", "+O"}:
+            if text.startswith("--"):
+                reading.flags.add("script_file")
+            at += 2
+            continue
+        if text.startswith("--"):
+            only = only or text in {"--version", "--help"}
+            if text.split("=")[0] in {"--command", "--init-command"}:
+                reading.flags.add("dynamic_code")
+        elif text[:1] in "-+" and len(text) > 1:
+            wants_code = wants_code or "c" in text
+            if "s" in text:
+                reading.flags.add("code_from_stdin")
+            if text.endswith(("o", "O")):
+                at += 1
+        else:
+            break
+        at += 1
+    rest = words[at:]
+    if program in FOREIGN_SHELLS:
+        reading.flags.add("dynamic_code")
+    if wants_code:
+        code(reading, rest[0] if rest else None)
+    elif rest:
+        reading.flags.add("script_file" if rest[0].text is not None else "dynamic_code")
+        reading.objects.update(word.text for word in rest[:1] if word.text)
+    elif not only:
+        starts_shell(reading)
+
+
+def su(reading: Reading, program: str, words: list[Word]) -> None:
+    """su and runuser: -c code anywhere; what follows the user goes to the shell."""
+    if program == "runuser" and any((word.text or "").startswith(("-u", "--user")) for word in words):
+        spec = Spec("uG", "g", frozenset({"user", "group"}), frozenset())
+        parsed = leading(words, spec)
+        if not parsed.sure:
+            reading.flags.add("dynamic_command")
+        inner(reading, parsed.rest)
+        return
+    found, at, plain = False, 0, 0
+    while at < len(words):
+        text = words[at].text
+        if text is None:
+            if words[at].may_be_option:
+                reading.flags.add("dynamic_code")
+        elif text in {"-c", "--command", "--session-command"} or re.fullmatch(r"-[flmpP]*c", text):
+            found = True
+            code(reading, words[at + 1] if at + 1 < len(words) else None)
+            at += 1
+        elif text.startswith(("--command=", "--session-command=")) or re.match(r"-[flmpP]*c.", text):
+            found = True
+            code(reading, literal(text.partition("=")[2] if text.startswith("--") else text.split("c", 1)[1]))
+        elif text in {"-s", "--shell", "-g", "-G", "-w", "--group", "--supp-group", "--whitelist-environment"}:
+            if text in {"-s", "--shell"}:
+                reading.flags.add("dynamic_code")
+            at += 1
+        elif not text.startswith("-") or text == "--":
+            plain += text != "--"
+        at += 1
+    if plain > 1:
+        reading.flags.add("dynamic_code")
+    if not found:
+        starts_shell(reading)
+
+
+SSH = Spec("BbcDEeFIiJLlmOoPpQRSWw", "46AaCfGgKkMNnqsTtVvXxYy")
+_SSH_CODE = re.compile(r"\s*(?:ProxyCommand|LocalCommand|PermitLocalCommand|KnownHostsCommand|Match|Include|PKCS11Provider"
+                       r"|SecurityKeyProvider|XAuthLocation|ProxyUseFdpass|SmartcardDevice)\b", re.IGNORECASE)  # fmt: skip
+
+
+def ssh(reading: Reading, program: str, words: list[Word]) -> None:
+    """ssh [options] host [command…]: options may follow the host, the command is joined and parsed over there."""
+    parsed = leading(words, SSH)
+    options, rest = parsed.options, parsed.rest
+    host, rest = (rest[:1], rest[1:])
+    again = leading(rest, SSH)
+    if host and host[0].may_be_option:
+        reading.flags.add("dynamic_code")
+    if not parsed.sure or not again.sure:
+        reading.flags.add("dynamic_command")
+    reading.objects.update(word.text for word in host if word.text)
+    both = Parsed(options + again.options)
+    for value in both.values("o"):
+        if value.text is None or _SSH_CODE.match(value.text):
+            reading.flags.add("dynamic_code")
+            if value.text and re.match(r"\s*(?:Proxy|Local|KnownHosts)Command", value.text, re.IGNORECASE):
+                reading.text(re.split(r"[\s=]+", value.text.strip(), maxsplit=1)[-1])
+    if both.has("F", "I", "S", "w"):
+        reading.flags.add("dynamic_code")
+    if again.rest:
+        joined(reading, again.rest)
+    elif host and not both.has("N", "G", "O"):
+        starts_shell(reading)
+
+
+def watch(reading: Reading, program: str, words: list[Word]) -> None:
+    """watch joins its words for sh -c."""
+    spec = Spec("nq", "bcdegtxCrpw", frozenset({"interval", "equexit"}), frozenset(
+        "beep color no-color differences errexit chgexit no-title exec precise no-rerun no-wrap".split()))  # fmt: skip
+    parsed = leading(words, spec)
+    if not parsed.sure:
+        reading.flags.add("dynamic_command")
+    if parsed.has("x", "exec"):
+        inner(reading, parsed.rest)
+    else:
+        joined(reading, parsed.rest)
+
+
+def flock(reading: Reading, program: str, words: list[Word]) -> None:
+    """flock FILE command…, or flock FILE -c code."""
+    spec = Spec("wE", "sxeunoFv", frozenset({"timeout", "wait", "conflict-exit-code"}), frozenset(
+        "shared exclusive unlock nonblock nb close no-fork verbose".split()))  # fmt: skip
+    parsed = leading(words, spec)
+    rest = parsed.rest[1:]
+    if not parsed.sure or any(word.splits for word in parsed.rest[:1]):
+        reading.flags.add("dynamic_command")
+    if rest and rest[0].text in {"-c", "--command"}:
+        code(reading, rest[1] if len(rest) > 1 else None)
+    else:
+        inner(reading, rest)
+
+
+def script(reading: Reading, program: str, words: list[Word]) -> None:
+    """script -c code file; without -c a shell."""
+    spec = Spec("cIOBoTEm", "aefqt", frozenset(
+        "command log-in log-out log-io log-timing output-limit echo logging-format".split()),
+        frozenset("append return flush force quiet".split()))  # fmt: skip
+    reading.effects.add("write")
+    # getopt permutes: -c may follow the file.
+    found, rest = False, words
+    while rest:
+        parsed = leading(rest, spec)
+        for value in parsed.values("c", "command"):
+            found = True
+            code(reading, value)
+        if not parsed.sure:
+            reading.flags.add("dynamic_code")
+        rest = parsed.rest[1:]
+    if not found:
+        starts_shell(reading)
+
+
+def parallel(reading: Reading, program: str, words: list[Word]) -> None:
+    """GNU parallel: a template before `:::`; without one, the inputs are the commands."""
+    spec = Spec("jnNLIadCPsS", "0kuXmtqv", frozenset(
+        "jobs max-args max-replace-args colsep delimiter delay retries timeout arg-file joblog".split()),
+        frozenset("keep-order null bar progress dry-run eta halt-on-error ungroup line-buffer no-notice".split()))  # fmt: skip
+    parsed = leading(words, spec)
+    if not parsed.sure or parsed.has("S", "a"):
+        reading.flags.add("dynamic_command")
+    template = []
+    for word in parsed.rest:
+        if word.text in {":::", "::::", ":::+", "::::+"}:
+            break
+        template.append(word)
+    if not template:
+        reading.flags.update({"dynamic_code", "dynamic_command"})
+        reading.effects.add("execute")
+        for word in parsed.rest[len(template) + 1 :]:
+            code(reading, word)
+        return
+    joined(reading, template)
+    # The inputs are put into the code unquoted by some options, and are appended to it by default.
+    if any((word.text or "").startswith("{") for word in template[:1]) or len(template) == 1:
+        reading.flags.add("dynamic_code" if " " in (template[0].text or "{") or "{" in (template[0].text or "") else "glob")
+
+
+_FIND_EXEC = frozenset({"-exec", "-execdir", "-ok", "-okdir"})
+_FIND_WRITES = frozenset({"-fprint", "-fprint0", "-fprintf", "-fls"})
+
+
+def find(reading: Reading, program: str, words: list[Word]) -> None:
+    """find: -exec and its kin run a command per file; -delete deletes."""
+    reading.effects.add("read")
+    at = 0
+    while at < len(words):
+        word = words[at]
+        text = word.text
+        if text is None and word.may_be_option:
+            reading.flags.add("dynamic_code")
+        elif text in _FIND_EXEC:
+            stop = at + 1
+            while stop < len(words) and words[stop].text not in {";", "+"}:
+                stop += 1
+            body = [UNKNOWN if "{}" in (each.text or "") and each.text != "{}" else each for each in words[at + 1 : stop]]
+            body = [Word(None, "/") if each.text == "{}" else each for each in body]
+            if body and body[0].text in {"rm", "/bin/rm", "/usr/bin/rm", "rmdir", "unlink"}:
+                reading.flags.add("recursive_delete")
+            inner(reading, body)
+            at = stop
+        elif text == "-delete":
+            reading.effects.add("write")
+            reading.flags.add("recursive_delete")
+            reading.verbs.add("find:delete")
+        elif text in _FIND_WRITES:
+            reading.effects.add("write")
+            reading.objects.update(each.text for each in words[at + 1 : at + 2] if each.text)
+        at += 1
+
+
+def container(reading: Reading, parsed: Parsed) -> None:
+    """The command inside a container, after the container's or image's name."""
+    reading.effects.add("execute")
+    if not parsed.sure or any(word.splits for word in parsed.rest[:1]):
+        reading.flags.add("dynamic_command")
+    if len(parsed.rest) > 1:
+        inner(reading, parsed.rest[1:])
+    else:
+        reading.flags.add("dynamic_code")  # the image's own entry point
+
+
+def crontab(reading: Reading, program: str, words: list[Word]) -> None:
+    """crontab: -l reads, -r removes, -e edits, a file or standard input is code for later."""
+    if has_option(words, "l"):
+        reading.effects.add("read")
+    elif has_option(words, "r"):
+        reading.effects.add("admin")
+    elif has_option(words, "e"):
+        reading.effects.update({"execute", "admin"})
+        reading.flags.add("opaque")
+    else:
+        reading.effects.update({"execute", "admin"})
+        stdin = not words or words[-1].text == "-"
+        reading.flags.add("code_from_stdin" if stdin else "script_file")
+
+
+def at_job(reading: Reading, program: str, words: list[Word]) -> None:
+    """at and batch read code from standard input, or from -f file."""
+    if has_option(words, "l") or program == "atq":
+        reading.effects.add("read")
+    elif has_option(words, "dr") and not has_option(words, "f"):
+        reading.effects.add("admin")
+    else:
+        reading.effects.add("execute")
+        reading.flags.add("script_file" if has_option(words, "f") else "code_from_stdin")
+
+
+LAUNCHERS: dict[str, Launcher] = {
+    **dict.fromkeys(WRAPPERS, wrapper),
+    **dict.fromkeys(SHELLS, shell),
+    "env": env, "command": command_builtin, "su": su, "runuser": su, "ssh": ssh, "slogin": ssh, "watch": watch,
+    "flock": flock, "script": script, "parallel": parallel, "find": find, "crontab": crontab, "at": at_job,
+    "batch": at_job,
+}  # fmt: skip

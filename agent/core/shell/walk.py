@@ -1,0 +1,411 @@
+"""From the parse tree to simple commands: a walk over tree-sitter-bash's tree that trusts it as little as it can.
+
+tree-sitter always returns a tree. So: an ERROR or MISSING node is a parse error, a node type that is not handled here
+is a parse error, bytes that no node covers are a parse error, and text that the parser calls literal is looked at
+again for anything the shell would still expand. The walk over statements uses a stack, so a long chain costs no
+recursion; only substitutions recurse, and they are counted against the depth limit.
+
+Grammar: POSIX Shell Command Language, and the bash reference manual where bash differs.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Protocol
+
+from tree_sitter import Node
+
+from agent.core.shell import substitutions
+from agent.core.shell.model import Redirection
+from agent.core.shell.words import (
+    UNKNOWN, Pieces, Word, decode_ansi, is_live, literal, unescape_backquoted, unescape_double, unescape_unquoted,
+    unescaped,
+)  # fmt: skip
+
+# Nodes that only hold others; the walk descends into them.
+STRUCTURE = frozenset(
+    """program list pipeline subshell compound_statement do_group if_statement elif_clause else_clause while_statement
+    for_statement c_style_for_statement case_statement case_item negated_command test_command binary_expression
+    unary_expression ternary_expression postfix_expression parenthesized_expression variable_assignments
+    """.split()
+)
+# After these, code no longer runs exactly once and in order, so assignments inside are not propagated.
+STRAIGHT = frozenset({"program"})
+ATOMS = frozenset({"variable_name", "special_variable_name", "test_operator", "heredoc_start", "heredoc_end", "file_descriptor"})
+WORDS = frozenset(
+    """word number raw_string string ansi_c_string translated_string simple_expansion expansion command_substitution
+    process_substitution arithmetic_expansion concatenation brace_expression""".split()
+)
+REDIRECTS = frozenset({"file_redirect", "herestring_redirect", "heredoc_redirect"})
+ARITHMETIC = frozenset({"arithmetic_expansion", "c_style_for_statement", "subscript"})
+RESERVED = frozenset("{ } ! if then else elif fi for while until do done case esac in function select [[ ]] time coproc".split())
+
+_BLANK = re.compile(rb"(?:[ \t\n]|\\\n)*")
+_NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+_WORD_SPECIAL = re.compile(r"[;&|<>()`\n \t\"']")
+_GLOB = re.compile(r"[*?\[]")
+_BRACE = re.compile(r"\{[^}]*(?:,|\.\.)|^\{.+")
+_INDIRECT = re.compile(r"\$\{!(?!.*[*@]\]?\}$)", re.DOTALL)
+
+
+class Reading(Protocol):
+    """What the walk reports to, and asks for."""
+
+    flags: set[str]
+    tainted: set[str]
+    arithmetic: set[str]
+    variables: dict[str, str]
+
+    def enter(self) -> bool: ...
+    def leave(self) -> None: ...
+    def text(self, text: str) -> None: ...
+    def command(self, words: list[Word], redirections: list[Redirection]) -> None: ...
+    def assign(self, name: str, value: Word | None, *, straight: bool) -> None: ...
+    def redirect(self, redirection: Redirection) -> None: ...
+    def function(self, name: str | None) -> None: ...
+
+
+class Walk:
+    """One walk over one parsed text."""
+
+    def __init__(self, source: bytes, reading: Reading) -> None:
+        self.source = source
+        self.reading = reading
+        self.straight = True
+
+    def flag(self, name: str) -> None:
+        self.reading.flags.add(name)
+
+    def raw(self, node: Node) -> str:
+        return self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
+
+    # -- statements ------------------------------------------------------------------------------------------------
+
+    def statements(self, root: Node) -> None:
+        """Everything below `root`, in the order it is written."""
+        stack = [(root, self.straight)]
+        while stack:
+            node, straight = stack.pop()
+            self.straight = straight
+            kind = node.type
+            if kind in STRUCTURE or node.is_error:
+                stack.extend(self.structure(node, straight=straight))
+            else:
+                self.statement(node)
+
+    def structure(self, node: Node, *, straight: bool) -> list[tuple[Node, bool]]:
+        kind = node.type
+        self.gaps(node)
+        children = node.children
+        if kind in ARITHMETIC or (kind == "compound_statement" and self.raw(node).startswith("((")):
+            self.arithmetic(node)
+        elif kind == "test_command" and self.raw(node).startswith("[["):
+            # `-eq` and its kin evaluate both sides as arithmetic.
+            if re.search(r"-(?:eq|ne|lt|le|gt|ge)\b", self.raw(node)):
+                self.arithmetic(node)
+        elif kind == "for_statement":
+            self.loop_variable(node)
+        below = []
+        for position, child in enumerate(children):
+            if child.is_named:
+                after = children[position + 1].type if position + 1 < len(children) else ""
+                below.append((child, straight and kind in STRAIGHT and after != "&"))
+            elif child.type == "&":
+                self.flag("background")
+        below.reverse()
+        return below
+
+    def loop_variable(self, node: Node) -> None:
+        name = node.child_by_field_name("variable")
+        if name is not None:
+            self.reading.assign(self.raw(name), UNKNOWN, straight=False)
+
+    def statement(self, node: Node) -> None:
+        kind = node.type
+        if kind == "command":
+            self.command(node, [])
+        elif kind == "redirected_statement":
+            self.redirected(node)
+        elif kind in {"declaration_command", "unset_command"}:
+            self.declaration(node, [])
+        elif kind == "variable_assignment":
+            self.assignment(node, straight=self.straight)
+            self.reading.command([], [])
+        elif kind == "function_definition":
+            self.function(node)
+        elif kind in WORDS:
+            self.word(node)
+        elif kind == "array":
+            self.nested_words(node)
+        elif kind == "subscript":
+            self.arithmetic(node)
+            self.nested_words(node)
+        elif kind in {"extglob_pattern", "regex"}:
+            if is_live(self.raw(node), quoted=False):
+                self.flag("parse_error")
+        elif kind in REDIRECTS:
+            self.standing_redirect(node)
+        elif kind == "comment":
+            self.comment(node)
+        elif kind not in ATOMS:
+            self.flag("parse_error")
+
+    def nested_words(self, node: Node) -> list[Word]:
+        """Words directly below a node that is not itself a word."""
+        words = []
+        for child in node.named_children:
+            if child.type in WORDS:
+                words.append(self.word(child))
+            elif child.type == "variable_name":
+                words.append(literal(self.raw(child)))
+            else:
+                self.substatements(child)
+        return words
+
+    def substatements(self, node: Node) -> None:
+        straight = self.straight
+        self.straight = False
+        self.statements(node)
+        self.straight = straight
+
+    def function(self, node: Node) -> None:
+        name = node.child_by_field_name("name")
+        self.reading.function(self.word(name).text if name is not None else None)
+        for child in node.named_children:
+            if child != name:
+                self.substatements(child)
+
+    def comment(self, node: Node) -> None:
+        before = self.source[: node.start_byte][-1:]
+        if before not in b" \t\n;&|()`":
+            self.flag("parse_error")
+        self.flag("comment")
+
+    def gaps(self, node: Node) -> None:
+        """Bytes between children that no child covers must be blanks."""
+        at = node.start_byte
+        for child in node.children:
+            self.gap(at, child.start_byte)
+            at = child.end_byte
+        self.gap(at, node.end_byte)
+
+    def gap(self, start: int, end: int) -> None:
+        if start < end and not _BLANK.fullmatch(self.source, start, end):
+            self.flag("parse_error")
+
+    def arithmetic(self, node: Node) -> None:
+        self.reading.arithmetic.update(_NAME.findall(self.raw(node)))
+        substitutions.check_arithmetic(self, node)
+
+    # -- simple commands -------------------------------------------------------------------------------------------
+
+    def command(self, node: Node, redirections: list[Redirection], more: list[Word] | None = None) -> None:
+        words: list[Word] = []
+        self.gaps(node)
+        end, was_redirect = node.start_byte, True
+        for child in node.children:
+            kind = child.type
+            redirect = kind in REDIRECTS
+            if child.start_byte == end and not (redirect or was_redirect):
+                self.flag("parse_error")  # two words that touch are one word to the shell
+            end, was_redirect = child.end_byte, redirect
+            if redirect:
+                words.extend(self.redirect(child, redirections))
+            elif kind == "variable_assignment":
+                self.assignment(child, straight=False)
+            elif kind == "command_name":
+                inner = child.children
+                words.append(self.name(inner[0]) if len(inner) == 1 else UNKNOWN)
+            elif kind in WORDS:
+                words.append(self.word(child))
+            elif kind in {"$", "==", "="}:
+                words.append(literal(kind))
+            else:
+                self.flag("parse_error")
+                words.append(UNKNOWN)
+                if child.is_named:
+                    self.substatements(child)
+        self.reading.command(words + (more or []), redirections)
+
+    def name(self, node: Node) -> Word:
+        word = self.word(node)
+        if not word.quoted and word.text in RESERVED and word.text not in {"time", "coproc"}:
+            self.flag("parse_error")
+        return word
+
+    def declaration(self, node: Node, redirections: list[Redirection], more: list[Word] | None = None) -> None:
+        words = [literal(self.raw(node.children[0]))]
+        self.gaps(node)
+        for child in node.children[1:]:
+            if child.type == "variable_assignment":
+                self.assignment(child, straight=False)
+                name = child.child_by_field_name("name")
+                words.append(Word(None, prefix=self.raw(name) + "=" if name else ""))
+            elif child.type in WORDS:
+                words.append(self.word(child))
+            elif child.type == "variable_name":
+                words.append(literal(self.raw(child)))
+            else:
+                self.flag("parse_error")
+                self.substatements(child)
+        self.reading.command(words + (more or []), redirections)
+
+    def redirected(self, node: Node) -> None:
+        redirections: list[Redirection] = []
+        more: list[Word] = []
+        self.gaps(node)
+        body = node.child_by_field_name("body")
+        for child in node.children:
+            if child.type in REDIRECTS:
+                more.extend(self.redirect(child, redirections))
+            elif child != body:
+                self.flag("parse_error")
+        if body is not None and body.type == "command":
+            self.command(body, redirections, more)
+        elif body is not None and body.type in {"declaration_command", "unset_command"}:
+            self.declaration(body, redirections, more)
+        else:
+            if more:
+                self.flag("parse_error")
+            self.reading.command([], redirections)
+            if body is not None:
+                self.substatements(body)
+
+    def standing_redirect(self, node: Node) -> None:
+        redirections: list[Redirection] = []
+        if self.redirect(node, redirections):
+            self.flag("parse_error")
+        self.reading.command([], redirections)
+
+    def assignment(self, node: Node, *, straight: bool) -> None:
+        name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
+        self.gaps(node)
+        if name is None:
+            self.flag("parse_error")
+            return
+        if name.type == "subscript":
+            self.statement(name)
+            straight = False
+            inner = name.child_by_field_name("name")
+            name = inner if inner is not None else name
+        text = self.raw(name)
+        if not _NAME.fullmatch(text):
+            self.flag("parse_error")
+        word: Word | None = None
+        if value is not None and value.type in WORDS:
+            word = self.word(value)
+        elif value is not None:
+            self.nested_words(value)
+            word = UNKNOWN
+        if any(child.type == "+=" for child in node.children):
+            straight = False
+        self.reading.assign(text, word, straight=straight)
+
+    # -- redirections ----------------------------------------------------------------------------------------------
+
+    def redirect(self, node: Node, found: list[Redirection]) -> list[Word]:
+        """Add the redirection to `found`; return the words of the command that follow it on the same line."""
+        if node.type == "heredoc_redirect":
+            return substitutions.heredoc(self, node, found)
+        self.gaps(node)
+        operator, descriptor = "", None
+        words: list[Word] = []
+        for child in node.children:
+            if child.type == "file_descriptor":
+                descriptor = self.raw(child)
+                before = self.source[: child.start_byte][-1:]
+                if before not in b" \t\n;&|()<>":
+                    self.flag("parse_error")  # `rm2>x` is the word rm2
+            elif child.type in WORDS:
+                words.append(self.word(child))
+            elif child.is_named:
+                self.flag("parse_error")
+                self.substatements(child)
+            else:
+                operator = child.type
+        if len(words) != 1 and not (not words and operator.endswith("&-")):
+            # The parser lets `> a b` be two targets; to the shell b is an argument.
+            extra = words[1:]
+            words = words[:1]
+            if not words:
+                self.flag("parse_error")
+        else:
+            extra = []
+        redirection = Redirection(operator, words[0].text if words else None, descriptor)
+        found.append(redirection)
+        self.reading.redirect(redirection)
+        return extra
+
+    # -- words -----------------------------------------------------------------------------------------------------
+
+    def word(self, node: Node) -> Word:
+        """The value of a word; commands inside its expansions are reported on the way."""
+        pieces = Pieces()
+        self.piece(node, pieces)
+        return pieces.word()
+
+    def piece(self, node: Node, pieces: Pieces) -> None:
+        kind = node.type
+        if kind in {"word", "number"}:
+            self.plain(node, pieces)
+        elif kind == "raw_string":
+            pieces.literal(self.raw(node)[1:-1], quoted=True)
+        elif kind == "string":
+            substitutions.double_quoted(self, node, pieces)
+        elif kind == "ansi_c_string":
+            text = decode_ansi(self.raw(node)[2:-1])
+            if text is None:
+                pieces.unknown(splits=False)
+            else:
+                pieces.literal(text, quoted=True)
+        elif kind in {"concatenation", "translated_string"}:
+            self.concatenation(node, pieces)
+        elif kind == "brace_expression":
+            for child in node.named_children:
+                self.piece(child, pieces)
+            pieces.literal("{", quoted=False)
+            pieces.brace = True
+        else:
+            substitutions.expand(self, node, pieces, quoted=False)
+
+    def plain(self, node: Node, pieces: Pieces) -> None:
+        raw = self.raw(node)
+        if node.named_child_count:
+            self.flag("parse_error")
+        bare = unescaped(raw)
+        if _WORD_SPECIAL.search(bare) or is_live(raw, quoted=False):
+            self.flag("parse_error")
+        pieces.glob = pieces.glob or bool(_GLOB.search(bare))
+        if "\\" in raw:
+            pieces.quoted = True
+        pieces.literal(unescape_unquoted(raw), quoted=False)
+
+    def concatenation(self, node: Node, pieces: Pieces) -> None:
+        at = node.start_byte
+        bare = []
+        for child in node.children:
+            if child.start_byte != at:
+                self.flag("parse_error")
+            at = child.end_byte
+            if child.is_named:
+                self.piece(child, pieces)
+                bare.append(unescaped(self.raw(child)) if child.type in {"word", "number"} else "x")
+            elif child.type == "$":
+                pieces.literal("" if node.type == "translated_string" else "$", quoted=False)
+            else:
+                self.flag("parse_error")
+        if at != node.end_byte:
+            self.flag("parse_error")
+        joined = "".join(bare)
+        if joined != "{}" and "{" in joined and _BRACE.search(joined):
+            pieces.brace = True
+
+    def quoted_text(self, raw: str, pieces: Pieces) -> None:
+        """Literal text inside double quotes."""
+        if is_live(raw, quoted=True):
+            self.flag("parse_error")
+        pieces.literal(unescape_double(raw), quoted=True)
+
+    def backquoted(self, node: Node, *, in_double: bool) -> None:
+        """Backquotes are read again from their text: escapes inside must be removed before parsing."""
+        self.reading.text(unescape_backquoted(self.raw(node)[1:-1], in_double=in_double))
