@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import boto3
 
-from infra.demo.target import Target
+from infra.demo.target import Target, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -70,10 +70,14 @@ class Person:
 
 
 class Stack:
-    """Everything that the tour needs. Use as a context manager; all processes end with it, by their own pid."""
+    """Everything that the tour needs. Use as a context manager; all processes end with it, by their own pid.
 
-    def __init__(self, folder: Path) -> None:
+    With ``direct`` the agent also listens on loopback, so that the command line reaches it without the relay.
+    """
+
+    def __init__(self, folder: Path, *, direct: bool = False) -> None:
         self.folder = folder
+        self._direct = direct
         self.url = ""
         """The control plane's address, once the cloud is up."""
         self._environment: dict[str, str] = {}
@@ -121,20 +125,23 @@ class Stack:
         key.chmod(0o600)
         state = home / "state"
         config = home / "agent.toml"
-        config.write_text(
-            f'url = "{self.url}"\nstate = "{state}"\ncredentials = "{credentials}"\nlisten = "127.0.0.1:0"\n'
-            if os.environ.get("DEMO_DIRECT") == "1"
-            else f'url = "{self.url}"\nstate = "{state}"\ncredentials = "{credentials}"\n'
-        )
+        lines = [f'url = "{self.url}"', f'state = "{state}"', f'credentials = "{credentials}"']
+        if self._direct:
+            port = free_port()
+            lines += [f'listen = "127.0.0.1:{port}"', f'direct = "127.0.0.1:{port}"']
+        config.write_text("\n".join(lines) + "\n")
         # The agent's process has no AWS credential of any kind, and the tour checks that.
         enrol = [str(BIN / "sallyport-agent"), "enrol", "--url", self.url, "--token", token, "--state", str(state)]
         subprocess.run(enrol, check=True, capture_output=True, text=True, env=_without_aws())
         self._start("agent", [str(BIN / "sallyport-agent"), "run", "--config", str(config)], environment=_without_aws())
 
+    def pid(self, name: str) -> int:
+        """Return the process of ``cloud`` or ``agent``."""
+        return next(process.pid for known, process in self._processes if known == name)
+
     def agent_environment(self) -> dict[str, str]:
         """Return the environment of the running agent, read from the system and not from our own memory of it."""
-        pid = next(process.pid for name, process in self._processes if name == "agent")
-        words = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+        words = Path(f"/proc/{self.pid('agent')}/environ").read_bytes().decode(errors="replace").split("\0")
         return dict(word.partition("=")[::2] for word in words if word)
 
     def write_gateway(self) -> Path:

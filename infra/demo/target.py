@@ -45,7 +45,7 @@ class Target:
                 _run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", str(path)])
         (self.folder / "authorized_keys").write_text((self.folder / "target_key.pub").read_text())
         (self.folder / "authorized_keys").chmod(0o600)
-        self.port = _free_port()
+        self.port = free_port()
         config = self.folder / "sshd_config"
         config.write_text(self._config())
         sshd = shutil.which("sshd", path=f"{os.environ['PATH']}:/usr/sbin:/sbin")
@@ -125,7 +125,8 @@ def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """Return a loopback port that nobody listens on at this moment."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
