@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from agent.core.effects import Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
 from agent.core.masking import Masker
-from agent.core.plugin import Engine
+from agent.core.plugin import Denier
 from agent.core.policy import Decider, Decision
 from agent.core.recording.transcript import Transcript
 from agent.core.units import Asked, Event, Exited, Housekeeping, Output, Refused, Remark, Resized, Stream, Tick
@@ -25,12 +25,12 @@ class Gate:
     """The order of things on one channel of a session."""
 
     def __init__(
-        self, decider: Decider, transcript: Transcript, engine: Engine, *, masker: Masker | None = None, says_on: Stream = "out"
+        self, decider: Decider, transcript: Transcript, denier: Denier, *, masker: Masker | None = None, says_on: Stream = "out"
     ) -> None:
-        """Use ``engine`` for the words of denials, which are shown on the stream ``says_on``."""
+        """``denier`` has the words of denials, which are shown on the stream ``says_on``."""
         self._decider = decider
         self._transcript = transcript
-        self._engine = engine
+        self._denier = denier
         self._masker = masker or Masker()
         self._says_on: Final = says_on
         self._now_ms = 0
@@ -64,7 +64,7 @@ class Gate:
         return self._deny(refused, Decision(verdict=Verdict(DENY, message=refused.message), code=refused.code))
 
     def _deny(self, asked: Asked | Refused, decision: Decision) -> list[Effect]:
-        clean = self._masker.mask(self._engine.deny(asked, decision))
+        clean = self._masker.mask(self._denier.deny(asked, decision))
         lines = self._transcript.decided(asked.operation, decision, self._now_ms)
         lines += self._transcript.shown(clean, self._says_on, self._now_ms)
         return [

@@ -1,0 +1,1 @@
+"""SSH: exec, recorded shells and file transfer for unmodified OpenSSH clients."""

@@ -1,0 +1,38 @@
+"""Which algorithms are spoken on each leg, and why."""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: Key exchange, both legs. No SHA-1, no fixed group below 2048 bits, no NIST curve before curve25519.
+KEX: Final = (
+    "mlkem768x25519-sha256",
+    "curve25519-sha256",
+    "curve25519-sha256@libssh.org",
+    "ecdh-sha2-nistp256",
+    "ecdh-sha2-nistp384",
+    "ecdh-sha2-nistp521",
+    "diffie-hellman-group16-sha512",
+    "diffie-hellman-group18-sha512",
+    "diffie-hellman-group14-sha256",
+)
+
+#: Towards clients it is the *client's* order that counts (RFC 4253 §7.1), and OpenSSH puts ChaCha20 and CTR first, which cost the
+#: agent twice the time of AES-GCM. OpenSSH has spoken GCM since 6.2 (2013), so nothing else is offered.
+CLIENT_CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
+
+#: Towards targets it is our order that counts, and targets may be old.
+TARGET_CIPHERS: Final = (*CLIENT_CIPHERS, "chacha20-poly1305@openssh.com", "aes128-ctr", "aes256-ctr")
+
+#: Used with CTR only; GCM and ChaCha20 authenticate by themselves.
+MACS: Final = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
+
+#: Receive window of a channel, in bytes. It also bounds what waits in the agent when the other side is slow.
+WINDOW: Final = 2 * 1024 * 1024
+
+#: Largest packet of channel data that is accepted, in bytes. Larger packets are fewer packets, and a command has to fit into one.
+PACKET: Final = 128 * 1024
+
+#: Seconds between keepalives, and how many may stay unanswered. People suspend their clients; targets have no excuse.
+CLIENT_KEEPALIVE: Final = (30, 20)
+TARGET_KEEPALIVE: Final = (15, 4)

@@ -1,0 +1,464 @@
+"""One SSH channel between a client and the target: requests become units, effects become writes.
+
+    client ──► ClientSide ──► engine ──► gate ──► (record) ──► TargetSide ──► target
+    client ◄── ClientSide ◄── (record) ◄── gate ◄────────────── TargetSide ◄── target
+
+Order rules that real programs depend on: an exit status may arrive before the last output, so it is passed on when the target's
+channel has closed; a client may send before the target's channel exists, so its reading is paused then; the end of either
+stream is passed on without closing the other.
+
+Nothing here is buffered without a bound: whoever is slow (a side's window, its transport, the recording) holds the *other* side's
+:class:`Valve`, and SSH's own window does the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncssh
+import structlog
+
+from agent.core.gate import Gate
+from agent.core.policy import Decider
+from agent.core.recording.cast import CastWriter
+from agent.core.recording.transcript import Heading
+from agent.core.units import Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
+from agent.protocols.ssh import engine
+from agent.protocols.ssh.algorithms import PACKET, WINDOW
+from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
+from agent.protocols.ssh.engine import Terminal, Wish
+from agent.runtime.relay import Performer
+from chalicelib.contracts.faults import Fault, Notice
+
+if TYPE_CHECKING:
+    from agent.protocols.ssh.transport import Connection
+
+AnyChannel = asyncssh.SSHClientChannel[bytes] | asyncssh.SSHServerChannel[bytes]
+
+_log: Final = structlog.get_logger()
+
+
+class Valve:
+    """Pauses the reading of a channel while anybody has a reason to hold it."""
+
+    def __init__(self) -> None:
+        self._channel: AnyChannel | None = None
+        self._reasons: set[str] = set()
+
+    @property
+    def held(self) -> bool:
+        """True while reading is paused."""
+        return bool(self._reasons)
+
+    def fit(self, channel: AnyChannel) -> None:
+        """Start to govern ``channel``."""
+        self._channel = channel
+        if self._reasons:
+            channel.pause_reading()
+
+    def hold(self, reason: str) -> None:
+        """Pause reading for ``reason``."""
+        self._reasons.add(reason)
+        if self._channel is not None:
+            self._channel.pause_reading()
+
+    def release(self, reason: str) -> None:
+        """Withdraw ``reason``; reading goes on when it was the last one."""
+        if reason in self._reasons:
+            self._reasons.discard(reason)
+            if not self._reasons and self._channel is not None:
+                self._channel.resume_reading()
+
+
+class TargetSide(asyncssh.SSHClientSession[bytes]):
+    """The target's end of a channel."""
+
+    def __init__(self, owner: ClientSide) -> None:
+        self._owner = owner
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        """Output: to the gate."""
+        self._owner.on_output(data, "out" if datatype is None else "err")
+
+    def eof_received(self) -> bool:
+        """End of output; the client may still send."""
+        self._owner.on_target_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """The target takes no more for now."""
+        self._owner.valve.hold("target's window")
+
+    def resume_writing(self) -> None:
+        """The target takes more again."""
+        self._owner.valve.release("target's window")
+
+    def exit_status_received(self, status: int) -> None:
+        """Keep it until all output was passed on."""
+        self._owner.exit = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        """Keep it until all output was passed on."""
+        self._owner.exit = (signal, core_dumped, msg, lang)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel closed: now the exit status may follow the output."""
+        self._owner.on_target_closed(exc)
+
+
+class ClientSide(asyncssh.SSHServerSession[bytes]):
+    """The client's end of a channel, and what happens on it."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self.valve: Final = Valve()
+        self._target_valve: Final = Valve()
+        self._channel: ServerChannel | None = None
+        self._target: asyncssh.SSHClientChannel[bytes] | None = None
+        self._terminal: Terminal | None = None
+        self._early: list[bytes] = []
+        self._early_eof = False
+        self._launch: bytes | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._gate: Gate | None = None
+        self._performer: Performer | None = None
+        self._started = False
+        self.exit: int | tuple[str, bool, str, str] | None = None
+
+    # -- what the client does ------------------------------------------------------------------------------------------------
+
+    def connection_made(self, chan: asyncssh.SSHServerChannel[bytes]) -> None:
+        """The channel is open; nothing was asked for yet."""
+        assert isinstance(chan, ServerChannel)
+        self._channel = chan
+        self.valve.fit(chan)
+        self._connection.channels.add(self)
+
+    def pty_requested(self, term_type: str, term_size: tuple[int, int, int, int], term_modes: Any) -> bool:
+        """Remember the terminal; it is asked for at the target when the program starts."""
+        if not engine.is_term(term_type):
+            return False
+        columns, rows, *pixels = term_size
+        self._terminal = Terminal(term_type, columns, rows, (pixels[0], pixels[1]), dict(term_modes))
+        return True
+
+    def exec_requested(self, command: str) -> bool:
+        """A single command."""
+        return self._begin(Wish(kind="exec", text=command, terminal=self._terminal, environment=self._environment()))
+
+    def shell_requested(self) -> bool:
+        """A login shell."""
+        return self._begin(Wish(kind="shell", terminal=self._terminal, environment=self._environment()))
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        """File transfer, or something we do not know."""
+        return self._begin(Wish(kind="subsystem", text=subsystem))
+
+    def request_refused(self, refused: Refused) -> bool:
+        """Something that cannot even be read was asked for. Granted, so that there is a channel to say no in."""
+        if self._started:
+            return False
+        self._started = True
+        self._task = asyncio.ensure_future(self._guard(self._refuse(refused)))
+        return True
+
+    def forwarding_requested(self, kind: str) -> None:
+        """Agent or X11 forwarding: refused, and said when the program starts."""
+        self._connection.refuse_quietly(engine.forwarding(kind, ""))
+
+    def terminal_size_changed(self, width: int, height: int, pixwidth: int, pixheight: int) -> None:
+        """Pass the new size on, and record it."""
+        if self._target is not None:
+            self._target.change_terminal_size(width, height, pixwidth, pixheight)
+            self._tell(Resized(width, height))
+        elif self._terminal is not None:
+            self._terminal = Terminal(self._terminal.term, width, height, (pixwidth, pixheight), self._terminal.modes)
+
+    def signal_received(self, signal: str) -> None:
+        """Pass a signal on."""
+        if self._target is not None:
+            self._target.send_signal(signal)
+
+    def break_received(self, msec: int) -> bool:
+        """Pass a break on."""
+        if self._target is None:
+            return False
+        self._target.send_break(msec)
+        return True
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        """Input, which is forwarded and never recorded: passwords are typed."""
+        if self._target is None:
+            # asyncssh resumes reading when a request was granted; one read is kept, the window keeps the rest.
+            self._early.append(data)
+            self.valve.hold("not started")
+        elif not self._target.is_closing():
+            self._target.write(data)
+
+    def eof_received(self) -> bool:
+        """End of input; output may still come."""
+        if self._target is None:
+            self._early_eof = True
+        else:
+            self._target.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """The client takes no more for now."""
+        self._target_valve.hold("client's window")
+
+    def resume_writing(self) -> None:
+        """The client takes more again."""
+        self._target_valve.release("client's window")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client is gone: so is its program."""
+        self._connection.channels.discard(self)
+        self._channel = None
+        if self._task is not None:
+            self._task.cancel()
+        if self._target is not None:
+            self._target.close()
+
+    # -- what the target does ------------------------------------------------------------------------------------------------
+
+    def on_output(self, data: bytes, stream: Stream) -> None:
+        """Mask, record and show one read; then see whether the recording keeps up."""
+        self._tell(Output(data, stream))
+        recorder = self._connection.opened.recorder
+        if recorder.pressure() and not self._target_valve.held:
+            self._target_valve.hold("recording")
+            self._connection.spawn(self._relieve())
+
+    def on_target_eof(self) -> None:
+        """The program closed its output."""
+        if self._channel is not None:
+            self._channel.write_eof()
+
+    def on_target_closed(self, exc: Exception | None) -> None:
+        """Everything was shown: say how it ended."""
+        self._target = None
+        if self._channel is None:
+            self._tell(Remark({"event": "left", "text": "the client left"}))
+            return
+        if self.exit is None and exc is not None:
+            self._fail(Notice("target_closed", "The connection to the target was lost."))
+        elif isinstance(self.exit, tuple):
+            self._tell(Exited(self.exit[0]))
+            self._channel.exit_with_signal(*self.exit)
+        elif self.exit is not None:
+            self._tell(Exited(self.exit))
+            self._channel.exit(self.exit)
+        else:
+            self._channel.close()
+
+    def press(self, *, target: bool, full: bool) -> None:
+        """A leg's transport is full, or no longer: hold the other leg's channel."""
+        valve = self.valve if target else self._target_valve
+        if full:
+            valve.hold("transport")
+        else:
+            valve.release("transport")
+
+    def end(self, notice: Notice) -> None:
+        """The session is over: say why and close."""
+        self._fail(notice)
+
+    # -- what the gate orders ------------------------------------------------------------------------------------------------
+
+    def to_target(self, data: bytes) -> None:
+        """Keep what was permitted; it is what the target's channel is opened with."""
+        self._launch = data
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        """Show ``data``."""
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
+
+    # -- in between ----------------------------------------------------------------------------------------------------------
+
+    def _environment(self) -> tuple[tuple[str, str], ...]:
+        assert self._channel is not None
+        return tuple(sorted(self._channel.get_environment().items()))
+
+    def _begin(self, wish: Wish) -> bool:
+        if self._started:
+            return False
+        self._started = True
+        self._task = asyncio.ensure_future(self._guard(self._run(wish)))
+        return True
+
+    async def _guard(self, running: Any) -> None:
+        try:
+            await running
+        except Fault as fault:
+            if fault.code == "recording_failed":
+                self._connection.end(fault.notice)
+            self._fail(fault.notice)
+        except Exception:  # noqa: BLE001 - a bug of ours must end in words and an exit status, not in a client that hangs
+            _log.exception("ssh.channel.failed", sid=self._connection.sid)
+            self._fail(Notice("internal", "Something went wrong inside the gateway."))
+
+    async def _run(self, wish: Wish) -> None:
+        serving = await self._connection.serving()
+        unit = engine.read(wish, shell=serving.target.options.get("shell"))
+        self._open_recording(unit.operation.text)
+        await self._perform(unit)
+        if self._launch is None:
+            self._close(126)
+            return
+        target = await self._connection.target()
+        self._show_notes()
+        if wish.kind == "shell":
+            banner = f"sallyport: this shell is recorded ({self._connection.sid})\r\n"
+            self._tell(Output(banner.encode(), "err"))
+        await self._start(target, wish, self._launch)
+
+    def _show_notes(self) -> None:
+        for words in self._connection.take_notes():
+            self._tell(Output(words, "err"))
+
+    async def _refuse(self, refused: Refused) -> None:
+        await self._connection.serving()
+        self._open_recording(refused.operation.text)
+        await self._perform(refused)
+        self._close(126)
+
+    def _open_recording(self, command: str) -> None:
+        serving = self._connection.opened
+        claims = serving.claims
+        heading = Heading(
+            sid=claims.sid,
+            target=claims.target,
+            principal=claims.sub,
+            login=claims.login,
+            channel=self._connection.next_channel(),
+            opened_ms=serving.now_ms(),
+            command=command,
+            title=f"{claims.sub} on {claims.login}@{claims.target}",
+        )
+        terminal = self._terminal or Terminal("", 0, 0)
+        writer = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
+        words = Words(claims.sid, terminal=self._terminal is not None)
+        self._gate = Gate(Decider(claims, lambda: serving.policy), writer, words, says_on="err")
+        self._performer = Performer(serving, self)
+
+    async def _perform(self, event: Event) -> None:
+        assert self._gate is not None
+        assert self._performer is not None
+        self._gate.handle(Tick(self._connection.opened.now_ms()))
+        await self._performer.perform(self._gate.handle(event))
+
+    def _tell(self, event: Event) -> None:
+        if self._gate is None or self._performer is None:
+            return
+        self._gate.handle(Tick(self._connection.opened.now_ms()))
+        left = self._performer.perform_now(self._gate.handle(event))
+        assert not left, "only decisions wait for the disk"
+
+    async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
+        terminal = wish.terminal
+        size = self._terminal or terminal
+        try:
+            channel, _ = await target.create_session(
+                lambda: TargetSide(self),
+                command=permitted.decode() if wish.kind == "exec" else None,
+                subsystem=permitted.decode() if wish.kind == "subsystem" else None,
+                env=dict(wish.environment),
+                send_env=(),
+                request_pty="force" if terminal else False,
+                term_type=terminal.term if terminal else None,
+                term_size=(size.columns, size.rows, *size.pixels) if size else (),
+                term_modes=terminal.modes if terminal else {},
+                encoding=None,
+                window=WINDOW,
+                max_pktsize=PACKET,
+            )
+        except asyncssh.ChannelOpenError as error:
+            detail = f"The target refused the channel: {error.reason}"
+            raise Fault("target_closed", detail[:300]) from None
+        self._adopt(channel)
+
+    def _adopt(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._target_valve.fit(channel)
+        if self._channel is None:
+            channel.close()
+            return
+        self._target = channel
+        for data in self._early:
+            channel.write(data)
+        self._early.clear()
+        if self._early_eof:
+            channel.write_eof()
+        self.valve.release("not started")
+
+    async def _relieve(self) -> None:
+        await self._connection.opened.recorder.relieved()
+        self._target_valve.release("recording")
+
+    def _fail(self, notice: Notice) -> None:
+        if self._channel is None:
+            return
+        words = say(notice, self._connection.sid, terminal=self._terminal is not None)
+        if self._gate is None:
+            self.to_client(words, "err")
+        else:
+            self._tell(Output(words, "err"))
+        self._close(exit_status(notice.code) if notice.code else EXIT_FAILED)
+
+    def _close(self, status: int) -> None:
+        self._tell(Exited(status))
+        if self._channel is not None:
+            self._channel.exit(status)
+        if self._target is not None:
+            self._target.close()
+
+
+class ServerChannel(asyncssh.SSHServerChannel[bytes]):
+    """asyncssh's channel, with its silent refusals put into words. Without this class they would still be refusals."""
+
+    _session: ClientSide
+
+    @classmethod
+    def open(cls, conn: asyncssh.SSHServerConnection, *, window: int, packet: int) -> ServerChannel:
+        """Return a channel of raw bytes without asyncssh's line editor."""
+        plain = conn.create_server_channel(encoding=None, window=window, max_pktsize=packet)
+        plain.__class__ = cls
+        assert isinstance(plain, cls)
+        return plain
+
+    def _process_env_request(self, packet: Any) -> bool:
+        name, value = packet.get_string(), packet.get_string()
+        packet.check_end()
+        if len(self._env) >= engine.ENVIRONMENT_LIMIT or not engine.passes(name, value):
+            return False
+        self._env[name] = value
+        return True
+
+    def _process_exec_request(self, packet: Any) -> bool:
+        data = packet.get_string()
+        packet.check_end()
+        try:
+            command = data.decode()
+        except UnicodeDecodeError:
+            return self._session.request_refused(engine.unreadable("exec"))
+        return self._start_session(command=command)
+
+    def _process_subsystem_request(self, packet: Any) -> bool:
+        data = packet.get_string()
+        packet.check_end()
+        try:
+            subsystem = data.decode()
+        except UnicodeDecodeError:
+            return self._session.request_refused(engine.unreadable("subsystem"))
+        return self._start_session(subsystem=subsystem)
+
+    def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: Any) -> bool:  # type: ignore[override]
+        packet.check_end()
+        self._session.forwarding_requested("auth-agent-req")
+        return False
+
+    def _process_x11_req_request(self, packet: Any) -> bool:
+        self._session.forwarding_requested("x11-req")
+        return False

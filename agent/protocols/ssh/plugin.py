@@ -1,0 +1,74 @@
+"""The SSH plug-in: what it announces, and the two ways in."""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from agent.protocols.ssh import login
+from agent.protocols.ssh.transport import Connection
+from agent.runtime.serving import Door, HostIdentity, Serving
+from chalicelib.contracts import gateway
+from chalicelib.contracts.faults import Notice
+
+ANNOUNCEMENT: Final = gateway.Protocol(
+    name="ssh",
+    hint="ssh {target}",
+    options=[
+        gateway.Option(
+            name="host_keys",
+            type="strings",
+            required=True,
+            doc="The target's host keys as public key lines, as ssh-keyscan prints them. No other host is spoken to.",
+        ),
+        gateway.Option(
+            name="shell",
+            type="string",
+            choices=["recorded"],
+            doc="Allow interactive shells, recorded on screen. Without it only single commands and file transfers are possible.",
+        ),
+    ],
+    controls=[
+        gateway.Control(name=gateway.RECORD, enforced=True),
+        gateway.Control(
+            name=gateway.BLOCK,
+            enforced=True,
+            why="in a recorded shell, commands are seen only after they ran",
+            except_option="shell",
+            except_value="recorded",
+        ),
+        gateway.Control(name=gateway.TRANSFER, enforced=True),
+        gateway.Control(name=gateway.HOLD, enforced=False, why="ssh sessions cannot wait for an approval yet"),
+        gateway.Control(name=gateway.MASK, enforced=False, why="terminal output is not masked yet"),
+        gateway.Control(name=gateway.FORWARD, enforced=False, why="port forwarding is refused altogether"),
+    ],
+)
+
+
+class SshPlugin:
+    """Serves SSH clients that come through the relay with a ticket, or directly with a certificate."""
+
+    announcement: gateway.Protocol = ANNOUNCEMENT
+
+    def __init__(self, host_identity: HostIdentity) -> None:
+        self._identity = host_identity
+
+    async def serve(self, connection: socket.socket, serving: Serving) -> Notice:
+        """Serve a client whose ticket was checked. Returns why it ended: code ``ok``, or a fault's."""
+
+        async def opening(person: login.Person | None, username: str) -> Serving:
+            return serving
+
+        return await Connection(opening, self._identity, certificates=False).run(connection)
+
+    async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
+        """Serve a native client, once it has proved a certificate of the gateway."""
+
+        async def opening(person: login.Person | None, username: str) -> Serving:
+            assert person is not None, "asked before anybody proved anything"
+            if sid:
+                return await door.offered(sid, person.certificate)
+            target, account = login.requested(username)
+            return await door.open(person.certificate, target, account, source_ip)
+
+        await Connection(opening, self._identity, certificates=True, source_ip=source_ip).run(connection)

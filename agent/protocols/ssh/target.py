@@ -1,0 +1,120 @@
+"""The leg towards the target: dial it, check its host key against the pinned ones, log in with the injected credential."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable
+
+import asyncssh
+
+from agent.protocols.ssh.algorithms import KEX, MACS, TARGET_CIPHERS, TARGET_KEEPALIVE
+from agent.runtime.relay import split_address, unreachable
+from agent.runtime.serving import HANDSHAKE_S, Credential, Serving
+from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.gateway import Target
+
+
+class TargetOwner(asyncssh.SSHClient):
+    """Hears when the leg's transport is full, and when the leg is lost."""
+
+    def __init__(self, pressed: Callable[[bool], None]) -> None:
+        self._pressed = pressed
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        """Listen to the transport's flow control, which asyncssh itself ignores."""
+        conn.pause_writing = lambda: self._pressed(True)  # type: ignore[method-assign]
+        conn.resume_writing = lambda: self._pressed(False)  # type: ignore[method-assign]
+
+
+async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh.SSHClientConnection:
+    """Return an authenticated connection to the session's target.
+
+    ``pressed`` is told when the transport cannot take more bytes, and when it can again. Raises Fault with a target's code, or
+    with credential_missing or unknown_login.
+    """
+    target, login = serving.target, serving.claims.login
+    pinned = _pinned(target)
+    credential = await serving.credential(login)
+    try:
+        async with asyncio.timeout(HANDSHAKE_S):
+            connection = await _dial(target)
+            return await asyncssh.connect(
+                sock=connection,
+                host=split_address(target.address)[0],
+                config=None,
+                options=None,
+                client_factory=lambda: TargetOwner(pressed),
+                known_hosts=(pinned, [], []),
+                username=login,
+                agent_path=None,
+                gss_host=None,
+                kex_algs=KEX,
+                encryption_algs=TARGET_CIPHERS,
+                mac_algs=MACS,
+                compression_algs=["none"],
+                keepalive_interval=TARGET_KEEPALIVE[0],
+                keepalive_count_max=TARGET_KEEPALIVE[1],
+                preferred_auth=("publickey",) if credential.kind == "ssh-key" else ("password", "keyboard-interactive"),
+                **_secret(credential, target, login),
+            )
+    except TimeoutError:
+        raise Fault("target_timeout", f"{target.name} did not answer within {HANDSHAKE_S:.0f} s.") from None
+    except (OSError, asyncssh.Error) as error:
+        raise _fault(target, login, error) from None
+
+
+async def _dial(target: Target) -> socket.socket:
+    host, port = split_address(target.address)
+    loop = asyncio.get_running_loop()
+    last: OSError = OSError("the name has no address")
+    for family, kind, protocol, _, address in await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+        connection = socket.socket(family, kind, protocol)
+        connection.setblocking(False)
+        try:
+            await loop.sock_connect(connection, address)
+        except OSError as error:
+            connection.close()
+            last = error
+        except BaseException:
+            connection.close()
+            raise
+        else:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            return connection
+    raise last
+
+
+def _pinned(target: Target) -> list[asyncssh.SSHKey]:
+    lines = target.options.get("host_keys") or []
+    try:
+        keys = [asyncssh.import_public_key(line) for line in lines]
+    except asyncssh.KeyImportError:
+        keys = []
+    if not keys:
+        raise Fault("target_host_key", f"No host key of {target.name} is pinned in the gateway's configuration.")
+    return keys
+
+
+def _secret(credential: Credential, target: Target, login: str) -> dict[str, object]:
+    if credential.kind == "password":
+        return {"password": credential.secret.decode(), "client_keys": None}
+    try:
+        return {"client_keys": [asyncssh.import_private_key(credential.secret)]}
+    except (asyncssh.KeyImportError, asyncssh.KeyEncryptionError):
+        raise Fault("credential_missing", f"The credential for {login} on {target.name} is not a usable SSH key.") from None
+
+
+def _fault(target: Target, login: str, error: Exception) -> Fault:
+    detail = f"{target.address}: {error}"
+    if isinstance(error, asyncssh.HostKeyNotVerifiable) or (
+        isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in str(error)
+    ):
+        message = f"The host key of {target.name} is not the pinned one. Nothing was sent to it."
+        hint = "Either the machine was reinstalled, or somebody is in between. Its administrators can tell."
+        return Fault("target_host_key", message, hint=hint, detail=detail)
+    if isinstance(error, asyncssh.PermissionDenied):
+        return Fault("target_login", f"{target.name} refused the credential for {login}.", detail=detail)
+    if isinstance(error, OSError):
+        return unreachable(target, error)
+    return Fault("target_closed", f"{target.name} ended the connection before it was ready.", detail=detail)

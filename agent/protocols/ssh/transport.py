@@ -1,0 +1,358 @@
+"""One SSH connection of a client, and what asyncssh asks about it.
+
+The session (``Serving``) and the leg towards the target are futures that start as early as they may: on the relayed path while
+the client still exchanges keys, on the direct path when a certificate's key was proved. Channels wait for them and put their
+failures into words. Nobody is ever asked for anything but a certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final
+
+import asyncssh
+import structlog
+
+from agent.core.gate import Gate
+from agent.core.policy import Decider
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.transcript import Heading
+from agent.core.units import Refused, Stream, Tick
+from agent.protocols.ssh import engine, login
+from agent.protocols.ssh import target as target_leg
+from agent.protocols.ssh.algorithms import CLIENT_CIPHERS, CLIENT_KEEPALIVE, KEX, MACS, PACKET, WINDOW
+from agent.protocols.ssh.channel import ClientSide, ServerChannel
+from agent.protocols.ssh.denial import Words, plain, say
+from agent.runtime.relay import OK, Performer
+from agent.runtime.serving import HANDSHAKE_S, HostIdentity, Serving
+from chalicelib.contracts.faults import CODES, Fault, Notice
+
+_log: Final = structlog.get_logger()
+
+#: Seconds that a client may take to read why its session ended.
+LAST_WORDS_S: Final = 2.0
+#: Channels of one connection: at once, and ever (a recording numbers them with four digits).
+OPEN_CHANNELS: Final = 100
+ALL_CHANNELS: Final = 9_999
+#: Refusals of forwarding that may wait for the disk at once.
+OPEN_REFUSALS: Final = 64
+
+Opening = Callable[[login.Person | None, str], Awaitable[Serving]]
+
+
+class Connection(asyncssh.SSHServer):
+    """The client's leg: who is there, its channels, and the session that they belong to."""
+
+    def __init__(self, opening: Opening, identity: HostIdentity, *, certificates: bool, source_ip: str = "") -> None:
+        """``opening`` gives the session; with ``certificates`` it is asked only when a person has proved who they are."""
+        self._opening = opening
+        self._identity = identity
+        self._certificates = certificates
+        self._source_ip = source_ip
+        self.channels: Final[set[ClientSide]] = set()
+        self._person: login.Person | None = None
+        self._username = ""
+        self._opened: Serving | None = None
+        self._serving: asyncio.Future[Serving] | None = None
+        self._target: asyncio.Future[asyncssh.SSHClientConnection] | None = None
+        self._conn: asyncssh.SSHServerConnection | None = None
+        self._last_channel = 0
+        self._refusals = 0
+        self._notes: list[bytes] = []
+        self._explained: set[str] = set()
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._notice = OK
+
+    # -- life ----------------------------------------------------------------------------------------------------------------
+
+    async def run(self, sock: socket.socket) -> Notice:
+        """Serve the client behind ``sock`` until either side ends. Returns why it ended."""
+        try:
+            if not self._certificates:
+                self._begin()
+            conn = await self._handshake(sock)
+            await conn.wait_closed()
+        except TimeoutError:
+            self._notice = Notice("handshake_timeout", f"The client did not finish its handshake within {HANDSHAKE_S:.0f} s.")
+        except asyncssh.ConnectionLost:
+            pass
+        except (OSError, asyncssh.Error) as error:
+            self._notice = Notice("protocol_error", f"The client's handshake failed: {plain(str(error))[:200]}")
+        finally:
+            await self._stop()
+        return self._notice
+
+    async def _handshake(self, sock: socket.socket) -> asyncssh.SSHServerConnection:
+        sock.setblocking(False)
+        key = asyncssh.import_private_key(self._identity.private_key)
+        certificate = self._identity.certificate
+        async with asyncio.timeout(HANDSHAKE_S):
+            return await asyncssh.run_server(
+                sock,
+                config=None,
+                server_factory=lambda: self,
+                server_host_keys=[(key, asyncssh.import_certificate(certificate))] if certificate else [key],
+                authorized_client_keys=self._authorities(),
+                public_key_auth=self._certificates,
+                password_auth=False,
+                kbdint_auth=False,
+                host_based_auth=False,
+                gss_host=None,
+                kex_algs=KEX,
+                encryption_algs=CLIENT_CIPHERS,
+                mac_algs=MACS,
+                compression_algs=["none"],
+                login_timeout=HANDSHAKE_S,
+                keepalive_interval=CLIENT_KEEPALIVE[0],
+                keepalive_count_max=CLIENT_KEEPALIVE[1],
+                x11_forwarding=False,
+                agent_forwarding=False,
+                line_editor=False,
+                encoding=None,
+            )
+
+    def _authorities(self) -> asyncssh.SSHAuthorizedKeys | None:
+        # "principals" keeps asyncssh from comparing the certificate's principals with the user name, which names a target here.
+        return (
+            asyncssh.import_authorized_keys(f'cert-authority,principals="*" {self._identity.ssh_ca}')
+            if self._certificates
+            else None
+        )
+
+    async def _stop(self) -> None:
+        tasks = [*self._tasks]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._target is not None and self._target.done() and not self._target.cancelled() and not self._target.exception():
+            self._target.result().abort()
+
+    def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
+        """Run ``coroutine`` until it is done or the connection ends."""
+        task = asyncio.ensure_future(coroutine)
+        self._tasks.add(task)
+        task.add_done_callback(self._reap)
+        return task
+
+    def _reap(self, task: asyncio.Future[Any]) -> None:
+        self._tasks.discard(task)
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Fault):
+            _log.error("ssh.task.failed", sid=self.sid, exc_info=error)
+
+    def end(self, notice: Notice) -> None:
+        """End the session: tell every open channel why, give the client a moment to read it, disconnect."""
+        if self._notice is OK or self._notice.code != notice.code:
+            self._notice = notice
+        for channel in [*self.channels]:
+            channel.end(notice)
+        self.spawn(self._farewell(notice))
+
+    async def _farewell(self, notice: Notice) -> None:
+        conn = self._conn
+        if conn is None:
+            return
+        try:
+            async with asyncio.timeout(LAST_WORDS_S):
+                await conn.wait_closed()
+        except TimeoutError:
+            conn.disconnect(asyncssh.DISC_BY_APPLICATION, say(notice, self.sid).decode().rstrip())
+
+    # -- the session and the target ------------------------------------------------------------------------------------------
+
+    @property
+    def sid(self) -> str:
+        """The session's identifier, or an empty string before there is one."""
+        return self._opened.claims.sid if self._opened else ""
+
+    @property
+    def opened(self) -> Serving:
+        """The session. Only to be used where :meth:`serving` was awaited before."""
+        assert self._opened is not None
+        return self._opened
+
+    async def serving(self) -> Serving:
+        """Return the session, when it is open. Raises Fault."""
+        assert self._serving is not None, "a channel cannot exist before somebody logged in"
+        return await asyncio.shield(self._serving)
+
+    async def target(self) -> asyncssh.SSHClientConnection:
+        """Return the leg towards the target, dialling again if it was lost. Raises Fault."""
+        done = self._target is None or self._target.done()
+        if done and (self._target is None or self._target.exception() or self._target.result().is_closed()):
+            self._target = self.spawn(self._dial())
+        assert self._target is not None
+        return await asyncio.shield(self._target)
+
+    def next_channel(self) -> int:
+        """Return the number of a new channel's recording, from 1."""
+        self._last_channel += 1
+        return self._last_channel
+
+    def _begin(self) -> None:
+        self._serving = self.spawn(self._open())
+        self._target = self.spawn(self._dial())
+
+    async def _open(self) -> Serving:
+        try:
+            serving = await self._opening(self._person, self._username)
+        except Fault as fault:
+            self._notice = fault.notice
+            raise
+        self._opened = serving
+        self.spawn(self._watch(serving))
+        return serving
+
+    async def _watch(self, serving: Serving) -> None:
+        self.end(await asyncio.shield(serving.ended))
+
+    async def _dial(self) -> asyncssh.SSHClientConnection:
+        serving = await self.serving()
+        try:
+            return await target_leg.connect(serving, lambda full: self._press(target=True, full=full))
+        except Fault as fault:
+            _log.warning("ssh.target.failed", sid=self.sid, code=fault.code, detail=fault.detail)
+            if CODES[fault.code].owner == "target":
+                serving.report_target(fault.notice)
+            self._notice = fault.notice
+            raise
+
+    def _press(self, *, target: bool, full: bool) -> None:
+        for channel in self.channels:
+            channel.press(target=target, full=full)
+
+    # -- what asyncssh asks --------------------------------------------------------------------------------------------------
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        """Listen to the transport's flow control, which asyncssh itself ignores, and to who proves what."""
+        self._conn = conn
+        conn.pause_writing = lambda: self._press(target=False, full=True)  # type: ignore[method-assign]
+        conn.resume_writing = lambda: self._press(target=False, full=False)  # type: ignore[method-assign]
+        if self._certificates:
+            verify = conn.validate_public_key
+
+            async def validate(username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
+                person = self._check(key_data)
+                if person is None or not await verify(username, key_data, msg, signature):
+                    return False
+                if msg:
+                    # Without a message this is an offer, and an offer proves nothing.
+                    self._person = person
+                return True
+
+            conn.validate_public_key = validate  # type: ignore[method-assign]
+
+    def _check(self, blob: bytes) -> login.Person | None:
+        try:
+            return login.check(blob, self._identity.ssh_ca, time.time_ns() // 1_000_000, self._source_ip)
+        except Fault as fault:
+            if self._conn is not None and fault.message not in self._explained and len(self._explained) < 5:
+                self._explained.add(fault.message)
+                self._conn.send_auth_banner(say(fault.notice, "").decode())
+            return None
+
+    def begin_auth(self, username: str) -> bool:
+        """A ticket was checked already on the relayed path; elsewhere a certificate is needed."""
+        self._username = username
+        return self._certificates
+
+    def auth_completed(self) -> None:
+        """On the direct path there is a person now, and so there can be a session."""
+        if self._certificates:
+            self._begin()
+
+    def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], asyncssh.SSHServerSession[bytes]]:
+        """A new channel for an exec, a shell or a subsystem."""
+        if len(self.channels) >= OPEN_CHANNELS or self._last_channel >= ALL_CHANNELS:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "sallyport: too many channels in this session")
+        assert self._conn is not None
+        return ServerChannel.open(self._conn, window=WINDOW, packet=PACKET), ClientSide(self)
+
+    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
+        """``ssh -L``, ``-D`` and ``-W``: refused."""
+        return self._refuse_opening("direct-tcpip", f"{dest_host}:{dest_port}")
+
+    def unix_connection_requested(self, dest_path: str) -> bool:
+        """``ssh -L`` to a socket's path: refused."""
+        return self._refuse_opening("direct-streamlocal", dest_path)
+
+    def tun_requested(self, unit: int | None) -> bool:
+        """``ssh -w``: refused."""
+        return self._refuse_opening("tun", "")
+
+    def tap_requested(self, unit: int | None) -> bool:
+        """``ssh -w`` with Ethernet frames: refused."""
+        return self._refuse_opening("tap", "")
+
+    def server_requested(self, listen_host: str, listen_port: int) -> bool:
+        """``ssh -R``: refused. SSH has no room for a reason here, so the next channel says it."""
+        self.refuse_quietly(engine.forwarding("tcpip-forward", f"{listen_host}:{listen_port}"))
+        return False
+
+    def unix_server_requested(self, listen_path: str) -> bool:
+        """``ssh -R`` with a socket's path: refused."""
+        self.refuse_quietly(engine.forwarding("streamlocal-forward", listen_path))
+        return False
+
+    # -- refusals outside of any channel -------------------------------------------------------------------------------------
+
+    def _refuse_opening(self, kind: str, where: str) -> bool:
+        refused = engine.forwarding(kind, where)
+        self._record_refusal(refused)
+        words = say(Notice(refused.code, refused.message), self.sid).decode().rstrip()
+        raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, words)
+
+    def refuse_quietly(self, refused: Refused) -> None:
+        """Refuse where SSH itself gives no reason: the next channel to start, or one that runs, says it."""
+        self._record_refusal(refused)
+        words = say(Notice(refused.code, refused.message), self.sid)
+        if words not in self._notes:
+            self._notes.append(words)
+
+    def take_notes(self) -> list[bytes]:
+        """Return what was refused without words so far, once."""
+        notes, self._notes = self._notes, []
+        return notes
+
+    def _record_refusal(self, refused: Refused) -> None:
+        if self._refusals >= OPEN_REFUSALS:
+            raise asyncssh.ProtocolError("too many forwarding requests at once")
+        self._refusals += 1
+        self.spawn(self._record(refused))
+
+    async def _record(self, refused: Refused) -> None:
+        try:
+            serving = await self.serving()
+            claims = serving.claims
+            heading = Heading(
+                sid=claims.sid,
+                target=claims.target,
+                principal=claims.sub,
+                login=claims.login,
+                channel=0,
+                opened_ms=serving.now_ms(),
+                title="refused outside of any channel",
+            )
+            gate = Gate(
+                Decider(claims, lambda: serving.policy), JsonlWriter(heading, protocol="ssh"), Words(claims.sid, terminal=False)
+            )
+            gate.handle(Tick(serving.now_ms()))
+            await Performer(serving, _Nowhere()).perform(gate.handle(refused))
+        except Fault as fault:
+            if fault.code == "recording_failed":
+                self.end(fault.notice)
+        finally:
+            self._refusals -= 1
+
+
+class _Nowhere:
+    """The words of a refused forwarding travel in SSH's own answer."""
+
+    def to_target(self, data: bytes) -> None:
+        raise PermissionError("a refusal has nothing for the target")
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        return

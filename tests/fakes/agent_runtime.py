@@ -1,0 +1,221 @@
+"""What the runtime promises to plug-ins, kept in memory: ``Serving``, ``Recorder``, ``Door`` and ``HostIdentity``.
+
+They record what happened in one list in the order in which it happened, so that tests can compare order and not only presence.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Literal
+
+import asyncssh
+import msgspec
+
+from agent.runtime.serving import Credential
+from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.gateway import Login, Target
+from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy import Document, Policy, Rule, Verdict
+
+SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
+NOW_MS = 1_700_000_000_000
+
+ALLOW_ALL = "permit(principal, action, resource);"
+
+
+def make_claims(**changes: Any) -> TicketClaims:
+    """A ticket of ann for the target web."""
+    fields: dict[str, Any] = {
+        "iss": "https://gateway.example",
+        "aud": "agt_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+        "sid": SID,
+        "sub": "ann@example.com",
+        "groups": ["dev"],
+        "target": "web",
+        "login": "deploy",
+        "policy_version": 1,
+        "reason": "INC-7",
+        "source_ip": "192.0.2.7",
+        "recording": "recordings/2023/11/14/web/ann@example.com/221320Z_" + SID,
+        "iat": NOW_MS // 1000,
+        "exp": NOW_MS // 1000 + 60,
+        "deadline_ms": NOW_MS + 3_600_000,
+    }
+    return TicketClaims(**fields | changes)
+
+
+def make_target(**changes: Any) -> Target:
+    """The target web, reached over SSH."""
+    fields: dict[str, Any] = {
+        "name": "web",
+        "protocol": "ssh",
+        "agent": "agent-1",
+        "address": "127.0.0.1:22",
+        "logins": {"deploy": Login(credential="web-key")},
+        "default_login": "deploy",
+        "tags": ["dev"],
+    }
+    return Target(**fields | changes)
+
+
+def make_policy(*rules: str, target: Target | None = None, version: int = 1) -> Policy:
+    """A policy of ``rules`` (everything is permitted where none is given) about ``target``."""
+    texts = rules or (ALLOW_ALL,)
+    named = [Rule(f"rule-{number}", "test.cedar", number, text) for number, text in enumerate(texts, 1)]
+    return Policy(Document(version=version, rules=named, targets=[target or make_target()]))
+
+
+class FakeRecorder:
+    """Keeps lines per channel. ``failing`` makes durable writes fail; ``full`` makes it say that it cannot keep up."""
+
+    def __init__(self, happened: list[tuple[Any, ...]]) -> None:
+        self.happened = happened
+        self.written: dict[tuple[int, str], bytes] = {}
+        self.failing = False
+        self.full = False
+        self.relief = asyncio.Event()
+        self.gate: asyncio.Event | None = None
+
+    async def write(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, *, durable: bool = False) -> None:
+        """Keep lines, after ``gate`` opened if there is one."""
+        if self.gate is not None:
+            await self.gate.wait()
+        await asyncio.sleep(0)
+        if self.failing:
+            raise Fault("recording_failed", "The recording cannot be written.")
+        self._keep("record", channel, kind, lines)
+
+    def write_soon(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> None:
+        """Keep lines."""
+        self._keep("output", channel, kind, lines)
+
+    def _keep(self, what: str, channel: int, kind: str, lines: bytes) -> None:
+        assert lines.endswith(b"\n"), "a recorder is given whole lines"
+        self.happened.append((what, channel, kind))
+        self.written[channel, kind] = self.written.get((channel, kind), b"") + lines
+
+    def pressure(self) -> bool:
+        """True while ``full``."""
+        return self.full
+
+    async def relieved(self) -> None:
+        """Wait for ``relief``."""
+        await self.relief.wait()
+
+    def lines(self, channel: int, kind: str) -> list[Any]:
+        """The lines of one channel, decoded."""
+        return [msgspec.json.decode(line) for line in self.written.get((channel, kind), b"").splitlines()]
+
+    def text(self, channel: int) -> str:
+        """What a cast of ``channel`` shows."""
+        return "".join(line[2] for line in self.lines(channel, "cast")[1:] if line[1] == "o")
+
+    def markers(self, channel: int) -> list[str]:
+        """The markers of a cast."""
+        return [line[2] for line in self.lines(channel, "cast")[1:] if line[1] == "m"]
+
+
+class FakeServing:
+    """One live session. Must be made inside a running loop."""
+
+    def __init__(
+        self,
+        *,
+        policy: Policy | None = None,
+        target: Target | None = None,
+        claims: TicketClaims | None = None,
+        credential: Credential | None = None,
+        path: Literal["relay", "direct"] = "relay",
+    ) -> None:
+        self.happened: list[tuple[Any, ...]] = []
+        self.claims = claims or make_claims()
+        self.target = target or make_target()
+        self.recorder = FakeRecorder(self.happened)
+        self.path: Literal["relay", "direct"] = path
+        self.ended: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
+        self.in_force = policy or make_policy(target=self.target)
+        self.clock_ms = NOW_MS
+        self.operations = 0
+        self.denied = 0
+        self.denials: list[tuple[Operation, Verdict]] = []
+        self.target_notices: list[Notice] = []
+        self._credential = credential
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self.in_force
+
+    def now_ms(self) -> int:
+        """The test's clock."""
+        return self.clock_ms
+
+    async def credential(self, login: str) -> Credential:
+        """The one credential there is."""
+        if self._credential is None:
+            raise Fault("credential_missing", f"There is no credential for {login}.")
+        return self._credential
+
+    def count(self, *, operations: int = 0, denied: int = 0) -> None:
+        """Add to the counters."""
+        self.operations += operations
+        self.denied += denied
+
+    def report_denied(self, operation: Operation, verdict: Verdict) -> None:
+        """Keep the denial."""
+        self.happened.append(("denied", operation.text))
+        self.denials.append((operation, verdict))
+
+    def report_target(self, notice: Notice) -> None:
+        """Keep the notice."""
+        self.target_notices.append(notice)
+
+
+class FakeDoor:
+    """Opens ``serving`` to whoever shows a certificate, or raises ``fault``."""
+
+    def __init__(self, serving: FakeServing | None, fault: Fault | None = None) -> None:
+        self.serving = serving
+        self.fault = fault
+        self.asked: list[tuple[str, ...]] = []
+
+    async def offered(self, sid: str, certificate: str) -> FakeServing:
+        """Take an offered session."""
+        self.asked.append(("offered", sid, certificate))
+        return self._answer()
+
+    async def open(self, certificate: str, target: str, login: str, source_ip: str) -> FakeServing:
+        """Ask for a session."""
+        self.asked.append(("open", certificate, target, login, source_ip))
+        return self._answer()
+
+    def _answer(self) -> FakeServing:
+        if self.fault is not None:
+            raise self.fault
+        assert self.serving is not None
+        return self.serving
+
+
+class FakeIdentity:
+    """The agent's host key, and a CA that signs people and hosts."""
+
+    def __init__(self, name: str = "agent-1.sallyport") -> None:
+        self.ca = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
+        self.key = asyncssh.generate_private_key("ssh-ed25519")
+        self.host_certificate = self.ca.generate_host_certificate(self.key, name, principals=[name])
+
+    @property
+    def private_key(self) -> bytes:
+        """OpenSSH private key."""
+        return self.key.export_private_key()
+
+    @property
+    def certificate(self) -> str:
+        """Host certificate line."""
+        return self.host_certificate.export_certificate().decode().strip()
+
+    @property
+    def ssh_ca(self) -> str:
+        """Public key line of the CA."""
+        return self.ca.export_public_key().decode().strip()
