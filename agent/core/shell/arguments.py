@@ -4,22 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Protocol
 
 from agent.core.shell.options import has_option, operands
+from agent.core.shell.reading import Reading
 from agent.core.shell.words import Word
-
-
-class Reading(Protocol):
-    """The part of a reading that argument checks use."""
-
-    flags: set[str]
-    effects: set[str]
-    verbs: set[str]
-    objects: set[str]
-
-    def path(self, path: str, *, writes: bool) -> None: ...
-
 
 Checker = Callable[[Reading, str, list[Word]], None]
 
@@ -90,7 +78,7 @@ def sed_script(script: str) -> str:
             if letter in "qQl":
                 match = re.compile(r"\s*\d*").match(script, at)
                 at = match.end() if match else at
-            if at < size and script[at] not in " \t\n;{}#":
+            if letter not in "{}" and at < size and script[at] not in " \t\n;{}#":
                 return "code"
         elif letter in "sy":
             at, writes = _sed_substitute(script, at, letter)
@@ -281,10 +269,24 @@ _LISTING: dict[str, frozenset[str]] = {
     "ufw": frozenset({"status", "verbose", "numbered"}),
 }  # fmt: skip
 
+
+def sqlite(reading: Reading, program: str, words: list[Word]) -> None:
+    """sqlite3 takes SQL and dot-commands (`.shell`) after the database."""
+    if len(operands(words)) > 1:
+        reading.flags.add("dynamic_code")
+
+
+def multiplexer(reading: Reading, program: str, words: list[Word]) -> None:
+    """tmux and screen run what they are given; listing and attaching are plain."""
+    plain = operands(words)
+    if plain and not re.fullmatch(r"ls|list-\w+|a|at|attach|attach-session|has|has-session", plain[0].text or "x"):
+        reading.flags.add("dynamic_code" if len(plain) > 1 or plain[0].text is None else "opaque")
+
+
 CHECKERS: dict[str, Checker] = {
     "sed": sed, "awk": awk, "gawk": awk, "mawk": awk, "nawk": awk, "original-awk": awk, "tar": tar, "dd": dd,
     "sysctl": sysctl, "hostname": takes_no_operand, "date": takes_no_operand, "uniq": second_operand_is_output,
-    "xxd": second_operand_is_output, "socat": socat, "openssl": openssl,
+    "xxd": second_operand_is_output, "socat": socat, "openssl": openssl, "sqlite3": sqlite, "tmux": multiplexer, "byobu": multiplexer,
     "gzip": compressor, "bzip2": compressor, "xz": compressor, "zstd": compressor, "gunzip": compressor,
     "unzip": compressor, **dict.fromkeys(_LISTING, listing_only),
 }  # fmt: skip

@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import re
-from typing import Protocol
 
 from agent.core.shell.environment import is_tamper
-from agent.core.shell.model import Redirection
 from agent.core.shell.options import has_option, operands
+from agent.core.shell.reading import Reading
 from agent.core.shell.words import Word
 
 _SUBSCRIPT = re.compile(r"\[.*[$`]", re.DOTALL)
 _NAME = re.compile(r"([A-Za-z_]\w*)", re.ASCII)
-
-
-class Reading(Protocol):
-    """The part of a reading that builtins use."""
-
-    flags: set[str]
-    effects: set[str]
-    arithmetic: set[str]
-    tainted: set[str]
-    variables: dict[str, str]
-
-    def text(self, text: str) -> None: ...
-    def command(self, words: list[Word], redirections: list[Redirection]) -> None: ...
 
 
 def evaluate(reading: Reading, program: str, words: list[Word]) -> None:
@@ -105,7 +91,8 @@ def sets_variables(reading: Reading, program: str, words: list[Word]) -> None:
             continue
         match = _NAME.match(text)
         if match:
-            reading.tainted.add(match[1])
+            if program != "let":
+                reading.tainted.add(match[1])
             if is_tamper(match[1]):
                 reading.flags.add("tamper")
             if program == "let":

@@ -6,14 +6,16 @@ import re
 
 from agent.core.shell import arguments, programs, subcommands
 from agent.core.shell.builtins import BUILTINS
-from agent.core.shell.launchers import LAUNCHERS, Reading
+from agent.core.shell.launchers import LAUNCHERS
 from agent.core.shell.options import has_option, operands
+from agent.core.shell.reading import Reading
 from agent.core.shell.words import Word
 from agent.core.shell.wrappers import PRIVILEGE
 
 _VERSIONED = re.compile(
     r"((?:python|perl|ruby|php|lua|node|tclsh|gawk|gcc|clang|postgresql|pip|bash|zsh|ksh|guile))-?\d[\d.]*(?:-\w+)?"
 )
+_LINE = re.compile(r"\+(?:\d*|G|F)")
 _LOADER = re.compile(r"ld(?:-linux[\w-]*|-musl[\w-]*|64|-[\d.]+)?\.so(?:\.\d+)*")
 _CHECKERS = {**arguments.CHECKERS, **subcommands.CHECKERS, **BUILTINS}
 _VERSION_ONLY = frozenset({"--version", "-V", "--help", "-version", "-v"})
@@ -43,6 +45,8 @@ def judge(reading: Reading, program: str, words: list[Word]) -> None:
     known = _add_effects(reading, name, words)
     escape = programs.ESCAPES.get(name)
     if escape is not None and (has_option(words, *escape) or any(_loose(word, name) for word in words)):
+        reading.flags.add("dynamic_code")
+    if name in programs.PLUS_ESCAPES and any((word.prefix or "+").startswith("+") and not _LINE.fullmatch(word.text or "") for word in words):
         reading.flags.add("dynamic_code")
     if name in programs.INTERPRETERS:
         _interpreter(reading, words)
@@ -74,7 +78,7 @@ def _add_effects(reading: Reading, name: str, words: list[Word]) -> bool:
         return False
     reading.effects |= effects
     for short, long, effect in programs.CHANGING.get(name, ()):
-        if has_option(words, short, long):
+        if has_option(words, short, long) or any(word.text is None and _loose(word, name) for word in words):
             reading.effects.add(effect)
     return True
 
@@ -101,10 +105,9 @@ def _only_version(words: list[Word]) -> bool:
 
 def _interpreter(reading: Reading, words: list[Word]) -> None:
     """A language of its own: code in an option is not looked into, a file or standard input is not seen at all."""
-    reading.effects.discard("execute") if _only_version(words) and len(reading.effects) == 1 else None
     if _only_version(words):
-        reading.effects.add("read")
         return
+    reading.effects.add("execute")
     reading.flags.add("opaque")
     plain = operands(words)
     if any(word.text is None or word.text.startswith("-") and word.text not in {"-", "-u", "-B", "-s"} for word in words):

@@ -8,27 +8,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Protocol
 
 from agent.core.shell.environment import is_tamper
-from agent.core.shell.model import Redirection
 from agent.core.shell.options import Parsed, Spec, has_option, leading
+from agent.core.shell.reading import Reading
 from agent.core.shell.words import UNKNOWN, Word, literal
 from agent.core.shell.wrappers import FOREIGN_SHELLS, SHELLS, WRAPPERS
-
-
-class Reading(Protocol):
-    """The part of a reading that launchers use."""
-
-    flags: set[str]
-    effects: set[str]
-    verbs: set[str]
-    objects: set[str]
-
-    def text(self, text: str) -> None: ...
-    def command(self, words: list[Word], redirections: list[Redirection]) -> None: ...
-    def assign(self, name: str, value: Word | None, *, straight: bool) -> None: ...
-
 
 Launcher = Callable[[Reading, str, list[Word]], None]
 _ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:=|\+=)", re.ASCII)
@@ -183,6 +168,12 @@ def command_builtin(reading: Reading, program: str, words: list[Word]) -> None:
         reading.effects.add("read")
         return
     wrapper(reading, program, words)
+
+
+def coproc(reading: Reading, program: str, words: list[Word]) -> None:
+    """coproc [NAME] command: the parser does not know it, and bash itself misreads it inside `[[ $(…) ]]`."""
+    reading.flags.update({"dynamic_command", "background"})
+    inner(reading, words)
 
 
 def shell(reading: Reading, program: str, words: list[Word]) -> None:
@@ -436,7 +427,8 @@ def at_job(reading: Reading, program: str, words: list[Word]) -> None:
 LAUNCHERS: dict[str, Launcher] = {
     **dict.fromkeys(WRAPPERS, wrapper),
     **dict.fromkeys(SHELLS, shell),
-    "env": env, "command": command_builtin, "su": su, "runuser": su, "ssh": ssh, "slogin": ssh, "watch": watch,
+    "env": env,
+    "coproc": coproc, "command": command_builtin, "su": su, "runuser": su, "ssh": ssh, "slogin": ssh, "watch": watch,
     "flock": flock, "script": script, "parallel": parallel, "find": find, "crontab": crontab, "at": at_job,
     "batch": at_job,
 }  # fmt: skip

@@ -103,6 +103,10 @@ def _short(words: list[Word], at: int, spec: Spec, parsed: Parsed) -> int:
     return 1
 
 
+# Long options of their own that happen to begin another one.
+_COMPLETE = frozenset({"checkpoint"})
+
+
 def has_option(words: list[Word], short: str, long: tuple[str, ...] = ()) -> bool:
     """True if any word could be one of these options, wherever it stands: clusters, abbreviations, attached values.
 
@@ -114,7 +118,7 @@ def has_option(words: list[Word], short: str, long: tuple[str, ...] = ()) -> boo
             return False
         if text.startswith("--"):
             name = text[2:].split("=")[0]
-            if name and any(option.startswith(name) for option in long):
+            if name and name not in _COMPLETE and any(option.startswith(name) for option in long):
                 return True
         elif text.startswith("-") and any(letter in short for letter in text[1:]):
             return True

@@ -200,5 +200,8 @@ for _alias, _of in {
 ESCAPES = {name: row for name, row in ESCAPES.items() if row[0] or any(row[1])}
 CHANGING = {name: rows for name, rows in CHANGING.items() if rows and name != "openssl"}
 
+# Programs that take `+command` as an operand.
+PLUS_ESCAPES = frozenset("vi vim nvim view vimdiff rvim ex less more emacs".split())
+
 # Programs that take every name the shell expands as a possible option, and have options that run code.
 GLOB_ESCAPES = frozenset({"tar", "rsync", "zip", "scp"})

@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 
 from agent.core.shell import launchers
-from agent.core.shell.launchers import Reading
 from agent.core.shell.options import Parsed, has_option, leading, operands
+from agent.core.shell.reading import Reading
 from agent.core.shell.subcommand_tables import GIT_CODE, GIT_CODE_SHORT, GIT_SAFE_CONFIG, TOOLS, Tool
 from agent.core.shell.words import Word
 from agent.core.shell.wrappers import DOCKER_EXEC, DOCKER_RUN
@@ -178,7 +178,7 @@ def ip(reading: Reading, program: str, words: list[Word]) -> None:
     """ip takes abbreviations, so only an unmistakable reading word reads; netns and vrf run commands."""
     texts = [word.text for word in words]
     plain = [word for word in operands(words)]
-    if any((text or "-b").startswith(("-b", "-for")) for text in texts if text is None or text.startswith("-")):
+    if any(re.fullmatch(r"-b(?:a(?:t(?:ch?)?)?)?|-fo\w*|", text or "") for text in texts):
         reading.flags.add("script_file")
     if any(text in {"-n", "-netns", "-f", "-family", "-l", "-loops", "-rc"} for text in texts):
         plain = plain[1:]

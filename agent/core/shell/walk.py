@@ -11,14 +11,22 @@ Grammar: POSIX Shell Command Language, and the bash reference manual where bash 
 from __future__ import annotations
 
 import re
-from typing import Protocol
 
 from tree_sitter import Node
 
 from agent.core.shell import substitutions
 from agent.core.shell.model import Redirection
+from agent.core.shell.reading import Reading
 from agent.core.shell.words import (
-    UNKNOWN, Pieces, Word, decode_ansi, is_live, literal, unescape_backquoted, unescape_double, unescape_unquoted,
+    UNKNOWN,
+    Pieces,
+    Word,
+    decode_ansi,
+    is_live,
+    literal,
+    unescape_backquoted,
+    unescape_double,
+    unescape_unquoted,
     unescaped,
 )  # fmt: skip
 
@@ -46,23 +54,6 @@ _WORD_SPECIAL = re.compile(r"[;&|<>()`\n \t\"']")
 _GLOB = re.compile(r"[*?\[]")
 _BRACE = re.compile(r"\{[^}]*(?:,|\.\.)|^\{.+")
 _INDIRECT = re.compile(r"\$\{!(?!.*[*@]\]?\}$)", re.DOTALL)
-
-
-class Reading(Protocol):
-    """What the walk reports to, and asks for."""
-
-    flags: set[str]
-    tainted: set[str]
-    arithmetic: set[str]
-    variables: dict[str, str]
-
-    def enter(self) -> bool: ...
-    def leave(self) -> None: ...
-    def text(self, text: str) -> None: ...
-    def command(self, words: list[Word], redirections: list[Redirection]) -> None: ...
-    def assign(self, name: str, value: Word | None, *, straight: bool) -> None: ...
-    def redirect(self, redirection: Redirection) -> None: ...
-    def function(self, name: str | None) -> None: ...
 
 
 class Walk:
@@ -105,6 +96,8 @@ class Walk:
                 self.arithmetic(node)
         elif kind == "for_statement":
             self.loop_variable(node)
+        if kind == "test_command" or (kind == "compound_statement" and self.raw(node).startswith("((")):
+            self.reading.command([], [])  # a test is a command, though it starts nothing
         below = []
         for position, child in enumerate(children):
             if child.is_named:
@@ -194,7 +187,8 @@ class Walk:
             self.flag("parse_error")
 
     def arithmetic(self, node: Node) -> None:
-        self.reading.arithmetic.update(_NAME.findall(self.raw(node)))
+        names = _NAME.findall(self.raw(node))
+        self.reading.arithmetic.update(names[1:] if node.type == "subscript" else names)
         substitutions.check_arithmetic(self, node)
 
     # -- simple commands -------------------------------------------------------------------------------------------

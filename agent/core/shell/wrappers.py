@@ -64,7 +64,6 @@ WRAPPERS: dict[str, Spec] = {
     "command": _spec("", "pvV"),
     "builtin": _spec(),
     "exec": _spec("a", "cl"),
-    "coproc": _spec(),
     "noglob": _spec(),
     "nocorrect": _spec(),
     "busybox": _spec("", "", "", "list list-full help install"),
