@@ -6,6 +6,7 @@ Commands are imported when they are asked for: this program is also ssh's ProxyC
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -41,6 +42,7 @@ _COMMANDS: Final[dict[str, _Entry]] = {
     "connect": _Entry("connect", "connect", _DAILY, "Connect to a target."),
     "sessions": _Entry("sessions", "sessions", _EVIDENCE, "List sessions, newest first."),
     "session": _Entry("sessions", "session", _EVIDENCE, "Show one session whole."),
+    "replay": _Entry("replay", "replay", _EVIDENCE, "Verify a session's recording and play it."),
     "plan": _Entry("config", "plan", _GATEWAY, "Show what applying a folder of configuration would change."),
     "apply": _Entry("config", "apply", _GATEWAY, "Put a folder of configuration in force."),
     "agents": _Entry("agents", "agents", _GATEWAY, "List the agents."),
@@ -94,6 +96,10 @@ def sallyport() -> None:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return the exit status of the process."""
+    for stream in (sys.stdout, sys.stderr):
+        # Names and recordings hold any character; a terminal that cannot show one gets a question mark, not a traceback.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         result = sallyport.main(
             args=list(arguments) if arguments is not None else None, prog_name="sallyport", standalone_mode=False

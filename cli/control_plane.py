@@ -133,7 +133,7 @@ class ControlPlane:
         return Refusal(notice, failure.problems)
 
 
-def connection_pool(url: str) -> urllib3.PoolManager:
+def connection_pool(url: str, connections: int = 1) -> urllib3.PoolManager:
     """Return connections to ``url``: verified TLS, time limits, the environment's HTTPS proxy, and retries of connecting only."""
     import urllib3
 
@@ -146,8 +146,8 @@ def connection_pool(url: str) -> urllib3.PoolManager:
         from urllib.request import proxy_bypass_environment  # type: ignore[attr-defined]
 
         if not proxy_bypass_environment(parts.netloc):
-            return urllib3.ProxyManager(proxy, retries=retries, timeout=timeout)
-    return urllib3.PoolManager(retries=retries, timeout=timeout)
+            return urllib3.ProxyManager(proxy, retries=retries, timeout=timeout, maxsize=connections)
+    return urllib3.PoolManager(retries=retries, timeout=timeout, maxsize=connections)
 
 
 def bounded(response: urllib3.BaseHTTPResponse, limit: int, what: str) -> bytes:

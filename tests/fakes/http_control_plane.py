@@ -1,7 +1,7 @@
 """A control plane over loopback HTTP, small enough to read: just what the command line asks for.
 
-It keeps what it was asked in ``requests``, checks PKCE and the token for real, signs real SSH certificates, serves recordings from
-its own ``/blobs``, and answers whatever a test puts into ``overrides`` instead.
+It keeps what it was asked in ``requests``, checks PKCE and the token for real, signs real SSH certificates, serves recordings
+from its own ``/blobs``, and answers whatever a test puts into ``overrides`` instead.
 """
 
 from __future__ import annotations
@@ -18,11 +18,12 @@ from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
+import zstandard
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import ssh
 
-from chalicelib.contracts import api
+from chalicelib.contracts import api, recording
 from chalicelib.contracts.faults import CODES, Fault
 from chalicelib.contracts.session import Session
 
@@ -100,6 +101,25 @@ class FakeControlPlane:
             .valid_before(self.now_ms / 1000 + 3600)
         )
         return builder.sign(self._ca).public_bytes().decode()
+
+    def record(self, session: Session, parts: list[tuple[str, int, bytes]]) -> Session:
+        """Store a recording of ``(kind, time_ms, text)`` and a session that it belongs to. Returns that session."""
+        head = start = recording.seed(session.sid, b"k" * 32)
+        stored, urls = [], []
+        for n, (kind, time_ms, text) in enumerate(parts):
+            body = zstandard.compress(text)
+            sha256 = hashlib.sha256(body).hexdigest()
+            head = recording.link(head, n, time_ms, sha256)
+            chunk = recording.Chunk(n=n, kind=kind, time_ms=time_ms, size=len(body), sha256=sha256, chain=head)
+            stored.append(recording.StoredChunk(chunk=chunk, key=recording.key("recordings/x", chunk)))
+            urls.append(f"{self.url}/blobs/{session.sid}/{n}?X-Amz-Signature=abc")
+            self.blobs[f"{session.sid}/{n}"] = body
+        session = msgspec.structs.replace(session, chunks=len(parts), chain=head if parts else "")
+        self.sessions.append(session)
+        self.recordings[session.sid] = api.RecordingLinks(
+            session=session, chain_seed=start, chunks=stored, urls=urls, expires_ms=self.now_ms + 60_000
+        )
+        return session
 
     def answer(self, request: Request) -> Reply:
         """Route one request."""
@@ -232,9 +252,9 @@ class FakeControlPlane:
                 self.end_headers()
                 self.wfile.write(reply.body)
 
-            do_GET = do_POST = _serve
+            do_GET = do_POST = _serve  # noqa: N815 - the server library looks for these names
 
-            def log_message(self, format: str, *args: object) -> None:
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 pass
 
         return Handler

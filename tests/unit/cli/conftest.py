@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 import pytest
 
-from chalicelib.contracts import api
+from chalicelib.contracts import api, ids
+from chalicelib.contracts.session import Session, State
 from cli import moments
 from cli.__main__ import main
 from cli.home import Home, SavedLogin, SavedTrust
@@ -100,3 +101,30 @@ def target(name: str = "prod-web", **changes: object) -> api.TargetView:
         "host_alias": f"{name}.sallyport",
     }
     return api.TargetView(**(facts | changes))  # type: ignore[arg-type]
+
+
+def session(number: int, *, age_ms: int = 0, **changes: object) -> Session:
+    """Return session ``number``, opened ``age_ms`` before now."""
+    opened = NOW_MS - age_ms
+    facts: dict[str, object] = {
+        "sid": ids.mint(ids.SESSION, opened, number.to_bytes(10, "big")),
+        "state": State.ENDED,
+        "principal": PRINCIPAL,
+        "groups": ["engineering", "sre"],
+        "target": "prod-web",
+        "protocol": "ssh",
+        "agent": "edge-1",
+        "login": "deploy",
+        "reason": "INC-4711",
+        "source_ip": "192.0.2.7",
+        "path": "relay",
+        "policy_version": 3,
+        "verdict": "sre-may-connect",
+        "opened_ms": opened,
+        "started_ms": opened + 400,
+        "ended_ms": opened + 200_400,
+        "deadline_ms": opened + 28_800_000,
+        "recording": f"recordings/2026/11/20/prod-web/{PRINCIPAL}/100300Z_x",
+        "operations": 4,
+    }
+    return Session(**(facts | changes))  # type: ignore[arg-type]

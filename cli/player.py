@@ -1,0 +1,94 @@
+"""Playing a terminal recording: in real time on a terminal, or as text."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, TextIO
+
+import msgspec
+
+from cli.cast import Event
+from cli.plain import clean
+from cli.terminal_filter import TerminalFilter
+from cli.terminal_text import TerminalText
+
+_REFUSED: Final = ("denied", "held")
+
+
+class Pace(msgspec.Struct, frozen=True, kw_only=True):
+    """How fast to play. ``idle_limit`` is the longest pause in recorded seconds, 0 for none."""
+
+    speed: float = 1.0
+    idle_limit: float = 0.0
+
+    def wait(self, interval: float) -> float:
+        """Return the seconds that a recorded ``interval`` takes."""
+        return (min(interval, self.idle_limit) if self.idle_limit else interval) / self.speed
+
+
+class Player:
+    """Writes recorded output to a terminal, filtered and paced. ``clock`` and ``sleep`` count seconds."""
+
+    def __init__(
+        self, out: TextIO, pace: Pace, *, colours: bool = True, clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:  # fmt: skip
+        self._out = out
+        self._pace = pace
+        self._colours = colours
+        self._clock = clock
+        self._sleep = sleep
+        self._filter = TerminalFilter()
+        self._line_is_open = False
+
+    def play(self, events: Iterable[Event]) -> None:
+        """Play to the end. However it ends, the terminal is put back as it was."""
+        due = self._clock()
+        try:
+            for event in events:
+                due += self._pace.wait(event.interval)
+                # Sleeping until a moment instead of for a time keeps the pace however slow the terminal is.
+                if (left := due - self._clock()) > 0:
+                    self._out.flush()
+                    self._sleep(left)
+                self._show(event)
+        finally:
+            self._write(self._filter.reset())
+            if self._line_is_open:
+                self._write("\r\n")
+            self._out.flush()
+
+    def _show(self, event: Event) -> None:
+        if event.code == "o":
+            text = self._filter.feed(event.data)
+            self._write(text)
+            if text:
+                self._line_is_open = not text.endswith("\n")
+        elif event.code == "m" and not self._filter.alternate:
+            self._write(("\r\n" if self._line_is_open else "") + self._marker(event.data) + "\r\n")
+            self._line_is_open = False
+
+    def _marker(self, label: str) -> str:
+        text = f"▸ {clean(label)}"
+        if not self._colours:
+            return text
+        return f"\x1b[0;{'31' if label.startswith(_REFUSED) else '2'}m{text}\x1b[0m"
+
+    def _write(self, text: str) -> None:
+        self._out.write(text)
+
+
+def as_text(events: Iterable[Event]) -> Iterator[str]:
+    """Yield a recording as lines of plain text, markers on lines of their own."""
+    screen = TerminalText()
+    for event in events:
+        if event.code == "o":
+            yield from screen.feed(event.data)
+        elif event.code == "m":
+            yield from screen.flush()
+            yield f"▸ {clean(event.data)}"
+        elif event.code == "x":
+            yield from screen.flush()
+            yield f"▸ exit status {clean(event.data)}"
+    yield from screen.flush()

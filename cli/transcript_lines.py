@@ -1,0 +1,50 @@
+"""A transcript (SFTP, and whatever else is recorded as JSON lines) as lines that a person reads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from cli.cast import TranscriptReader
+from cli.moments import clock
+from cli.plain import clean, clean_lines
+from cli.screen import paint
+
+_STYLES: Final = {"allowed": "green", "denied": "red", "held": "yellow"}
+#: What a line already says, or what only machines compare.
+_LEFT_OUT: Final = frozenset(
+    {"t", "event", "kind", "text", "effects", "objects", "flags", "verdict", "rules", "policy", "digest"}
+)
+
+
+def lines(reader: TranscriptReader) -> Iterator[str]:
+    """Yield one line per entry: when, what was decided, what it was."""
+    for entry in reader.entries():
+        opened = reader.heading.get("opened_ms", 0)
+        since = entry.get("t", 0)
+        when = (
+            clock(opened + since) if isinstance(opened, int) and isinstance(since, int) and 0 <= opened + since < 1 << 48 else ""
+        )
+        if entry.get("event") == "shown":
+            yield from (f"  {line}" for line in clean_lines(str(entry.get("text", ""))))
+        else:
+            yield f"{paint(when, 'dim')}  {_what(entry)}"
+
+
+def _what(entry: dict[str, Any]) -> str:
+    event = str(entry.get("event", ""))
+    if event == "exit":
+        return f"exit status {clean(str(entry.get('status', '')))}"
+    verdict = str(entry.get("verdict", ""))
+    head = paint(clean(verdict or event).ljust(8), _STYLES.get(verdict, "dim"))
+    text = clean(f"{entry.get('kind', '')} {entry.get('text', '')}".strip())
+    more = "  ".join(
+        f"{name}={_short(value)}" for name, value in entry.items() if name not in _LEFT_OUT and value not in ("", [], None)
+    )
+    return f"{head}  {text}{'  ' if text and more else ''}{paint(clean(more), 'dim')}".rstrip()
+
+
+def _short(value: Any) -> str:
+    return value if isinstance(value, str) else msgspec.json.encode(value).decode()

@@ -1,0 +1,54 @@
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from cli.cast import TranscriptReader
+from cli.transcript_lines import lines
+from tests.unit.cli.conftest import NOW_MS
+
+
+def shown(*entries: dict[str, Any]) -> list[str]:
+    heading = {"format": "sallyport-transcript", "protocol": "sftp", "opened_ms": NOW_MS}
+    return list(lines(TranscriptReader([msgspec.json.encode(each) for each in (heading, *entries)])))
+
+
+def test_operations_remarks_and_the_end() -> None:
+    assert shown(
+        {
+            "t": 1000,
+            "event": "operation",
+            "kind": "sftp.write",
+            "text": "/srv/a",
+            "verdict": "allowed",
+            "digest": "x",
+            "rules": ["r"],
+        },
+        {
+            "t": 2000,
+            "event": "operation",
+            "kind": "sftp.remove",
+            "text": "/srv",
+            "verdict": "denied",
+            "code": "denied",
+            "message": "No.",
+        },
+        {"t": 3000, "event": "closed", "path": "/srv/a", "bytes": 12, "empty": ""},
+        {"t": 4000, "event": "exit", "status": 0},
+    ) == [
+        "2026-11-20 10:03:01  allowed   sftp.write /srv/a",
+        "2026-11-20 10:03:02  denied    sftp.remove /srv  code=denied  message=No.",
+        "2026-11-20 10:03:03  closed    path=/srv/a  bytes=12",
+        "2026-11-20 10:03:04  exit status 0",
+    ]
+
+
+def test_hostile_entries_can_only_be_read() -> None:
+    for line in shown(
+        {"t": "x", "event": "\x1b[2J", "kind": ["\u202e"], "text": {"a": "\x07"}, "verdict": 7},
+        {"t": 1 << 60, "event": "shown", "text": "a\n\x1b]52;c;x\x07b"},
+        {"t": -(1 << 60)},
+        {},
+    ):
+        assert line.isprintable()
