@@ -14,6 +14,7 @@ Nothing here is buffered without a bound: whoever is slow (a side's window, its 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
@@ -22,12 +23,15 @@ import structlog
 from agent.core.gate import Gate
 from agent.core.policy import Decider
 from agent.core.recording.cast import CastWriter
+from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
 from agent.protocols.ssh import engine
 from agent.protocols.ssh.algorithms import PACKET, WINDOW
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
+from agent.protocols.ssh.files import FileRelay
+from agent.protocols.ssh.sftp import SftpEngine
 from agent.runtime.relay import Performer
 from chalicelib.contracts.faults import Fault, Notice
 
@@ -120,10 +124,12 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._early: list[bytes] = []
         self._early_eof = False
         self._launch: bytes | None = None
-        self._task: asyncio.Task[None] | None = None
+        self._files: FileRelay | None = None
+        self._tasks: set[asyncio.Future[Any]] = set()
         self._gate: Gate | None = None
         self._performer: Performer | None = None
         self._started = False
+        self._starting = False
         self.exit: int | tuple[str, bool, str, str] | None = None
 
     # -- what the client does ------------------------------------------------------------------------------------------------
@@ -160,7 +166,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         if self._started:
             return False
         self._started = True
-        self._task = asyncio.ensure_future(self._guard(self._refuse(refused)))
+        self.spawn(self._refuse(refused))
         return True
 
     def forwarding_requested(self, kind: str) -> None:
@@ -193,13 +199,15 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             # asyncssh resumes reading when a request was granted; one read is kept, the window keeps the rest.
             self._early.append(data)
             self.valve.hold("not started")
-        elif not self._target.is_closing():
-            self._target.write(data)
+        else:
+            self._from_client(data)
 
     def eof_received(self) -> bool:
         """End of input; output may still come."""
         if self._target is None:
             self._early_eof = True
+        elif self._files is not None:
+            self._files.client_eof()
         else:
             self._target.write_eof()
         return True
@@ -216,8 +224,10 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         """The client is gone: so is its program."""
         self._connection.channels.discard(self)
         self._channel = None
-        if self._task is not None:
-            self._task.cancel()
+        if not self._starting:
+            # A channel that is being opened at the target is let to open, so that it can be closed.
+            for task in self._tasks:
+                task.cancel()
         if self._target is not None:
             self._target.close()
 
@@ -225,11 +235,17 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     def on_output(self, data: bytes, stream: Stream) -> None:
         """Mask, record and show one read; then see whether the recording keeps up."""
-        self._tell(Output(data, stream))
+        if self._files is not None and stream == "out":
+            try:
+                self._files.from_target(data)
+            except Fault as fault:
+                self._fail(fault.notice)
+        else:
+            self._tell(Output(data, stream))
         recorder = self._connection.opened.recorder
         if recorder.pressure() and not self._target_valve.held:
             self._target_valve.hold("recording")
-            self._connection.spawn(self._relieve())
+            self.spawn(self._relieve())
 
     def on_target_eof(self) -> None:
         """The program closed its output."""
@@ -239,6 +255,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     def on_target_closed(self, exc: Exception | None) -> None:
         """Everything was shown: say how it ended."""
         self._target = None
+        if self._files is not None:
+            self._files.finish()
         if self._channel is None:
             self._tell(Remark({"event": "left", "text": "the client left"}))
             return
@@ -276,6 +294,30 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         if self._channel is not None and not self._channel.is_closing():
             self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
 
+    def hold_client(self, held: bool) -> None:
+        """Stop or go on reading requests."""
+        if held:
+            self.valve.hold("deciding")
+        else:
+            self.valve.release("deciding")
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[Any]:
+        """Run something that has to wait; its failure is this channel's failure."""
+        task = asyncio.ensure_future(self._guard(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def send_target(self, data: bytes) -> None:
+        """Forward what was permitted, or belongs to it."""
+        if self._target is not None and not self._target.is_closing():
+            self._target.write(data)
+
+    def send_target_eof(self) -> None:
+        """End the input of the target's file server."""
+        if self._target is not None:
+            self._target.write_eof()
+
     # -- in between ----------------------------------------------------------------------------------------------------------
 
     def _environment(self) -> tuple[tuple[str, str], ...]:
@@ -286,10 +328,10 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         if self._started:
             return False
         self._started = True
-        self._task = asyncio.ensure_future(self._guard(self._run(wish)))
+        self.spawn(self._run(wish))
         return True
 
-    async def _guard(self, running: Any) -> None:
+    async def _guard(self, running: Coroutine[Any, Any, None]) -> None:
         try:
             await running
         except Fault as fault:
@@ -303,7 +345,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     async def _run(self, wish: Wish) -> None:
         serving = await self._connection.serving()
         unit = engine.read(wish, shell=serving.target.options.get("shell"))
-        self._open_recording(unit.operation.text)
+        self._open_recording(unit.operation.text, wish.kind)
         await self._perform(unit)
         if self._launch is None:
             self._close(126)
@@ -321,11 +363,11 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     async def _refuse(self, refused: Refused) -> None:
         await self._connection.serving()
-        self._open_recording(refused.operation.text)
+        self._open_recording(refused.operation.text, "exec")
         await self._perform(refused)
         self._close(126)
 
-    def _open_recording(self, command: str) -> None:
+    def _open_recording(self, command: str, kind: str) -> None:
         serving = self._connection.opened
         claims = serving.claims
         heading = Heading(
@@ -338,11 +380,17 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             command=command,
             title=f"{claims.sub} on {claims.login}@{claims.target}",
         )
-        terminal = self._terminal or Terminal("", 0, 0)
-        writer = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
+        decider = Decider(claims, lambda: serving.policy)
         words = Words(claims.sid, terminal=self._terminal is not None)
-        self._gate = Gate(Decider(claims, lambda: serving.policy), writer, words, says_on="err")
         self._performer = Performer(serving, self)
+        if kind == "subsystem":
+            transcript = JsonlWriter(heading, protocol="sftp")
+            self._gate = Gate(decider, transcript, words, says_on="err")
+            self._files = FileRelay(serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine), self)
+            return
+        terminal = self._terminal or Terminal("", 0, 0)
+        cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
+        self._gate = Gate(decider, cast, words, says_on="err")
 
     async def _perform(self, event: Event) -> None:
         assert self._gate is not None
@@ -360,6 +408,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
     async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
         terminal = wish.terminal
         size = self._terminal or terminal
+        self._starting = True
         try:
             channel, _ = await target.create_session(
                 lambda: TargetSide(self),
@@ -378,6 +427,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         except asyncssh.ChannelOpenError as error:
             detail = f"The target refused the channel: {error.reason}"
             raise Fault("target_closed", detail[:300]) from None
+        finally:
+            self._starting = False
         self._adopt(channel)
 
     def _adopt(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
@@ -386,12 +437,21 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             channel.close()
             return
         self._target = channel
-        for data in self._early:
-            channel.write(data)
-        self._early.clear()
+        early, self._early = self._early, []
+        for data in early:
+            self._from_client(data)
         if self._early_eof:
-            channel.write_eof()
+            self.eof_received()
         self.valve.release("not started")
+
+    def _from_client(self, data: bytes) -> None:
+        if self._files is None:
+            self.send_target(data)
+            return
+        try:
+            self._files.from_client(data)
+        except Fault as fault:
+            self._fail(fault.notice)
 
     async def _relieve(self) -> None:
         await self._connection.opened.recorder.relieved()

@@ -9,7 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncssh
@@ -19,7 +19,7 @@ from agent.protocols.ssh.plugin import SshPlugin
 from agent.runtime.serving import Credential
 from chalicelib.contracts.faults import Notice
 from chalicelib.contracts.gateway import Login, Target
-from tests.fakes.agent_runtime import FakeDoor, FakeIdentity, FakeServing, make_claims, make_target
+from tests.fakes.agent_runtime import FakeDoor, FakeIdentity, FakeServing, make_claims, make_policy, make_target
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/sbin:" + os.environ.get("PATH", ""))
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -178,6 +178,10 @@ class Gateway:
         }
         return ["-F", "none", *(part for key, value in pairs.items() for part in ("-o", f"{key}={value}"))]
 
+    def batch(self, program: str, *arguments: str) -> list[str]:
+        """A command line of sftp or scp."""
+        return [program, *self.options(), "-P", str(self.port), *arguments]
+
     def ssh(self, *arguments: str, options: list[str] | None = None, user: str = "web") -> list[str]:
         """A command line of ssh."""
         return ["ssh", *(options or []), *self.options(), "-p", str(self.port), f"{user}@127.0.0.1", *arguments]
@@ -193,7 +197,7 @@ class Ran:
         return f"Ran({self.status}, {self.out[:500]!r}, {self.err[:2000]!r})"
 
 
-async def run(command: list[str], stdin: bytes | None = b"", env: dict[str, str] | None = None, timeout: float = 60) -> Ran:
+async def run(command: list[str], stdin: bytes | None = b"", env: dict[str, str] | None = None, seconds: float = 60) -> Ran:
     """Run a client to its end."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -203,7 +207,7 @@ async def run(command: list[str], stdin: bytes | None = b"", env: dict[str, str]
         env={**os.environ, **(env or {})},
     )
     try:
-        async with asyncio.timeout(timeout):
+        async with asyncio.timeout(seconds):
             out, err = await process.communicate(stdin)
     except TimeoutError:
         process.kill()
@@ -229,12 +233,8 @@ async def gateway(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIt
 
 def serving_for(sshd: Sshd, *rules: str, **options: object) -> FakeServing:
     """A session to ``sshd`` under ``rules``, with the target's ``options``."""
-    from tests.fakes.agent_runtime import make_policy
-
     target = sshd.target(**({"shell": "recorded"} | options))
     return FakeServing(
         policy=make_policy(*rules, target=target), target=target, claims=make_claims(login=USER), credential=sshd.credential()
     )
 
-
-Run = Callable[..., Ran]

@@ -1,0 +1,118 @@
+"""An sftp channel in motion: the pure engine's units, performed between two asyncssh channels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any, Final, Protocol
+
+from agent.core.effects import Effect
+from agent.core.gate import Gate
+from agent.core.units import Side, Stream, Tick, Unit
+from agent.protocols.ssh.denial import plain
+from agent.protocols.ssh.sftp import SftpEngine
+from agent.runtime.relay import Performer
+from agent.runtime.serving import Serving
+
+
+class Owner(Protocol):
+    """What the channel does for its file relay."""
+
+    def hold_client(self, held: bool) -> None:
+        """Stop or go on reading from the client."""
+        ...
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[Any]:
+        """Run something that has to wait, and fail the channel if it fails."""
+        ...
+
+    def send_target(self, data: bytes) -> None:
+        """Send to the target's file server."""
+        ...
+
+    def send_target_eof(self) -> None:
+        """End the stream towards the target."""
+        ...
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        """Send to the client."""
+        ...
+
+
+class FileRelay:
+    """Forwards requests in their order. While one waits for the disk, those behind it wait with it; answers never do."""
+
+    def __init__(self, serving: Serving, engine: SftpEngine, make_gate: Callable[[SftpEngine], Gate], owner: Owner) -> None:
+        self._serving = serving
+        self._engine: Final = engine
+        self._gate: Final = make_gate(engine)
+        self._performer: Final = Performer(serving, self)
+        self._owner = owner
+        self._waiting: list[bytes] = []
+        self._busy = False
+        self._eof = False
+
+    def from_client(self, data: bytes) -> None:
+        """Requests. Raises Fault(protocol_error)."""
+        if self._busy:
+            # Reading is paused; this is what had been read already.
+            self._waiting.append(data)
+            return
+        self._forward(self._engine.receive(Side.CLIENT, data))
+
+    def from_target(self, data: bytes) -> None:
+        """Answers. Raises Fault(target_closed) where they make no sense."""
+        self._gate.handle(Tick(self._serving.now_ms()))
+        for unit in self._engine.receive(Side.TARGET, data):
+            left = self._performer.perform_now(self._gate.handle(unit))
+            assert not left, "answers need no decision"
+
+    def client_eof(self) -> None:
+        """The client sends no more requests."""
+        self._eof = True
+        if not self._busy:
+            self._owner.send_target_eof()
+
+    def finish(self) -> None:
+        """The channel is over: record what was left open."""
+        self._gate.handle(Tick(self._serving.now_ms()))
+        for unit in self._engine.receive(Side.TARGET, b""):
+            self._performer.perform_now(self._gate.handle(unit))
+
+    def to_target(self, data: bytes) -> None:
+        """What the gate lets pass."""
+        self._owner.send_target(data)
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        """Answers, the target's and ours."""
+        self._owner.to_client(data, stream)
+
+    def _forward(self, units: list[Unit]) -> None:
+        self._gate.handle(Tick(self._serving.now_ms()))
+        for index, unit in enumerate(units):
+            left = self._performer.perform_now(self._gate.handle(unit))
+            if left:
+                self._busy = True
+                self._owner.hold_client(True)
+                self._owner.spawn(self._wait(left, units[index + 1 :]))
+                return
+        self._say()
+
+    async def _wait(self, left: list[Effect], units: list[Unit]) -> None:
+        await self._performer.perform(left)
+        for unit in units:
+            self._gate.handle(Tick(self._serving.now_ms()))
+            await self._performer.perform(self._gate.handle(unit))
+        self._busy = False
+        self._say()
+        while self._waiting and not self._busy:
+            self.from_client(self._waiting.pop(0))
+        if self._busy:
+            return
+        if self._eof:
+            self._owner.send_target_eof()
+        self._owner.hold_client(False)
+
+    def _say(self) -> None:
+        for words in self._engine.take_words():
+            self._owner.to_client(f"sallyport: {plain(words)}\n".encode(), "err")

@@ -1,0 +1,82 @@
+"""What moved through an open file: how many bytes, which ones, and their hash where that is honest."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Any, Final, Literal
+
+#: Ranges remembered per file and direction.
+RANGES_LIMIT: Final = 64
+
+Direction = Literal["download", "upload"]
+
+
+class Flow:
+    """The bytes that moved in one direction.
+
+    A hash says something about a file only when its bytes came in order. Where they did not, the ranges are listed instead.
+    """
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.failed = 0
+        self._ranges: list[list[int]] = []
+        self._more_ranges = False
+        self._hash: Any = hashlib.sha256()
+
+    def move(self, offset: int, data: memoryview) -> None:
+        """Count ``data``, which starts at ``offset`` of the file."""
+        size = len(data)
+        self.bytes += size
+        if self._ranges and self._ranges[-1][1] == offset:
+            self._ranges[-1][1] = offset + size
+        elif not self._ranges:
+            self._ranges.append([offset, offset + size])
+        else:
+            self._hash = None
+            if len(self._ranges) < RANGES_LIMIT:
+                self._ranges.append([offset, offset + size])
+            else:
+                self._more_ranges = True
+        if self._hash is not None:
+            self._hash.update(data)
+
+    def disorder(self) -> None:
+        """The server copied bytes that were never seen here."""
+        self._hash = None
+
+    def summary(self) -> dict[str, Any]:
+        """``bytes`` with ``sha256`` and the ``offset`` it starts at; or with ``ranges`` as pairs of start and end."""
+        entry: dict[str, Any] = {"bytes": self.bytes}
+        if self._hash is not None:
+            entry |= {"offset": self._ranges[0][0] if self._ranges else 0, "sha256": self._hash.hexdigest()}
+        else:
+            entry["ranges"] = self._ranges
+            if self._more_ranges:
+                entry["more_ranges"] = True
+        if self.failed:
+            entry["failed"] = self.failed
+        return entry
+
+
+class OpenFile:
+    """A handle that the target gave out, and what it was permitted for."""
+
+    def __init__(self, path: str, *, reads: bool = False, writes: bool = False, directory: bool = False) -> None:
+        self.path: Final = path
+        self.reads: Final = reads
+        self.writes: Final = writes
+        self.directory: Final = directory
+        self.read = Flow()
+        self.written = Flow()
+
+    def entries(self, *, closed: bool) -> list[dict[str, Any]]:
+        """One entry per direction, for the transcript."""
+        if self.directory:
+            return []
+        flows: list[tuple[Direction, Flow, bool]] = [("download", self.read, self.reads), ("upload", self.written, self.writes)]
+        return [
+            {"event": "file", "path": self.path, "direction": direction, **flow.summary(), "closed": closed}
+            for direction, flow, permitted in flows
+            if permitted
+        ]
