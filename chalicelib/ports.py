@@ -1,21 +1,36 @@
 """Ports: what use cases need from the world, and nothing about how it is done.
 
-Adapters implement these (``adapters/``), fakes implement them for tests (``tests/fakes/``), and one conformance suite runs on both.
-Every method that writes evidence takes the audit event and stores it in the *same* transaction as the fact.
+Adapters implement these (``adapters/``), fakes implement them for tests (``tests/fakes/``), and one conformance suite runs on
+both. Every method that writes evidence takes the audit event and stores it in the *same* transaction as the fact.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import msgspec
 
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.gateway import Protocol as TargetProtocol
-from chalicelib.contracts.policy import Document
+from chalicelib.contracts.policy import Document, Policy
 from chalicelib.contracts.recording import Chunk, StoredChunk
 from chalicelib.contracts.session import Session, State
+from chalicelib.domain.identity import Identity
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    """What this deployment is called and where it is. Read once per container from ``SALLYPORT_*`` (bootstrap.py)."""
+
+    issuer: str
+    """The gateway's public URL without a trailing slash; also the ``iss`` of every token."""
+    websocket_url: str
+    admin_group: str
+    """Members may always administer, so that the first policy can be applied."""
+    login_hours: int = 12
+    stale_s: int = 90
+    """A live session that its agent has not spoken of for this long is interrupted."""
 
 
 class PendingLogin(msgspec.Struct, kw_only=True, frozen=True):
@@ -66,6 +81,25 @@ class Agent(msgspec.Struct, kw_only=True, frozen=True):
     protocols: list[TargetProtocol] = []
     credentials: list[str] = []
     direct: str = ""
+    live: list[str] = []
+    """Sessions that the last heartbeat named."""
+    live_ms: int = 0
+    """When that heartbeat came."""
+
+
+class Custody(msgspec.Struct, kw_only=True, frozen=True):
+    """Which agent records a session, and where its hash chain starts. Names are given again after an enrolment; keys are not."""
+
+    agent_id: str
+    seed: str
+
+
+class Progress(msgspec.Struct, kw_only=True, frozen=True):
+    """What an agent says of a session beside a chunk. Counters never go back."""
+
+    operations: int
+    denied: int
+    now_ms: int
 
 
 class Connection(msgspec.Struct, kw_only=True, frozen=True):
@@ -77,6 +111,11 @@ class Connection(msgspec.Struct, kw_only=True, frozen=True):
     owner: str
     """Agent identifier for ``control``, session identifier otherwise."""
     since_ms: int
+    deadline_ms: int = 0
+    """When the session ends, for its two ends."""
+    ticket: str = ""
+    """What opened a ``client`` socket, so that a lost offer can be made again while it is good; never listed or logged."""
+    ticket_until_ms: int = 0
 
 
 class Link(msgspec.Struct, kw_only=True, frozen=True):
@@ -150,7 +189,7 @@ class Store(Protocol):
         ...
 
     def enrol(self, token_sha256: str, agent: Agent, event: AnyEvent) -> None:
-        """Use the token and store the agent. An earlier agent of that name is replaced. Raises Conflict if the token is gone."""
+        """Use the token and store the agent, replacing an earlier one of that name. Raises Conflict if the token is gone."""
         ...
 
     def agent(self, agent_id: str) -> Agent | None:
@@ -166,15 +205,15 @@ class Store(Protocol):
         ...
 
     def announce(self, agent_id: str, protocols: list[TargetProtocol], credentials: list[str], direct: str, now_ms: int) -> None:
-        """Remember what an agent speaks."""
+        """Remember what an agent speaks. Raises Conflict if the agent is unknown or was replaced."""
         ...
 
-    def agent_connected(self, agent_id: str, connection: Connection) -> None:
-        """Remember an agent's control socket, replacing an earlier one."""
+    def agent_connected(self, agent_id: str, connection: Connection) -> str:
+        """Remember an agent's control socket and return the one it replaces, or an empty text. Raises Conflict like announce."""
         ...
 
     def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str]) -> None:
-        """Remember a heartbeat, for the agent and for the sessions ``live`` that are its own."""
+        """Remember a heartbeat and the sessions that it named. A replaced agent is ignored."""
         ...
 
     # connections
@@ -212,7 +251,7 @@ class Store(Protocol):
         ...
 
     # sessions
-    def open_session(self, session: Session, event: AnyEvent) -> None:
+    def open_session(self, session: Session, custody: Custody, event: AnyEvent) -> None:
         """Store a new session (offered or denied) with its event. Raises Conflict if the identifier exists."""
         ...
 
@@ -220,12 +259,15 @@ class Store(Protocol):
         """Return a session."""
         ...
 
-    def step_session(self, session: Session, allowed: frozenset[State], event: AnyEvent) -> None:
-        """Replace the session's row if its state is one of ``allowed``. Raises Conflict otherwise."""
+    def entrusted(self, sid: str) -> tuple[Session, Custody] | None:
+        """Return a session and who records it, in one read."""
         ...
 
-    def count_operations(self, sid: str, operations: int, denied: int) -> None:
-        """Update the counters of a live session; they never go back."""
+    def step_session(self, session: Session, allowed: frozenset[State], event: AnyEvent) -> None:
+        """Replace the session's row if its state is one of ``allowed``. Raises Conflict otherwise.
+
+        ``chunks`` and ``chain`` must still be what the row says, so that a chunk which arrives meanwhile is never forgotten.
+        """
         ...
 
     def sessions(self, query: SessionQuery, limit: int, cursor: str) -> tuple[list[Session], str]:
@@ -237,11 +279,16 @@ class Store(Protocol):
         ...
 
     # recordings
-    def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str) -> None:
-        """Register a chunk after the one that ``previous_chain`` is the head of, and move the session's head.
+    def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str, progress: Progress) -> None:
+        """Register a chunk after the one that ``previous_chain`` is the head of, and move the session's head and counters.
 
-        Registering the very same chunk again does nothing. Raises Conflict for any other number, head or state.
+        The session must be live or interrupted. Registering the very same chunk again does nothing, whatever the state.
+        Raises Conflict for any other number, head or state.
         """
+        ...
+
+    def chunk(self, sid: str, n: int) -> StoredChunk | None:
+        """Return one registered chunk."""
         ...
 
     def chunks(self, sid: str) -> list[StoredChunk]:
@@ -260,6 +307,14 @@ class Store(Protocol):
 
 class Conflict(Exception):  # noqa: N818 - it is an outcome of a race, not an error
     """A conditional write found another state than it required."""
+
+
+class Policies(Protocol):
+    """The policy in force, compiled."""
+
+    def current(self) -> Policy:
+        """Return the policy that decides now. An empty one before the first apply: nothing is permitted."""
+        ...
 
 
 class Blobs(Protocol):
@@ -322,14 +377,6 @@ class Downlink(Protocol):
         ...
 
 
-class Identity(msgspec.Struct, kw_only=True, frozen=True):
-    """What a verified ID token says about a person."""
-
-    principal: str
-    groups: list[str]
-    mfa: bool
-
-
 class IdentityProvider(Protocol):
     """The OIDC provider that knows the people."""
 
@@ -340,3 +387,18 @@ class IdentityProvider(Protocol):
     def identify(self, code: str, login: PendingLogin) -> Identity:
         """Exchange ``code`` and verify the ID token (signature, issuer, audience, nonce, times). Raises Fault."""
         ...
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Everything a use case may need. Chosen once, in ``bootstrap.py``; tests choose fakes."""
+
+    settings: Settings
+    clock: Clock
+    store: Store
+    policies: Policies
+    blobs: Blobs
+    signer: Signer
+    routes: Routes
+    downlink: Downlink
+    identity: IdentityProvider

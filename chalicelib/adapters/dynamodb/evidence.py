@@ -1,0 +1,37 @@
+"""Audit events: ``EVENT#<day>`` / identifier, so that a day reads in order. Each is created once and never written again."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import msgspec
+
+from chalicelib.adapters.dynamodb.table import Table
+from chalicelib.contracts.audit import AnyEvent
+
+_TRANSACTION_LIMIT = 100
+
+
+class Evidence:
+    """Events that stand beside a fact, or alone."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def record(self, events: Sequence[AnyEvent]) -> None:
+        """Store events that have no other fact beside them."""
+        for start in range(0, len(events), _TRANSACTION_LIMIT):
+            self._table.write([recording(self._table, event) for event in events[start : start + _TRANSACTION_LIMIT]])
+
+    def events(self, day: str) -> Iterator[AnyEvent]:
+        """Yield the audit events of a UTC day, oldest first."""
+        for row in self._table.query("pk = :pk", {"pk": f"EVENT#{day}"}, ConsistentRead=True):
+            yield msgspec.json.decode(row["body"], type=AnyEvent)
+
+
+def recording(table: Table, event: AnyEvent) -> dict[str, Any]:
+    """Return the write that stores ``event``; it goes into the transaction of the fact that the event speaks of."""
+    day = dt.datetime.fromtimestamp(event.time_ms / 1000, dt.UTC).date().isoformat()
+    return table.creating({"pk": f"EVENT#{day}", "sk": event.id, "body": msgspec.json.encode(event).decode()})

@@ -1,0 +1,45 @@
+"""Logins on their way, and revoked tokens. ``LOGIN#``, ``CODE#`` and ``REVOKED#`` rows delete themselves by ``ttl``."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chalicelib.adapters.dynamodb.evidence import recording
+from chalicelib.adapters.dynamodb.table import Table, fields, ttl
+from chalicelib.contracts.audit import AnyEvent
+from chalicelib.ports import LoginCode, PendingLogin
+
+
+class People:
+    """What the table knows of people."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def save_login(self, login: PendingLogin) -> None:
+        """Keep a pending login."""
+        self._table.put(fields(login) | {"pk": f"LOGIN#{login.state}", "sk": "A", "ttl": ttl(login.expires_ms)})
+
+    def take_login(self, state: str, now_ms: int) -> PendingLogin | None:
+        """Return and delete a pending login, once."""
+        row = self._table.take(f"LOGIN#{state}")
+        return msgspec.convert(row, PendingLogin) if row and row["expires_ms"] > now_ms else None
+
+    def save_code(self, code: LoginCode, event: AnyEvent) -> None:
+        """Keep a completed login together with its audit event."""
+        row = fields(code) | {"pk": f"CODE#{code.code_sha256}", "sk": "A", "ttl": ttl(code.expires_ms)}
+        self._table.write([self._table.creating(row), recording(self._table, event)])
+
+    def take_code(self, code_sha256: str, now_ms: int) -> LoginCode | None:
+        """Return and delete a completed login, once."""
+        row = self._table.take(f"CODE#{code_sha256}")
+        return msgspec.convert(row, LoginCode) if row and row["expires_ms"] > now_ms else None
+
+    def revoke_token(self, jti: str, until_ms: int, event: AnyEvent) -> None:
+        """Refuse the access token ``jti`` from now on."""
+        row = {"pk": f"REVOKED#{jti}", "sk": "A", "ttl": ttl(until_ms)}
+        self._table.write([self._table.putting(row), recording(self._table, event)])
+
+    def is_revoked(self, jti: str) -> bool:
+        """Tell whether an access token was revoked."""
+        return self._table.get(f"REVOKED#{jti}") is not None

@@ -1,0 +1,169 @@
+"""Sessions and their chunks.
+
+SESSION#<sid> / A            the session; gsi1: DAY#<day> / sid (newest first), gsi2: UNFINISHED#<shard> / sid while it is open
+SESSION#<sid> / CHUNK#<n>    one registered chunk
+SESSION#<sid> / LINK         the relay's two ends (connections.py)
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator
+from typing import Any, Final
+
+import msgspec
+
+from chalicelib.adapters.dynamodb.evidence import recording
+from chalicelib.adapters.dynamodb.table import Row, Table, fields, pack_row, struct, unpack_row
+from chalicelib.contracts import ids
+from chalicelib.contracts.audit import AnyEvent
+from chalicelib.contracts.recording import StoredChunk
+from chalicelib.contracts.session import OVER, Session, State
+from chalicelib.ports import Conflict, Custody, Progress, SessionQuery
+
+#: Open sessions are spread over this many index partitions, because every chunk of every one of them writes there.
+_SHARDS: Final = 8
+#: How much of a day one listing looks through for its matches before it hands back a cursor.
+_LOOKED_AT: Final = 2_000
+
+
+class Sessions:
+    """What the table knows of sessions."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def open_session(self, session: Session, custody: Custody, event: AnyEvent) -> None:
+        """Store a new session with its event."""
+        self._table.write([self._table.creating(_row(session, custody)), recording(self._table, event)])
+
+    def session(self, sid: str) -> Session | None:
+        """Return a session."""
+        return struct(self._table.get(f"SESSION#{sid}"), Session)
+
+    def entrusted(self, sid: str) -> tuple[Session, Custody] | None:
+        """Return a session and who records it, in one read."""
+        row = self._table.get(f"SESSION#{sid}")
+        return (msgspec.convert(row, Session), msgspec.convert(row, Custody)) if row else None
+
+    def step_session(self, session: Session, allowed: frozenset[State], event: AnyEvent) -> None:
+        """Replace the session's row if its state is one of ``allowed`` and no chunk came in between."""
+        changed = {name: value for name, value in fields(session).items() if name not in ("sid", "chunks", "chain")}
+        sets = "SET " + ", ".join(f"#{name} = :{name}" for name in changed)
+        over = session.state in OVER
+        states = {f"from{n}": str(state) for n, state in enumerate(sorted(allowed))}
+        update = self._table.updating(
+            f"SESSION#{session.sid}",
+            "A",
+            sets + (" REMOVE #gsi2pk, #gsi2sk" if over else ""),
+            f"#state IN ({', '.join(f':{name}' for name in states)}) AND #chunks = :chunks AND #chain = :chain",
+            changed | states | {"chunks": session.chunks, "chain": session.chain},
+        )
+        self._table.write([update, recording(self._table, event)])
+
+    def sessions(self, query: SessionQuery, limit: int, cursor: str) -> tuple[list[Session], str]:
+        """Return at most ``limit`` sessions that match, newest first, and the cursor of the next page."""
+        arguments = _listing(self._table.name, query)
+        key = _start(query.day, cursor)
+        found: list[Session] = []
+        looked_at = 0
+        while True:
+            if key:
+                arguments["ExclusiveStartKey"] = key
+            answer = self._table.client.query(**arguments)
+            looked_at += answer["ScannedCount"]
+            for item in answer["Items"]:
+                found.append(msgspec.convert(unpack_row(item), Session))
+                if len(found) == limit:
+                    return found, found[-1].sid
+            key = answer.get("LastEvaluatedKey")
+            if not key:
+                return found, ""
+            if looked_at >= _LOOKED_AT:
+                return found, str(unpack_row(key)["gsi1sk"])
+
+    def unfinished(self) -> Iterator[Session]:
+        """Yield every session that is offered or live."""
+        for shard in range(_SHARDS):
+            for row in self._table.query("gsi2pk = :pk", {"pk": f"UNFINISHED#{shard}"}, IndexName="gsi2"):
+                yield msgspec.convert(row, Session)
+
+    def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str, progress: Progress) -> None:
+        """Register a chunk behind ``previous_chain`` and move the session's head."""
+        chunk = stored.chunk
+        row = {"pk": f"SESSION#{sid}", "sk": f"CHUNK#{chunk.n:06d}"} | msgspec.to_builtins(stored)
+        values = {
+            "next": chunk.n + 1,
+            "chain": chunk.chain,
+            "operations": progress.operations,
+            "denied": progress.denied,
+            "now": progress.now_ms,
+            "n": chunk.n,
+            "previous": previous_chain,
+            "live": str(State.LIVE),
+            "interrupted": str(State.INTERRUPTED),
+        }
+        moving = self._table.updating(
+            f"SESSION#{sid}",
+            "A",
+            "SET #chunks = :next, #chain = :chain, #operations = :operations, #denied = :denied, #seen_ms = :now",
+            "#chunks = :n AND #chain = :previous AND #state IN (:live, :interrupted)",
+            values,
+        )
+        try:
+            self._table.write([self._table.creating(row), moving])
+        except Conflict:
+            # An agent that did not hear the answer asks again; that is not a fork.
+            if self.chunk(sid, chunk.n) != stored:
+                raise
+
+    def chunk(self, sid: str, n: int) -> StoredChunk | None:
+        """Return one registered chunk."""
+        return struct(self._table.get(f"SESSION#{sid}", f"CHUNK#{n:06d}"), StoredChunk)
+
+    def chunks(self, sid: str) -> list[StoredChunk]:
+        """Return every registered chunk in order."""
+        values = {"pk": f"SESSION#{sid}", "prefix": "CHUNK#"}
+        rows = self._table.query("pk = :pk AND begins_with(sk, :prefix)", values, ConsistentRead=True)
+        return [msgspec.convert(row, StoredChunk) for row in rows]
+
+
+def _row(session: Session, custody: Custody) -> Row:
+    row = fields(session) | fields(custody) | {"pk": f"SESSION#{session.sid}", "sk": "A"}
+    row |= {"gsi1pk": f"DAY#{_day(session.opened_ms)}", "gsi1sk": session.sid}
+    if session.state not in OVER:
+        row |= {"gsi2pk": _unfinished(session.sid), "gsi2sk": session.sid}
+    return row
+
+
+def _unfinished(sid: str) -> str:
+    return f"UNFINISHED#{ord(sid[-1]) % _SHARDS}"
+
+
+def _day(time_ms: int) -> str:
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).date().isoformat()
+
+
+def _listing(table: str, query: SessionQuery) -> dict[str, Any]:
+    wanted = {name: value for name in ("principal", "target", "state") if (value := getattr(query, name))}
+    arguments: dict[str, Any] = {
+        "TableName": table,
+        "IndexName": "gsi1",
+        "KeyConditionExpression": "gsi1pk = :pk",
+        "ScanIndexForward": False,
+        "Limit": 500,
+        "ExpressionAttributeValues": pack_row(
+            {":pk": f"DAY#{query.day}"} | {f":{name}": value for name, value in wanted.items()}
+        ),
+    }
+    if wanted:
+        arguments["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in wanted)
+        arguments["ExpressionAttributeNames"] = {f"#{name}": name for name in wanted}
+    return arguments
+
+
+def _start(day: str, cursor: str) -> dict[str, Any] | None:
+    """The key that a cursor stands for. A cursor is a session identifier, so there is nothing in it to forge."""
+    if not ids.is_id(ids.SESSION, cursor):
+        return None
+    return pack_row({"pk": f"SESSION#{cursor}", "sk": "A", "gsi1pk": f"DAY#{day}", "gsi1sk": cursor})

@@ -1,0 +1,125 @@
+"""The only place where adapters are chosen. Lazy: a container builds its world at the first request and keeps it.
+
+Clients are made under a lock, because one boto3 session must not make two at once, and shared afterwards, because clients may be.
+Nothing is read from AWS here; keys and secrets are fetched by whoever needs them first.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from typing import Any, Final
+
+from chalicelib.domain.agent_proof import Replays
+from chalicelib.ports import Ports, Settings
+
+#: A function that waits longer than this for AWS has lost its caller anyway (API Gateway: 29 s).
+_TIMEOUTS: Final[dict[str, Any]] = {
+    "connect_timeout": 3,
+    "read_timeout": 10,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+}
+_POOL: Final = 32
+_OURS: Final = ("SALLYPORT_", "AWS_ENDPOINT_URL")
+
+_LOCK: Final = threading.Lock()
+
+
+class MisconfiguredError(RuntimeError):
+    """An environment variable is missing or makes no sense."""
+
+
+def settings(environment: dict[str, str]) -> Settings:
+    """Read the deployment's settings. Raises MisconfiguredError."""
+    return Settings(
+        issuer=_needed(environment, "SALLYPORT_PUBLIC_URL").rstrip("/"),
+        websocket_url=_needed(environment, "SALLYPORT_WS_URL"),
+        admin_group=_needed(environment, "SALLYPORT_ADMIN_GROUP"),
+        login_hours=_number(environment, "SALLYPORT_LOGIN_HOURS", 12, 1, 24),
+        stale_s=_number(environment, "SALLYPORT_STALE_S", 90, 1, 3600),
+    )
+
+
+def ports() -> Ports:
+    """Return this container's ports. A Lambda environment never changes; where it does, as in tests, they are built anew."""
+    environment = tuple(sorted((name, value) for name, value in os.environ.items() if name.startswith(_OURS)))
+    with _LOCK:
+        return _ports(environment)
+
+
+@functools.cache
+def replays() -> Replays:
+    """Return this container's memory of agents' proofs."""
+    return Replays()
+
+
+@functools.lru_cache(maxsize=1)
+def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
+    # boto3 takes a third of a second to import; a refused WebSocket or a health check does not need it.
+    import boto3
+    from botocore.config import Config
+
+    from chalicelib.adapters.apigateway import WebSocketDownlink
+    from chalicelib.adapters.clock import SystemClock
+    from chalicelib.adapters.dynamodb import DynamoStore
+    from chalicelib.adapters.kms import KmsSigner
+    from chalicelib.adapters.policies import CompiledPolicies
+    from chalicelib.adapters.s3 import S3Blobs
+    from chalicelib.adapters.secrets import SealedRoutes, Secrets
+
+    environment = dict(variables)
+    session = boto3.session.Session()
+    config = Config(max_pool_connections=_POOL, **_TIMEOUTS)
+    secrets = Secrets(session.client("secretsmanager", config=config))
+    store = DynamoStore(session.client("dynamodb", config=config), _needed(environment, "SALLYPORT_TABLE"))
+    callback = session.client(
+        "apigatewaymanagementapi", endpoint_url=_needed(environment, "SALLYPORT_WS_CALLBACK"), config=config
+    )
+    return Ports(
+        settings=settings(environment),
+        clock=SystemClock(),
+        store=store,
+        policies=CompiledPolicies(store),
+        blobs=S3Blobs(
+            session.client("s3", config=config.merge(Config(signature_version="s3v4"))),
+            _needed(environment, "SALLYPORT_BUCKET"),
+        ),
+        signer=KmsSigner(
+            session.client("kms", config=config),
+            _needed(environment, "SALLYPORT_SIGNING_KEY"),
+            _needed(environment, "SALLYPORT_SSH_CA_KEY"),
+        ),
+        routes=SealedRoutes(secrets, _needed(environment, "SALLYPORT_ROUTE_SECRET")),
+        downlink=WebSocketDownlink(callback),
+        identity=_identity(environment, secrets),
+    )
+
+
+def _identity(environment: dict[str, str], secrets: Any) -> Any:
+    from chalicelib.adapters.oidc import OidcProvider
+    from chalicelib.domain.identity import Wanted
+
+    wanted = Wanted(
+        issuer=_needed(environment, "SALLYPORT_OIDC_ISSUER"),
+        client_id=_needed(environment, "SALLYPORT_OIDC_CLIENT_ID"),
+        principal_claim=environment.get("SALLYPORT_PRINCIPAL_CLAIM") or "email",
+        groups_claim=environment.get("SALLYPORT_GROUPS_CLAIM") or "groups",
+    )
+    name = _needed(environment, "SALLYPORT_OIDC_CLIENT_SECRET_NAME")
+    redirect = f"{_needed(environment, 'SALLYPORT_PUBLIC_URL').rstrip('/')}/login/callback"
+    return OidcProvider(wanted, functools.cache(lambda: secrets.text(name)), redirect)
+
+
+def _needed(environment: dict[str, str], name: str) -> str:
+    value = environment.get(name, "")
+    if not value:
+        raise MisconfiguredError(f"{name} is not set")
+    return value
+
+
+def _number(environment: dict[str, str], name: str, default: int, least: int, most: int) -> int:
+    text = environment.get(name) or str(default)
+    if not text.isdigit() or not least <= int(text) <= most:
+        raise MisconfiguredError(f"{name} must be a number from {least} to {most}")
+    return int(text)

@@ -1,0 +1,162 @@
+"""The fail-closed matrix: what a configuration asks for, held against what the agents have announced.
+
+Nothing is assumed: an agent that has not announced, a protocol it does not speak, an option it does not know, a control that it
+refuses or says nothing about, are all problems, and with one problem nothing is applied.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from chalicelib.contracts.api import Problem
+from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, TRANSFER, Option, Protocol, Target
+from chalicelib.domain.gateway_file import FILE, Placed
+from chalicelib.domain.policy_files import Parsed
+
+
+class Announced(msgspec.Struct, frozen=True):
+    """What an enrolled agent says it can do."""
+
+    protocols: Sequence[Protocol]
+    credentials: Sequence[str]
+
+
+class Findings(msgspec.Struct):
+    """What is wrong, by kind: a shape that no agent accepts, and a promise that none can keep."""
+
+    invalid: list[Problem] = []
+    unenforceable: list[Problem] = []
+    warnings: list[Problem] = []
+
+
+def check(targets: Sequence[Placed], rules: Sequence[Parsed], agents: Mapping[str, Announced]) -> Findings:
+    """Check every target against its agent and against every rule that may concern it."""
+    findings = Findings()
+    for placed in targets:
+        protocol = _protocol(placed, agents, findings)
+        if protocol is None:
+            continue
+        findings.invalid += _options(placed, protocol)
+        findings.unenforceable += _required(placed, protocol)
+        findings.unenforceable += _asked_by_rules(placed, protocol, rules)
+        findings.warnings += _warnings(placed, rules, agents[placed.target.agent])
+    return findings
+
+
+def may_concern(resource: dict[str, Any], target: Target) -> bool:
+    """Tell whether a rule with this ``resource`` in its head may be about ``target``. Conditions do not count: in doubt, yes."""
+    match resource:
+        case {"op": "==", "entity": {"type": "Target", "id": name}}:
+            return bool(name == target.name)
+        case {"op": "is", "entity_type": kind} if kind != "Target":
+            return False
+        case {"op": "in" | "is", **rest}:
+            inside = rest.get("entity") or rest.get("in", {}).get("entity")
+            return inside is None or _holds(inside, target)
+        case {"op": "All"}:
+            return True
+        case _:
+            return False  # another kind of entity: a session, the gateway
+
+
+def _holds(group: dict[str, str], target: Target) -> bool:
+    if group["type"] == "Tag":
+        return group["id"] in target.tags
+    return group["type"] == "Target" and group["id"] == target.name
+
+
+def _protocol(placed: Placed, agents: Mapping[str, Announced], findings: Findings) -> Protocol | None:
+    target = placed.target
+    agent = agents.get(target.agent)
+    if agent is None:
+        message = f"no agent called {target.agent!r} is enrolled; run: sallyport agent token {target.agent}"
+        findings.invalid.append(Problem(FILE, placed.line("agent"), message))
+        return None
+    found = next((protocol for protocol in agent.protocols if protocol.name == target.protocol), None)
+    if found is None:
+        spoken = ", ".join(sorted(protocol.name for protocol in agent.protocols)) or "nothing yet; start it once"
+        message = f"agent {target.agent} does not speak {target.protocol!r}; it announced {spoken}"
+        findings.invalid.append(Problem(FILE, placed.line("protocol"), message))
+    return found
+
+
+def _options(placed: Placed, protocol: Protocol) -> Iterator[Problem]:
+    known = {option.name: option for option in protocol.options}
+    for name, value in placed.target.options.items():
+        if name not in known:
+            names = ", ".join(sorted(known)) or "none"
+            yield Problem(FILE, placed.line("options", name), f"{protocol.name} has no option {name!r}; it knows {names}")
+        elif complaint := _misfit(known[name], value):
+            yield Problem(FILE, placed.line("options", name), f"option {name} {complaint}")
+    for option in protocol.options:
+        if option.required and option.name not in placed.target.options:
+            yield Problem(FILE, placed.line("options"), f"{protocol.name} needs option {option.name!r}: {option.doc}")
+
+
+def _misfit(option: Option, value: Any) -> str | None:
+    fits = {
+        "string": isinstance(value, str),
+        "strings": isinstance(value, list),
+        "integer": isinstance(value, int) and not isinstance(value, bool),
+        "boolean": isinstance(value, bool),
+    }
+    if not fits[option.type]:
+        words = {"string": "must be text", "strings": "must be a list of texts", "integer": "must be a whole number"}
+        return words.get(option.type, "must be true or false")
+    chosen = value if isinstance(value, list) else [value]
+    if option.choices and any(each not in option.choices for each in chosen):
+        return f"must be one of {', '.join(option.choices)}"
+    return None
+
+
+def _required(placed: Placed, protocol: Protocol) -> Iterator[Problem]:
+    # Recording is not an option of a gateway like this one: a protocol that cannot record cannot have targets.
+    for control in dict.fromkeys([RECORD, *placed.target.require]):
+        if why := protocol.refuses(control, placed.target.options):
+            at = placed.line("require", control) if control in placed.target.require else placed.line("protocol")
+            yield Problem(FILE, at, f"target {placed.target.name} cannot enforce {control}: {why}")
+
+
+def asks(parsed: Parsed) -> Iterator[str]:
+    """Yield the controls that a rule needs from every protocol it may concern."""
+    scope = parsed.scope
+    if scope.approval:
+        yield HOLD
+    if scope.effect == "permit":
+        # A permit of every action names none of them; it grants what the protocol has.
+        yield from (control for action, control in _NAMED.items() if scope.names(action))
+
+
+_NAMED = {"transfer": TRANSFER, "forward": FORWARD, "reveal": MASK}
+
+
+def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed]) -> Iterator[Problem]:
+    for parsed in rules:
+        if not may_concern(parsed.scope.resource, placed.target):
+            continue
+        for control in asks(parsed):
+            if why := protocol.refuses(control, placed.target.options):
+                rule = parsed.rule
+                message = f"rule {rule.id} needs {control} on target {placed.target.name}, which cannot enforce it: {why}"
+                yield Problem(rule.file, rule.line, message)
+
+
+def _warnings(placed: Placed, rules: Sequence[Parsed], agent: Announced) -> Iterator[Problem]:
+    target = placed.target
+    for account, login in target.logins.items():
+        if login.credential not in agent.credentials:
+            message = f"agent {target.agent} does not hold credential {login.credential!r} yet; logging in will fail"
+            yield Problem(FILE, placed.line("logins", account), message)
+    if target.options.get("shell") != "recorded":
+        return
+    for parsed in rules:
+        scope = parsed.scope
+        forbids_run = scope.effect == "forbid" and (not scope.actions or scope.names("run"))
+        if forbids_run and may_concern(scope.resource, target):
+            message = (
+                f"rule {parsed.rule.id} decides exec requests only: shells on this target are recorded, not cut into commands"
+            )
+            yield Problem(FILE, placed.line("options", "shell"), message)

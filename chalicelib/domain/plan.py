@@ -1,0 +1,132 @@
+"""A plan: from files to a document, with every problem; and the difference between two documents, line by line."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from chalicelib.contracts.api import Change, Problem
+from chalicelib.contracts.policy import Document, Policy
+from chalicelib.domain import enforcement, gateway_file, policy_files
+from chalicelib.domain.enforcement import Announced
+
+FILES_LIMIT: Final = 100
+#: Below DynamoDB's 400 KB per item, with room for the rest of the row.
+ARCHIVE_LIMIT: Final = 350_000
+#: What an archive may hold when it is read back; it was ours, but a bound costs nothing.
+_UNPACKED_LIMIT: Final = 30_000_000
+
+_CEDAR: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,62}\.cedar")
+
+
+class Draft(msgspec.Struct):
+    """What a set of files says. ``document`` is meaningful only where nothing is wrong."""
+
+    document: Document
+    invalid: list[Problem]
+    unenforceable: list[Problem]
+    warnings: list[Problem]
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Everything that is wrong, in the order of files and lines."""
+        return sorted([*self.invalid, *self.unenforceable], key=lambda each: (each.file, each.line, each.message))
+
+
+def draft(files: Mapping[str, str], version: int, agents: Mapping[str, Announced]) -> Draft:
+    """Read ``files`` as the configuration ``version`` and check all of it. Never raises for what a file says."""
+    invalid = _check_names(files)
+    targets, problems = gateway_file.parse(files.get(gateway_file.FILE, ""))
+    invalid += problems
+    rules: list[policy_files.Parsed] = []
+    for name in sorted(name for name in files if _CEDAR.fullmatch(name)):
+        found, problems = policy_files.parse(name, files[name])
+        rules += found
+        invalid += problems
+    invalid += policy_files.check_together(rules)
+    findings = enforcement.check(targets, rules, agents)
+    document = Document(
+        version=version,
+        rules=[parsed.rule for parsed in rules],
+        targets=[placed.target for placed in targets],
+    )
+    invalid += findings.invalid
+    if not invalid:
+        invalid += _compiles(document)
+    return Draft(document, invalid, findings.unenforceable, findings.warnings)
+
+
+def _check_names(files: Mapping[str, str]) -> list[Problem]:
+    problems = []
+    if gateway_file.FILE not in files:
+        problems.append(Problem(gateway_file.FILE, 0, "the file is missing"))
+    if len(files) > FILES_LIMIT:
+        problems.append(Problem("", 0, f"more than {FILES_LIMIT} files"))
+    problems += [
+        Problem(name[:120], 0, "only gateway.yaml and files like prod.cedar belong here")
+        for name in files
+        if name != gateway_file.FILE and not _CEDAR.fullmatch(name)
+    ]
+    return problems
+
+
+def _compiles(document: Document) -> list[Problem]:
+    # The last word belongs to the code that will decide: what it cannot load must never be stored.
+    try:
+        Policy(document)
+    except ValueError as error:
+        return [Problem("", 0, f"the policies do not compile together: {str(error)[:300]}")]
+    return []
+
+
+def changes(before: Document, after: Document) -> list[Change]:
+    """Return the difference, targets first, by name. A rule that only moved within its file has not changed."""
+    found = []
+    for kind, old, new in (
+        ("target", _by_name(before), _by_name(after)),
+        ("rule", _by_id(before), _by_id(after)),
+    ):
+        for name in sorted(old.keys() | new.keys()):
+            what = f"{kind} {name}"
+            if name not in old:
+                found.append(Change(sign="+", what=what, detail=_detail(new[name])))
+            elif name not in new:
+                found.append(Change(sign="-", what=what, detail=_detail(old[name])))
+            elif old[name] != new[name]:
+                parts = sorted(part for part in new[name] if old[name][part] != new[name][part])
+                found.append(Change(sign="~", what=what, detail=", ".join(parts)))
+    return found
+
+
+def _by_name(document: Document) -> dict[str, dict[str, Any]]:
+    return {target.name: msgspec.structs.asdict(target) for target in document.targets}
+
+
+def _by_id(document: Document) -> dict[str, dict[str, Any]]:
+    # An unnamed rule is called by its place, so its text is all that it is compared by.
+    return {rule.id: {"file": rule.file, "text": rule.text} for rule in document.rules}
+
+
+def _detail(thing: dict[str, Any]) -> str:
+    if "protocol" in thing:
+        return f"{thing['protocol']} {thing['address']} by {thing['agent']}"
+    return str(thing["file"])
+
+
+def pack(value: Document | Mapping[str, str]) -> bytes:
+    """Return ``value`` as compressed JSON, the shape in which versions are stored."""
+    return zlib.compress(msgspec.json.encode(value), 9)
+
+
+def unpack(packed: bytes, kind: Any) -> Any:
+    """Return what :func:`pack` was given, as ``kind``. Raises ValueError for anything else."""
+    opened = zlib.decompressobj()
+    try:
+        text = opened.decompress(packed, _UNPACKED_LIMIT)
+    except zlib.error:
+        raise ValueError("a stored configuration is not what was written") from None
+    return msgspec.json.decode(text, type=kind)

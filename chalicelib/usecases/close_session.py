@@ -1,0 +1,47 @@
+"""``POST /agent/sessions/{sid}/close``: the session is over, and both sides agree on every chunk of it."""
+
+from __future__ import annotations
+
+import msgspec
+
+from chalicelib.contracts.api import Done, SessionClose
+from chalicelib.contracts.faults import MESSAGE_LIMIT, Fault
+from chalicelib.contracts.session import Session, State
+from chalicelib.ports import Agent, Conflict, Ports
+from chalicelib.usecases.endings import ended
+from chalicelib.usecases.entrusted import entrusted, refuse_over
+
+_CLOSED = frozenset({State.ENDED, State.KILLED})
+
+
+def close_session(ports: Ports, agent: Agent, sid: str, asked: SessionClose) -> Done:
+    """End the session; again with the same chain does nothing. Raises Fault: unknown_session, chunk_conflict, session_ended."""
+    session, _ = entrusted(ports, agent, sid)
+    agreed = (session.chunks, session.chain) == (asked.chunks, asked.chain)
+    if session.state in _CLOSED and agreed:
+        return Done()
+    if session.state not in (State.LIVE, State.INTERRUPTED):
+        raise refuse_over(session)
+    if not agreed:
+        raise Fault("chunk_conflict", f"The gateway knows {session.chunks} chunks of this session; register the others first.")
+    over = _over(session, asked, ports.clock.now_ms())
+    try:
+        # From its own state only: whether the agent was thought to be gone is part of what is written.
+        ports.store.step_session(over, frozenset({session.state}), ended(ports.clock, over, actor=f"agent:{agent.name}"))
+    except Conflict:
+        raise Fault("conflict", "The session changed at the same moment; close it again.") from None
+    return Done()
+
+
+def _over(session: Session, asked: SessionClose, now_ms: int) -> Session:
+    # An interrupted session can be completed but not killed any more: it was over before (contracts/session.py).
+    state = State.ENDED if session.state is State.INTERRUPTED else State(asked.state)
+    return msgspec.structs.replace(
+        session,
+        state=state,
+        ended_ms=session.ended_ms or now_ms,
+        seen_ms=now_ms,
+        message=asked.message[:MESSAGE_LIMIT] or session.message,
+        operations=max(asked.operations, session.operations),
+        denied=max(asked.denied, session.denied),
+    )

@@ -1,0 +1,44 @@
+"""The targets that somebody may connect to; the others do not exist for them."""
+
+from __future__ import annotations
+
+from chalicelib.contracts.api import TargetList, TargetView
+from chalicelib.contracts.capability import AccessClaims
+from chalicelib.contracts.gateway import Target
+from chalicelib.contracts.policy import Moment
+from chalicelib.domain.ssh_certificate import host_alias
+from chalicelib.ports import Agent, Ports
+
+
+def list_targets(ports: Ports, caller: AccessClaims, source_ip: str) -> TargetList:
+    """Return every target to which policy permits at least one login, as its user sees it."""
+    policy = ports.policies.current()
+    now_ms = ports.clock.now_ms()
+    agents = {agent.name: agent for agent in ports.store.agents()}
+    views = []
+    for target in sorted(policy.document.targets, key=lambda each: each.name):
+        names = [target.default_login, *(login for login in target.logins if login != target.default_login)]
+        logins = [
+            login
+            for login in names
+            if policy.connect(caller.principal, target, Moment(now_ms=now_ms, login=login, source_ip=source_ip)).allowed
+        ]
+        if logins:
+            views.append(_view(target, logins, agents.get(target.agent)))
+    return TargetList(targets=views)
+
+
+def _view(target: Target, logins: list[str], agent: Agent | None) -> TargetView:
+    spoken = agent.protocols if agent else []
+    hint = next((protocol.hint for protocol in spoken if protocol.name == target.protocol), "")
+    return TargetView(
+        name=target.name,
+        protocol=target.protocol,
+        description=target.description,
+        tags=target.tags,
+        logins=logins,
+        agent=target.agent,
+        online=bool(agent and agent.connection),
+        hint=hint.replace("{target}", target.name),
+        host_alias=host_alias(target.name),
+    )

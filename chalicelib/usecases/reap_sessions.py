@@ -1,0 +1,40 @@
+"""Every minute: end what nobody else will. Offers that nobody took, sessions whose agent fell silent or whose time is over."""
+
+from __future__ import annotations
+
+import contextlib
+
+import msgspec
+
+from chalicelib.contracts import relay
+from chalicelib.contracts.session import Session, State
+from chalicelib.domain import tickets
+from chalicelib.ports import Agent, Conflict, Ports
+from chalicelib.usecases.endings import ended
+
+
+def reap_sessions(ports: Ports) -> dict[str, int]:
+    """Step every session that is overdue; return how many stepped to which state."""
+    agents = {agent.name: agent for agent in ports.store.agents()}
+    counts: dict[str, int] = {}
+    for listed in ports.store.unfinished():
+        agent = agents.get(listed.agent)
+        if _verdict(ports, listed, agent) is None:
+            continue
+        # The index may be behind the row; what is written must come from the row.
+        session = ports.store.session(listed.sid)
+        if session is None or (verdict := _verdict(ports, session, agent)) is None:
+            continue
+        state, message = verdict
+        over = msgspec.structs.replace(session, state=state, message=message, ended_ms=ports.clock.now_ms())
+        with contextlib.suppress(Conflict):  # somebody was faster: then it is no longer overdue
+            ports.store.step_session(over, frozenset({session.state}), ended(ports.clock, over, actor="system"))
+            counts[str(state)] = counts.get(str(state), 0) + 1
+            if state is State.INTERRUPTED and agent and agent.connection:
+                ports.downlink.post(agent.connection, relay.encode(relay.Kill(session.sid, "session_ended", message)))
+    return counts
+
+
+def _verdict(ports: Ports, session: Session, agent: Agent | None) -> tuple[State, str] | None:
+    spoken = max(session.seen_ms, agent.live_ms) if agent and session.sid in agent.live else session.seen_ms
+    return tickets.overdue(session, spoken, ports.clock.now_ms(), ports.settings.stale_s * 1000)

@@ -1,0 +1,56 @@
+"""Links to a recording. Looking at evidence is itself evidence, so the event is stored before a link exists."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from chalicelib.contracts import ids
+from chalicelib.contracts.api import RecordingLinks
+from chalicelib.contracts.audit import RecordingViewed
+from chalicelib.contracts.capability import AccessClaims
+from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.policy import Moment
+from chalicelib.ports import Ports
+from chalicelib.usecases.list_sessions import may_replay
+from chalicelib.usecases.minting import mint
+
+LINK_S: Final = 300
+#: A Lambda function answers with at most 6 MB, and a link takes several hundred bytes.
+LINKS_LIMIT: Final = 5_000
+
+
+def view_recording(ports: Ports, caller: AccessClaims, sid: str, source_ip: str) -> RecordingLinks:
+    """Return short-lived links to every chunk. Raises Fault: unknown_session, denied, too_large."""
+    found = ports.store.entrusted(sid) if ids.is_id(ids.SESSION, sid) else None
+    if found is None:
+        raise Fault("unknown_session", "There is no session of this name, or it is not yours to see.")
+    session, custody = found
+    now_ms = ports.clock.now_ms()
+    verdict = may_replay(ports.policies.current(), caller, session, Moment(now_ms=now_ms, source_ip=source_ip))
+    if not verdict.allowed:
+        if session.principal != caller.sub:
+            # Whether somebody else's session exists is nothing for a person who may not see it.
+            raise Fault("unknown_session", "There is no session of this name, or it is not yours to see.")
+        hint = f"Decided by rule {verdict.rule}." if verdict.rule else ""
+        raise Fault("denied", verdict.message, hint=hint, detail="; ".join(verdict.errors))
+    chunks = ports.store.chunks(sid)
+    if len(chunks) > LINKS_LIMIT:
+        raise Fault("too_large", "The recording has too many chunks for one answer.", hint="Read it from the bucket.")
+    event = RecordingViewed(
+        id=mint(ports.clock, ids.EVENT),
+        time_ms=now_ms,
+        actor=caller.sub,
+        sid=sid,
+        target=session.target,
+        owner=session.principal,
+        rule=verdict.rule,
+        chunks=len(chunks),
+    )
+    ports.store.record([event])
+    return RecordingLinks(
+        session=session,
+        chain_seed=custody.seed,
+        chunks=chunks,
+        urls=[ports.blobs.presign_get(stored.key, LINK_S) for stored in chunks],
+        expires_ms=now_ms + LINK_S * 1000,
+    )
