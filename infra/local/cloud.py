@@ -23,7 +23,7 @@ from infra.local.functions import resolve
 from infra.local.gateway_ws import WebSocketGateway
 from infra.local.http_server import HttpServer
 from infra.local.idp import IdentityProvider
-from infra.local.moto_services import MotoServices
+from infra.local.moto_services import MotoServices, fresh_moto
 from infra.local.pump import EventPump
 from infra.local.s3_shim import S3Shim
 from infra.local.sigv4 import KeyPair
@@ -159,7 +159,7 @@ class EmbeddedCloud:
         self._claim_addresses()
         self._undo.enter_context(_environment(_AWS_SETTINGS, without=_FOREIGN))
         self._session = Session()
-        moto = MotoServices()
+        moto = MotoServices(fresh_moto())
         self._aws.start(moto.respond)
         self._s3.start(S3Shim(self._keys, moto.forward).respond)
         self.resources = resources.create(self.boto, self.idp.client_secret, cors_origin=self.http_url)

@@ -7,13 +7,26 @@ Everything but S3 is answered here; S3 is reached only through the shim that che
 import io
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
 from infra.local.http_server import Headers, Request, Response
 
+WsgiApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
 _WRITES = ("PutItem", "UpdateItem", "DeleteItem", "TransactWriteItems", "BatchWriteItem")
+
+
+def fresh_moto() -> WsgiApplication:
+    """moto's server application over empty backends. The backends belong to the process: whatever they held is gone."""
+    from moto.moto_api._internal.models import moto_api_backend
+    from moto.moto_server import werkzeug_app
+
+    moto_api_backend.reset()
+    # moto would let every origin read everything; the bucket's own CORS rules shall decide.
+    werkzeug_app.DISABLE_GLOBAL_CORS = True  # type: ignore[attr-defined]
+    made: WsgiApplication = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
+    return made
 
 
 class MotoServices:
@@ -22,14 +35,8 @@ class MotoServices:
     `on_table_write` is called after every DynamoDB write, so that streams need no polling.
     """
 
-    def __init__(self) -> None:
-        from moto.moto_api._internal.models import moto_api_backend
-        from moto.moto_server import werkzeug_app
-
-        moto_api_backend.reset()
-        # moto would let every origin read everything; the bucket's own CORS rules shall decide.
-        werkzeug_app.DISABLE_GLOBAL_CORS = True  # type: ignore[attr-defined]
-        self._application = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
+    def __init__(self, application: WsgiApplication) -> None:
+        self._application = application
         self._one_at_a_time = threading.Lock()
         self.on_table_write: Callable[[], None] | None = None
 

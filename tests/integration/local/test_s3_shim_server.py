@@ -96,8 +96,10 @@ def test_an_upload_that_expired_is_refused(cloud: EmbeddedCloud) -> None:
     upload = Upload(cloud, expires=0)
     with urllib3.PoolManager(retries=False) as http:
         # Nothing but the clock can make it late: the signed second has to pass.
-        answers = (http.request("PUT", upload.url, body=BODY, headers=upload.headers) for _ in itertools.count())
-        last = next(answer for answer in answers if why(answer)[1] != "PreconditionFailed" and answer.status != 200)
+        for _ in range(5000):
+            last = http.request("PUT", upload.url, body=BODY, headers=upload.headers)
+            if last.status not in (200, 412):
+                break
     assert why(last) == (403, "AccessDenied")
     assert b"Request has expired" in last.data
 
