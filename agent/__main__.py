@@ -1,0 +1,135 @@
+"""The agent's command line: ``enrol`` once, then ``run``. Everything heavy is imported by the command that needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NoReturn
+
+import click
+
+from agent.config import DEFAULT_FILE, DEFAULT_STATE, Settings, for_enrolment, load
+from chalicelib.contracts.faults import Fault
+
+EXAMPLES = """
+\b
+Examples:
+  sallyport-agent enrol --url https://sallyport.example.com/api --token-file /run/token
+  sallyport-agent run
+  sallyport-agent run --config ./agent.toml
+  sallyport-agent status
+"""
+
+
+@click.group(epilog=EXAMPLES)
+def main() -> None:
+    """The Sallyport agent: runs beside the machines that people reach through the gateway."""
+
+
+@main.command(epilog="\b\nExample:\n  sallyport-agent enrol --url https://sallyport.example.com/api --token sae_...")
+@click.option("--url", required=True, help="The control plane's API.")
+@click.option("--token", default="", help="The one-time token; other users of this machine can see it here.")
+@click.option("--token-file", type=click.Path(path_type=Path, dir_okay=False), help="Read the token from a file instead.")
+@click.option(
+    "--state",
+    type=click.Path(path_type=Path),
+    envvar="SALLYPORT_AGENT_STATE",
+    default=DEFAULT_STATE,
+    show_default=True,
+    help="Where keys and spool live.",
+)
+def enrol(url: str, token: str, token_file: Path | None, state: Path) -> None:
+    """Give this agent its identity, with a one-time token."""
+    with _Faults():
+        if token_file is not None:
+            try:
+                token = token_file.read_text().strip()
+            except OSError as error:
+                raise Fault("bad_request", f"{token_file}: {error.strerror}.") from None
+        if not token:
+            raise Fault("bad_request", "An enrolment needs a token.", hint="Make one with: sallyport agents token NAME")
+        settings = for_enrolment(url, state)
+        _telemetry()
+        from agent.bootstrap import enrol as enrol_agent
+
+        name = _run(lambda: enrol_agent(settings.url, token, settings.state))
+        click.echo(f"Enrolled as {name}. Start it with: sallyport-agent run")
+
+
+@main.command(epilog="\b\nExample:\n  sallyport-agent run --config /etc/sallyport-agent/agent.toml")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Settings; {DEFAULT_FILE} unless told.")
+def run(config: Path | None) -> None:
+    """Serve sessions until SIGTERM or SIGINT, then drain and end."""
+    with _Faults():
+        settings = load(config)
+        _telemetry()
+        _run(lambda: _serve(settings))
+
+
+@main.command(epilog="\b\nExample:\n  sallyport-agent status")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Settings; {DEFAULT_FILE} unless told.")
+def status(config: Path | None) -> None:
+    """Say who this agent is, whether it runs, and what waits to be uploaded."""
+    with _Faults():
+        settings = load(config)
+        from agent.bootstrap import is_running
+        from agent.runtime.identity import load as load_identity
+        from agent.runtime.spool import folders, free_bytes
+
+        enrolled, _ = load_identity(settings.state)
+        waiting = folders(settings.state / "spool")
+        refused = folders(settings.state / "refused")
+        click.echo(f"agent       {enrolled.name} ({enrolled.agent_id})")
+        click.echo(f"gateway     {settings.url or enrolled.url}")
+        click.echo(f"running     {'yes' if is_running(settings.state) else 'no'}")
+        click.echo(f"in spool    {len(waiting)} sessions")
+        if refused:
+            click.echo(f"refused     {len(refused)} recordings that the control plane did not take: {settings.state / 'refused'}")
+        click.echo(f"disk free   {free_bytes(settings.state) // 1_000_000} MB")
+
+
+async def _serve(settings: Settings) -> None:
+    import signal
+
+    from agent.bootstrap import run as run_agent
+
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    await run_agent(settings, stop)
+
+
+def _run(work: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+    try:
+        import uvloop
+    except ImportError:  # not made for every platform; asyncio's own loop is slower and as right
+        return asyncio.run(work())
+    return uvloop.run(work())
+
+
+def _telemetry() -> None:
+    from agent.telemetry import configure
+
+    configure()
+
+
+class _Faults:
+    """Turns a fault into one message and an exit status."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> None:
+        if isinstance(error, Fault):
+            _fail(error)
+
+
+def _fail(fault: Fault) -> NoReturn:
+    click.echo(f"sallyport-agent: {fault.message}" + (f"\n  {fault.hint}" if fault.hint else ""), err=True)
+    sys.exit(fault.kind.exit)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,164 @@
+"""The only place where the agent's parts are chosen: which protocols it speaks, and what is wired to what."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+from collections.abc import Callable, Coroutine, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+
+from agent.config import Settings
+from agent.runtime import identity as identities
+from agent.runtime.announcer import Announcer
+from agent.runtime.backoff import Backoff
+from agent.runtime.clock import ServerClock
+from agent.runtime.configuration import Configuration
+from agent.runtime.control_client import ControlClient
+from agent.runtime.control_socket import ControlSocket
+from agent.runtime.credentials import CredentialFolder
+from agent.runtime.identity import Identity
+from agent.runtime.listener import Listener
+from agent.runtime.serving import HostIdentity, Plugin
+from agent.runtime.session import Surroundings
+from agent.runtime.spool import Disk
+from agent.runtime.supervisor import Supervisor
+from agent.telemetry import logger
+from chalicelib.contracts.api import AgentEnrol
+from chalicelib.contracts.faults import Fault
+
+#: The protocol of native clients that come without a ticket.
+NATIVE: Final = "ssh"
+_LOCK: Final = "agent.lock"
+
+
+def _ssh(host: HostIdentity) -> Plugin:
+    from agent.protocols.ssh.plugin import SshPlugin
+
+    return SshPlugin(host)
+
+
+#: Every protocol that this agent speaks, by name. A new protocol is a folder in agent/protocols/ and a line here.
+PROTOCOLS: Final[dict[str, Callable[[HostIdentity], Plugin]]] = {"ssh": _ssh}
+
+
+def speak_all(host: HostIdentity) -> list[Plugin]:
+    """Return a plug-in for every protocol."""
+    return [make(host) for make in PROTOCOLS.values()]
+
+
+async def enrol(url: str, token: str, state: Path) -> str:
+    """Exchange a one-time token for an identity in ``state``; return the agent's name. Raises Fault."""
+    if not identities.running_as_owner(state):
+        raise Fault("config_invalid", f"{state} belongs to another user.", hint="Run this as the user that runs the agent.")
+    keys = await asyncio.to_thread(identities.make_keys, state)
+    with locked(state):
+        if (state / "identity.json").exists():
+            enrolled, _ = identities.load(state)
+            raise Fault("conflict", f"This agent is enrolled already, as {enrolled.name}.", hint="Use another --state.")
+        async with ControlClient(url, ServerClock()) as control:
+            request = AgentEnrol(token=token, public_key=keys.public_text, ssh_host_key=keys.host_public)
+            reply = await control.enrol(request)
+        identities.save(state, url, reply)
+    return reply.name
+
+
+async def run(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    speak: Callable[[HostIdentity], Sequence[Plugin]] = speak_all,
+    backoff: Callable[[], Backoff] = Backoff,
+    on_ready: Callable[[tuple[str, int] | None], None] = lambda address: None,
+) -> None:
+    """Run the agent until ``stop`` is set and everything is drained. Raises Fault where it cannot start.
+
+    ``on_ready`` is called with the listener's address, or None without a listener, before the first announcement.
+    """
+    enrolled, keys = identities.load(settings.state)
+    with locked(settings.state):
+        clock, disk = ServerClock(), Disk()
+        identity = Identity(enrolled, keys, clock.now_ms)
+        credentials = CredentialFolder(settings.credentials)
+        credentials.names()  # an unsafe directory is refused now, and not in the middle of somebody's login
+        try:
+            async with ControlClient(settings.url or enrolled.url, clock, identity.proof) as control:
+                around = Surroundings(control, clock, disk, Configuration(), credentials, backoff=backoff)
+                await _run(settings, stop, around, identity, speak(identity), on_ready)
+        finally:
+            disk.close()
+
+
+async def _run(
+    settings: Settings,
+    stop: asyncio.Event,
+    around: Surroundings,
+    identity: Identity,
+    plugins: Sequence[Plugin],
+    on_ready: Callable[[tuple[str, int] | None], None],
+) -> None:
+    from agent.runtime.session_tunnel import session_tunnels
+
+    announcer = Announcer(
+        around.control,
+        identity,
+        around.configuration,
+        around.credentials,
+        around.clock,
+        around.disk,
+        protocols=[plugin.announcement for plugin in plugins],
+        direct=settings.direct,
+        backoff=around.backoff,
+    )
+    supervisor = Supervisor(
+        around,
+        identity,
+        announcer,
+        plugins,
+        session_tunnels(identity),
+        state=settings.state,
+        native=NATIVE,
+        max_sessions=settings.max_sessions,
+        min_free_mb=settings.min_free_mb,
+    )
+    socket = ControlSocket(lambda: identity.trust.websocket_url, identity.proof, supervisor, backoff=around.backoff())
+    background: list[Coroutine[Any, Any, None]] = [announcer.run(), socket.run()]
+    address = None
+    if settings.listen is not None:
+        listener = Listener(supervisor.receive, supervisor.spawn)
+        try:
+            address = listener.bind(*settings.listen)
+        except OSError as error:
+            for each in background:
+                each.close()
+            raise Fault("config_invalid", f"listen: {error.strerror or error}: {settings.listen}.") from None
+        background.append(listener.run())
+    logger(agent_id=identity.agent_id).info("agent.started", name=identity.name, listener=address)
+    on_ready(address)
+    await supervisor.run(background, stop)
+    logger(agent_id=identity.agent_id).info("agent.stopped")
+
+
+@contextmanager
+def locked(state: Path) -> Iterator[None]:
+    """Hold the state directory, or raise Fault(conflict): a second agent would take the first one's sessions for leftovers."""
+    descriptor = os.open(state / _LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise Fault("conflict", f"Another agent is running on {state}.") from None
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def is_running(state: Path) -> bool:
+    """Tell whether an agent runs on ``state``."""
+    try:
+        with locked(state):
+            return False
+    except Fault:
+        return True

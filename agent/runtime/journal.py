@@ -1,0 +1,187 @@
+"""The write-ahead log of one session, as it grows: appended on the loop, written and synced in threads, in groups.
+
+Whoever needs a frame on disk waits in ``commit``; all who wait share one fdatasync. Output that nobody waits for is gathered for
+``LINGER_S`` first. After a failed write or sync nothing is believed any more: the kernel may have dropped the pages it could not
+write, and a second fsync that succeeds would say nothing about them. So the log fails once, for good, and the session ends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from agent.runtime.spool import Disk, Folder, write_all
+from agent.runtime.wal import HEADER_BYTES, Frame, Progress, encode
+from chalicelib.contracts.faults import Fault
+
+LINGER_S: Final = 0.025
+#: A segment is closed after this many bytes; it goes once its lines are in chunks.
+SEGMENT_BYTES: Final = 1024 * 1024
+
+
+class Journal:
+    """One session's write-ahead log. ``progress`` returns what is known about chunks now; ``on_failure`` is called once."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        disk: Disk,
+        progress: Callable[[], Progress],
+        on_failure: Callable[[Fault], None],
+        *,
+        segment_bytes: int = SEGMENT_BYTES,
+    ) -> None:
+        self._folder = folder
+        self._disk = disk
+        self._progress = progress
+        self._on_failure = on_failure
+        self._segment_bytes = segment_bytes
+        self._number = 0
+        self._descriptor = -1
+        self._path = folder.path
+        self._size = 0
+        self._sealed: list[tuple[Path, int]] = []
+        self._pending: list[bytes] = []
+        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._work = asyncio.Event()
+        self._urgent = asyncio.Event()
+        self._stopping = False
+        self.fault: Fault | None = None
+        self.next_seq = 1
+        self.durable = 0
+        """Number of the last frame that is on disk."""
+        self.backlog = 0
+        """Bytes that are not on disk yet."""
+
+    async def open(self, *, next_seq: int = 1, sealed: list[tuple[Path, int]] | None = None) -> None:
+        """Begin a segment after the ``sealed`` ones of an earlier process. Raises Fault(recording_failed)."""
+        self.next_seq = next_seq
+        self.durable = next_seq - 1
+        self._sealed = sorted(sealed or [])
+        if self._sealed:
+            self._number = int(self._sealed[-1][0].name.removeprefix("wal-"))
+        try:
+            await self._begin_segment()
+        except OSError as error:
+            raise self._fail(error) from None
+
+    def append(self, frame: Callable[[int], Frame]) -> int:
+        """Take a frame, which is made with its number, to be written soon. Returns the number. Raises Fault(recording_failed)."""
+        if self.fault is not None:
+            raise self.fault
+        seq = self.next_seq
+        data = encode(frame(seq))
+        self.next_seq += 1
+        self._pending.append(data)
+        self.backlog += len(data)
+        self._work.set()
+        return seq
+
+    async def commit(self, seq: int) -> None:
+        """Return when frame ``seq`` is on disk. Raises Fault(recording_failed)."""
+        if seq <= self.durable:
+            return
+        if self.fault is not None:
+            raise self.fault
+        reached = asyncio.get_running_loop().create_future()
+        self._waiting.append((seq, reached))
+        self._urgent.set()
+        self._work.set()
+        await reached
+
+    async def run(self) -> None:
+        """Write what is appended, until ``stop`` and everything is written, or until the disk fails."""
+        try:
+            while not (self._stopping and not self._pending) and self.fault is None:
+                await self._work.wait()
+                await self._linger()
+                self._work.clear()
+                self._urgent.clear()
+                if self._pending:
+                    await self._flush()
+        finally:
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Let the file go. ``run`` does this itself."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def stop(self) -> None:
+        """Have ``run`` return once everything is on disk."""
+        self._stopping = True
+        self._urgent.set()
+        self._work.set()
+
+    async def release(self, before: int) -> None:
+        """Remove closed segments that hold no frame from number ``before`` on."""
+        gone = [path for path, last in self._sealed if last < before]
+        self._sealed = [(path, last) for path, last in self._sealed if last >= before]
+        for path in gone:
+            await self._disk.run(path.unlink, missing_ok=True)
+
+    async def _linger(self) -> None:
+        if not self._urgent.is_set():
+            try:
+                async with asyncio.timeout(LINGER_S):
+                    await self._urgent.wait()
+            except TimeoutError:
+                pass
+
+    async def _flush(self) -> None:
+        batch, self._pending = b"".join(self._pending), []
+        top = self.next_seq - 1
+        # The thread may not be left behind with the descriptor when this task is cancelled: closing it under the thread's
+        # feet could hand the number to another file.
+        written = asyncio.ensure_future(self._disk.run(self._write, batch))
+        try:
+            await asyncio.shield(written)
+            self.durable = top
+            self.backlog -= len(batch)
+            self._size += len(batch)
+            self._reached()
+            if self._size >= self._segment_bytes:
+                await self._begin_segment()
+        except OSError as error:
+            self._fail(error)
+        except asyncio.CancelledError:
+            await asyncio.wait({written})
+            raise
+
+    def _write(self, batch: bytes) -> None:
+        write_all(self._descriptor, batch)
+        os.fdatasync(self._descriptor)
+
+    async def _begin_segment(self) -> None:
+        started = await self._disk.run(self._folder.start_segment, self._number + 1, self._progress(), self.durable + 1)
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._sealed.append((self._path, self.durable))
+        self._descriptor, self._path, self._size = started
+        self._number += 1
+
+    def _reached(self) -> None:
+        still = []
+        for seq, future in self._waiting:
+            if seq > self.durable:
+                still.append((seq, future))
+            elif not future.done():
+                future.set_result(None)
+        self._waiting = still
+
+    def _fail(self, error: OSError) -> Fault:
+        self.fault = Fault("recording_failed", "The recording could not be written, so the session ends.", detail=str(error))
+        for _, future in self._waiting:
+            if not future.done():
+                future.set_exception(self.fault)
+        self._waiting = []
+        self._on_failure(self.fault)
+        return self.fault
+
+
+#: What one frame costs beside its payload.
+FRAME_COST: Final = HEADER_BYTES

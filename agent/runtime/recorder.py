@@ -1,0 +1,264 @@
+"""A session's recording: lines go into the write-ahead log at once and into numbered, chained chunks behind it.
+
+    write ─► journal (durable) ─► done                 what a caller with ``durable`` waits for
+        └──► buffer per channel ─► chunk file ─► uploader
+
+A chunk is cut per channel after ``CHUNK_BYTES`` of text or ``CHUNK_SECONDS``, and at the end. Cutting is serial, because each
+chunk is chained to the one before. A recording that an earlier process left is the same thing, begun with ``Leftover``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final, Literal
+
+from agent.runtime.journal import FRAME_COST, Journal
+from agent.runtime.spool import Disk, End, Folder, Leftover, SpooledChunk
+from agent.runtime.uploader import Uploader
+from agent.runtime.wal import LINES, TYPES, Frame, Progress, Type, cut_payload
+from chalicelib.contracts import recording
+from chalicelib.contracts.faults import Fault
+
+#: More text than this in memory, and sources are paused until it is half of it.
+HIGH_BYTES: Final = 2 * 1024 * 1024
+LOW_BYTES: Final = HIGH_BYTES // 2
+#: A source that ignores ``pressure`` ends its session here, rather than the agent.
+HARD_BYTES: Final = 32 * 1024 * 1024
+#: The longest line, in bytes: a chunk's limit must hold even if nothing compresses.
+LINE_LIMIT: Final = 1024 * 1024
+
+
+class _Buffer:
+    """Lines of one channel on their way into a chunk."""
+
+    def __init__(self, kind: str, first_seq: int, time_ms: int, due: float) -> None:
+        self.kind = kind
+        self.first_seq = first_seq
+        self.upto = first_seq
+        self.time_ms = time_ms
+        self.due = due
+        self.parts: list[bytes] = []
+        self.size = 0
+
+    def add(self, seq: int, lines: bytes) -> None:
+        self.parts.append(lines)
+        self.size += len(lines)
+        self.upto = seq
+
+
+class SpoolRecorder:
+    """One session's recording. ``run`` does the work; it returns when the recording was closed and is uploaded."""
+
+    def __init__(
+        self,
+        folder: Folder,
+        disk: Disk,
+        uploader: Uploader,
+        *,
+        progress: Progress,
+        now_ms: Callable[[], int],
+        on_failure: Callable[[Fault], None],
+        chunk_seconds: float = recording.CHUNK_SECONDS,
+    ) -> None:
+        self.progress = progress
+        self.operations = progress.operations
+        self.denied = progress.denied
+        self.complete = True
+        """False once lines are in the log that could not be cut into a chunk; the folder must then be kept."""
+        self._folder = folder
+        self._disk = disk
+        self._uploader = uploader
+        self._now_ms = now_ms
+        self._on_failure = on_failure
+        self._chunk_seconds = chunk_seconds
+        self._journal = Journal(folder, disk, lambda: self.progress, self._failed)
+        self._open: dict[str, _Buffer] = {}
+        self._full: deque[_Buffer] = deque()
+        self._held = 0
+        self._wake = asyncio.Event()
+        self._relief = asyncio.Event()
+        self._relief.set()
+        self._closed = False
+
+    async def open(self, leftover: Leftover | None = None) -> None:
+        """Begin on disk, where an earlier process stopped if there is a ``leftover``. Raises Fault(recording_failed)."""
+        if leftover is None:
+            await self._journal.open()
+            return
+        await self._journal.open(next_seq=leftover.next_seq, sealed=leftover.segments)
+        for chunk in leftover.chunks:
+            self._uploader.add(chunk, 0)
+        for frame in leftover.frames:
+            self._buffer(frame.kind, frame.seq, frame.time_ms, frame.payload)
+
+    async def write(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, *, durable: bool = False) -> None:
+        """Append lines; see ``serving.Recorder``."""
+        seq = self._append(channel, kind, lines)
+        if durable:
+            await self._journal.commit(seq)
+
+    def write_soon(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> None:
+        """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
+        try:
+            self._append(channel, kind, lines)
+        except Fault as fault:
+            self._on_failure(fault)
+
+    def pressure(self) -> bool:
+        """True while the spool is behind."""
+        return not self._relief.is_set()
+
+    async def relieved(self) -> None:
+        """Return when the spool has caught up, or has failed, for then nothing more will be written."""
+        await self._relief.wait()
+
+    def count(self, operations: int, denied: int) -> None:
+        """Add to the counters."""
+        self.operations += operations
+        self.denied += denied
+
+    async def run(self) -> None:
+        """Write, cut and upload until ``close``, and until everything that could be cut is stored."""
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(self._journal.run())
+            uploading = tasks.create_task(self._uploader.run(self._journal.commit))
+            await self._cut_until_closed()
+            self._uploader.finish()
+            await uploading
+            self._journal.stop()
+            await writing
+
+    def abandon(self) -> None:
+        """Forget a recording that ``run`` was never called for."""
+        self._closed = True
+        self._journal.abandon()
+
+    async def close(self, end: End) -> None:
+        """Take no more lines, and have ``run`` finish. ``end`` is kept on disk for whoever has to report it."""
+        self._closed = True
+        self._wake.set()
+        try:
+            await self._disk.run(self._folder.write_end, end)
+        except OSError as error:
+            self._failed(Fault("recording_failed", "The end of the recording could not be written.", detail=str(error)))
+
+    def _append(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> int:
+        if self._closed:
+            raise Fault("recording_failed", "The recording is closed.")
+        if not lines.endswith(b"\n"):
+            raise Fault("recording_failed", "A recording takes whole lines.", detail=f"channel {channel}, {len(lines)} bytes")
+        if self._held + self._journal.backlog > HARD_BYTES:
+            raise Fault("recording_failed", "Output arrived faster than it could be recorded.")
+        now_ms, seq = self._now_ms(), 0
+        for piece in _pieces(lines):
+
+            def frame(number: int, piece: bytes = piece) -> Frame:
+                return Frame(TYPES[kind], channel, number, now_ms, self.operations, self.denied, piece)
+
+            seq = self._journal.append(frame)
+            self._buffer(f"ch{channel:02d}.{kind}", seq, now_ms, piece)
+        return seq
+
+    def _buffer(self, kind: str, seq: int, time_ms: int, lines: bytes) -> None:
+        buffer = self._open.get(kind)
+        if buffer is not None and buffer.size + len(lines) > recording.CHUNK_BYTES:
+            self._full.append(self._open.pop(kind))
+            buffer = None
+            self._wake.set()
+        if buffer is None:
+            due = asyncio.get_running_loop().time() + self._chunk_seconds
+            buffer = self._open[kind] = _Buffer(kind, seq, time_ms, due)
+            self._wake.set()
+        buffer.add(seq, lines)
+        self._held += len(lines) + FRAME_COST
+        if self._held > HIGH_BYTES and self._journal.fault is None:
+            self._relief.clear()
+
+    async def _cut_until_closed(self) -> None:
+        while True:
+            self._wake.clear()
+            closing = self._closed
+            self._collect(everything=closing)
+            while self._full:
+                await self._cut(self._full[0])
+            if closing:
+                return
+            await self._sleep()
+
+    async def _sleep(self) -> None:
+        """Wait for news, or until the oldest buffer is due."""
+        due = min((buffer.due for buffer in self._open.values()), default=None)
+        try:
+            async with asyncio.timeout_at(due):
+                await self._wake.wait()
+        except TimeoutError:
+            pass
+
+    def _collect(self, *, everything: bool) -> None:
+        """Move what is due to the buffers that are to be cut, in the order of first lines: a recording reads in order."""
+        now = asyncio.get_running_loop().time()
+        due = [kind for kind, buffer in self._open.items() if everything or buffer.due <= now]
+        ready = [*self._full, *(self._open.pop(kind) for kind in due)]
+        self._full = deque(sorted(ready, key=lambda buffer: buffer.first_seq))
+
+    async def _cut(self, buffer: _Buffer) -> None:
+        """Make the chunk of ``buffer``, which stays first in ``_full`` until then: its lines are still owed by the log."""
+        if self.complete:
+            try:
+                chunk = await self._disk.run(
+                    self._folder.write_chunk, self.progress, buffer.kind, buffer.time_ms, buffer.upto, buffer.parts
+                )
+                self._account(chunk)
+            except OSError as error:
+                # A later chunk would be chained past these lines, so none is made; the log keeps them for recovery.
+                self.complete = False
+                self._failed(Fault("recording_failed", "A chunk of the recording could not be written.", detail=str(error)))
+        self._full.remove(buffer)
+        self._held -= buffer.size + FRAME_COST * len(buffer.parts)
+        if self._held < LOW_BYTES:
+            self._relief.set()
+        if self.complete:
+            await self._release()
+
+    def _account(self, chunk: SpooledChunk) -> None:
+        self.progress = self.progress.after(chunk.cut)
+        try:
+            seq = self._journal.append(
+                lambda number: Frame(Type.CUT, 0, number, 0, self.operations, self.denied, cut_payload(chunk.cut))
+            )
+        except Fault:
+            # The log has failed, so it cannot say that the chunk exists; the file itself does, and must stay.
+            seq = -1
+        self._uploader.add(chunk, seq)
+
+    async def _release(self) -> None:
+        waiting = [buffer.first_seq for buffer in (*self._open.values(), *self._full)]
+        try:
+            await self._journal.release(min(waiting, default=self._journal.next_seq))
+        except OSError as error:
+            self._failed(Fault("recording_failed", "The spool could not be tidied.", detail=str(error)))
+
+    def _failed(self, fault: Fault) -> None:
+        self._relief.set()
+        self._wake.set()
+        self._on_failure(fault)
+
+
+def _pieces(lines: bytes) -> list[bytes]:
+    """Cut ``lines`` at newlines into pieces that fit a chunk each. Raises Fault for a line past ``LINE_LIMIT``."""
+    if len(lines) <= recording.CHUNK_BYTES:
+        return [lines]
+    pieces, at = [], 0
+    while at < len(lines):
+        end = lines.rfind(b"\n", at, at + recording.CHUNK_BYTES) + 1 or lines.index(b"\n", at) + 1
+        if end - at > LINE_LIMIT:
+            raise Fault("recording_failed", f"A line of the recording is longer than {LINE_LIMIT} bytes.")
+        pieces.append(lines[at:end])
+        at = end
+    return pieces
+
+
+#: The types that a recording writes; the log knows two more of its own.
+assert set(TYPES.values()) == set(LINES)

@@ -1,0 +1,65 @@
+"""What an earlier process left in the spool: read, cut into the chunks that were due, uploaded and closed.
+
+Nothing is trusted but bytes whose checksums hold. What cannot be read is copied aside before anything is removed, and the
+session's closing message says so. The control plane may have marked the session ``interrupted`` by now; it still takes the rest
+(``session.NEXT``).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from pathlib import Path
+from typing import Final
+
+from agent.runtime.backoff import is_final
+from agent.runtime.session import Recording, Surroundings
+from agent.runtime.spool import End, Folder, Leftover
+from agent.telemetry import logger
+from chalicelib.contracts.faults import Fault
+
+RECOVERED: Final = "The agent stopped during this session; what it had recorded was recovered."
+DAMAGED: Final = " Part of its spool could not be read and is kept on the agent."
+
+
+async def recover(around: Surroundings, folder: Folder, damaged: Path) -> tuple[Recording, End] | None:
+    """Deliver what is left of a session; None if nothing was recorded, and then the folder is gone.
+
+    Unreadable segments are copied to ``damaged``. Raises Fault(recording_failed) if the disk fails again.
+    """
+    try:
+        leftover = await around.disk.run(folder.read)
+        if leftover is None:
+            await around.disk.run(folder.remove)
+            return None
+        if leftover.damaged:
+            await around.disk.run(_keep, leftover.damaged, damaged / folder.sid)
+    except OSError as error:
+        raise Fault("recording_failed", "A session that was left in the spool cannot be read.", detail=str(error)) from None
+    logger(sid=folder.sid).info(
+        "session.recovering", chunks=len(leftover.chunks), frames=len(leftover.frames), damaged=len(leftover.damaged)
+    )
+    return await _deliver(around, folder, leftover)
+
+
+async def _deliver(around: Surroundings, folder: Folder, leftover: Leftover) -> tuple[Recording, End]:
+    recording = Recording(around, folder, leftover.progress, lambda fault: _failed(folder.sid, fault))
+    end = leftover.end or End("ended", RECOVERED)
+    if leftover.damaged:
+        end = End(end.state, (end.message or RECOVERED) + DAMAGED)
+    await recording.recorder.open(leftover)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(recording.recorder.run())
+        await recording.recorder.close(end)
+    return recording, end
+
+
+def _keep(paths: list[Path], where: Path) -> None:
+    where.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in paths:
+        shutil.copy2(path, where / path.name)
+
+
+def _failed(sid: str, fault: Fault) -> None:
+    told = logger(sid=sid)
+    (told.error if is_final(fault) else told.warning)("recovery.failed", code=fault.code, detail=fault.detail)

@@ -1,0 +1,257 @@
+"""One live session: what its plug-in sees (``serving.Serving``), and its life from the claim to the last stored chunk.
+
+    admitted ─► live ─► over ─► drained ─► closed        the folder is removed
+                  │       └──► refused / incomplete      the folder is kept, and recovered or examined later
+                  └── ended: killed, deadline, recording failed, agent stopping
+
+``live`` lasts as long as the plug-in serves. Everything behind ``over`` goes on while new sessions are served.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, Literal
+
+from agent.runtime.backoff import Backoff, persist
+from agent.runtime.clock import ServerClock
+from agent.runtime.configuration import Configuration
+from agent.runtime.control_client import ControlClient
+from agent.runtime.credentials import CredentialFolder
+from agent.runtime.recorder import SpoolRecorder
+from agent.runtime.reports import TEXT_LIMIT, Reports
+from agent.runtime.serving import Credential, Recorder
+from agent.runtime.spool import Disk, End, Folder
+from agent.runtime.uploader import Uploader
+from agent.runtime.wal import Progress
+from agent.telemetry import logger
+from chalicelib.contracts.api import DeniedOperation, SessionClose
+from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.faults import MESSAGE_LIMIT, Fault, Notice
+from chalicelib.contracts.gateway import Target
+from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy import Policy, Verdict
+
+#: Seconds that a plug-in has to say goodbye once its session must end.
+GRACE_S: Final = 10.0
+#: The clock may be corrected while a session waits for its deadline, so it is read again this often.
+_WATCH_S: Final = 30.0
+
+OK: Final = Notice("ok", "")
+
+
+class Surroundings:
+    """What every session needs of the agent."""
+
+    def __init__(
+        self,
+        control: ControlClient,
+        clock: ServerClock,
+        disk: Disk,
+        configuration: Configuration,
+        credentials: CredentialFolder,
+        *,
+        backoff: Callable[[], Backoff] = Backoff,
+    ) -> None:
+        self.control = control
+        self.clock = clock
+        self.disk = disk
+        self.configuration = configuration
+        self.credentials = credentials
+        self.backoff = backoff
+
+
+class Recording:
+    """A session's recording together with everything that carries it away. Also what recovery makes of a leftover folder."""
+
+    def __init__(self, around: Surroundings, folder: Folder, progress: Progress, on_fault: Callable[[Fault], None]) -> None:
+        self.folder = folder
+        self._around = around
+        self._uploader = Uploader(
+            around.control,
+            around.disk,
+            folder.sid,
+            counters=lambda: (self.recorder.operations, self.recorder.denied),
+            on_refusal=on_fault,
+            backoff=around.backoff,
+        )
+        self.recorder = SpoolRecorder(
+            folder, around.disk, self._uploader, progress=progress, now_ms=around.clock.now_ms, on_failure=on_fault
+        )
+
+    @property
+    def refusal(self) -> Fault | None:
+        """Why the control plane will never take the rest of it."""
+        return self._uploader.refusal
+
+    @property
+    def stored(self) -> bool:
+        """True once ``run`` returned and nothing of the recording is only on this disk."""
+        return self.recorder.complete and self._uploader.refusal is None
+
+    async def deliver_end(self, end: End) -> None:
+        """Tell the control plane that the session is over, until it knows. Its refusal is final, and harmless: all is stored."""
+        progress = self.recorder.progress
+        close = SessionClose(
+            state=end.state,
+            message=end.message[:MESSAGE_LIMIT],
+            chunks=progress.n,
+            chain=progress.chain,
+            operations=self.recorder.operations,
+            denied=self.recorder.denied,
+        )
+        sid = self.folder.sid
+        try:
+            await persist(
+                lambda: self._around.control.close_session(sid, close),
+                event="session.close_delayed",
+                backoff=self._around.backoff(),
+                sid=sid,
+            )
+        except Fault as fault:
+            logger(sid=sid).warning("session.close_refused", code=fault.code, detail=fault.detail)
+
+
+class LiveSession:
+    """One session. Implements ``serving.Serving``."""
+
+    recorder: Recorder
+    """Set by ``prepare``, before any plug-in sees the session."""
+
+    def __init__(self, around: Surroundings, claims: TicketClaims, target: Target, path: Literal["relay", "direct"]) -> None:
+        self.claims = claims
+        self.target = target
+        self.path: Literal["relay", "direct"] = path
+        self.ended: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
+        self.server: asyncio.Task[Any] | None = None
+        """The task in which the plug-in serves; cancelled if it does not end when the session does."""
+        self._around = around
+        self._killed = False
+        self._ending: Notice | None = None
+        self._over = asyncio.Event()
+        self._notice = OK
+        self._reports = Reports(claims.sid, around.control.report, around.backoff)
+        self._recording: Recording | None = None
+
+    @property
+    def sid(self) -> str:
+        """The session's identifier."""
+        return self.claims.sid
+
+    @property
+    def is_over(self) -> bool:
+        """True once the plug-in serves no more."""
+        return self._over.is_set()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force now."""
+        return self._around.configuration.policy
+
+    def now_ms(self) -> int:
+        """The control plane's time."""
+        return self._around.clock.now_ms()
+
+    async def credential(self, login: str) -> Credential:
+        """Return the credential of an account on this session's target."""
+        account = self.target.logins.get(login)
+        if account is None:
+            raise Fault("unknown_login", "The target has no such login.")
+        return await self._around.disk.run(self._around.credentials.read, account.credential)
+
+    def count(self, *, operations: int = 0, denied: int = 0) -> None:
+        """Add to the session's counters."""
+        assert self._recording is not None
+        self._recording.recorder.count(operations, denied)
+
+    def report_denied(self, operation: Operation, verdict: Verdict) -> None:
+        """Have the control plane remember a refused operation."""
+        self._reports.denied(
+            DeniedOperation(
+                time_ms=self.now_ms(),
+                kind=operation.kind,
+                text=operation.text[:TEXT_LIMIT],
+                digest=operation.digest(),
+                rules=list(verdict.rules),
+                message=verdict.message,
+            )
+        )
+
+    def report_target(self, notice: Notice) -> None:
+        """Have the control plane remember why the target could not be used."""
+        self._reports.target(notice)
+
+    def end(self, notice: Notice, *, killed: bool = False) -> None:
+        """Have the session end now. The first reason stands."""
+        if self._ending is not None:
+            return
+        self._ending, self._killed = notice, killed
+        if not self.ended.done():
+            self.ended.set_result(notice)
+        elif self.server is not None:
+            # Somebody awaited the future itself and was cancelled, which cancels the future too. Nobody listens any more.
+            self.server.cancel()
+
+    @property
+    def ending(self) -> Notice | None:
+        """Why the session must end, once it must."""
+        return self._ending
+
+    def over(self, notice: Notice) -> None:
+        """Say that the plug-in serves no more, and why."""
+        self._notice = notice
+        self._over.set()
+
+    async def prepare(self, folder: Folder, seed: str) -> None:
+        """Make the recording's place on disk. Raises Fault(recording_failed); ticket_used if the session was here before."""
+        recording = Recording(self._around, folder, Progress(sid=self.sid, chain=seed), lambda fault: self.end(fault.notice))
+        try:
+            await self._around.disk.run(folder.create)
+        except FileExistsError:
+            raise Fault("ticket_used", "This session was served before.") from None
+        except OSError as error:
+            raise Fault("recording_failed", "The agent cannot record, so it serves nothing.", detail=str(error)) from None
+        await recording.recorder.open()
+        self._recording = recording
+        self.recorder = recording.recorder
+
+    async def abandon(self) -> None:
+        """Undo ``prepare``: the session was never served, so there is nothing to keep."""
+        assert self._recording is not None
+        self._recording.recorder.abandon()
+        await self._around.disk.run(self._recording.folder.remove)
+
+    async def live(self) -> Recording:
+        """Live until ``over``, then until everything recorded is stored or refused. Returns the recording."""
+        recording = self._recording
+        assert recording is not None
+        async with asyncio.TaskGroup() as tasks:
+            writing = tasks.create_task(recording.recorder.run())
+            reporting = tasks.create_task(self._reports.run())
+            watches = [tasks.create_task(self._watch_deadline()), tasks.create_task(self._enforce_end())]
+            await self._over.wait()
+            for watch in watches:
+                watch.cancel()
+            await recording.recorder.close(self.outcome())
+            await writing
+            self._reports.finish()
+            await reporting
+        return recording
+
+    def outcome(self) -> End:
+        """How the session ended, for its close."""
+        notice = self._ending or self._notice
+        message = "" if notice.code == OK.code else notice.message
+        return End("killed" if self._killed else "ended", message)
+
+    async def _watch_deadline(self) -> None:
+        while (left_ms := self.claims.deadline_ms - self.now_ms()) > 0:  # noqa: ASYNC110 - nothing sets an event for the clock
+            await asyncio.sleep(min(left_ms / 1000, _WATCH_S))
+        self.end(Notice("session_ended", "The time that was granted for this session is over."))
+
+    async def _enforce_end(self) -> None:
+        await asyncio.wait({self.ended})  # not awaited itself: cancelling this watch would cancel it for everybody
+        await asyncio.sleep(GRACE_S)
+        if self.server is not None:
+            logger(sid=self.sid).warning("session.cut_off", grace_s=GRACE_S)
+            self.server.cancel()

@@ -1,0 +1,325 @@
+"""The supervisor: every session of this agent, from an order of the control plane to the last stored chunk.
+
+    offer ─► relay: tunnel opened, the client presents its ticket ─┐
+    offer ─► direct: the client proves its certificate ────────────┼─► admit ─► plug-in serves ─► over ─► drained, closed
+    native client without an offer: the control plane is asked ────┘
+
+Every task of the agent hangs in one TaskGroup. A task that fails, fails alone: the only catch-all is ``_guard``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from agent.runtime import recovery
+from agent.runtime.announcer import Announcer
+from agent.runtime.backoff import is_final
+from agent.runtime.door import ConnectionDoor
+from agent.runtime.identity import Identity
+from agent.runtime.listener import Place
+from agent.runtime.offers import Offers, presented
+from agent.runtime.serving import HANDSHAKE_S, Plugin, plugin_named
+from agent.runtime.session import LiveSession, Recording, Surroundings
+from agent.runtime.spool import End, Folder, folders, free_bytes
+from agent.telemetry import logger
+from chalicelib.contracts import recording, relay
+from chalicelib.contracts.api import SessionClaim
+from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.faults import Fault, Notice
+
+#: Seconds that stopping may take: plug-ins say goodbye, recordings are uploaded; the rest is recovered at the next start.
+DRAIN_S: Final = 20.0
+#: Leftovers that are recovered at the same time.
+_RECOVERING: Final = 8
+_MEGABYTE: Final = 1_000_000
+
+_INTERNAL: Final = Notice("internal", "The agent made a mistake; its log has more.")
+_STOPPING: Final = Notice("agent_offline", "The agent is being stopped.")
+
+
+class Tunnel(Protocol):
+    """One session's way through the relay, already on its way up."""
+
+    async def opening(self) -> bytes:
+        """Return what the client said first: its ticket. Raises Fault."""
+        ...
+
+    def socket(self) -> socket.socket:
+        """Return the agent's end of the stream; call once, after ``opening``."""
+        ...
+
+    async def abort(self, notice: Notice) -> None:
+        """End the tunnel and tell the client why."""
+        ...
+
+
+#: Opens the tunnel of a session.
+OpenTunnel = Callable[[str], AbstractAsyncContextManager[Tunnel]]
+
+
+class Supervisor:
+    """Owns the sessions. ``state`` is the agent's state directory."""
+
+    def __init__(
+        self,
+        around: Surroundings,
+        identity: Identity,
+        announcer: Announcer,
+        plugins: Sequence[Plugin],
+        open_tunnel: OpenTunnel,
+        *,
+        state: Path,
+        native: str = "",
+        max_sessions: int = 200,
+        min_free_mb: int = 500,
+    ) -> None:
+        self._around = around
+        self._identity = identity
+        self._announcer = announcer
+        self._plugins = plugins
+        self._open_tunnel = open_tunnel
+        self._state = state
+        self._native = native
+        self._max_sessions = max_sessions
+        self._min_free = min_free_mb * _MEGABYTE
+        self._offers = Offers(around.clock.now_ms)
+        self._live: dict[str, LiveSession] = {}
+        self._recovering: set[str] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._running: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        announcer.on_change = self._end_orphans
+
+    # --- the agent's life
+
+    async def run(self, background: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
+        """Run until ``stop``, then drain for ``DRAIN_S`` at most. ``background`` runs beside and ends first."""
+        leftovers = await self._around.disk.run(folders, self._spool)
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            beside = [tasks.create_task(each) for each in background]
+            self._recover(leftovers)
+            await stop.wait()
+            logger().info("agent.stopping", sessions=len(self._live))
+            self._stopping = True
+            for task in beside:
+                task.cancel()
+            await self._drain()
+
+    async def _drain(self) -> None:
+        self._offers.withdraw_all()
+        for session in list(self._live.values()):
+            session.end(_STOPPING)
+        if self._running:
+            await asyncio.wait(set(self._running), timeout=DRAIN_S)
+        for task in self._running:
+            task.cancel()
+        if self._running:
+            logger().warning("agent.undelivered", sessions=sorted({*self._live, *self._recovering}))
+
+    def spawn(self, work: Coroutine[Any, Any, None], **bound: str) -> asyncio.Task[None]:
+        """Run ``work`` beside everything else; what it raises is logged and ends it alone."""
+        assert self._tasks is not None
+        task = self._tasks.create_task(self._guard(work, bound))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return task
+
+    async def _guard(self, work: Coroutine[Any, Any, None], bound: dict[str, str]) -> None:
+        try:
+            await work
+        except Fault as fault:
+            logger(**bound).warning("session.failed", code=fault.code, reason=fault.message, detail=fault.detail)
+        except Exception:  # noqa: BLE001 - the one catch-all: one session's bug may not end the others
+            logger(**bound).exception("agent.internal_fault")
+
+    # --- orders of the control plane
+
+    def offered(self, offer: relay.Offer) -> None:
+        """Wait for the client of an offered session on the relay; it may also come directly."""
+        try:
+            claims = self._identity.ticket(offer.ticket)
+            if claims.sid != offer.sid:
+                raise Fault("ticket_mismatch", "The offer and its ticket name different sessions.")
+        except Fault as fault:
+            logger(sid=offer.sid).warning("offer.refused", code=fault.code, reason=fault.message)
+            return
+        if not self._stopping and self._offers.add(claims):
+            self._offers.waits_in(claims.sid, self.spawn(self._relayed(claims), sid=claims.sid))
+
+    def killed(self, kill: relay.Kill) -> None:
+        """End a session now, or forget its offer."""
+        logger(sid=kill.sid).info("session.killed", code=kill.code)
+        self._offers.withdraw(kill.sid)
+        session = self._live.get(kill.sid)
+        if session is not None:
+            session.end(Notice(kill.code, kill.message), killed=True)
+
+    def refreshed(self, version: str) -> None:
+        """Learn the newest configuration."""
+        self._announcer.ask()
+
+    def live(self) -> list[str]:
+        """Sessions that are served, uploaded or recovered."""
+        return sorted({*self._live, *self._recovering})
+
+    def _end_orphans(self) -> None:
+        for session in self._live.values():
+            if self._around.configuration.policy.document.target(session.claims.target) is None:
+                session.end(Notice("session_ended", "The target was taken out of the gateway's configuration."))
+
+    # --- ways in
+
+    async def _relayed(self, offer: TicketClaims) -> None:
+        left_s = offer.exp - self._around.clock.now_ms() / 1000
+        async with self._open_tunnel(offer.sid) as tunnel:
+            try:
+                try:
+                    async with asyncio.timeout(left_s):
+                        text = await tunnel.opening()
+                except TimeoutError:
+                    raise Fault("ticket_expired", "Nobody presented the ticket in time.") from None
+                claims = presented(self._identity, offer, text.decode("ascii", "replace"))
+                session = await self.admit(claims, "relay")
+            except Fault as fault:
+                logger(sid=offer.sid).info("session.refused", code=fault.code, reason=fault.message, detail=fault.detail)
+                await tunnel.abort(fault.notice)
+                return
+            await self._serve(session, tunnel.socket())
+
+    async def _serve(self, session: LiveSession, connection: socket.socket) -> None:
+        plugin = plugin_named(self._plugins, session.target.protocol)
+        assert plugin is not None  # admit has looked
+        notice = _INTERNAL
+        try:
+            session.server = asyncio.current_task()
+            notice = await plugin.serve(connection, session)
+        except asyncio.CancelledError:
+            connection.close()
+            notice = session.ending or _STOPPING
+            raise
+        finally:
+            session.over(notice)
+
+    async def receive(self, connection: socket.socket, address: str, sid: str, place: Place) -> None:
+        """Serve a native client that the listener accepted."""
+        plugin = plugin_named(self._plugins, self._native)
+        if plugin is None or self._stopping:
+            connection.close()
+            return
+        try:
+            async with asyncio.timeout(HANDSHAKE_S + 5) as patience:
+
+                def entered() -> None:
+                    patience.reschedule(None)
+                    place.leave()
+
+                around = self._around
+                door = ConnectionDoor(around.control, self._identity, self._offers, self.admit, address, entered)
+                try:
+                    await plugin.accept(connection, address, sid, door)
+                finally:
+                    if door.session is not None:
+                        door.session.over(Notice("ok", ""))
+        except TimeoutError:
+            logger(source_ip=address).info("listener.handshake_timeout")
+            connection.close()
+
+    async def admit(self, claims: TicketClaims, path: Literal["relay", "direct"]) -> LiveSession:
+        """Make a session of a verified ticket: checked, used up, with a place to record, and claimed. Raises Fault."""
+        await self._check_room()
+        if claims.policy_version > self._around.configuration.version:
+            # Decided by rules that this agent has not seen yet; it must not decide about operations by older ones.
+            await self._announcer.announce()
+        target = self._around.configuration.target(claims.target)
+        if claims.login not in target.logins:
+            raise Fault("unknown_login", "The target has no such login.")
+        if plugin_named(self._plugins, target.protocol) is None:
+            raise Fault("not_supported", f"This agent does not speak {target.protocol}.")
+        self._offers.take(claims)
+        session = self._live[claims.sid] = LiveSession(self._around, claims, target, path)
+        try:
+            await self._claim(session)
+        except BaseException:
+            self._live.pop(claims.sid, None)
+            raise
+        logger(sid=claims.sid).info("session.started", target=claims.target, path=path)
+        self.spawn(self._life(session), sid=claims.sid)
+        return session
+
+    async def _check_room(self) -> None:
+        if self._stopping:
+            raise Fault(_STOPPING.code, _STOPPING.message)
+        if sum(not session.is_over for session in self._live.values()) >= self._max_sessions:
+            raise Fault("agent_full", "The agent serves as many sessions as it may.", hint="Try again later.")
+        free = await self._around.disk.run(free_bytes, self._state)
+        if free < self._min_free:
+            logger(free_mb=free // _MEGABYTE).error("spool.disk_full")
+            raise Fault("agent_full", "The agent's disk is almost full, so it could not record.", detail=f"{free} bytes free")
+
+    async def _claim(self, session: LiveSession) -> None:
+        sid = session.sid
+        await session.prepare(Folder(self._spool / sid), recording.seed(sid, self._identity.public_bytes))
+        try:
+            await self._around.control.claim(sid, SessionClaim(path=session.path))
+        except Fault as fault:
+            if is_final(fault):
+                await session.abandon()
+            else:
+                # The claim may have arrived although its answer did not: have the control plane told that it is over.
+                session.over(fault.notice)
+                self.spawn(self._life(session), sid=sid)
+            raise
+
+    # --- the way out
+
+    async def _life(self, session: LiveSession) -> None:
+        self._recovering.add(session.sid)
+        try:
+            kept = await session.live()
+            end = session.outcome()
+            logger(sid=session.sid).info("session.over", state=end.state, chunks=kept.recorder.progress.n)
+            await self._finish(kept, end)
+        finally:
+            if not session.is_over:
+                # Without its recording a session may not go on, whatever ended that.
+                session.end(_INTERNAL)
+                if session.server is not None:
+                    session.server.cancel()
+            self._live.pop(session.sid, None)
+            self._recovering.discard(session.sid)
+
+    def _recover(self, leftovers: list[Folder]) -> None:
+        turn = asyncio.Semaphore(_RECOVERING)
+
+        async def one(folder: Folder) -> None:
+            async with turn:
+                recovered = await recovery.recover(self._around, folder, self._state / "damaged")
+                if recovered is not None:
+                    await self._finish(*recovered)
+            self._recovering.discard(folder.sid)
+
+        for folder in leftovers:
+            self._recovering.add(folder.sid)
+            self.spawn(one(folder), sid=folder.sid)
+
+    async def _finish(self, kept: Recording, end: End) -> None:
+        folder, told = kept.folder, logger(sid=kept.folder.sid)
+        if kept.stored:
+            await kept.deliver_end(end)
+            await self._around.disk.run(folder.remove)
+            told.info("session.closed", chunks=kept.recorder.progress.n)
+        elif kept.refusal is not None:
+            place = await self._around.disk.run(folder.set_aside, self._state / "refused")
+            told.error("recording.refused", code=kept.refusal.code, detail=kept.refusal.detail, kept=str(place))
+        else:
+            told.error("recording.incomplete", kept=str(folder.path))
+
+    @property
+    def _spool(self) -> Path:
+        return self._state / "spool"

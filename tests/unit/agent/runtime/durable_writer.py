@@ -1,0 +1,52 @@
+"""Run as a process that is going to be killed: writes durable lines as fast as it can, and says each once it is acknowledged.
+
+python -m tests.unit.agent.runtime.durable_writer SPOOL STORE SID SEED FIRST
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+
+from agent.runtime.recorder import SpoolRecorder
+from agent.runtime.spool import Disk, Folder
+from agent.runtime.uploader import Uploader
+from agent.runtime.wal import Progress
+from tests.unit.agent.runtime.folder_road import FolderRoad
+
+
+async def main(spool: Path, store: Path, sid: str, seed: str, first: int) -> None:
+    folder, disk = Folder(spool / sid), Disk()
+    leftover = folder.read() if folder.path.exists() else None
+    if leftover is None:
+        folder.create()
+    progress = leftover.progress if leftover else Progress(sid=sid, chain=seed)
+    uploader = Uploader(FolderRoad(store, seed), disk, sid, counters=lambda: (0, 0), on_refusal=_die)
+    recorder = SpoolRecorder(
+        folder, disk, uploader, progress=progress, now_ms=lambda: 1_700_000_000_000, on_failure=_die, chunk_seconds=0.02
+    )
+    await recorder.open(leftover)
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(recorder.run())
+        for writer in range(4):
+            tasks.create_task(_write(recorder, writer, first))
+
+
+async def _write(recorder: SpoolRecorder, writer: int, first: int) -> None:
+    number = first
+    while True:
+        await recorder.write(writer + 1, "jsonl", b"%d %s\n" % (number, b"x" * (number * 37 % 3000)), durable=True)
+        # Unbuffered: what the parent reads was acknowledged, and nothing acknowledged is lost with the process.
+        os.write(1, b"%d %d\n" % (writer + 1, number))
+        number += 1
+
+
+def _die(fault: Exception) -> None:
+    os.write(2, f"{fault!r}\n".encode())
+    os._exit(3)
+
+
+if __name__ == "__main__":
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])))

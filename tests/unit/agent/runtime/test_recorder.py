@@ -1,0 +1,246 @@
+"""The recording on disk and on its way out: chunks, chain, pressure, and what happens when the disk or the store says no."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from agent.runtime.backoff import Backoff
+from agent.runtime.recorder import HARD_BYTES, HIGH_BYTES, LINE_LIMIT, SpoolRecorder
+from agent.runtime.spool import Disk, End, Folder
+from agent.runtime.uploader import Uploader
+from agent.runtime.wal import Progress
+from chalicelib.contracts import recording
+from chalicelib.contracts.faults import Fault
+from tests.unit.agent.runtime.folder_road import FolderRoad
+
+SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
+SEED = recording.seed(SID, b"k" * 32)
+END = End("ended")
+
+
+class Bench:
+    """A recorder with everything around it."""
+
+    def __init__(self, tmp_path: Path, *, chunk_seconds: float = 3600.0) -> None:
+        store = tmp_path / "store"
+        store.mkdir(exist_ok=True)
+        self.disk = Disk(2)
+        self.road = FolderRoad(store, SEED)
+        self.folder = Folder(tmp_path / "spool" / SID)
+        self.faults: list[Fault] = []
+        self.chunk_seconds = chunk_seconds
+
+    async def recorder(self) -> SpoolRecorder:
+        """A recorder of a new session, or of what is left of it."""
+        leftover = None
+        if self.folder.path.exists():
+            leftover = self.folder.read()
+            assert leftover is not None
+        else:
+            self.folder.create()
+        progress = leftover.progress if leftover else Progress(sid=SID, chain=SEED)
+        self.uploader = Uploader(
+            self.road,
+            self.disk,
+            SID,
+            counters=lambda: (0, 0),
+            on_refusal=self.faults.append,
+            backoff=lambda: Backoff(0.001, 0.001),
+        )
+        made = SpoolRecorder(
+            self.folder,
+            self.disk,
+            self.uploader,
+            progress=progress,
+            now_ms=lambda: 1_700_000_000_000,
+            on_failure=self.faults.append,
+            chunk_seconds=self.chunk_seconds,
+        )
+        await made.open(leftover)
+        return made
+
+    @contextlib.asynccontextmanager
+    async def recording(self) -> AsyncIterator[SpoolRecorder]:
+        recorder = await self.recorder()
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(recorder.run())
+            yield recorder
+            await recorder.close(END)
+
+    def files(self) -> list[str]:
+        return sorted(path.name.split(".")[0] for path in self.folder.path.iterdir())
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+async def test_what_is_written_is_stored_in_order_and_nothing_is_left_behind(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        await recorder.write(1, "cast", b"one\n", durable=True)
+        recorder.write_soon(1, "cast", b"two\n")
+        await recorder.write(2, "jsonl", b"{}\n")
+    assert bench.road.lines("ch01.cast") == ["one", "two"]
+    assert bench.road.lines("ch02.jsonl") == ["{}"]
+    assert [chunk.n for chunk in bench.road.chunks()] == [0, 1]
+    assert bench.road.chunks()[-1].chain == recorder.progress.chain
+    assert recorder.complete
+    assert not list(bench.folder.path.glob("*.zst"))
+    assert bench.faults == []
+
+
+async def test_a_durable_line_is_in_the_log_before_the_caller_goes_on(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        await recorder.write(1, "cast", b"before\n", durable=True)
+        leftover = bench.folder.read()
+        assert leftover is not None
+        assert [frame.payload for frame in leftover.frames] == [b"before\n"]
+
+
+async def test_many_durable_writes_share_a_sync(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    syncs = 0
+
+    def count(_: int) -> None:
+        nonlocal syncs
+        syncs += 1
+
+    monkeypatch.setattr("agent.runtime.journal.os.fdatasync", count)
+    async with bench.recording() as recorder:
+        await asyncio.gather(*(recorder.write(1, "cast", b"%d\n" % each, durable=True) for each in range(200)))
+    assert 1 <= syncs < 50
+
+
+async def test_a_chunk_is_cut_by_size(bench: Bench) -> None:
+    line = b"x" * 1023 + b"\n"
+    async with bench.recording() as recorder:
+        for _ in range(600):
+            recorder.write_soon(1, "cast", line)
+    sizes = [len(bench.road.lines("ch01.cast")), len(bench.road.chunks())]
+    assert sizes == [600, 3]
+
+
+async def test_a_chunk_is_cut_by_time(tmp_path: Path) -> None:
+    bench = Bench(tmp_path, chunk_seconds=0.01)
+    stored = asyncio.Event()
+    put = bench.road.put
+
+    async def tell(*args: Any) -> None:
+        await put(*args)
+        stored.set()
+
+    bench.road.put = tell  # type: ignore[method-assign]
+    async with bench.recording() as recorder:
+        recorder.write_soon(1, "cast", b"alone\n")
+        await asyncio.wait_for(stored.wait(), 10)
+
+
+async def test_a_huge_write_is_cut_at_lines(bench: Bench) -> None:
+    lines = b"".join(b"%07d\n" % number for number in range(100_000))
+    async with bench.recording() as recorder:
+        await recorder.write(1, "jsonl", lines, durable=True)
+    assert bench.road.lines("ch01.jsonl") == lines.decode().splitlines()
+    assert len(bench.road.chunks()) == 4
+
+
+async def test_half_a_line_and_an_endless_line_are_refused(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        with pytest.raises(Fault, match="whole lines"):
+            await recorder.write(1, "cast", b"half")
+        with pytest.raises(Fault, match="longer than"):
+            await recorder.write(1, "cast", b"x" * LINE_LIMIT + b"x\n")
+        recorder.write_soon(1, "cast", b"half")
+    assert [fault.code for fault in bench.faults] == ["recording_failed"]
+
+
+async def test_nothing_is_recorded_after_the_close(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        pass
+    with pytest.raises(Fault, match="closed"):
+        await recorder.write(1, "cast", b"late\n", durable=True)
+
+
+async def test_pressure_rises_with_what_waits_and_falls_when_it_is_cut(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        assert not recorder.pressure()
+        while not recorder.pressure():
+            recorder.write_soon(1, "cast", b"y" * 99_999 + b"\n")
+        await recorder.relieved()
+        assert not recorder.pressure()
+
+
+async def test_a_source_that_ignores_pressure_ends_its_session(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        for _ in range((HARD_BYTES + HIGH_BYTES) // 1_000_000 + 2):
+            recorder.write_soon(1, "cast", b"z" * 999_999 + b"\n")
+        assert bench.faults
+        assert bench.faults[0].code == "recording_failed"
+
+
+async def test_a_disk_that_fails_fails_the_write_and_everything_after_it(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    async with bench.recording() as recorder:
+        await recorder.write(1, "cast", b"kept\n", durable=True)
+
+        def full(_: int) -> None:
+            raise OSError(errno.EIO, "input/output error")
+
+        monkeypatch.setattr("agent.runtime.journal.os.fdatasync", full)
+        with pytest.raises(Fault) as caught:
+            await recorder.write(1, "cast", b"lost\n", durable=True)
+        assert caught.value.code == "recording_failed"
+        monkeypatch.undo()
+        # A second sync would succeed and prove nothing about the pages that the first one lost.
+        with pytest.raises(Fault):
+            await recorder.write(1, "cast", b"after\n", durable=True)
+    assert bench.faults[0].code == "recording_failed"
+    assert bench.road.lines("ch01.cast") == ["kept", "lost"]
+    assert recorder.complete
+
+
+async def test_a_chunk_that_cannot_be_written_leaves_the_log_for_recovery(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    async with bench.recording() as recorder:
+        await recorder.write(1, "cast", b"acknowledged\n", durable=True)
+        monkeypatch.setattr("agent.runtime.spool.write_whole", full)
+    assert not recorder.complete
+    assert bench.road.chunks() == []
+    monkeypatch.undo()
+    async with bench.recording() as recorder:
+        pass
+    assert bench.road.lines("ch01.cast") == ["acknowledged"]
+
+
+async def test_the_store_may_refuse_for_a_while(bench: Bench) -> None:
+    away = Fault("control_plane_unreachable", "The recording's store refused a chunk.", detail="503")
+    bench.road.answers = [away, away, None]
+    async with bench.recording() as recorder:
+        await recorder.write(1, "cast", b"patient\n", durable=True)
+    assert bench.road.lines("ch01.cast") == ["patient"]
+
+
+async def test_a_final_refusal_keeps_the_chunk_on_disk(bench: Bench) -> None:
+    bench.road.answers = [Fault("session_ended", "The session is over.")]
+    async with bench.recording() as recorder:
+        await recorder.write(1, "cast", b"kept\n", durable=True)
+    assert bench.uploader.refusal is not None
+    assert [fault.code for fault in bench.faults] == ["session_ended"]
+    assert len(list(bench.folder.path.glob("*.zst"))) == 1
+
+
+async def test_closed_segments_go_once_their_lines_are_in_chunks(bench: Bench) -> None:
+    line = b"w" * 65_535 + b"\n"
+    async with bench.recording() as recorder:
+        for number in range(80):
+            await recorder.write(number % 3 + 1, "cast", line, durable=True)
+    segments = list(bench.folder.path.glob("wal-*"))
+    assert len(segments) < 3
+    assert sum(len(bench.road.lines(f"ch0{channel}.cast")) for channel in (1, 2, 3)) == 80

@@ -1,0 +1,365 @@
+"""Sessions from the offer to the stored recording: who is admitted, who is not and in which words, and every way one ends."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from joserfc.jwk import ECKey
+
+from agent.runtime import session as sessions
+from chalicelib.contracts import ids, relay
+from chalicelib.contracts.capability import ACCESS_TYP
+from chalicelib.contracts.faults import Fault, Notice
+from tests.fakes.control_plane import FakeControlPlane, document
+from tests.unit.agent.runtime.conftest import CLOCK, FakeTunnel, Rig, RunRig, until
+
+OTHER_AGENT = ids.mint(ids.AGENT, 1, b"0123456789")
+
+
+async def offer(rig: Rig, **changes: Any) -> tuple[str, str, FakeTunnel]:
+    """Offer a session to the agent; return its identifier, its ticket and the tunnel that the agent opened."""
+    made = rig.control.session()
+    ticket = rig.control.ticket(made, **changes)
+    rig.supervisor.offered(relay.Offer(made.sid, ticket))
+    return made.sid, ticket, await rig.tunnel(made.sid)
+
+
+async def say(tunnel: FakeTunnel, line: bytes) -> bytes:
+    loop = asyncio.get_running_loop()
+    await loop.sock_sendall(tunnel.client, line)
+    async with asyncio.timeout(10):
+        return await loop.sock_recv(tunnel.client, 1000)
+
+
+async def serve_one(rig: Rig) -> tuple[str, FakeTunnel]:
+    """A session whose client has presented its ticket and said one line."""
+    sid, ticket, tunnel = await offer(rig)
+    tunnel.present(ticket)
+    assert await say(tunnel, b"hello\n") == b"echo hello\n"
+    return sid, tunnel
+
+
+async def test_a_session_from_offer_to_stored_recording(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, tunnel = await serve_one(rig)
+        assert control.claims == [(sid, "relay")]
+        assert rig.supervisor.live() == [sid]
+        tunnel.client.close()
+        await until(lambda: sid in control.closes)
+        await until(lambda: rig.supervisor.live() == [])
+        close = control.closes[sid]
+        assert (close.state, close.message, close.operations) == ("ended", "", 1)
+        assert (close.chunks, close.chain) == (1, control.chunks[sid][-1].chain)
+        assert control.text_of(sid) == "hello\n"
+        assert control.chain_holds(sid)
+        assert not list(rig.supervisor._spool.iterdir())
+
+
+async def test_many_sessions_at_once(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        served = await asyncio.gather(*(serve_one(rig) for _ in range(8)))
+        for _, tunnel in served:
+            tunnel.client.close()
+        await until(lambda: len(control.closes) == 8)
+        assert all(control.chain_holds(sid) for sid, _ in served)
+
+
+# --- tickets
+
+Spoil = Callable[[FakeControlPlane, Any], str]
+
+BAD_TICKETS: dict[str, tuple[Spoil, str]] = {
+    "garbage": (lambda plane, made: "not.a.ticket", "ticket_invalid"),
+    "empty": (lambda plane, made: "", "ticket_invalid"),
+    "not ascii": (lambda plane, made: "\u00e9" * 20, "ticket_invalid"),
+    "another key": (lambda plane, made: plane.ticket(made, key=ECKey.generate_key("P-256")), "ticket_invalid"),
+    "another kind of token": (lambda plane, made: plane.ticket(made, typ=ACCESS_TYP), "ticket_invalid"),
+    "another gateway": (lambda plane, made: plane.ticket(made, iss="https://elsewhere.test"), "ticket_invalid"),
+    "another agent": (lambda plane, made: plane.ticket(made, aud=OTHER_AGENT), "ticket_mismatch"),
+    "another session": (lambda plane, made: plane.ticket(plane.session()), "ticket_mismatch"),
+    "expired": (lambda plane, made: plane.ticket(made, exp=CLOCK.now_ms() // 1000 - 1), "ticket_expired"),
+    "not yet valid": (lambda plane, made: plane.ticket(made, iat=CLOCK.now_ms() // 1000 + 600), "ticket_invalid"),
+    "a grant that is over": (lambda plane, made: plane.ticket(made, deadline_ms=CLOCK.now_ms() - 1), "session_ended"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_TICKETS)
+async def test_a_bad_ticket_is_refused_in_words_and_claims_nothing(run_rig: RunRig, control: FakeControlPlane, case: str) -> None:
+    spoil, code = BAD_TICKETS[case]
+    async with run_rig() as rig:
+        sid, _, tunnel = await offer(rig)
+        tunnel.present(spoil(control, control.sessions[sid]))
+        await until(lambda: tunnel.closed)
+        assert tunnel.aborted is not None
+        assert (tunnel.aborted.code, bool(tunnel.aborted.message)) == (code, True)
+        assert control.claims == []
+        assert rig.plugin.served == []
+        # The offer itself is untouched: a wrong guess by one client does not use up another one's ticket.
+
+
+@pytest.mark.parametrize("case", [case for case in BAD_TICKETS if case != "another session"])
+async def test_an_offer_with_a_bad_ticket_opens_no_tunnel(run_rig: RunRig, control: FakeControlPlane, case: str) -> None:
+    spoil, _ = BAD_TICKETS[case]
+    async with run_rig() as rig:
+        made = control.session()
+        rig.supervisor.offered(relay.Offer(made.sid, spoil(control, made) or "-"))
+        await asyncio.sleep(0)
+        assert rig.tunnels == {}
+        other = control.session()
+        rig.supervisor.offered(relay.Offer(made.sid, control.ticket(other)))
+        await asyncio.sleep(0)
+        assert rig.tunnels == {}
+
+
+async def test_a_good_ticket_signed_a_second_time_is_the_same_session(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, _, tunnel = await offer(rig)
+        tunnel.present(control.ticket(control.sessions[sid]))
+        await asyncio.wait_for(rig.plugin.serving.wait(), 10)
+        assert rig.plugin.served[0].claims.sid == sid
+
+
+async def test_a_ticket_is_used_once_even_if_the_offer_is_repeated(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, _tunnel = await serve_one(rig)
+        first = rig.tunnels.pop(sid)
+        rig.supervisor.offered(relay.Offer(sid, control.ticket(control.sessions[sid])))
+        await asyncio.sleep(0)
+        assert rig.tunnels == {}
+        first.client.close()
+        await until(lambda: sid in control.closes)
+        rig.supervisor.offered(relay.Offer(sid, control.ticket(control.sessions[sid])))
+        await asyncio.sleep(0)
+        assert rig.tunnels == {}
+
+
+async def test_a_session_that_the_control_plane_gave_away_is_refused(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        _sid, ticket, tunnel = await offer(rig)
+        control.faults["claim"].append(Fault("ticket_used", "The ticket was used before."))
+        tunnel.present(ticket)
+        await until(lambda: tunnel.closed)
+        assert tunnel.aborted is not None
+        assert tunnel.aborted.code == "ticket_used"
+        assert rig.supervisor.live() == []
+        assert not list(rig.supervisor._spool.iterdir())
+
+
+async def test_a_claim_without_an_answer_is_closed_again(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, ticket, tunnel = await offer(rig)
+        control.faults["claim"].append(502)
+        tunnel.present(ticket)
+        await until(lambda: sid in control.closes)
+        assert tunnel.aborted is not None
+        assert tunnel.aborted.code == "control_plane_unreachable"
+        assert rig.plugin.served == []
+
+
+# --- refusals of the agent's own
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [({"target": "elsewhere"}, "unknown_target"), ({"login": "nobody"}, "unknown_login")],
+)
+async def test_what_the_configuration_does_not_know_is_refused(run_rig: RunRig, changes: dict[str, str], code: str) -> None:
+    async with run_rig() as rig:
+        _sid, ticket, tunnel = await offer(rig, **changes)
+        tunnel.present(ticket)
+        await until(lambda: tunnel.closed)
+        assert tunnel.aborted is not None
+        assert tunnel.aborted.code == code
+
+
+async def test_a_protocol_that_is_not_spoken_is_refused(run_rig: RunRig, control: FakeControlPlane) -> None:
+    control.document = document(protocol="gopher")
+    async with run_rig() as rig:
+        _, ticket, tunnel = await offer(rig)
+        tunnel.present(ticket)
+        await until(lambda: tunnel.closed)
+        assert tunnel.aborted is not None
+        assert tunnel.aborted.code == "not_supported"
+
+
+async def test_a_full_agent_says_so_and_has_room_again_later(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig(max_sessions=1) as rig:
+        first_sid, first = await serve_one(rig)
+        _, ticket, second = await offer(rig)
+        second.present(ticket)
+        await until(lambda: second.closed)
+        assert second.aborted is not None
+        assert second.aborted.code == "agent_full"
+        first.client.close()
+        await until(lambda: first_sid in control.closes)
+        await serve_one(rig)
+
+
+async def test_a_full_disk_refuses_new_sessions(run_rig: RunRig) -> None:
+    async with run_rig(min_free_mb=1_000_000_000) as rig:
+        _, ticket, tunnel = await offer(rig)
+        tunnel.present(ticket)
+        await until(lambda: tunnel.closed)
+        assert tunnel.aborted is not None
+        assert tunnel.aborted.code == "agent_full"
+        assert "disk" in tunnel.aborted.message
+
+
+async def test_a_ticket_decided_by_newer_rules_fetches_them_first(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        control.document = document(version=7)
+        _sid, ticket, tunnel = await offer(rig)
+        tunnel.present(ticket)
+        await asyncio.wait_for(rig.plugin.serving.wait(), 10)
+        assert rig.plugin.served[0].claims.policy_version == 7
+        assert rig.plugin.served[0].policy.version == 7
+
+
+# --- ends
+
+
+async def test_a_kill_ends_the_session_and_says_why(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, tunnel = await serve_one(rig)
+        rig.supervisor.killed(relay.Kill(sid, "session_killed", "Bob ended it."))
+        assert await say(tunnel, b"") == b"ended session_killed\n"
+        await until(lambda: sid in control.closes)
+        assert (control.closes[sid].state, control.closes[sid].message) == ("killed", "Bob ended it.")
+
+
+async def test_a_kill_withdraws_an_offer_that_nobody_took(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, _, tunnel = await offer(rig)
+        rig.supervisor.killed(relay.Kill(sid, "session_killed", "Bob ended it."))
+        await until(lambda: tunnel.closed)
+        assert control.claims == []
+
+
+async def test_a_session_ends_at_its_deadline(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, ticket, tunnel = await offer(rig, deadline_ms=CLOCK.now_ms() + 300)
+        tunnel.present(ticket)
+        await until(lambda: sid in control.closes)
+        assert control.closes[sid].state == "ended"
+        assert "time that was granted" in control.closes[sid].message
+
+
+async def test_a_recording_that_fails_ends_the_session(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, _tunnel = await serve_one(rig)
+        rig.plugin.served[0].recorder.write_soon(1, "jsonl", b"half a line")
+        await until(lambda: rig.plugin.endings)
+        assert rig.plugin.endings[0].code == "recording_failed"
+        await until(lambda: sid in control.closes)
+        assert control.closes[sid].message
+
+
+async def test_a_target_that_leaves_the_configuration_ends_its_sessions(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, _ = await serve_one(rig)
+        control.document = document(version=2, targets=("other",))
+        rig.supervisor.refreshed("2")
+        await until(lambda: sid in control.closes)
+        assert "configuration" in control.closes[sid].message
+
+
+async def test_a_plugin_that_does_not_end_is_cut_off(
+    run_rig: RunRig, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sessions, "GRACE_S", 0.01)
+    async with run_rig() as rig:
+        rig.plugin.ignores_end = True
+        sid, tunnel = await serve_one(rig)
+        rig.supervisor.killed(relay.Kill(sid, "session_killed", "Now."))
+        await until(lambda: sid in control.closes)
+        assert control.closes[sid].state == "killed"
+        assert tunnel.closed
+
+
+async def test_a_bug_in_a_plugin_ends_its_session_alone(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        other, _ = await serve_one(rig)
+        rig.plugin.fails = ZeroDivisionError("a bug")
+        sid, ticket, tunnel = await offer(rig)
+        tunnel.present(ticket)
+        await until(lambda: sid in control.closes)
+        assert "mistake" in control.closes[sid].message
+        assert "ZeroDivision" not in control.closes[sid].message
+        assert rig.supervisor.live() == [other]
+
+
+async def test_stopping_ends_sessions_and_delivers_them(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, _ = await serve_one(rig)
+        waiting, _, unused = await offer(rig)
+        rig.stop.set()
+        await until(lambda: sid in control.closes)
+        assert "stopped" in control.closes[sid].message
+        await until(lambda: unused.closed)
+        assert waiting not in control.closes
+        with pytest.raises(Fault, match="stopped"):
+            await rig.supervisor.admit(rig.identity.ticket(control.ticket(control.session())), "relay")
+
+
+async def test_nobody_comes(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        _, _, tunnel = await offer(rig, exp=CLOCK.now_ms() // 1000 + 1)
+        await until(lambda: tunnel.closed)
+        assert tunnel.aborted is not None
+        assert tunnel.aborted.code == "ticket_expired"
+
+
+# --- what is left in the spool
+
+
+async def test_a_spool_that_could_not_be_delivered_is_delivered_at_the_next_start(
+    run_rig: RunRig, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agent.runtime.supervisor.DRAIN_S", 0.05)
+    async with run_rig() as rig:
+        sid, _ = await serve_one(rig)
+        control.faults["chunks"] = [503] * 1000
+    assert control.closes == {}
+    control.faults["chunks"] = []
+    async with run_rig() as rig:
+        await until(lambda: sid in control.closes)
+        assert "stopped" in control.closes[sid].message
+        assert control.text_of(sid) == "hello\n"
+        assert control.chain_holds(sid)
+        await until(lambda: rig.supervisor.live() == [])
+        assert not list(rig.supervisor._spool.iterdir())
+
+
+async def test_a_recording_that_is_refused_for_good_is_kept_aside(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, tunnel = await serve_one(rig)
+        control.faults["chunks"] = [Fault("session_ended", "The session is over.")]
+        tunnel.client.close()
+        await until(lambda: rig.supervisor.live() == [])
+        assert (rig.supervisor._state / "refused" / sid).is_dir()
+        assert sid not in control.closes
+
+
+async def test_a_refused_close_is_not_repeated(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        _sid, tunnel = await serve_one(rig)
+        control.faults["close"] = [Fault("session_ended", "The session is over.")]
+        tunnel.client.close()
+        await until(lambda: rig.supervisor.live() == [])
+        assert control.requests["close"] == 1
+        assert not list(rig.supervisor._spool.iterdir())
+
+
+async def test_reports_arrive_before_the_close(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid, tunnel = await serve_one(rig)
+        control.faults["report"] = [503]
+        rig.plugin.served[0].report_target(Notice("target_unreachable", "The agent cannot reach web."))
+        tunnel.client.close()
+        await until(lambda: sid in control.closes)
+        assert [report.target_fault for report in control.reports[sid]] == [
+            Notice("target_unreachable", "The agent cannot reach web.")
+        ]
