@@ -23,6 +23,7 @@ from agent.runtime.identity import Identity
 from agent.runtime.listener import Listener
 from agent.runtime.serving import HostIdentity, Plugin
 from agent.runtime.session import Surroundings
+from agent.runtime.session_tunnel import session_tunnels
 from agent.runtime.spool import Disk
 from agent.runtime.supervisor import Supervisor
 from agent.telemetry import logger
@@ -99,8 +100,6 @@ async def _run(
     plugins: Sequence[Plugin],
     on_ready: Callable[[tuple[str, int] | None], None],
 ) -> None:
-    from agent.runtime.session_tunnel import session_tunnels
-
     announcer = Announcer(
         around.control,
         identity,

@@ -63,15 +63,16 @@ def configure(stream: TextIO | None = None, environment: dict[str, str] | None =
     level = logging.getLevelNamesMapping().get(name, logging.INFO)
     # RFC 9864 renames EdDSA to Ed25519; the control plane's contract says EdDSA, so the reminder helps no operator.
     warnings.filterwarnings("ignore", message="EdDSA is deprecated", category=SecurityWarning)
-    terminal = stream.isatty()
+    # Neither way of telling an exception shows local variables: those are where tickets and payload are.
+    tracebacks = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+    pretty = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             withhold,
-            *([] if terminal else [structlog.processors.dict_tracebacks]),
-            structlog.dev.ConsoleRenderer(colors=terminal) if terminal else structlog.processors.JSONRenderer(),
+            *([pretty] if stream.isatty() else [tracebacks, structlog.processors.JSONRenderer()]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),
         logger_factory=structlog.PrintLoggerFactory(stream),

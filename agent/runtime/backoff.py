@@ -13,8 +13,9 @@ from chalicelib.contracts.faults import Fault
 FIRST_S: Final = 0.25
 LONGEST_S: Final = 30.0
 
-#: The client's faults that time or an administrator may heal: clocks drift, and a lost identity must not cost evidence.
-HEALABLE: Final = frozenset({"agent_proof_invalid", "agent_unknown", "login_required", "handshake_timeout"})
+#: The client's faults that time or an administrator may heal: clocks drift, two changes of a row collide, and a lost identity
+#: must not cost evidence.
+HEALABLE: Final = frozenset({"agent_proof_invalid", "agent_unknown", "conflict", "login_required", "handshake_timeout"})
 
 _T = TypeVar("_T")
 

@@ -25,9 +25,16 @@ class Offers:
         self._used: dict[str, int] = {}
 
     def add(self, claims: TicketClaims) -> bool:
-        """Remember an offer. False if it is known already, or if there are too many."""
+        """Remember an offer; tell whether somebody should wait for its client on the relay now.
+
+        The control plane repeats an offer while its client asks for the agent, so one that is waited for already is old news;
+        one whose waiting failed is tried again.
+        """
         self._forget()
-        if claims.sid in self._pending or claims.sid in self._used or len(self._pending) >= PENDING_LIMIT:
+        if claims.sid in self._pending:
+            relay = self._relays.get(claims.sid)
+            return relay is None or relay.done()
+        if claims.sid in self._used or len(self._pending) >= PENDING_LIMIT:
             return False
         self._pending[claims.sid] = claims
         return True

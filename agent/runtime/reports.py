@@ -14,7 +14,7 @@ from chalicelib.contracts.faults import Fault, Notice
 #: Denied operations in one report, at most: a body stays far below ``api.BODY_LIMIT``.
 BATCH: Final = 50
 #: Characters of an operation's text in a report; the recording has all of it, and the digest says which it was.
-TEXT_LIMIT: Final = 8_000
+TEXT_LIMIT: Final = 4_000
 
 
 class Reports:

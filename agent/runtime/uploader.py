@@ -10,12 +10,15 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Protocol
+from typing import Final, Protocol
 
 from agent.runtime.backoff import Backoff, persist
 from agent.runtime.spool import Disk, SpooledChunk
 from chalicelib.contracts.api import ChunkTicket, ChunkUpload
 from chalicelib.contracts.faults import Fault
+
+#: How often a chunk may meet a conflict before it is believed.
+CONFLICTS: Final = 4
 
 
 class ChunkRoad(Protocol):
@@ -85,6 +88,19 @@ class Uploader:
             self._news.clear()
             await self._news.wait()
 
+    async def _persist(self, attempt: Callable[[], Awaitable[None]]) -> None:
+        backoff = self._backoff()
+        for left in reversed(range(CONFLICTS)):
+            try:
+                await persist(attempt, event="chunk.delayed", backoff=backoff, sid=self._sid)
+            except Fault as fault:
+                # The session's row may have changed for another reason at the same moment; a real conflict stays one.
+                if fault.code != "chunk_conflict" or not left:
+                    raise
+            else:
+                return
+            await backoff.wait()
+
     async def _store(self, chunk: SpooledChunk, logged: int, commit: Callable[[int], Awaitable[None]]) -> None:
         async def attempt() -> None:
             operations, denied = self._counters()
@@ -93,7 +109,7 @@ class Uploader:
             )
             await self._road.put(ticket, await self._disk.run(chunk.path.read_bytes))
 
-        await persist(attempt, event="chunk.delayed", backoff=self._backoff(), sid=self._sid)
+        await self._persist(attempt)
         try:
             if logged > 0:
                 await commit(logged)
