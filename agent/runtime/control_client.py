@@ -7,12 +7,14 @@ wrong and registering a chunk twice is not.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, TypeVar
 
 import aiohttp
 import msgspec
+from yarl import URL
 
 from agent.runtime.clock import ServerClock
 from chalicelib.contracts import api
@@ -22,6 +24,8 @@ TIMEOUT_S: Final = 20.0
 #: A reply longer than this is refused before it is read. The largest one holds every rule and target of an agent.
 REPLY_LIMIT: Final = 8 * 1024 * 1024
 _UPLOAD_TIMEOUT_S: Final = 60.0
+#: What S3 calls a refusal; the rest of its answer repeats the key, which names people.
+_ERROR_CODE: Final = re.compile(rb"<Code>([A-Za-z]{1,64})</Code>")
 
 _T = TypeVar("_T")
 Proof = Callable[[str, str, bytes], str]
@@ -85,7 +89,8 @@ class ControlClient:
         """Upload a chunk with exactly the headers that its link binds. Finding it stored already (412) is success."""
         try:
             async with self._session().put(
-                ticket.url,
+                # The link is signed as it is written; normalising it (%40 to @) would break the signature.
+                URL(ticket.url, encoded=True),
                 data=body,
                 headers=ticket.headers,
                 skip_auto_headers=("Content-Type", "User-Agent", "Accept", "Accept-Encoding"),
@@ -94,10 +99,14 @@ class ControlClient:
             ) as reply:
                 if reply.status in {200, 412}:
                     return
-                said = (await reply.content.read(2000)).decode(errors="replace")
+                said = _ERROR_CODE.search(await reply.content.read(2000))
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise _unreachable("The recording's store cannot be reached.", error) from None
-        raise Fault("control_plane_unreachable", "The recording's store refused a chunk.", detail=f"{reply.status}: {said}")
+        raise Fault(
+            "control_plane_unreachable",
+            "The recording's store refused a chunk.",
+            detail=f"{reply.status} {said[1].decode() if said else ''}",
+        )
 
     async def _call(self, method: str, path: str, request: Any, reply_type: type[_T], *, signed: bool = True) -> _T:
         body = b"" if request is None else msgspec.json.encode(request)

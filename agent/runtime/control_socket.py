@@ -25,8 +25,8 @@ BEAT_S: Final = 20.0
 _PING_S: Final = 30.0
 _OPEN_S: Final = 15.0
 
-#: WebSocket proofs are for the root of the stage, with the method GET and an empty body.
-PROOF_PATH: Final = "/"
+#: A WebSocket handshake has no route of its own; its proof is for this path, with the method GET and an empty body.
+PROOF_PATH: Final = "/ws"
 SOCKET_HEADER: Final = "X-Sallyport-Socket"
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
@@ -176,14 +176,20 @@ class Supervisor:
     # --- ways in
 
     async def _relayed(self, offer: TicketClaims) -> None:
-        left_s = offer.exp - self._around.clock.now_ms() / 1000
-        async with self._open_tunnel(offer.sid) as tunnel:
+        patience = asyncio.get_running_loop().time() + offer.exp - self._around.clock.now_ms() / 1000
+        late = Fault("ticket_expired", "Nobody presented the ticket in time.")
+        async with AsyncExitStack() as stack:
+            try:
+                async with asyncio.timeout_at(patience):
+                    tunnel = await stack.enter_async_context(self._open_tunnel(offer.sid))
+            except TimeoutError:
+                raise late from None
             try:
                 try:
-                    async with asyncio.timeout(left_s):
+                    async with asyncio.timeout_at(patience):
                         text = await tunnel.opening()
                 except TimeoutError:
-                    raise Fault("ticket_expired", "Nobody presented the ticket in time.") from None
+                    raise late from None
                 claims = presented(self._identity, offer, text.decode("ascii", "replace"))
                 session = await self.admit(claims, "relay")
             except Fault as fault:

@@ -316,7 +316,7 @@ class FakeControlPlane:
             return wrong
         if kind != "client":
             try:
-                self._check(request.headers.get("Authorization", ""), "GET", "/", b"")
+                self._check(request.headers.get("Authorization", ""), "GET", "/ws", b"")
             except Fault as fault:
                 return _failure(fault)
         socket = web.WebSocketResponse(max_msg_size=relay.MESSAGE_LIMIT)

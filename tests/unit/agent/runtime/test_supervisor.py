@@ -288,7 +288,7 @@ async def test_a_bug_in_a_plugin_ends_its_session_alone(run_rig: RunRig, control
         await until(lambda: sid in control.closes)
         assert "mistake" in control.closes[sid].message
         assert "ZeroDivision" not in control.closes[sid].message
-        assert rig.supervisor.live() == [other]
+        await until(lambda: rig.supervisor.live() == [other])
 
 
 async def test_stopping_ends_sessions_and_delivers_them(run_rig: RunRig, control: FakeControlPlane) -> None:
