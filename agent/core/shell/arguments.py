@@ -194,6 +194,46 @@ def sysctl(reading: Reading, program: str, words: list[Word]) -> None:
         reading.effects.add("admin")
 
 
+def date(reading: Reading, program: str, words: list[Word]) -> None:
+    """date prints, unless -s or an operand without a plus sets the clock."""
+    at = 0
+    while at < len(words):
+        text = words[at].text if words[at].text is not None else words[at].prefix
+        text = text or ""
+        if text in {"-d", "-f", "-r", "--date", "--file", "--reference"}:
+            at += 1
+        elif re.match(r"-[uR]*s|--s", text) or not text.startswith(("+", "-")):
+            reading.effects.add("admin")
+        at += 1
+
+
+_FETCHING = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+def curl(reading: Reading, program: str, words: list[Word]) -> None:
+    """curl: a method other than fetching sends; -o writes a file, unless it is /dev/null."""
+    for at, word in enumerate(words):
+        text = word.text or word.prefix
+        value = words[at + 1].text if at + 1 < len(words) else None
+        if re.fullmatch(r"-[a-zA-Z#]*X|--req\w*", text) and value not in _FETCHING:
+            reading.effects.add("write")
+        elif re.fullmatch(r"-[a-zA-Z#]*o|--outp\w*", text) and value not in {"/dev/null", "-"}:
+            reading.effects.add("write")
+        elif re.match(r"-[a-zA-Z#]*[Xo].|--(?:req|outp)\w*=", text) and not re.search(r"(?:GET|HEAD|[X=]OPTIONS|/dev/null|o-)$", text):
+            reading.effects.add("write")
+        elif "%output" in text:
+            reading.effects.add("write")
+
+
+def top(reading: Reading, program: str, words: list[Word]) -> None:
+    """top -b prints and ends; on a terminal it also kills and renices."""
+    if has_option(words[:1], "b", ("batch",)):
+        reading.effects = {"read"}
+        reading.flags.discard("opaque")
+    else:
+        reading.effects.add("admin")
+
+
 def takes_no_operand(reading: Reading, program: str, words: list[Word]) -> None:
     """`hostname name` sets it; so does `date 01020304`, while `date +%F` only prints."""
     for word in operands(words):
@@ -285,7 +325,7 @@ def multiplexer(reading: Reading, program: str, words: list[Word]) -> None:
 
 CHECKERS: dict[str, Checker] = {
     "sed": sed, "awk": awk, "gawk": awk, "mawk": awk, "nawk": awk, "original-awk": awk, "tar": tar, "dd": dd,
-    "sysctl": sysctl, "hostname": takes_no_operand, "date": takes_no_operand, "uniq": second_operand_is_output,
+    "sysctl": sysctl, "hostname": takes_no_operand, "date": date, "curl": curl, "top": top, "uniq": second_operand_is_output,
     "xxd": second_operand_is_output, "socat": socat, "openssl": openssl, "sqlite3": sqlite, "tmux": multiplexer, "byobu": multiplexer,
     "gzip": compressor, "bzip2": compressor, "xz": compressor, "zstd": compressor, "gunzip": compressor,
     "unzip": compressor, **dict.fromkeys(_LISTING, listing_only),

@@ -23,7 +23,8 @@ _BASH = Language(tree_sitter_bash.language())
 _SYSTEM = re.compile(r"/(?:usr/(?:local/)?)?s?bin/[^/]+")
 _DEVICE = re.compile(r"/dev/(?!null$|zero$|full$|tty$|stdin$|stdout$|stderr$|fd/|pts/|shm/|u?random$|tcp/|udp/)")
 _NUMERIC = re.compile(r"-?\d*")
-_SLEEPING = re.compile(r"\[.*(?:\$\(|`)", re.DOTALL)
+# A subscript, or a compound array value, that arithmetic or `declare` will expand later.
+_SLEEPING = re.compile(r"(?:\[|^\().*(?:\$\(|`)", re.DOTALL)
 
 
 class Reading:
@@ -40,6 +41,9 @@ class Reading:
         self.tainted: set[str] = set()
         self.assigned: set[str] = set()
         self.arithmetic: set[str] = set()
+        self.bare_arithmetic: set[str] = set()
+        self.piped = False
+        self.stdin_moved = False
         self.depth = 0
         self.work = 0
 
@@ -90,7 +94,11 @@ class Reading:
             self.flags.add("glob")
         if program is not None:
             self.verbs.add(program)
+            piped = self.piped
+            self.piped = piped or any(redirection.operator[:1] == "<" for redirection in redirections)
             judgement.judge(self, program, words[1:])
+            self.stdin_moved |= program == "exec" and self.piped  # `exec < file` is for everything after it
+            self.piped = piped
         elif not words and not redirections:
             self.effects.add("read")
         self.leave()
@@ -155,6 +163,8 @@ class Reading:
 
     def result(self) -> Classification:
         """The finished classification."""
+        if any(name not in self.assigned or judgement.is_known(name) for name in self.bare_arithmetic):
+            self.flags.add("parse_error")
         if self.arithmetic & self.tainted:
             self.flags.add("dynamic_code")
         if not self.commands and not self.flags & UNKNOWN_FLAGS:

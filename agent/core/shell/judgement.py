@@ -27,7 +27,19 @@ def is_known(program: str) -> bool:
 
 
 def judge(reading: Reading, program: str, words: list[Word]) -> None:
-    """Add what `program` with the arguments `words` means to the reading."""
+    """Add what `program` with the arguments `words` means to the reading.
+
+    A check may take back what the tables said of its own program, never what another command in the line does.
+    """
+    effects, flags = reading.effects, reading.flags
+    reading.effects, reading.flags = set(), set()
+    _judge(reading, program, words)
+    effects |= reading.effects
+    flags |= reading.flags
+    reading.effects, reading.flags = effects, flags
+
+
+def _judge(reading: Reading, program: str, words: list[Word]) -> None:
     name = program
     versioned = _VERSIONED.fullmatch(name)
     if versioned:
@@ -41,6 +53,8 @@ def judge(reading: Reading, program: str, words: list[Word]) -> None:
         reading.flags.add("network")
     if name in programs.OPAQUE:
         reading.flags.add("opaque")
+        if (reading.piped or reading.stdin_moved) and name not in programs.PAGERS:
+            reading.flags.add("code_from_stdin")  # `echo '\! rm' | psql`
     _name_objects(reading, name, words)
     known = _add_effects(reading, name, words)
     escape = programs.ESCAPES.get(name)

@@ -431,4 +431,5 @@ LAUNCHERS: dict[str, Launcher] = {
     "coproc": coproc, "command": command_builtin, "su": su, "runuser": su, "ssh": ssh, "slogin": ssh, "watch": watch,
     "flock": flock, "script": script, "parallel": parallel, "find": find, "crontab": crontab, "at": at_job,
     "batch": at_job,
+    "atq": at_job,
 }  # fmt: skip

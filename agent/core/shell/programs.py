@@ -99,10 +99,6 @@ EFFECTS: dict[str, frozenset[str]] = {
     "rg": frozenset({"read"}),
     "yq": frozenset({"read"}),
     "tcpdump": frozenset({"read"}),
-    "crontab": frozenset({"execute"}),
-    "at": frozenset({"execute"}),
-    "batch": frozenset({"execute"}),
-    "atq": frozenset({"read"}),
     "atrm": frozenset({"admin"}),
 }  # fmt: skip
 
@@ -118,12 +114,10 @@ CHANGING: dict[str, tuple[tuple[str, tuple[str, ...], str], ...]] = {
     "file": (("C", ("compile",), "write"),),
     "sar": (("o", (), "write"),),
     "curl": (
-        ("oOTdFXcDJ", ("output", "remote-name", "upload-file", "data", "data-binary", "data-raw", "data-urlencode", "form",
-                    "form-string", "json", "request", "cookie-jar", "dump-header", "create-dirs", "trace", "trace-ascii",
-                    "remote-name-all", "output-dir", "hsts", "alt-svc", "etag-save", "stderr", "libcurl", "url-query"),
-         "write"),
+        ("OTdFcDJ", ("remote-name", "upload-file", "data", "data-binary", "data-raw", "data-urlencode", "form", "form-string", "json",
+                     "cookie-jar", "dump-header", "create-dirs", "trace", "trace-ascii", "remote-name-all", "output-dir", "hsts",
+                     "alt-svc", "etag-save", "stderr", "libcurl", "url-query"), "write"),
     ),
-    "date": (("s", ("set",), "admin"),),
     "hostname": (("Fb", ("file", "boot"), "admin"),),
     "dmesg": (("cCDEn", ("clear", "read-clear", "console-off", "console-on", "console-level"), "admin"),),
     "ss": (("K", ("kill",), "admin"),),
@@ -150,7 +144,7 @@ ESCAPES: dict[str, tuple[str, tuple[str, ...]]] = {
     "csplit": ("", ()),
     "scp": ("SoFD", ()),
     "sftp": ("SDoFbs", ()),
-    "curl": ("K", ("config", "engine", "proto-default")),
+    "curl": ("K", ("config", "engine", "netrc-file")),
     "wget": ("ei", ("execute", "use-askpass", "config", "input-file")),
     "tcpdump": ("zZ", ()),
     "man": ("PHCl", ("pager", "html", "config-file", "local-file", "preprocessor", "gxditview")),
@@ -199,6 +193,9 @@ for _alias, _of in {
     ESCAPES[_alias] = ESCAPES[_of]
 ESCAPES = {name: row for name, row in ESCAPES.items() if row[0] or any(row[1])}
 CHANGING = {name: rows for name, rows in CHANGING.items() if rows and name != "openssl"}
+
+# Opaque programs that take their commands from the terminal even when data is piped to them.
+PAGERS = frozenset("less more most man top htop atop btop iotop nmon dialog whiptail".split())
 
 # Programs that take `+command` as an operand.
 PLUS_ESCAPES = frozenset("vi vim nvim view vimdiff rvim ex less more emacs".split())

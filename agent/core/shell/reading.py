@@ -12,6 +12,9 @@ class Reading(Protocol):
     """What is known of the line so far, and the ways to learn more of it."""
 
     flags: set[str]
+    # Standard input is a pipe or a file rather than the session's own.
+    piped: bool
+    stdin_moved: bool
     effects: set[str]
     verbs: set[str]
     objects: set[str]
@@ -19,6 +22,8 @@ class Reading(Protocol):
     variables: dict[str, str]
     tainted: set[str]
     arithmetic: set[str]
+    # Names in `(( ))`, which a POSIX shell would run.
+    bare_arithmetic: set[str]
 
     def enter(self) -> bool:
         """Go one level deeper; False at the limit. Pair each True with `leave`."""

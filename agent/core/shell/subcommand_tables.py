@@ -221,7 +221,7 @@ TOOLS: dict[str, Tool] = {
         "write": _names("install, uninstall, download, wheel, cache"),
         "execute": _names("install, wheel, download"),
         "admin": _names("config"),
-    }, network=True),
+    }, code_anywhere=("python",), network=True),
     "aws": Tool(
         _before("", "", "profile region output query endpoint-url cli-read-timeout cli-connect-timeout color ca-bundle",
                 "no-cli-pager no-verify-ssl no-paginate debug no-sign-request"),

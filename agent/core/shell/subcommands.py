@@ -43,6 +43,8 @@ def tool(reading: Reading, program: str, words: list[Word]) -> None:
     if name is None:
         reading.flags.add("dynamic_command")
         return
+    if row.code_anywhere and any(word.text is None and word.may_be_option and not word.inert for word in rest[1:]):
+        reading.flags.add("dynamic_code")
     reading.verbs.add(f"{program}:{name.replace(' ', ':')}")
     reading.effects.update(_effects(row, name))
     special = _SPECIAL.get(program)
@@ -96,8 +98,7 @@ def _docker(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> N
     elif last == "run" and not name.startswith("compose"):
         inside = leading(words, DOCKER_RUN)
         reading.verbs.update(value.text for value in inside.values("entrypoint") if value.text)
-        if inside.has("privileged", "v", "volume", "mount", "entrypoint", "device", "pid", "cap-add"):
-            reading.flags.add("dynamic_code")  # the host is inside the container
+        reading.flags.add("dynamic_code")  # the image's entry point decides what happens to the words
         launchers.container(reading, inside)
     elif "execute" in reading.effects and last not in {"start", "restart", "attach", "pull"}:
         reading.flags.add("script_file" if last in {"build", "up", "deploy", "create"} else "dynamic_code")
@@ -108,7 +109,7 @@ def _kubectl(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> 
         dashes = [at for at, word in enumerate(words) if word.text == "--"]
         if dashes:
             launchers.inner(reading, words[dashes[0] + 1 :])
-        if not dashes or any(word.splits for word in words[: dashes[0]]):
+        if name != "exec" or not dashes or any(word.splits for word in words[: dashes[0]]):
             reading.flags.add("dynamic_code")
     if name == "edit":
         reading.flags.add("opaque")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 _LEFT_OVER = re.compile(r"`|\$\(|\$\[|<\(|>\(")
 _PLAIN = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
+_SIMPLE = re.compile(r"\$(?:\w+|[@*#?$!-]|\{\w+\})", re.ASCII)
 _ASSIGNS = re.compile(r"\$\{([A-Za-z_]\w*)(?:\[[^\]]*\])?:?=", re.ASCII)
 _NUMERIC = frozenset({"$#", "$?", "$$", "$!"})
 _POSITIONAL = re.compile(r"\$\{?[0-9@*]")
@@ -63,6 +64,8 @@ def expand(walk: Walk, node: Node, pieces: Pieces, *, quoted: bool) -> None:
 def variable(walk: Walk, node: Node, pieces: Pieces, *, quoted: bool) -> None:
     """`$x` and `${x}`: a literal assigned earlier in the same line, or unknown."""
     raw = walk.raw(node)
+    if not _SIMPLE.fullmatch(raw):
+        walk.flag("parse_error")  # the parser lets a blank stand after the dollar
     match = _PLAIN.fullmatch(raw)
     value = walk.reading.variables.get(match[1] or match[2]) if match else None
     if value is None or not walk.straight or (not quoted and re.search(r"[\s*?\[\\]|^$", value)):
@@ -200,7 +203,7 @@ def _check_heredoc(walk: Walk, node: Node, start: Node | None, body: Node | None
     raw_delimiter = walk.raw(start)
     delimiter = unescape_unquoted(re.sub(r"^(['\"])([^'\"\\]*)\1$", r"\2", raw_delimiter))
     strip = "\t" if walk.raw(node).startswith("<<-") else ""
-    if not re.fullmatch(r"[\w.+-]+", delimiter) or walk.raw(end).lstrip(strip or None) != delimiter:
+    if not re.fullmatch(r"[\w.+-]+", delimiter) or walk.raw(end).lstrip(strip or "\n") != delimiter:
         walk.flag("parse_error")
         return
     if walk.source[end.end_byte : end.end_byte + 1] not in {b"", b"\n"}:

@@ -14,7 +14,7 @@ import re
 
 from tree_sitter import Node
 
-from agent.core.shell import substitutions
+from agent.core.shell import dialects, substitutions
 from agent.core.shell.model import Redirection
 from agent.core.shell.reading import Reading
 from agent.core.shell.words import (
@@ -48,6 +48,7 @@ REDIRECTS = frozenset({"file_redirect", "herestring_redirect", "heredoc_redirect
 ARITHMETIC = frozenset({"arithmetic_expansion", "c_style_for_statement", "subscript"})
 RESERVED = frozenset("{ } ! if then else elif fi for while until do done case esac in function select [[ ]] time coproc".split())
 
+_ENDS_WORD = frozenset([b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"<", b">", b"`", b"\\"])
 _BLANK = re.compile(rb"(?:[ \t\n]|\\\n)*")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _WORD_SPECIAL = re.compile(r"[;&|<>()`\n \t\"']")
@@ -74,39 +75,51 @@ class Walk:
 
     def statements(self, root: Node) -> None:
         """Everything below `root`, in the order it is written."""
-        stack = [(root, self.straight)]
+        outside = self.reading.piped
+        stack = [(root, self.straight, outside)]
         while stack:
-            node, straight = stack.pop()
-            self.straight = straight
-            kind = node.type
-            if kind in STRUCTURE or node.is_error:
-                stack.extend(self.structure(node, straight=straight))
+            node, self.straight, self.reading.piped = stack.pop()
+            if node.type in STRUCTURE or node.is_error:
+                stack.extend(self.structure(node))
             else:
                 self.statement(node)
+        self.reading.piped = outside
 
-    def structure(self, node: Node, *, straight: bool) -> list[tuple[Node, bool]]:
+    def structure(self, node: Node) -> list[tuple[Node, bool, bool]]:
+        """What is below a node that only holds others: (node, straight, piped), last first."""
         kind = node.type
         self.gaps(node)
         children = node.children
-        if kind in ARITHMETIC or (kind == "compound_statement" and self.raw(node).startswith("((")):
+        if kind == "c_style_for_statement":
             self.arithmetic(node)
-        elif kind == "test_command" and self.raw(node).startswith("[["):
-            # `-eq` and its kin evaluate both sides as arithmetic.
-            if re.search(r"-(?:eq|ne|lt|le|gt|ge)\b", self.raw(node)):
-                self.arithmetic(node)
         elif kind == "for_statement":
             self.loop_variable(node)
-        if kind == "test_command" or (kind == "compound_statement" and self.raw(node).startswith("((")):
-            self.reading.command([], [])  # a test is a command, though it starts nothing
-        below = []
+        elif kind == "test_command" or (kind == "compound_statement" and children[0].type == "(("):
+            self.test(node)
+        straight = self.straight and kind in STRAIGHT
+        piped = self.reading.piped
+        below: list[tuple[Node, bool, bool]] = []
         for position, child in enumerate(children):
             if child.is_named:
                 after = children[position + 1].type if position + 1 < len(children) else ""
-                below.append((child, straight and kind in STRAIGHT and after != "&"))
+                below.append((child, straight and after != "&", piped or (kind == "pipeline" and bool(below))))
             elif child.type == "&":
                 self.flag("background")
         below.reverse()
         return below
+
+    def test(self, node: Node) -> None:
+        """`[ ]`, `[[ ]]` and `(( ))` are commands, though they start nothing."""
+        raw = self.raw(node)
+        self.reading.command([], [])
+        if raw.startswith("(("):
+            self.arithmetic(node)
+            self.reading.bare_arithmetic.update(dialects.arithmetic_names(raw))
+        # `-eq` and its kin evaluate both sides as arithmetic, -v and -R a subscript.
+        elif re.search(r"-(?:eq|ne|lt|le|gt|ge)\b", raw) and raw.startswith("[[") or re.search(r"-[vR]\b", raw):
+            self.arithmetic(node)
+        if raw.startswith("[[") and dialects.test_hides_command(raw):
+            self.flag("parse_error")
 
     def loop_variable(self, node: Node) -> None:
         name = node.child_by_field_name("variable")
@@ -180,6 +193,9 @@ class Walk:
         for child in node.children:
             self.gap(at, child.start_byte)
             at = child.end_byte
+            # `!x` and `{x` are words; a reserved word must end where it is recognised.
+            if not child.is_named and child.type in RESERVED and (self.source[at : at + 1] or b"\n") not in _ENDS_WORD:
+                self.flag("parse_error")
         self.gap(at, node.end_byte)
 
     def gap(self, start: int, end: int) -> None:
@@ -254,6 +270,8 @@ class Walk:
                 more.extend(self.redirect(child, redirections))
             elif child != body:
                 self.flag("parse_error")
+        if more and any(each.operator.startswith("&>") for each in redirections):
+            self.flag("parse_error")  # `echo a &>f rm x`: to dash, `&` ends the command and `rm x` is the next one
         if body is not None and body.type == "command":
             self.command(body, redirections, more)
         elif body is not None and body.type in {"declaration_command", "unset_command"}:
@@ -263,7 +281,10 @@ class Walk:
                 self.flag("parse_error")
             self.reading.command([], redirections)
             if body is not None:
+                piped = self.reading.piped
+                self.reading.piped = piped or any(each.operator[:1] == "<" for each in redirections)
                 self.substatements(body)
+                self.reading.piped = piped
 
     def standing_redirect(self, node: Node) -> None:
         redirections: list[Redirection] = []
@@ -343,10 +364,14 @@ class Walk:
         if kind in {"word", "number"}:
             self.plain(node, pieces)
         elif kind == "raw_string":
+            if dialects.string_extent_differs(self.raw(node)):
+                self.flag("parse_error")
             pieces.literal(self.raw(node)[1:-1], quoted=True)
         elif kind == "string":
             substitutions.double_quoted(self, node, pieces)
         elif kind == "ansi_c_string":
+            if dialects.string_extent_differs(self.raw(node)):
+                self.flag("parse_error")
             text = decode_ansi(self.raw(node)[2:-1])
             if text is None:
                 pieces.unknown(splits=False)
@@ -402,4 +427,6 @@ class Walk:
 
     def backquoted(self, node: Node, *, in_double: bool) -> None:
         """Backquotes are read again from their text: escapes inside must be removed before parsing."""
+        if "`" in unescaped(self.raw(node)[1:-1]):
+            self.flag("parse_error")  # to the shell the first one that is not escaped ends it, whatever the quotes
         self.reading.text(unescape_backquoted(self.raw(node)[1:-1], in_double=in_double))
