@@ -37,15 +37,7 @@ def prepare(stack: Stack) -> dict[str, Way]:
     """Bring ``stack`` up with everything applied and alice logged in; return the ways by name."""
     stack.start_cloud()
     stack.target.start()
-    pat, alice = stack.person("pat"), stack.person("alice")
-    _must(pat.login(stack.url))
-    token = _must(pat.run(["sallyport", "agent-token", "edge-1", "--json"])).stdout
-    stack.start_agent(_field(token, "token"))
-    while '"online":true' not in pat.run(["sallyport", "agents", "--json"]).stdout.replace(" ", ""):
-        pass
-    _must(pat.run(["sallyport", "apply", "--yes", str(stack.write_gateway())]))
-    _must(alice.login(stack.url))
-    _must(alice.run(["sallyport", "ssh-config", "--write"]))
+    alice = stack.furnish()
     # The agent learns of the new targets through its control socket; the first connection shows that it has.
     for _ in range(100):
         if alice.run(["ssh", "prod-web", "true"]).returncode == 0:
@@ -72,18 +64,6 @@ def _direct(stack: Stack) -> Way:
 def _gateway(alice: Person, name: str) -> Way:
     environment = alice.environment | {"SALLYPORT_WAY": "direct" if name == GATEWAY_DIRECT else "relay"}
     return Way(name, ("-F", str(alice.folder / "ssh" / "config")), "prod-web", environment)
-
-
-def _must(run: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
-    if run.returncode != 0:
-        raise RuntimeError(f"{' '.join(map(str, run.args))} failed:\n{run.stdout}{run.stderr}")
-    return run
-
-
-def _field(text: str, name: str) -> str:
-    import json
-
-    return str(json.loads(text)[name])
 
 
 def results_folder() -> Path:

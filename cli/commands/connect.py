@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 @click.option("--reason", metavar="TEXT", default="", help="Why; policies may ask for one. Default: SALLYPORT_REASON.")
 @click.option("--stdio", is_flag=True, help="Carry the session's bytes on standard input and output (ssh's ProxyCommand).")
 @click.option(
-    "--way", type=click.Choice(["direct", "relay"]), help="Use only this way to the agent. Default: direct, then relay."
+    "--way",
+    type=click.Choice(["direct", "relay"]),
+    envvar="SALLYPORT_WAY",
+    help="Use only this way to the agent. Default: direct, then relay.",
 )
 def connect(target: str, arguments: tuple[str, ...], login: str, reason: str, stdio: bool, way: str | None) -> None:
     """Connect to a target.
@@ -53,7 +56,7 @@ def connect(target: str, arguments: tuple[str, ...], login: str, reason: str, st
 
 def _run_client(home: Home, name: str, arguments: list[str], login: str, reason: str, way: str) -> None:
     from cli.commands.targets import fetch_targets
-    from cli.ssh_config import host_name, options, own_command
+    from cli.ssh_config import options, own_command
 
     target = next((each for each in fetch_targets(home) if each.name == name), None)
     if target is None:
@@ -64,7 +67,7 @@ def _run_client(home: Home, name: str, arguments: list[str], login: str, reason:
     if login and login not in target.logins:
         raise Fault("unknown_login", f"{name} has no login {login} for you.", hint=f"It has: {', '.join(target.logins)}")
     chosen = options(target, home, own_command(), way=way) | ({"User": login} if login else {})
-    words = ["ssh", *(word for key, value in chosen.items() for word in ("-o", f"{key}={value}")), host_name(target), *arguments]
+    words = ["ssh", *(word for key, value in chosen.items() for word in ("-o", f"{key}={value}")), target.name, *arguments]
     if reason:
         # It travels in the environment to the ProxyCommand: no shell has to quote it.
         os.environ["SALLYPORT_REASON"] = reason

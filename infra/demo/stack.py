@@ -113,7 +113,11 @@ class Stack:
         process = self._start("cloud", [sys.executable, "-m", "infra.local", "--state", str(state)])
         _until(state.exists, process, self.folder / "cloud.log")
         said = json.loads(state.read_text())
-        self.url, self._environment = said["http_url"], said["environment"]
+        self.attach(said["http_url"], said["environment"])
+
+    def attach(self, url: str, environment: dict[str, str]) -> None:
+        """Use a cloud that runs already: its address, and the environment that its functions see."""
+        self.url, self._environment = url, environment
 
     def start_agent(self, token: str) -> None:
         """Enrol the agent with its one-time token, give it the target's credential, and start it."""
@@ -133,7 +137,40 @@ class Stack:
         # The agent's process has no AWS credential of any kind, and the tour checks that.
         enrol = [str(BIN / "sallyport-agent"), "enrol", "--url", self.url, "--token", token, "--state", str(state)]
         subprocess.run(enrol, check=True, capture_output=True, text=True, env=_without_aws())
+        self.restart_agent()
+
+    def furnish(self, more_targets: str = "") -> Person:
+        """With cloud and target up: enrol and start the agent, apply the policies, log alice in. Returns alice, ready for ssh."""
+        pat, alice = self.person("pat"), self.person("alice")
+        must(pat.login(self.url))
+        token = must(pat.run(["sallyport", "agent-token", "edge-1", "--json"])).stdout
+        self.start_agent(json.loads(token)["token"])
+        self.until_online(pat)
+        must(pat.run(["sallyport", "apply", "--yes", str(self.write_gateway(more_targets))]))
+        must(alice.login(self.url))
+        must(alice.run(["sallyport", "ssh-config", "--write"]))
+        return alice
+
+    def until_online(self, admin: Person) -> None:
+        """Return when the agent has announced what it speaks. Raises RuntimeError if it never does."""
+        deadline = time.monotonic() + START_S
+        while time.monotonic() < deadline:
+            agents = json.loads(must(admin.run(["sallyport", "agents", "--json"])).stdout)["agents"]
+            if any(agent["online"] and agent["protocols"] for agent in agents):
+                return
+        raise RuntimeError(f"the agent did not come online:\n{(self.folder / 'agent.log').read_text()[-2000:]}")
+
+    def restart_agent(self) -> None:
+        """Start the enrolled agent; again, after ``kill_agent``."""
+        config = self.folder / "agent" / "agent.toml"
         self._start("agent", [str(BIN / "sallyport-agent"), "run", "--config", str(config)], environment=_without_aws())
+
+    def kill_agent(self) -> None:
+        """End the agent as a power cut would."""
+        name, process = next(pair for pair in self._processes if pair[0] == "agent")
+        process.kill()
+        process.wait()
+        self._processes.remove((name, process))
 
     def pid(self, name: str) -> int:
         """Return the process of ``cloud`` or ``agent``."""
@@ -144,8 +181,11 @@ class Stack:
         words = Path(f"/proc/{self.pid('agent')}/environ").read_bytes().decode(errors="replace").split("\0")
         return dict(word.partition("=")[::2] for word in words if word)
 
-    def write_gateway(self) -> Path:
-        """Write ``gateway.yaml`` for the target that runs now, beside the demo's policies. Returns the folder."""
+    def write_gateway(self, more_targets: str = "") -> Path:
+        """Write ``gateway.yaml`` for the target that runs now, beside the demo's policies. Returns the folder.
+
+        ``more_targets`` is YAML, indented by two, that follows it.
+        """
         folder = self.folder / "gateway"
         folder.mkdir(exist_ok=True)
         shutil.copyfile(POLICIES, folder / "policies.cedar")
@@ -164,7 +204,7 @@ class Stack:
             f'      host_keys: ["{self.target.host_key}"]\n'
             "      shell: recorded\n"
             "    require: [record]\n"
-            "    max_session: 8h\n"
+            "    max_session: 8h\n" + more_targets
         )
         return folder
 
@@ -188,6 +228,13 @@ class Stack:
             )
         self._processes.append((name, process))
         return process
+
+
+def must(run: subprocess.CompletedProcess[str]) -> subprocess.CompletedProcess[str]:
+    """Return ``run`` if it succeeded. Raises RuntimeError with what it said otherwise."""
+    if run.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, run.args))} failed:\n{run.stdout}{run.stderr}")
+    return run
 
 
 def _without_aws() -> dict[str, str]:

@@ -41,7 +41,7 @@ class Tour:
         token = self._as(self.pat, "sallyport agent-token edge-1 --json", show=False)
         self.screen.said("edge-1: a one-time token, used at once on the agent's machine")
         self.stack.start_agent(json.loads(token.stdout)["token"])
-        self._until_online()
+        self.stack.until_online(self.pat)
         folder = self.stack.write_gateway()
         self._as(self.pat, f"sallyport plan {folder}", typed="sallyport plan gateway/")
         done = self._as(self.pat, f"sallyport apply --yes {folder}", typed="sallyport apply gateway/")
@@ -146,13 +146,6 @@ class Tour:
         if show:
             self.screen.said(done.stdout + done.stderr)
         return done
-
-    def _until_online(self) -> None:
-        for _ in range(200):
-            agents = json.loads(self._as(self.pat, "sallyport agents --json", show=False).stdout)["agents"]
-            if any(agent["online"] and agent["protocols"] for agent in agents):
-                return
-        self.screen.check(False, "the agent comes online")
 
     def _until_recorded(self) -> None:
         # The last chunk of a session is uploaded while its client already has its prompt back.
