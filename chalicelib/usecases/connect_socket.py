@@ -18,8 +18,8 @@ from chalicelib.ports import Agent, Conflict, Connection, Ports
 from chalicelib.usecases.authenticate import Asked, authenticate_agent
 from chalicelib.usecases.entrusted import entrusted, refuse_over
 
-#: A WebSocket handshake is a GET without a body, at the root of the stage.
-HANDSHAKE = Asked(method="GET", path="/", body=b"")
+#: What an agent's proof for a WebSocket is bound to. A handshake has no route, so it gets a path that no HTTP route has.
+HANDSHAKE = Asked(method="GET", path="/ws", body=b"")
 RESUME = "resume"
 _OPEN = frozenset({State.OFFERED, State.LIVE})
 

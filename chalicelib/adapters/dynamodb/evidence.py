@@ -11,7 +11,8 @@ import msgspec
 from chalicelib.adapters.dynamodb.table import Table
 from chalicelib.contracts.audit import AnyEvent
 
-_TRANSACTION_LIMIT = 100
+#: DynamoDB writes at most this many rows in one transaction.
+TRANSACTION_LIMIT = 100
 
 
 class Evidence:
@@ -22,8 +23,8 @@ class Evidence:
 
     def record(self, events: Sequence[AnyEvent]) -> None:
         """Store events that have no other fact beside them."""
-        for start in range(0, len(events), _TRANSACTION_LIMIT):
-            self._table.write([recording(self._table, event) for event in events[start : start + _TRANSACTION_LIMIT]])
+        for start in range(0, len(events), TRANSACTION_LIMIT):
+            self._table.write([recording(self._table, event) for event in events[start : start + TRANSACTION_LIMIT]])
 
     def events(self, day: str) -> Iterator[AnyEvent]:
         """Yield the audit events of a UTC day, oldest first."""

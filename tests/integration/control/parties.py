@@ -1,4 +1,4 @@
-"""The parties of a session as the control plane sees them, over real HTTP and real WebSockets: a person, an agent, their sockets."""
+"""The parties of a session as the control plane sees them, over real HTTP and WebSockets: a person, an agent, their sockets."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ class AgentParty:
         return self.call("/agent/announce", {"protocols": [PROTOCOL], "credentials": ["web-key"]})
 
     def headers(self, kind: str, sid: str = "") -> dict[str, str]:
-        found = {"Authorization": self.proof("GET", "/"), "X-Sallyport-Socket": kind}
+        found = {"Authorization": self.proof("GET", "/ws"), "X-Sallyport-Socket": kind}
         return found | {"X-Sallyport-Session": sid} if sid else found
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 import urllib3
 
@@ -68,13 +66,3 @@ def test_a_session_from_offer_to_replay(
     assert links["session"]["state"] == "ended"
     again.close()
     far.close()
-
-
-def test_opening_a_session_is_quick(engineer: Person, agent: AgentParty, control: Socket) -> None:
-    # A guard against an extra round trip per request, not a benchmark: the number is printed and only its order is checked.
-    taken = []
-    for _ in range(15):
-        began = time.perf_counter()
-        opened(engineer, control)
-        taken.append(time.perf_counter() - began)
-    print(f"open_session p50 {sorted(taken)[7] * 1000:.0f} ms")

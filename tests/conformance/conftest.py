@@ -1,0 +1,109 @@
+"""Every port twice: the fake that other tests trust, and the adapter on moto, in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+from moto import mock_aws
+
+from chalicelib.adapters.dynamodb import DynamoStore
+from chalicelib.adapters.kms import KmsSigner
+from chalicelib.adapters.s3 import S3Blobs
+from chalicelib.adapters.secrets import SealedRoutes, Secrets
+from chalicelib.ports import Blobs, Routes, Signer, Store
+from infra.local import resources
+from tests.fakes.dynamodb import FakeStore
+from tests.fakes.kms import FakeSigner
+from tests.fakes.s3 import FakeBlobs
+from tests.fakes.secrets import FakeRoutes
+
+REGION = "us-east-1"
+
+
+class OneAtATime:
+    """A boto3 client whose calls are atomic, as they are on AWS. moto's tables take no locks."""
+
+    def __init__(self, client: Any) -> None:
+        self._client, self._lock = client, threading.Lock()
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._client, name)
+        if not callable(found) or name == "get_paginator":
+            return found
+
+        def call(**arguments: Any) -> Any:
+            with self._lock:
+                return found(**arguments)
+
+        return call
+
+
+class Cloud:
+    """The resources of one test module on moto; the table is empty for every test."""
+
+    def __init__(self) -> None:
+        self.made = resources.create(self.client, "client secret", cors_origin="https://gw.example")
+
+    def client(self, service: str) -> Any:
+        config = Config(signature_version="s3v4") if service == "s3" else None
+        return boto3.client(service, region_name=REGION, config=config)  # type: ignore[call-overload]
+
+    def store(self) -> Store:
+        return DynamoStore(OneAtATime(self.client("dynamodb")), self.made.table)  # type: ignore[arg-type]
+
+    def signer(self) -> KmsSigner:
+        return KmsSigner(self.client("kms"), self.made.signing_key, self.made.ssh_ca_key)
+
+    def routes(self) -> SealedRoutes:
+        return SealedRoutes(Secrets(self.client("secretsmanager")), self.made.route_secret)
+
+    def empty(self) -> None:
+        client = self.client("dynamodb")
+        for item in client.scan(TableName=self.made.table)["Items"]:
+            client.delete_item(TableName=self.made.table, Key={"pk": item["pk"], "sk": item["sk"]})
+        self.client("secretsmanager").put_secret_value(SecretId=self.made.route_secret, SecretBinary=b"r" * 32)
+
+
+@pytest.fixture(scope="module")
+def moto_cloud() -> Iterator[Cloud]:
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            patch.setenv(name, "testing")
+        for name in ("AWS_PROFILE", "AWS_ENDPOINT_URL", "AWS_ENDPOINT_URL_S3"):
+            patch.delenv(name, raising=False)
+        with mock_aws():
+            yield Cloud()
+
+
+@pytest.fixture
+def cloud(moto_cloud: Cloud) -> Cloud:
+    moto_cloud.empty()
+    return moto_cloud
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def store(request: pytest.FixtureRequest) -> Store:
+    return FakeStore() if request.param == "fake" else request.getfixturevalue("cloud").store()
+
+
+@pytest.fixture(params=["fake", "kms"])
+def signer(request: pytest.FixtureRequest) -> Signer:
+    return FakeSigner() if request.param == "fake" else request.getfixturevalue("cloud").signer()
+
+
+@pytest.fixture(params=["fake", "secrets"])
+def routes(request: pytest.FixtureRequest) -> Routes:
+    return FakeRoutes() if request.param == "fake" else request.getfixturevalue("cloud").routes()
+
+
+@pytest.fixture(params=["fake", "s3"])
+def blobs(request: pytest.FixtureRequest) -> Blobs:
+    if request.param == "fake":
+        return FakeBlobs()
+    cloud: Cloud = request.getfixturevalue("cloud")
+    return S3Blobs(cloud.client("s3"), cloud.made.bucket)

@@ -1,0 +1,254 @@
+"""The store in memory. Held to the real one by ``tests/conformance/test_store.py``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+from collections.abc import Iterator, Sequence
+
+import msgspec
+
+from chalicelib.contracts.audit import AnyEvent
+from chalicelib.contracts.gateway import Protocol
+from chalicelib.contracts.policy import Document
+from chalicelib.contracts.recording import StoredChunk
+from chalicelib.contracts.session import OVER, Session, State
+from chalicelib.ports import (
+    Agent,
+    Conflict,
+    Connection,
+    Custody,
+    Enrolment,
+    Link,
+    LoginCode,
+    PendingLogin,
+    Progress,
+    SessionQuery,
+)
+
+replace = msgspec.structs.replace
+
+
+def day_of(time_ms: int) -> str:
+    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).date().isoformat()
+
+
+class FakeStore:
+    """Implements ``chalicelib.ports.Store``."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.logins: dict[str, PendingLogin] = {}
+        self.codes: dict[str, LoginCode] = {}
+        self.revoked: set[str] = set()
+        self.enrolments: dict[str, Enrolment] = {}
+        self.agents_by_name: dict[str, Agent] = {}
+        self.connections: dict[str, Connection] = {}
+        self.links: dict[str, Link] = {}
+        self.documents: dict[int, Document] = {}
+        self.files: dict[int, dict[str, str]] = {}
+        self.kept: dict[str, tuple[Session, Custody]] = {}
+        self.kept_chunks: dict[str, list[StoredChunk]] = {}
+        self.recorded: list[AnyEvent] = []
+
+    # people
+    def save_login(self, login: PendingLogin) -> None:
+        self.logins[login.state] = login
+
+    def take_login(self, state: str, now_ms: int) -> PendingLogin | None:
+        found = self.logins.pop(state, None)
+        return found if found and found.expires_ms > now_ms else None
+
+    def save_code(self, code: LoginCode, event: AnyEvent) -> None:
+        self.codes[code.code_sha256] = code
+        self.recorded.append(event)
+
+    def take_code(self, code_sha256: str, now_ms: int) -> LoginCode | None:
+        found = self.codes.pop(code_sha256, None)
+        return found if found and found.expires_ms > now_ms else None
+
+    def revoke_token(self, jti: str, until_ms: int, event: AnyEvent) -> None:
+        self.revoked.add(jti)
+        self.recorded.append(event)
+
+    def is_revoked(self, jti: str) -> bool:
+        return jti in self.revoked
+
+    # agents
+    def save_enrolment(self, enrolment: Enrolment, event: AnyEvent) -> None:
+        self.enrolments[enrolment.token_sha256] = enrolment
+        self.recorded.append(event)
+
+    def find_enrolment(self, token_sha256: str, now_ms: int) -> Enrolment | None:
+        found = self.enrolments.get(token_sha256)
+        return found if found and found.expires_ms > now_ms else None
+
+    def enrol(self, token_sha256: str, agent: Agent, event: AnyEvent) -> None:
+        with self.lock:
+            if self.enrolments.pop(token_sha256, None) is None:
+                raise Conflict
+            self.agents_by_name[agent.name] = agent
+            self.recorded.append(event)
+
+    def agent(self, agent_id: str) -> Agent | None:
+        return next((agent for agent in self.agents_by_name.values() if agent.agent_id == agent_id), None)
+
+    def agent_named(self, name: str) -> Agent | None:
+        return self.agents_by_name.get(name)
+
+    def agents(self) -> list[Agent]:
+        return [self.agents_by_name[name] for name in sorted(self.agents_by_name)]
+
+    def announce(self, agent_id: str, protocols: list[Protocol], credentials: list[str], direct: str, now_ms: int) -> None:
+        with self.lock:
+            agent = self.agent(agent_id)
+            if agent is None:
+                raise Conflict
+            self._keep(replace(agent, protocols=protocols, credentials=credentials, direct=direct, seen_ms=now_ms))
+
+    def agent_connected(self, agent_id: str, connection: Connection) -> str:
+        with self.lock:
+            self.connections[connection.connection] = connection
+            agent = self.agent(agent_id)
+            if agent is None:
+                raise Conflict
+            self._keep(replace(agent, connection=connection.connection, seen_ms=connection.since_ms))
+            return agent.connection
+
+    def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str]) -> None:
+        with self.lock:
+            agent = self.agent(agent_id)
+            if agent is not None:
+                self._keep(replace(agent, seen_ms=now_ms, live_ms=now_ms, live=list(live)))
+
+    def _keep(self, agent: Agent) -> None:
+        self.agents_by_name[agent.name] = agent
+
+    # connections
+    def connection_opened(self, connection: Connection) -> Link | None:
+        with self.lock:
+            self.connections[connection.connection] = connection
+            if connection.side == "control":
+                return None
+            self._set_end(connection.owner, connection.side, connection.connection)
+            return self.links[connection.owner]
+
+    def connection_closed(self, connection: str) -> Connection | None:
+        with self.lock:
+            found = self.connections.pop(connection, None)
+            if found is None:
+                return None
+            if found.side == "control":
+                agent = self.agent(found.owner)
+                if agent is not None and agent.connection == connection:
+                    self._keep(replace(agent, connection=""))
+            elif getattr(self.link(found.owner), found.side) == connection:
+                self._set_end(found.owner, found.side, "")
+            return found
+
+    def _set_end(self, sid: str, side: str, connection: str) -> None:
+        link = self.link(sid)
+        ends = {"client": link.client, "agent": link.agent} | {side: connection}
+        self.links[sid] = Link(client=ends["client"], agent=ends["agent"], generation=link.generation + 1)
+
+    def connection(self, connection: str) -> Connection | None:
+        return self.connections.get(connection)
+
+    def link(self, sid: str) -> Link:
+        return self.links.get(sid, Link())
+
+    # configuration
+    def config_version(self) -> int:
+        return max(self.documents, default=0)
+
+    def config(self, version: int) -> Document | None:
+        return self.documents.get(version)
+
+    def config_files(self, version: int) -> dict[str, str]:
+        return self.files.get(version, {})
+
+    def apply_config(self, document: Document, files: dict[str, str], event: AnyEvent) -> None:
+        with self.lock:
+            if document.version != self.config_version() + 1:
+                raise Conflict
+            self.documents[document.version] = document
+            self.files[document.version] = dict(files)
+            self.recorded.append(event)
+
+    # sessions
+    def open_session(self, session: Session, custody: Custody, event: AnyEvent) -> None:
+        with self.lock:
+            if session.sid in self.kept:
+                raise Conflict
+            self.kept[session.sid] = (session, custody)
+            self.recorded.append(event)
+
+    def session(self, sid: str) -> Session | None:
+        found = self.kept.get(sid)
+        return found[0] if found else None
+
+    def entrusted(self, sid: str) -> tuple[Session, Custody] | None:
+        return self.kept.get(sid)
+
+    def step_session(self, session: Session, allowed: frozenset[State], event: AnyEvent) -> None:
+        with self.lock:
+            found = self.kept.get(session.sid)
+            if found is None:
+                raise Conflict
+            now, custody = found
+            if now.state not in allowed or (now.chunks, now.chain) != (session.chunks, session.chain):
+                raise Conflict
+            self.kept[session.sid] = (session, custody)
+            self.recorded.append(event)
+
+    def sessions(self, query: SessionQuery, limit: int, cursor: str) -> tuple[list[Session], str]:
+        found = [
+            session
+            for session, _ in sorted(self.kept.values(), key=lambda kept: kept[0].sid, reverse=True)
+            if day_of(session.opened_ms) == query.day
+            and (not cursor or session.sid < cursor)
+            and query.principal in ("", session.principal)
+            and query.target in ("", session.target)
+            and query.state in ("", str(session.state))
+        ]
+        return (found[:limit], found[limit - 1].sid) if len(found) >= limit else (found, "")
+
+    def unfinished(self) -> Iterator[Session]:
+        yield from [session for session, _ in list(self.kept.values()) if session.state not in OVER]
+
+    # recordings
+    def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str, progress: Progress) -> None:
+        with self.lock:
+            if self.chunk(sid, stored.chunk.n) == stored:
+                return
+            found = self.kept.get(sid)
+            if found is None:
+                raise Conflict
+            session, custody = found
+            if session.state not in (State.LIVE, State.INTERRUPTED):
+                raise Conflict
+            if (stored.chunk.n, previous_chain) != (session.chunks, session.chain):
+                raise Conflict
+            self.kept_chunks.setdefault(sid, []).append(stored)
+            moved = replace(
+                session,
+                chunks=session.chunks + 1,
+                chain=stored.chunk.chain,
+                operations=progress.operations,
+                denied=progress.denied,
+                seen_ms=progress.now_ms,
+            )
+            self.kept[sid] = (moved, custody)
+
+    def chunk(self, sid: str, n: int) -> StoredChunk | None:
+        return next((stored for stored in self.kept_chunks.get(sid, []) if stored.chunk.n == n), None)
+
+    def chunks(self, sid: str) -> list[StoredChunk]:
+        return list(self.kept_chunks.get(sid, []))
+
+    # evidence
+    def record(self, events: Sequence[AnyEvent]) -> None:
+        self.recorded.extend(events)
+
+    def events(self, day: str) -> Iterator[AnyEvent]:
+        yield from sorted((event for event in self.recorded if day_of(event.time_ms) == day), key=lambda event: event.id)
