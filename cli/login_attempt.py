@@ -29,7 +29,6 @@ PATH: Final = "/done"
 TARGET_LIMIT: Final = 4_096
 
 _CODE: Final = re.compile(r"[A-Za-z0-9._~-]{8,1024}")
-_ERROR: Final = re.compile(r"[a-z_]{1,64}")
 
 _REASONS: Final[dict[str, str]] = {
     "denied": "The gateway does not let you log in.",
@@ -98,12 +97,8 @@ class LoginAttempt:
         if len(codes) == 1 and not errors and _CODE.fullmatch(codes[0]):
             self.code = codes[0]
             return Answer(200, page("You are logged in", "You can close this tab and go back to your terminal."))
-        self.fault = _refusal(errors[0] if len(errors) == 1 else "login_failed")
-        return Answer(
-            200, page("Login failed", f"{self.fault.message} Your terminal says more; you can close this tab.", good=False)
-        )
-
-
-def _refusal(code: str) -> Fault:
-    known = code if _ERROR.fullmatch(code) and code in CODES else "login_failed"
-    return Fault(known, _REASONS.get(known, f"The gateway ended the login ({known})."), hint="Try again: sallyport login")
+        code = errors[0] if len(errors) == 1 and errors[0] in CODES else "login_failed"
+        reason = _REASONS.get(code, f"The gateway ended the login ({code}).")
+        # The gateway's own words, once the state has proved that they are its; the terminal cleans what it prints.
+        self.fault = Fault(code, (fields.get("message") or [reason])[0], hint="Try again: sallyport login")
+        return Answer(200, page("Login failed", f"{reason} Your terminal says more; you can close this tab.", good=False))

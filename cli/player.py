@@ -41,6 +41,7 @@ class Player:
         self._sleep = sleep
         self._filter = TerminalFilter()
         self._line_is_open = False
+        self._line_was_broken = False
 
     def play(self, events: Iterable[Event]) -> None:
         """Play to the end. However it ends, the terminal is put back as it was."""
@@ -62,11 +63,14 @@ class Player:
     def _show(self, event: Event) -> None:
         if event.code == "o":
             text = self._filter.feed(event.data)
-            self._write(text)
+            self._write(text.lstrip("\r").removeprefix("\n") if self._line_was_broken else text)
             if text:
                 self._line_is_open = not text.endswith("\n")
+                self._line_was_broken = False
         elif event.code == "m" and not self._filter.alternate:
             self._write(("\r\n" if self._line_is_open else "") + self._marker(event.data) + "\r\n")
+            # The command line's own newline comes after the marker, and would leave an empty line.
+            self._line_was_broken |= self._line_is_open
             self._line_is_open = False
 
     def _marker(self, label: str) -> str:
@@ -82,11 +86,15 @@ class Player:
 def as_text(events: Iterable[Event]) -> Iterator[str]:
     """Yield a recording as lines of plain text, markers on lines of their own."""
     screen = TerminalText()
+    broken = False
     for event in events:
         if event.code == "o":
-            yield from screen.feed(event.data)
+            lines = screen.feed(event.data)
+            yield from lines[1:] if broken and lines and not lines[0] else lines
+            broken = broken and not lines
         elif event.code == "m":
-            yield from screen.flush()
+            broken |= bool(unfinished := screen.flush())
+            yield from unfinished
             yield f"▸ {clean(event.data)}"
         elif event.code == "x":
             yield from screen.flush()

@@ -59,14 +59,25 @@ def fail(code: str, message: str, hint: str = "") -> None:
 
 
 def say_json(value: Any) -> None:
-    """Print ``value`` (a contract struct, or a list or dict of them) as indented JSON."""
+    """Print ``value`` (a contract struct, or a list or dict of them) as indented JSON, every field present."""
     import msgspec
 
     # JSON escapes C0 controls itself; the rest (C1, bidi) is data that a program asked for, unless a terminal shows it.
-    text = msgspec.json.format(msgspec.json.encode(value), indent=2).decode()
+    text = msgspec.json.format(msgspec.json.encode(_whole(value)), indent=2).decode()
     if is_terminal(sys.stdout):
         text = "\n".join(clean(line, 1 << 20) for line in text.split("\n"))
     say(text)
+
+
+def _whole(value: Any) -> Any:
+    """Contracts leave out fields that hold their default; scripts should not have to know the defaults."""
+    import msgspec
+
+    if isinstance(value, msgspec.Struct):
+        return {name: _whole(getattr(value, name)) for name in value.__struct_fields__}
+    if isinstance(value, list):
+        return [_whole(each) for each in value]
+    return {name: _whole(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 class Column:

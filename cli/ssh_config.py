@@ -3,8 +3,8 @@
 Every value is a name or a path that ssh, or the shell that ssh starts the ProxyCommand with, would read syntax into. So each one
 must match a strict pattern or is refused; escaping is only done where the pattern leaves something to escape (``%`` in paths).
 
-The block comes first in ``~/.ssh/config``, because ssh takes the first value it finds (ssh_config(5)). A target whose name has a
-dot could hide a real host (``github.com``), so it answers to ``NAME.sallyport`` only.
+The blocks come first in ``~/.ssh/config``, because ssh takes the first value it finds (ssh_config(5)). A target's name has no
+dot, so that none can hide a real host such as ``github.com``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from cli.home import Home, write_atomically
 FILE: Final = "sallyport.conf"
 _HEADER: Final = "# Written by `sallyport ssh-config --write`; changes are lost the next time it runs.\n"
 
-_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+_NAME: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,62}")
+_ALIAS: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.-]{0,252}")
 _LOGIN: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._@+-]{0,63}")
 _PATH: Final = re.compile(r"/[A-Za-z0-9/._+@~%, -]{0,1000}")
 _INCLUDE: Final = re.compile(r"\s*include[\s=]+(.*)", re.IGNORECASE)
@@ -48,12 +49,6 @@ def ssh_folder() -> Path:
     return Path(chosen).expanduser().absolute() if chosen else Path.home() / ".ssh"
 
 
-def host_name(target: TargetView) -> str:
-    """Return what a person types after ``ssh``. Raises Fault(bad_request) for a name that ssh could misread."""
-    name = _checked(_NAME, target.name, "target's name")
-    return f"{name}.sallyport" if "." in name else name
-
-
 def own_command() -> list[str]:
     """Return the command that starts this program from anywhere."""
     started = Path(sys.argv[0])
@@ -66,19 +61,12 @@ def own_command() -> list[str]:
 
 def options(target: TargetView, home: Home, command: list[str], *, way: str = "") -> dict[str, str]:
     """Return ssh's options for one target, quoted as ssh_config(5) reads them. Raises Fault(bad_request)."""
-    alias = _checked(_NAME, target.host_alias, "target's host alias")
+    name = _checked(_NAME, target.name, "target's name")
     words = [_shell_word(word) for word in command]
-    words += [
-        "connect",
-        "--stdio",
-        *(["--way", way] if way else []),
-        "--login",
-        "'%r'",
-        _checked(_NAME, target.name, "target's name"),
-    ]
+    words += ["connect", "--stdio", *(["--way", way] if way else []), "--login", "'%r'", name]
     chosen = {
-        "HostName": host_name(target),
-        "HostKeyAlias": alias,
+        "HostName": name,
+        "HostKeyAlias": _checked(_ALIAS, target.host_alias, "target's host alias"),
         "ProxyCommand": " ".join(words),
         "UserKnownHostsFile": _path(home.known_hosts_file),
         "GlobalKnownHostsFile": "/dev/null",
@@ -101,7 +89,7 @@ def options(target: TargetView, home: Home, command: list[str], *, way: str = ""
 def block(target: TargetView, home: Home, command: list[str]) -> str:
     """Return one Host block."""
     lines = [f"    {name} {value}" for name, value in options(target, home, command).items()]
-    return "\n".join([f"Host {host_name(target)}", *lines]) + "\n"
+    return "\n".join([f"Host {target.name}", *lines]) + "\n"
 
 
 def render(targets: list[TargetView], home: Home, command: list[str]) -> str:

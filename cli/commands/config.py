@@ -11,7 +11,7 @@ from chalicelib.contracts import api
 from cli.config_files import read_folder
 from cli.control_plane import ControlPlane, Refusal
 from cli.home import Home
-from cli.plain import clean
+from cli.plain import clean, width
 from cli.progress import Progress
 from cli.screen import is_terminal, paint, say, say_json
 
@@ -92,11 +92,13 @@ def _show(planned: api.ConfigPlan, heading: str) -> None:
     for warning in planned.warnings:
         print(f"{paint('warning:', 'yellow', stream=sys.stderr)} {_problem(warning)}", file=sys.stderr)
     if not planned.changes:
-        say(f"Nothing would change; version {planned.version} is in force.")
+        say(f"Nothing to change; version {planned.version} is in force.")
         return
     say(heading)
+    longest = max(width(clean(change.what)) for change in planned.changes)
     for change in planned.changes:
-        detail = f"  {paint(clean(change.detail), 'dim')}" if change.detail else ""
+        space = " " * (longest - width(clean(change.what)))
+        detail = f"{space}  {paint(clean(change.detail), 'dim')}" if change.detail else ""
         say(f"  {paint(f'{change.sign} {clean(change.what)}', _STYLES[change.sign])}{detail}")
     signs = [change.sign for change in planned.changes]
     say(f"{signs.count('+')} added, {signs.count('~')} changed, {signs.count('-')} removed.")

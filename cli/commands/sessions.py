@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from chalicelib.contracts import api
 from chalicelib.contracts.session import Session, State
 from cli.control_plane import ControlPlane
 from cli.home import Home
@@ -65,7 +64,7 @@ def sessions(
     with Progress("Looking for sessions"):
         found = list(listing(ControlPlane(saved.url, saved.token), wanted, limit))
     if as_json:
-        say_json(api.SessionPage(sessions=found))
+        say_json({"sessions": found})
         return
     if not found:
         note("No session matches.")
@@ -74,7 +73,7 @@ def sessions(
     for line in table(_COLUMNS, [_row(each, short[each.sid], now) for each in found]):
         say(line)
     if len(found) == limit:
-        note(f"The newest {limit} are shown; -n shows more.")
+        note(f"Only the newest {limit} are shown; -n shows more.")
 
 
 def _row(session: Session, short: str, now: int) -> list[Cell]:

@@ -51,16 +51,13 @@ def ls(as_json: bool) -> None:
 
 
 def _row(target: api.TargetView) -> list[Cell]:
-    hint = target.hint.replace("{target}", target.name)
-    if target.protocol == "ssh" and "." in target.name:
-        hint = f"ssh {target.name}.sallyport"
     return [
         Cell(target.name, "bold"),
         Cell(target.protocol),
         Cell("online", "green") if target.online else Cell("offline", "red"),
         Cell(", ".join(target.logins)),
         Cell(", ".join(target.tags)),
-        Cell(hint, "cyan"),
+        Cell(target.hint.replace("{target}", target.name), "cyan"),
         Cell(target.description, "dim"),
     ]
 

@@ -12,13 +12,14 @@ import hashlib
 import json
 import re
 import secrets
+import struct
 import threading
+from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-import zstandard
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import ssh
@@ -66,6 +67,7 @@ class FakeControlPlane:
         self.problems: list[api.Problem] = []
         self.login_error = ""
         self.page_size = 200
+        self.compress: Callable[[bytes], bytes] = raw_frame
         self._logins: dict[str, api.LoginStart] = {}
         self._ca = ec.generate_private_key(ec.SECP256R1())
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler_class())
@@ -107,7 +109,7 @@ class FakeControlPlane:
         head = start = recording.seed(session.sid, b"k" * 32)
         stored, urls = [], []
         for n, (kind, time_ms, text) in enumerate(parts):
-            body = zstandard.compress(text)
+            body = self.compress(text)
             sha256 = hashlib.sha256(body).hexdigest()
             head = recording.link(head, n, time_ms, sha256)
             chunk = recording.Chunk(n=n, kind=kind, time_ms=time_ms, size=len(body), sha256=sha256, chain=head)
@@ -258,6 +260,15 @@ class FakeControlPlane:
                 pass
 
         return Handler
+
+
+def raw_frame(text: bytes) -> bytes:
+    """Return ``text`` as one zstd frame of raw blocks (RFC 8878 §3.1.1): the same bytes with every version of every library."""
+    blocks = [text[at : at + 0x1FFFF] for at in range(0, len(text), 0x1FFFF)] or [b""]
+    frame = b"\x28\xb5\x2f\xfd\xa0" + struct.pack("<I", len(text))
+    for n, block in enumerate(blocks):
+        frame += struct.pack("<I", len(block) << 3 | (n == len(blocks) - 1))[:3] + block
+    return frame
 
 
 def _ok(value: Any) -> Reply:

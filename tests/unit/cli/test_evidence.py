@@ -43,8 +43,8 @@ def test_many_chunks_stay_in_order(plane: FakeControlPlane) -> None:
         assert [int(line) for line in found.lines("ch01.cast")] == list(range(50))
 
 
-def test_every_frame_of_a_chunk_is_read(plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zstandard, "compress", lambda text, compress=zstandard.compress: compress(text) + compress(b"hidden\n"))
+def test_every_frame_of_a_chunk_is_read(plane: FakeControlPlane) -> None:
+    plane.compress = lambda text: zstandard.compress(text) + zstandard.compress(b"hidden\n")
     with gather(plane.recordings[plane.record(session(1), PARTS[:1]).sid]) as found:
         assert list(found.lines("ch01.cast"))[-1] == b"hidden\n"
 
@@ -180,8 +180,8 @@ def test_a_link_is_not_followed_elsewhere(links: api.RecordingLinks, plane: Fake
         gather(replace(links, urls=["http://bucket.example/0", *links.urls[1:]]))
 
 
-def test_a_frame_that_is_none(plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(zstandard, "compress", lambda text: b"not zstd at all")
+def test_a_frame_that_is_none(plane: FakeControlPlane) -> None:
+    plane.compress = lambda _: b"not zstd at all"
     with (
         gather(plane.recordings[plane.record(session(1), PARTS[:1]).sid]) as found,
         pytest.raises(Fault, match="recording_failed"),

@@ -87,6 +87,13 @@ def test_an_error_ends_it(attempt: LoginAttempt, error: str, code: str, words: s
         raise attempt.fault
 
 
+def test_the_gateways_own_words_go_to_the_terminal_only(attempt: LoginAttempt) -> None:
+    answer = attempt.receive("GET", HOST, f"/done?error=login_failed&message=No+such+zzz&state={STATE}")
+    assert attempt.fault is not None
+    assert attempt.fault.message == "No such zzz"
+    assert "zzz" not in answer.page
+
+
 @pytest.mark.parametrize(
     "query",
     ["code=short", "code=has%20blanks%20in%20it", "code=0123456789&code=0123456789", "code=0123456789&error=denied", "x=y"],

@@ -51,7 +51,7 @@ def test_a_slow_terminal_does_not_add_up() -> None:
 
 def test_markers_are_lines_of_their_own() -> None:
     text, _ = played([Event(0, "o", "$ rm x"), Event(0, "m", "denied: rm x (no-rm)"), Event(0, "o", "\r\n$ ")])
-    assert text == "$ rm x\r\n\x1b[0;31m▸ denied: rm x (no-rm)\x1b[0m\r\n\r\n$ " + RESET + "\r\n"
+    assert text == "$ rm x\r\n\x1b[0;31m▸ denied: rm x (no-rm)\x1b[0m\r\n$ " + RESET + "\r\n"
     assert played([Event(0, "m", "allowed: ls\x1b]52;x\x07")], colours=False)[0] == "▸ allowed: ls\r\n" + RESET
 
 
@@ -83,4 +83,4 @@ def test_text() -> None:
         Event(9, "o", "ux\r\n"),
         Event(0, "x", "0"),
     ]
-    assert list(as_text(events)) == ["$ uname", "▸ allowed: uname", "", "Linux", "▸ exit status 0"]
+    assert list(as_text(events)) == ["$ uname", "▸ allowed: uname", "Linux", "▸ exit status 0"]
