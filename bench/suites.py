@@ -60,7 +60,7 @@ class Typist:
     def __init__(self, way: Way) -> None:
         master, slave = pty.openpty()
         tty.setraw(slave)
-        command = way.command("ssh", "-tt", way.host, "cat")
+        command = way.command("ssh", "-tt", "-e", "none", way.host, "cat")
         self._process = subprocess.Popen(command, env=way.environment, stdin=slave, stdout=slave, stderr=subprocess.DEVNULL)
         os.close(slave)
         self._master = master
