@@ -101,11 +101,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
     try:
-        result = sallyport.main(
-            args=list(arguments) if arguments is not None else None, prog_name="sallyport", standalone_mode=False
-        )
+        status = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
     except (KeyboardInterrupt, click.Abort):
+        if sys.stderr.isatty():
+            print(file=sys.stderr)  # the terminal shows ^C; the next prompt begins on a line of its own
         return EXIT_INTERRUPTED
     except BrokenPipeError:
         # Python would complain again when it flushes at exit.
@@ -113,6 +113,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return EXIT_PIPE
     except Exception as error:  # noqa: BLE001 - the one catch-all of this process
         return _explain(error)
+    return status
+
+
+def _run(arguments: list[str]) -> int:
+    if "_SALLYPORT_COMPLETE" in os.environ:  # a shell asks for completions, and click answers and exits
+        sallyport.main(prog_name="sallyport")
+    try:
+        with sallyport.make_context("sallyport", arguments) as context:
+            result = sallyport.invoke(context)
+    except click.exceptions.Exit as done:
+        return done.exit_code
     return result if isinstance(result, int) else 0
 
 
