@@ -127,7 +127,7 @@ class _Entry:
 
     def text(self, field: str, *, required: bool = True, limit: int = 256) -> str:
         node = self.node(field)
-        if node is not None:
+        if node is not None and not (required and node.value == ""):
             return self.reader.text(node, f"{field} of {self.what}", limit)
         if required:
             self.reader.complain(self.key, f"{self.what} needs {field}")

@@ -1,0 +1,149 @@
+"""The fail-closed matrix at apply."""
+
+from __future__ import annotations
+
+import pytest
+
+from chalicelib.contracts.gateway import Login, Target
+from chalicelib.domain import enforcement
+from chalicelib.domain.enforcement import Announced, Findings, may_concern
+from chalicelib.domain.gateway_file import Placed
+from chalicelib.domain.policy_files import Parsed, parse
+from tests.fakes.world import SSH
+
+AGENTS = {"edge": Announced([SSH], ["k"])}
+
+
+def placed(**changed: object) -> Placed:
+    fields: dict[str, object] = {
+        "name": "web-1",
+        "protocol": "ssh",
+        "agent": "edge",
+        "address": "h:22",
+        "logins": {"me": Login(credential="k")},
+        "default_login": "me",
+        "tags": ["prod"],
+    }
+    return Placed(Target(**(fields | changed)), {"": 3, "protocol": 4, "agent": 5, "options": 9})  # type: ignore[arg-type]
+
+
+def rules(text: str) -> list[Parsed]:
+    found, problems = parse("main.cedar", text)
+    assert problems == []
+    return found
+
+
+def check(target: Placed, policy: str = "", agents: dict[str, Announced] = AGENTS) -> Findings:
+    return enforcement.check([target], rules(policy), agents)
+
+
+def test_a_target_that_its_agent_can_serve_has_no_findings() -> None:
+    found = check(placed(require=["block", "transfer"]), 'permit(principal, action == Action::"run", resource);')
+    assert (found.invalid, found.unenforceable, found.warnings) == ([], [], [])
+
+
+def test_an_agent_must_be_enrolled_and_speak_the_protocol() -> None:
+    (problem,) = check(placed(agent="west")).invalid
+    assert (problem.line, "no agent called 'west'" in problem.message) == (5, True)
+    (problem,) = check(placed(protocol="telnet")).invalid
+    assert (problem.line, "announced ssh" in problem.message) == (4, True)
+    (problem,) = check(placed(), agents={"edge": Announced([], [])}).invalid
+    assert "nothing yet" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({"shel": "x"}, "no option 'shel'"),
+        ({"shell": "none"}, "must be one of commands, recorded"),
+        ({"shell": True}, "must be text"),
+        ({"idle_s": "5"}, "must be a whole number"),
+        ({"idle_s": True}, "must be a whole number"),
+        ({"motd": 1}, "must be true or false"),
+        ({"env": "LANG"}, "must be a list"),
+        ({"env": None}, "must be a list"),
+    ],
+)
+def test_options_are_held_against_what_was_announced(options: dict[str, object], word: str) -> None:
+    (problem,) = check(placed(options=options)).invalid
+    assert word in problem.message
+    assert problem.line == 9
+
+
+def test_a_required_option_must_be_there() -> None:
+    from chalicelib.contracts.gateway import Option, Protocol
+
+    protocol = Protocol(
+        name="ssh", hint="", options=[Option(name="db", type="string", doc="Which.", required=True)], controls=SSH.controls
+    )
+    (problem,) = check(placed(), agents={"edge": Announced([protocol], ["k"])}).invalid
+    assert "needs option 'db'" in problem.message
+
+
+def test_what_is_required_must_be_enforceable() -> None:
+    (problem,) = check(placed(require=["hold"])).unenforceable
+    assert "cannot enforce hold: ssh sessions cannot wait yet" in problem.message
+    (problem,) = check(placed(require=["block"], options={"shell": "recorded"})).unenforceable
+    assert "shells are only recorded" in problem.message
+
+
+def test_a_protocol_that_cannot_record_has_no_targets() -> None:
+    from chalicelib.contracts.gateway import Protocol
+
+    silent = {"edge": Announced([Protocol(name="ssh", hint="")], ["k"])}
+    (problem,) = check(placed(), agents=silent).unenforceable
+    assert "says nothing about record" in problem.message
+
+
+@pytest.mark.parametrize(
+    ("policy", "control"),
+    [
+        ('@approval("group:dba") forbid(principal, action == Action::"run", resource);', "hold"),
+        ('@approval("group:dba") forbid(principal, action in [Action::"run", Action::"transfer"], resource);', "hold"),
+        ('permit(principal, action == Action::"forward", resource);', "forward"),
+        ('permit(principal, action in [Action::"connect", Action::"forward"], resource in Tag::"prod");', "forward"),
+        ('permit(principal, action == Action::"reveal", resource == Target::"web-1");', "mask"),
+        ('permit(principal, action == Action::"reveal", resource is Target in Tag::"prod");', "mask"),
+        ('permit(principal, action == Action::"reveal", resource is Target);', "mask"),
+        ('permit(principal, action == Action::"reveal", resource in Target::"web-1");', "mask"),
+    ],
+)
+def test_a_rule_that_names_a_control_must_be_enforceable_where_it_may_apply(policy: str, control: str) -> None:
+    (problem,) = check(placed(), f"\n{policy}").unenforceable
+    assert (problem.file, problem.line) == ("main.cedar", 2)
+    assert f"needs {control} on target web-1" in problem.message
+
+
+@pytest.mark.parametrize(
+    "policy",
+    [
+        '@approval("group:dba") forbid(principal, action == Action::"run", resource in Tag::"dev");',
+        'permit(principal, action == Action::"forward", resource == Target::"web-2");',
+        'permit(principal, action == Action::"reveal", resource is Target in Tag::"dev");',
+        'forbid(principal, action == Action::"forward", resource);',
+        "permit(principal, action, resource);",
+        'permit(principal, action == Action::"transfer", resource);',
+    ],
+)
+def test_a_rule_that_is_about_others_or_asks_for_nothing_passes(policy: str) -> None:
+    assert check(placed(), policy).unenforceable == []
+
+
+def test_a_head_about_other_entities_concerns_no_target() -> None:
+    target = placed().target
+    for head in ("resource is Session", 'resource == Session::"x"', 'resource == Gateway::"gateway"', "resource is Gateway"):
+        (parsed,) = rules(f"permit(principal, action, {head});")
+        assert not may_concern(parsed.scope.resource, target), head
+
+
+def test_recorded_shells_beside_forbids_are_a_warning() -> None:
+    policy = '@id("no-rm") forbid(principal, action == Action::"run", resource) when { context.verbs.contains("rm") };'
+    (warning,) = check(placed(options={"shell": "recorded"}), policy).warnings
+    assert "rule no-rm decides exec requests only" in warning.message
+    assert check(placed(options={"shell": "commands"}), policy).warnings == []
+    assert check(placed(options={"shell": "recorded"}), policy.replace("resource)", 'resource in Tag::"dev")')).warnings == []
+
+
+def test_a_credential_that_the_agent_lacks_is_a_warning() -> None:
+    (warning,) = check(placed(logins={"me": Login(credential="other")})).warnings
+    assert "does not hold credential 'other'" in warning.message
