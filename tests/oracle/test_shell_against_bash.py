@@ -24,8 +24,44 @@ SEED = int(os.environ.get("SHELL_ORACLE_SEED", "20"))
 LINES = int(os.environ.get("SHELL_ORACLE_LINES", "2000"))
 HANDLER = '() { printf \'%s\\0\' "$1" >> "$ORACLE_LOG"; return 127; }'
 # Characters and tokens that damage a line in interesting ways. No slash, no dot, no tilde: no paths.
-DAMAGE = [*"'\"\\`$(){}[]<>|&;!#*?=+-,:@^% \t\n", "zqa", "$(", "${", "$((", "<<", "<<<", "&&", "||", ";;", "\\\n", "$'", '$"', "2>", "((", "[[", "}", "do",
-          "done", "fi", "esac", "in", "x=", "{a,b}", "é", "<<E\n", "\nE\n", "|&", "&>", ">&", "<(", "}}", "#", "\t", "e", "c"]  # fmt: skip
+DAMAGE = [
+    *"'\"\\`$(){}[]<>|&;!#*?=+-,:@^% \t\n",
+    "zqa",
+    "$(",
+    "${",
+    "$((",
+    "<<",
+    "<<<",
+    "&&",
+    "||",
+    ";;",
+    "\\\n",
+    "$'",
+    '$"',
+    "2>",
+    "((",
+    "[[",
+    "}",
+    "do",
+    "done",
+    "fi",
+    "esac",
+    "in",
+    "x=",
+    "{a,b}",
+    "é",
+    "<<E\n",
+    "\nE\n",
+    "|&",
+    "&>",
+    ">&",
+    "<(",
+    "}}",
+    "#",
+    "\t",
+    "e",
+    "c",
+]
 SAFE_BUILTINS = ("echo", ":", "printf", "eval", "command", "builtin", "true", "false", "exec", "time", "!", "coproc", "test")
 
 
@@ -56,33 +92,66 @@ class Grower:
 
     def word(self) -> str:
         return self.pick(
-            lambda: self.rng.choice(["a", "-x", "b1", "x=y", "'a b'", '"c d"', "\\;", "a#b", "{}", "*q", "[x]", "2", "do", "if", "!", "}", "''", "é"]),
-            lambda: f"$({self.line()})", lambda: f"`{self.simple()}`", lambda: f'"a $({self.line()}) b"', lambda: f"${{u:-$({self.simple()})}}",
-            lambda: f"<({self.simple()})", lambda: f"$((1+$({self.simple()})))", lambda: "{a,b}", lambda: "$v", lambda: '"${v}"', lambda: f'"`{self.simple()}`"',
-            lambda: f"'$({self.simple()})'", lambda: f"\\$({self.simple()})" if self.rng.random() < 0.2 else "\\$x", lambda: f'"${{u:-`{self.simple()}`}}"',
-        )  # fmt: skip
+            lambda: self.rng.choice(
+                ["a", "-x", "b1", "x=y", "'a b'", '"c d"', "\\;", "a#b", "{}", "*q", "[x]", "2", "do", "if", "!", "}", "''", "é"]
+            ),
+            lambda: f"$({self.line()})",
+            lambda: f"`{self.simple()}`",
+            lambda: f'"a $({self.line()}) b"',
+            lambda: f"${{u:-$({self.simple()})}}",
+            lambda: f"<({self.simple()})",
+            lambda: f"$((1+$({self.simple()})))",
+            lambda: "{a,b}",
+            lambda: "$v",
+            lambda: '"${v}"',
+            lambda: f'"`{self.simple()}`"',
+            lambda: f"'$({self.simple()})'",
+            lambda: f"\\$({self.simple()})" if self.rng.random() < 0.2 else "\\$x",
+            lambda: f'"${{u:-`{self.simple()}`}}"',
+        )
 
     def words(self) -> str:
         return "".join(" " + self.word() for _ in range(self.rng.choice([0, 1, 1, 2, 3])))
 
     def simple(self) -> str:
         return self.pick(
-            lambda: self.name() + self.words(), lambda: self.name() + self.words(), lambda: f"x=1 {self.name()}{self.words()}",
-            lambda: self.rng.choice(SAFE_BUILTINS) + " " + self.name() + self.words(), lambda: f"v={self.name()}; $v{self.words()}",
-            lambda: f"v=$({self.simple()})", lambda: f">o {self.name()}", lambda: f"{self.name()} 2>&1 <<< {self.word()}", lambda: f"eval '{self.name()}'",
-            lambda: f"a[$({self.simple()})]=1", lambda: f"export y={self.word()}",
-        )  # fmt: skip
+            lambda: self.name() + self.words(),
+            lambda: self.name() + self.words(),
+            lambda: f"x=1 {self.name()}{self.words()}",
+            lambda: self.rng.choice(SAFE_BUILTINS) + " " + self.name() + self.words(),
+            lambda: f"v={self.name()}; $v{self.words()}",
+            lambda: f"v=$({self.simple()})",
+            lambda: f">o {self.name()}",
+            lambda: f"{self.name()} 2>&1 <<< {self.word()}",
+            lambda: f"eval '{self.name()}'",
+            lambda: f"a[$({self.simple()})]=1",
+            lambda: f"export y={self.word()}",
+        )
 
     def line(self) -> str:
         return self.pick(
-            self.simple, self.simple, lambda: f"{self.line()}; {self.line()}", lambda: f"{self.line()} && {self.line()}", lambda: f"{self.line()} || {self.line()}",
-            lambda: f"{self.simple()} | {self.simple()}", lambda: f"( {self.line()} )", lambda: f"{{ {self.line()}; }}", lambda: f"! {self.line()}",
-            lambda: f"if {self.line()}; then {self.line()}; else {self.line()}; fi", lambda: f"for i in {self.word()} b; do {self.line()}; done",
-            lambda: f"case {self.word()} in a|$({self.simple()})) {self.line()};; *) {self.line()};; esac", lambda: f"f() {{ {self.line()}; }}; f",
-            lambda: f"[[ -n {self.word()} && $({self.simple()}) ]]", lambda: f"cat <<E\n$({self.simple()}) `{self.simple()}`\nE\n{self.simple()}",
-            lambda: f"echo <<'E'\n$({self.simple()})\nE\n{self.line()}", lambda: f"(( 1 + $({self.simple()}) ))", lambda: f"{self.line()} # c\n{self.line()}",
-            lambda: f"while {self.simple()}; do {self.line()}; break; done", lambda: f"trap '{self.name()}' EXIT; {self.line()}", lambda: f"{self.simple()} &",
-        )  # fmt: skip
+            self.simple,
+            self.simple,
+            lambda: f"{self.line()}; {self.line()}",
+            lambda: f"{self.line()} && {self.line()}",
+            lambda: f"{self.line()} || {self.line()}",
+            lambda: f"{self.simple()} | {self.simple()}",
+            lambda: f"( {self.line()} )",
+            lambda: f"{{ {self.line()}; }}",
+            lambda: f"! {self.line()}",
+            lambda: f"if {self.line()}; then {self.line()}; else {self.line()}; fi",
+            lambda: f"for i in {self.word()} b; do {self.line()}; done",
+            lambda: f"case {self.word()} in a|$({self.simple()})) {self.line()};; *) {self.line()};; esac",
+            lambda: f"f() {{ {self.line()}; }}; f",
+            lambda: f"[[ -n {self.word()} && $({self.simple()}) ]]",
+            lambda: f"cat <<E\n$({self.simple()}) `{self.simple()}`\nE\n{self.simple()}",
+            lambda: f"echo <<'E'\n$({self.simple()})\nE\n{self.line()}",
+            lambda: f"(( 1 + $({self.simple()}) ))",
+            lambda: f"{self.line()} # c\n{self.line()}",
+            lambda: f"while {self.simple()}; do {self.line()}; break; done",
+            lambda: f"trap '{self.name()}' EXIT; {self.line()}",
+            lambda: f"{self.simple()} &",
+        )
 
     def damaged(self) -> str:
         line = self.line()
@@ -98,9 +167,14 @@ def run(shell: list[str], line: str, room: Path, environment: dict[str, str]) ->
     log, cwd = room / "log", room / "cwd"
     cwd.mkdir(parents=True)
     with subprocess.Popen(
-        [*shell, f"ulimit -t 1 -f 100\n{line}"], env={"ORACLE_LOG": str(log), "LC_ALL": "C.UTF-8", **environment}, cwd=cwd,
-        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True,
-    ) as process:  # fmt: skip
+        [*shell, f"ulimit -t 1 -f 100\n{line}"],
+        env={"ORACLE_LOG": str(log), "LC_ALL": "C.UTF-8", **environment},
+        cwd=cwd,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    ) as process:
         try:
             process.wait(2)
         except subprocess.TimeoutExpired:

@@ -7,9 +7,8 @@ import re
 from agent.core.shell.environment import is_tamper
 from agent.core.shell.options import has_option, operands
 from agent.core.shell.reading import Reading
-from agent.core.shell.words import Word
+from agent.core.shell.words import Word, sleeps
 
-_SUBSCRIPT = re.compile(r"\[.*[$`]", re.DOTALL)
 _NAME = re.compile(r"([A-Za-z_]\w*)", re.ASCII)
 
 
@@ -66,7 +65,7 @@ def declare(reading: Reading, program: str, words: list[Word]) -> None:
         match = _NAME.match(text)
         if match and is_tamper(match[1]) and ("=" in text or "[" in text):
             reading.flags.add("tamper")
-        if _SUBSCRIPT.search(text):
+        if sleeps(text):
             reading.flags.add("dynamic_code")
     if program in {"export", "readonly"} and has_option(words, "f"):
         reading.flags.add("tamper")
@@ -84,28 +83,30 @@ def sets_variables(reading: Reading, program: str, words: list[Word]) -> None:
     if program in {"mapfile", "readarray"} and has_option(words, "C"):
         reading.flags.add("dynamic_code")
     for word in words[:2] if program == "printf" else words:
-        text = word.text
-        if text is None:
-            if word.splits or not word.prefix:
-                reading.flags.add("dynamic_code")
-            continue
-        match = _NAME.match(text)
-        if match:
-            if program != "let":
-                reading.tainted.add(match[1])
-            if is_tamper(match[1]):
-                reading.flags.add("tamper")
-            if program == "let":
-                reading.arithmetic.update(_NAME.findall(text))
-        if _SUBSCRIPT.search(text):
+        if word.text is not None:
+            _variable_word(reading, program, word.text)
+        elif word.splits or not word.prefix:
             reading.flags.add("dynamic_code")
     if program == "read":
         reading.tainted.add("REPLY")
 
 
+def _variable_word(reading: Reading, program: str, text: str) -> None:
+    match = _NAME.match(text)
+    if match:
+        if program == "let":
+            reading.arithmetic.update(_NAME.findall(text))
+        else:
+            reading.tainted.add(match[1])
+        if is_tamper(match[1]):
+            reading.flags.add("tamper")
+    if sleeps(text):
+        reading.flags.add("dynamic_code")
+
+
 def test(reading: Reading, program: str, words: list[Word]) -> None:
     """test -v and -R evaluate a subscript; `[[ -eq` is found by the walk."""
-    if any(word.text is not None and _SUBSCRIPT.search(word.text) for word in words):
+    if any(word.text is not None and sleeps(word.text) for word in words):
         reading.flags.add("dynamic_code")
     if any(word.text in {"-v", "-R"} for word in words) and any(word.text is None for word in words):
         reading.flags.add("dynamic_code")

@@ -16,15 +16,13 @@ from agent.core.shell.environment import SPECIAL, is_tamper
 from agent.core.shell.model import DEFAULT, UNKNOWN_FLAGS, Classification, Command, Limits, Redirection
 from agent.core.shell.screen import screen
 from agent.core.shell.walk import Walk
-from agent.core.shell.words import Word
+from agent.core.shell.words import Word, sleeps
 
 _BASH = Language(tree_sitter_bash.language())
 # Paths under which a program's base name says what it is.
 _SYSTEM = re.compile(r"/(?:usr/(?:local/)?)?s?bin/[^/]+")
 _DEVICE = re.compile(r"/dev/(?!null$|zero$|full$|tty$|stdin$|stdout$|stderr$|fd/|pts/|shm/|u?random$|tcp/|udp/)")
 _NUMERIC = re.compile(r"-?\d*")
-# A subscript, or a compound array value, that arithmetic or `declare` will expand later.
-_SLEEPING = re.compile(r"(?:\[|^\().*(?:\$\(|`)", re.DOTALL)
 
 
 class Reading:
@@ -76,7 +74,7 @@ class Reading:
                 self.flags.add("parse_error")
             Walk(source, self).statements(root)
             self.variables = variables
-            if len(self.commands) == before and any(not child.type == "comment" for child in root.children):
+            if len(self.commands) == before and any(child.type != "comment" for child in root.children):
                 self.flags.add("parse_error")
         self.leave()
 
@@ -120,7 +118,7 @@ class Reading:
         if is_tamper(name):
             self.flags.add("tamper")
         text = "" if value is None else value.text
-        if text is not None and _SLEEPING.search(text):
+        if text and (sleeps(text) or (text[0] == "(" and sleeps(text, "("))):
             self.flags.add("dynamic_code")
         if not (text is not None and _NUMERIC.fullmatch(text)) and not (value is not None and value.inert):
             self.tainted.add(name)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 
-_TEST_JOIN = re.compile(r"[|&;\n](?!\s*(?:-[a-zA-Z]\s|!\s*-|[|&;\n]))")
+_TEST_JOIN = re.compile(r"[|&;\n](?![ \t]*(?:-[a-zA-Z]\s|![ \t]*-|[|&;\n]))")
 _ATTACHED = re.compile(r"[^\s(|&;!]\(")
 _NAME = re.compile(r"(?<![$\w{])[A-Za-z_]\w*", re.ASCII)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from agent.core.shell import arguments, programs, subcommands
+from agent.core.shell import arguments, escapes, programs, subcommands
 from agent.core.shell.builtins import BUILTINS
 from agent.core.shell.launchers import LAUNCHERS
 from agent.core.shell.options import has_option, operands
@@ -47,21 +47,10 @@ def _judge(reading: Reading, program: str, words: list[Word]) -> None:
         reading.verbs.add(name)
     elif _LOADER.fullmatch(name):
         name = "ld.so"
-    if name in PRIVILEGE:
-        reading.flags.add("privilege")
-    if name in programs.NETWORK:
-        reading.flags.add("network")
-    if name in programs.OPAQUE:
-        reading.flags.add("opaque")
-        if (reading.piped or reading.stdin_moved) and name not in programs.PAGERS:
-            reading.flags.add("code_from_stdin")  # `echo '\! rm' | psql`
+    _mark(reading, name)
     _name_objects(reading, name, words)
     known = _add_effects(reading, name, words)
-    escape = programs.ESCAPES.get(name)
-    if escape is not None and (has_option(words, *escape) or any(_loose(word, name) for word in words)):
-        reading.flags.add("dynamic_code")
-    if name in programs.PLUS_ESCAPES and any((word.prefix or "+").startswith("+") and not _LINE.fullmatch(word.text or "") for word in words):
-        reading.flags.add("dynamic_code")
+    _escapes(reading, name, words)
     if name in programs.INTERPRETERS:
         _interpreter(reading, words)
         return
@@ -79,11 +68,34 @@ def _judge(reading: Reading, program: str, words: list[Word]) -> None:
         reading.effects.add("unknown")
 
 
+def _mark(reading: Reading, name: str) -> None:
+    if name in PRIVILEGE:
+        reading.flags.add("privilege")
+    if name in programs.NETWORK:
+        reading.flags.add("network")
+    if name in programs.OPAQUE:
+        reading.flags.add("opaque")
+        if (reading.piped or reading.stdin_moved) and name not in programs.PAGERS:
+            reading.flags.add("code_from_stdin")  # `echo '\\! rm' | psql`
+
+
+def _escapes(reading: Reading, name: str, words: list[Word]) -> None:
+    escape = escapes.CODE.get(name)
+    if escape is not None and (
+        has_option(arguments.beside_plain_ssh(name, words), *escape) or any(_loose(word, name) for word in words)
+    ):
+        reading.flags.add("dynamic_code")
+    if name in programs.PLUS_COMMANDS:
+        plus = [word for word in words if not word.prefix or word.prefix.startswith("+")]
+        if any(not _LINE.fullmatch(word.text or "") for word in plus):
+            reading.flags.add("dynamic_code")
+
+
 def _loose(word: Word, program: str) -> bool:
     """A word that might turn into an option of a program whose options run code."""
     if word.text is None:
         return word.may_be_option and not word.inert
-    return word.glob and program in programs.GLOB_ESCAPES and word.may_be_option
+    return word.glob and program in escapes.GLOBS and word.may_be_option
 
 
 def _add_effects(reading: Reading, name: str, words: list[Word]) -> bool:
@@ -91,7 +103,9 @@ def _add_effects(reading: Reading, name: str, words: list[Word]) -> bool:
     if effects is None:
         return False
     reading.effects |= effects
-    for short, long, effect in programs.CHANGING.get(name, ()):
+    changing = escapes.CHANGING.get(name)
+    if changing is not None:
+        short, long, effect = changing
         if has_option(words, short, long) or any(word.text is None and _loose(word, name) for word in words):
             reading.effects.add(effect)
     return True
@@ -124,6 +138,6 @@ def _interpreter(reading: Reading, words: list[Word]) -> None:
     reading.effects.add("execute")
     reading.flags.add("opaque")
     plain = operands(words)
-    if any(word.text is None or word.text.startswith("-") and word.text not in {"-", "-u", "-B", "-s"} for word in words):
+    if any(word.text is None or (word.text.startswith("-") and word.text not in {"-", "-u", "-B", "-s"}) for word in words):
         reading.flags.add("dynamic_code")
     reading.flags.add("script_file" if plain and plain[0].text != "-" else "code_from_stdin")

@@ -9,59 +9,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from agent.core.shell.environment import is_tamper
-from agent.core.shell.options import Parsed, Spec, has_option, leading
+from agent.core.shell.nested import assignments, code, inner, joined, starts_shell
+from agent.core.shell.options import Parsed, Spec, has_option, leading, names
 from agent.core.shell.reading import Reading
+from agent.core.shell.shells import shell, ssh, su
 from agent.core.shell.words import UNKNOWN, Word, literal
-from agent.core.shell.wrappers import FOREIGN_SHELLS, SHELLS, WRAPPERS
+from agent.core.shell.wrappers import SHELLS, WRAPPERS
 
 Launcher = Callable[[Reading, str, list[Word]], None]
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:=|\+=)", re.ASCII)
 _PLAIN_SPLIT = re.compile(r"[\w./:@%+,= \t-]*")
-
-
-def code(reading: Reading, word: Word | None) -> None:
-    """A word that some shell will parse again."""
-    if word is None or word.text is None:
-        reading.flags.add("dynamic_code")
-    else:
-        reading.text(word.text)
-
-
-def joined(reading: Reading, words: list[Word]) -> None:
-    """Words that a program joins with blanks and gives to a shell (ssh, watch, at the far end of `su`)."""
-    known = [word.text for word in words if word.text is not None]
-    if len(known) < len(words) or any(word.glob for word in words):
-        reading.flags.add("dynamic_code")
-    reading.text(" ".join(known))
-
-
-def inner(reading: Reading, words: list[Word]) -> None:
-    """The rest of the words is a command."""
-    if words:
-        reading.command(words, [])
-
-
-def starts_shell(reading: Reading) -> None:
-    """An interactive shell, or one that reads what is piped to it."""
-    reading.flags.update({"code_from_stdin", "opaque"})
-    reading.effects.add("execute")
-
-
-def assignments(reading: Reading, words: list[Word]) -> list[Word]:
-    """Consume NAME=value words as env and sudo do."""
-    at = 0
-    while at < len(words):
-        match = _ASSIGNMENT.match(words[at].prefix if words[at].text is None else words[at].text or "")
-        if not match:
-            # env takes any word with `=` as an assignment; a name that no shell could set stays suspicious.
-            if "=" not in (words[at].text or ""):
-                break
-            reading.flags.add("tamper")
-        elif is_tamper(match[1]):
-            reading.flags.add("tamper")
-        at += 1
-    return words[at:]
 
 
 def wrapper(reading: Reading, program: str, words: list[Word]) -> None:
@@ -87,9 +43,11 @@ def wrapper(reading: Reading, program: str, words: list[Word]) -> None:
 
 
 def _alone(reading: Reading, program: str, spec: Spec, parsed: Parsed, words: list[Word]) -> None:
-    if spec.alone == "shell" or (spec.alone == "privileged" and parsed.has("i", "s", "login", "shell")):
-        starts_shell(reading)
-    elif spec.alone == "privileged" and not parsed.has("l", "v", "V", "k", "K", "list", "version", "validate"):
+    if (
+        spec.alone == "shell"
+        or (spec.alone == "privileged" and parsed.has("i", "s", "login", "shell"))
+        or (spec.alone == "privileged" and not parsed.has("l", "v", "V", "k", "K", "list", "version", "validate"))
+    ):
         starts_shell(reading)
     elif words and not parsed.options and program not in {"env", "exec"}:
         reading.flags.add("dynamic_command")
@@ -176,116 +134,14 @@ def coproc(reading: Reading, program: str, words: list[Word]) -> None:
     inner(reading, words)
 
 
-def shell(reading: Reading, program: str, words: list[Word]) -> None:
-    """sh -c code, sh file, or sh alone."""
-    reading.effects.add("execute")
-    wants_code, at, only = False, 0, False
-    while at < len(words):
-        text = words[at].text
-        if text is None:
-            break
-        if text == "--" or text == "-":
-            at += 1
-            break
-        if text in {"--rcfile", "--init-file", "-o", "+o", "-O", "+O"}:
-            if text.startswith("--"):
-                reading.flags.add("script_file")
-            at += 2
-            continue
-        if text.startswith("--"):
-            only = only or text in {"--version", "--help"}
-            if text.split("=")[0] in {"--command", "--init-command"}:
-                reading.flags.add("dynamic_code")
-        elif text[:1] in "-+" and len(text) > 1:
-            wants_code = wants_code or "c" in text
-            if "s" in text:
-                reading.flags.add("code_from_stdin")
-            if text.endswith(("o", "O")):
-                at += 1
-        else:
-            break
-        at += 1
-    rest = words[at:]
-    if program in FOREIGN_SHELLS:
-        reading.flags.add("dynamic_code")
-    if wants_code:
-        code(reading, rest[0] if rest else None)
-    elif rest:
-        reading.flags.add("script_file" if rest[0].text is not None else "dynamic_code")
-        reading.objects.update(word.text for word in rest[:1] if word.text)
-    elif not only:
-        starts_shell(reading)
-
-
-def su(reading: Reading, program: str, words: list[Word]) -> None:
-    """su and runuser: -c code anywhere; what follows the user goes to the shell."""
-    if program == "runuser" and any((word.text or "").startswith(("-u", "--user")) for word in words):
-        spec = Spec("uG", "g", frozenset({"user", "group"}), frozenset())
-        parsed = leading(words, spec)
-        if not parsed.sure:
-            reading.flags.add("dynamic_command")
-        inner(reading, parsed.rest)
-        return
-    found, at, plain = False, 0, 0
-    while at < len(words):
-        text = words[at].text
-        if text is None:
-            if words[at].may_be_option:
-                reading.flags.add("dynamic_code")
-        elif text in {"-c", "--command", "--session-command"} or re.fullmatch(r"-[flmpP]*c", text):
-            found = True
-            code(reading, words[at + 1] if at + 1 < len(words) else None)
-            at += 1
-        elif text.startswith(("--command=", "--session-command=")) or re.match(r"-[flmpP]*c.", text):
-            found = True
-            code(reading, literal(text.partition("=")[2] if text.startswith("--") else text.split("c", 1)[1]))
-        elif text in {"-s", "--shell", "-g", "-G", "-w", "--group", "--supp-group", "--whitelist-environment"}:
-            if text in {"-s", "--shell"}:
-                reading.flags.add("dynamic_code")
-            at += 1
-        elif not text.startswith("-") or text == "--":
-            plain += text != "--"
-        at += 1
-    if plain > 1:
-        reading.flags.add("dynamic_code")
-    if not found:
-        starts_shell(reading)
-
-
-SSH = Spec("BbcDEeFIiJLlmOoPpQRSWw", "46AaCfGgKkMNnqsTtVvXxYy")
-_SSH_CODE = re.compile(r"\s*(?:ProxyCommand|LocalCommand|PermitLocalCommand|KnownHostsCommand|Match|Include|PKCS11Provider"
-                       r"|SecurityKeyProvider|XAuthLocation|ProxyUseFdpass|SmartcardDevice)\b", re.IGNORECASE)  # fmt: skip
-
-
-def ssh(reading: Reading, program: str, words: list[Word]) -> None:
-    """ssh [options] host [command…]: options may follow the host, the command is joined and parsed over there."""
-    parsed = leading(words, SSH)
-    options, rest = parsed.options, parsed.rest
-    host, rest = (rest[:1], rest[1:])
-    again = leading(rest, SSH)
-    if host and host[0].may_be_option:
-        reading.flags.add("dynamic_code")
-    if not parsed.sure or not again.sure:
-        reading.flags.add("dynamic_command")
-    reading.objects.update(word.text for word in host if word.text)
-    both = Parsed(options + again.options)
-    for value in both.values("o"):
-        if value.text is None or _SSH_CODE.match(value.text):
-            reading.flags.add("dynamic_code")
-            if value.text and re.match(r"\s*(?:Proxy|Local|KnownHosts)Command", value.text, re.IGNORECASE):
-                reading.text(re.split(r"[\s=]+", value.text.strip(), maxsplit=1)[-1])
-    if both.has("F", "I", "S", "w"):
-        reading.flags.add("dynamic_code")
-    if again.rest:
-        joined(reading, again.rest)
-    elif host and not both.has("N", "G", "O"):
-        starts_shell(reading)
-
-
 def watch(reading: Reading, program: str, words: list[Word]) -> None:
     """watch joins its words for sh -c."""
-    spec = Spec("nq", "bcdegtxCrpw", frozenset({"interval", "equexit"}), frozenset(
-        "beep color no-color differences errexit chgexit no-title exec precise no-rerun no-wrap".split()))  # fmt: skip
+    spec = Spec(
+        "nq",
+        "bcdegtxCrpw",
+        frozenset({"interval", "equexit"}),
+        names("beep color no-color differences errexit chgexit no-title exec precise no-rerun no-wrap"),
+    )
     parsed = leading(words, spec)
     if not parsed.sure:
         reading.flags.add("dynamic_command")
@@ -297,8 +153,12 @@ def watch(reading: Reading, program: str, words: list[Word]) -> None:
 
 def flock(reading: Reading, program: str, words: list[Word]) -> None:
     """flock FILE command…, or flock FILE -c code."""
-    spec = Spec("wE", "sxeunoFv", frozenset({"timeout", "wait", "conflict-exit-code"}), frozenset(
-        "shared exclusive unlock nonblock nb close no-fork verbose".split()))  # fmt: skip
+    spec = Spec(
+        "wE",
+        "sxeunoFv",
+        frozenset({"timeout", "wait", "conflict-exit-code"}),
+        names("shared exclusive unlock nonblock nb close no-fork verbose"),
+    )
     parsed = leading(words, spec)
     rest = parsed.rest[1:]
     if not parsed.sure or any(word.splits for word in parsed.rest[:1]):
@@ -311,9 +171,12 @@ def flock(reading: Reading, program: str, words: list[Word]) -> None:
 
 def script(reading: Reading, program: str, words: list[Word]) -> None:
     """script -c code file; without -c a shell."""
-    spec = Spec("cIOBoTEm", "aefqt", frozenset(
-        "command log-in log-out log-io log-timing output-limit echo logging-format".split()),
-        frozenset("append return flush force quiet".split()))  # fmt: skip
+    spec = Spec(
+        "cIOBoTEm",
+        "aefqt",
+        names("command log-in log-out log-io log-timing output-limit echo logging-format"),
+        names("append return flush force quiet"),
+    )
     reading.effects.add("write")
     # getopt permutes: -c may follow the file.
     found, rest = False, words
@@ -331,9 +194,12 @@ def script(reading: Reading, program: str, words: list[Word]) -> None:
 
 def parallel(reading: Reading, program: str, words: list[Word]) -> None:
     """GNU parallel: a template before `:::`; without one, the inputs are the commands."""
-    spec = Spec("jnNLIadCPsS", "0kuXmtqv", frozenset(
-        "jobs max-args max-replace-args colsep delimiter delay retries timeout arg-file joblog".split()),
-        frozenset("keep-order null bar progress dry-run eta halt-on-error ungroup line-buffer no-notice".split()))  # fmt: skip
+    spec = Spec(
+        "jnNLIadCPsS",
+        "0kuXmtqv",
+        names("jobs max-args max-replace-args colsep delimiter delay retries timeout arg-file joblog"),
+        names("keep-order null bar progress dry-run eta halt-on-error ungroup line-buffer no-notice"),
+    )
     parsed = leading(words, spec)
     if not parsed.sure or parsed.has("S", "a"):
         reading.flags.add("dynamic_command")
@@ -428,8 +294,19 @@ LAUNCHERS: dict[str, Launcher] = {
     **dict.fromkeys(WRAPPERS, wrapper),
     **dict.fromkeys(SHELLS, shell),
     "env": env,
-    "coproc": coproc, "command": command_builtin, "su": su, "runuser": su, "ssh": ssh, "slogin": ssh, "watch": watch,
-    "flock": flock, "script": script, "parallel": parallel, "find": find, "crontab": crontab, "at": at_job,
+    "coproc": coproc,
+    "command": command_builtin,
+    "su": su,
+    "runuser": su,
+    "ssh": ssh,
+    "slogin": ssh,
+    "watch": watch,
+    "flock": flock,
+    "script": script,
+    "parallel": parallel,
+    "find": find,
+    "crontab": crontab,
+    "at": at_job,
     "batch": at_job,
     "atq": at_job,
-}  # fmt: skip
+}

@@ -12,6 +12,11 @@ import msgspec
 from agent.core.shell.words import Word
 
 
+def names(text: str) -> frozenset[str]:
+    """A table's cell: names separated by blanks."""
+    return frozenset(text.split())
+
+
 class Spec(msgspec.Struct, frozen=True):
     """The options of one program that runs another.
 

@@ -14,8 +14,8 @@ from agent.core.shell.model import Limits
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _JOIN = re.compile(r"(?<!\\)(?:\\\\)*\\\n")
 _UNSPACED_JOIN = re.compile(r"(?:^|[^\\ \t\n])(?:\\\\)*\\\n")
-_OPENERS = re.compile(r"[({]")
-_BRACKETS = re.compile(r"[(){}]")
+_OPENERS = re.compile(r"[({\[]")
+_BRACKETS = re.compile(r"[(){}\[\]]")
 _HEREDOC = re.compile(r"<<")
 _FUNCTION = re.compile(r"\(\s*\)")
 
@@ -54,7 +54,7 @@ def _too_deep(text: str, limit: int) -> bool:
     if len(_OPENERS.findall(text)) > limit:
         depth = 0
         for match in _BRACKETS.finditer(text):
-            depth = depth + 1 if match.group() in "({" else max(depth - 1, 0)
+            depth = depth + 1 if match.group() in "({[" else max(depth - 1, 0)
             if depth > limit:
                 return True
     return len(_HEREDOC.findall(text)) > limit or len(_FUNCTION.findall(text)) > limit

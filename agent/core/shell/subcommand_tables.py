@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import msgspec
 
-from agent.core.shell.options import Spec
+from agent.core.shell.options import Spec, names
 
 
 class Tool(msgspec.Struct, frozen=True):
@@ -33,6 +33,7 @@ class Tool(msgspec.Struct, frozen=True):
 
 
 def _names(text: str) -> frozenset[str]:
+    # Separated by commas: some names are two words.
     return frozenset(name.strip() for name in text.replace("\n", ",").split(",") if name.strip())
 
 
@@ -61,33 +62,34 @@ _GIT = Tool(
     _before("Cc", "pP", "git-dir work-tree namespace exec-path config-env super-prefix",
             "paginate no-pager no-replace-objects bare literal-pathspecs no-optional-locks html-path"),
     {
-        "read": _names("""status, log, diff, show, branch --list, blame, grep, ls-files, ls-tree, ls-remote, rev-parse,
-            rev-list, describe, shortlog, cat-file, show-ref, for-each-ref, merge-base, name-rev, reflog, whatchanged, count-objects,
+        "read": _names("""status, log, diff, show, blame, grep, ls-files, ls-tree, ls-remote, rev-parse,
+            rev-list, describe, shortlog, cat-file, show-ref, for-each-ref, merge-base, name-rev, whatchanged, count-objects,
             fsck, check-ignore, diff-tree, help, version, archive, cherry"""),
         "write": _names("""add, rm, mv, commit, reset, restore, checkout, switch, branch, tag, stash, clean, merge, rebase,
-            cherry-pick, revert, am, apply, init, clone, fetch, pull, push, remote, gc, prune, notes, worktree, submodule,
+            cherry-pick, revert, am, apply, reflog, init, clone, fetch, pull, push, remote, gc, prune, notes, worktree, submodule,
             sparse-checkout, update-index, update-ref, bundle, format-patch, repack, pack-refs, lfs"""),
         # Hooks and smudge filters of the repository run on these.
-        "execute": _names("""commit, checkout, switch, merge, rebase, am, clone, pull, push, submodule, worktree, revert, cherry-pick,
+        "execute": _names("""commit, checkout, switch, merge, rebase, am, clone, pull, push, submodule, worktree, revert,
+            cherry-pick,
             stash, restore, reset, gc, lfs"""),
         "admin": _names("config"),
     },
     code_options=frozenset({"git-dir", "work-tree", "exec-path", "config-env"}), pager=True,
 )  # fmt: skip
-GIT_SAFE_CONFIG = frozenset(
+GIT_SAFE_CONFIG = names(
     "user.name user.email color.ui color.diff color.status core.quotepath core.autocrlf advice.detachedhead "
-    "log.date init.defaultbranch http.lowspeedlimit http.lowspeedtime protocol.version safe.directory".split()
+    "log.date init.defaultbranch http.lowspeedlimit http.lowspeedtime protocol.version safe.directory"
 )
 # Options of git subcommands that name a program, by getopt abbreviation; short ones by subcommand.
 GIT_CODE = (
     "upload-pack", "receive-pack", "exec", "open-files-in-pager", "ext-diff", "textconv", "template", "config",
     "tree-filter", "msg-filter", "index-filter", "env-filter", "filters", "tool", "extcmd", "sequence-editor", "strategy",
-    "gpg-sign", "upload-archive", "help-all", "receivepack",
+    "gpg-sign", "upload-archive", "receivepack",
 )  # fmt: skip
 GIT_CODE_SHORT = {
     "clone": "uc",
-    "fetch": "u_",
-    "ls-remote": "u_",
+    "fetch": "u",
+    "ls-remote": "u",
     "grep": "O",
     "rebase": "xs",
     "merge": "s",
@@ -111,7 +113,8 @@ _DOCKER = Tool(
         "admin": _names("""start, stop, restart, kill, pause, unpause, update, wait, login, logout, container start,
             container stop, container restart, container kill, network create, network rm, network connect,
             network disconnect, network prune, service rm, service scale, service update, stack rm, compose stop,
-            compose down, compose rm, compose kill, compose pause, compose unpause, compose pull, compose restart, swarm leave"""),
+            compose down, compose rm, compose kill, compose pause, compose unpause, compose pull, compose restart,
+            swarm leave"""),
         "execute": _names("""exec, run, build, attach, start, restart, create, container exec, container run,
             container start, container attach, compose exec, compose run, compose up, compose start, compose restart,
             compose build, compose create, buildx build, image build, service create, service update, stack deploy,
@@ -122,11 +125,13 @@ _DOCKER = Tool(
     code_options=frozenset({"config"}),
 )  # fmt: skip
 _KUBECTL = Tool(
-    _before("nsv", "A", "namespace context cluster user server kubeconfig token as as-group as-uid request-timeout v tls-server-name "
+    _before("nsv", "A",
+        "namespace context cluster user server kubeconfig token as as-group as-uid request-timeout v tls-server-name "
             "certificate-authority client-certificate client-key cache-dir profile", "all-namespaces insecure-skip-tls-verify "
             "match-server-version warnings-as-errors"),
     {
-        "read": _names("""get, describe, logs, top, version, api-resources, api-versions, explain, cluster-info, events, diff, wait,
+        "read": _names("""get, describe, logs, top, version, api-resources, api-versions, explain, cluster-info, events,
+            diff, wait,
             auth can-i, auth whoami, config view, config current-context, config get-contexts, config get-clusters,
             config get-users, rollout status, rollout history, options, completion, kustomize"""),
         "write": _names("""apply, create, delete, patch, replace, scale, autoscale, expose, label, annotate, set image, set env,
@@ -136,7 +141,8 @@ _KUBECTL = Tool(
             config delete-cluster, config delete-user, config rename-context"""),
         "execute": _names("exec, run, attach, debug, proxy, port-forward, edit, config set, config set-credentials"),
     },
-    groups=_names("auth, config, rollout, set, certificate"), code_options=frozenset({"kubeconfig"}), code_anywhere=("kubeconfig",),
+    groups=_names("auth, config, rollout, set, certificate"), code_options=frozenset({"kubeconfig"}),
+        code_anywhere=("kubeconfig",),
     network=True,
 )  # fmt: skip
 
@@ -167,7 +173,8 @@ _YUM = _packages(
 TOOLS: dict[str, Tool] = {
     "systemctl": _SYSTEMCTL,
     "loginctl": Tool(_CTL_BEFORE, {
-        "read": _names("list-sessions, session-status, show-session, list-users, user-status, show-user, list-seats, seat-status"),
+        "read": _names("list-sessions, session-status, show-session, list-users, user-status, show-user, list-seats, "
+            "seat-status"),
         "admin": _names("""activate, lock-session, unlock-session, lock-sessions, terminate-session, kill-session, enable-linger,
             disable-linger, terminate-user, kill-user, terminate-seat, attach, flush-devices"""),
     }, alone=frozenset({"read"}), pager=True),
@@ -183,7 +190,8 @@ TOOLS: dict[str, Tool] = {
         "read": _names("status, list-locales, list-keymaps"), "admin": _names("set-locale, set-keymap, set-x11-keymap"),
     }, alone=frozenset({"read"}), pager=True),
     "resolvectl": Tool(_CTL_BEFORE, {
-        "read": _names("status, query, statistics, service"), "admin": _names("flush-caches, reset-statistics, dns, domain, revert"),
+        "read": _names("status, query, statistics, service"), "admin": _names("flush-caches, reset-statistics, dns, domain, "
+            "revert"),
     }, alone=frozenset({"read"}), pager=True),
     "service": Tool(_before("", "", "", "status-all"), {}, alone=frozenset({"read"})),
     "git": _GIT,
@@ -206,17 +214,20 @@ TOOLS: dict[str, Tool] = {
     "apt": _APT, "apt-get": _APT, "apt-cache": _APT, "apt-mark": _APT, "aptitude": _APT,
     "yum": _YUM, "dnf": _YUM,
     "apk": _packages("info, list, search, policy, stats, version, audit, dot",
-                     "add, del, update, upgrade, fix, cache, fetch", before=_before("pX", "qvU", "root repository", "no-cache update-cache")),
+                     "add, del, update, upgrade, fix, cache, fetch", before=_before("pX", "qvU", "root repository",
+                         "no-cache update-cache")),
     "snap": _packages("list, find, info, services, changes, version, connections, logs",
                       "install, remove, refresh, revert, enable, disable, start, stop, restart, connect, disconnect, set, unset",
                       before=_before()),
     "npm": Tool(_before("C", "gs", "prefix loglevel registry", "global silent json"), {
         "read": _names("ls, list, view, info, show, outdated, version, ping, whoami, search, audit, root, bin, help"),
         "write": _names("install, i, ci, update, uninstall, remove, rm, prune, dedupe, cache, init, link, pack, publish"),
-        "execute": _names("run, run-script, start, test, t, exec, x, install, i, ci, update, rebuild, restart, stop, link, pack, publish"),
+        "execute": _names("run, run-script, start, test, t, exec, x, install, i, ci, update, rebuild, restart, stop, link, "
+            "pack, publish"),
         "admin": _names("config, login, logout, adduser"),
     }, code_anywhere=("script-shell", "node-options", "userconfig", "globalconfig", "git", "editor", "call"), network=True),
-    "pip": Tool(_before("", "qvV", "proxy timeout log cache-dir cert", "quiet verbose isolated disable-pip-version-check no-input"), {
+    "pip": Tool(_before("", "qvV", "proxy timeout log cache-dir cert",
+        "quiet verbose isolated disable-pip-version-check no-input"), {
         "read": _names("list, show, freeze, check, search, index, inspect, debug, hash, help"),
         "write": _names("install, uninstall, download, wheel, cache"),
         "execute": _names("install, wheel, download"),
@@ -229,18 +240,21 @@ TOOLS: dict[str, Tool] = {
             "read": _names("s3 ls, configure list, configure get, configure list-profiles, sts get-caller-identity, logs tail"),
             "write": _names("s3 cp, s3 mv, s3 rm, s3 sync, s3api put-object, s3api delete-object, dynamodb put-item, "
                             "dynamodb delete-item, dynamodb update-item"),
-            "execute": _names("ssm start-session, ssm send-command, ecs execute-command, lambda invoke, configure set, configure import, "
+            "execute": _names("ssm start-session, ssm send-command, ecs execute-command, lambda invoke, configure set, "
+                "configure import, "
                               "configure add-model"),
             "admin": _names("configure set, configure import, configure sso"),
         },
         groups=_names("""s3, s3api, ec2, iam, sts, lambda, dynamodb, rds, logs, cloudwatch, ecs, eks, ecr, ssm, sns, sqs,
             cloudformation, route53, elbv2, elb, autoscaling, kms, secretsmanager, apigateway, apigatewayv2, events, configure,
-            cloudfront, cloudtrail, efs, elasticache, acm, glue, athena, stepfunctions, organizations, ses, sesv2, backup, batch"""),
+            cloudfront, cloudtrail, efs, elasticache, acm, glue, athena, stepfunctions, organizations, ses, sesv2, backup,
+            batch"""),
         read_prefixes=("describe-", "list-", "get-", "head-", "batch-get-", "lookup-", "filter-"), otherwise="admin", pager=True,
         network=True,
     ),
     "journalctl": Tool(
-        _before("bcDnopStTuUgM", "aefhkmNqrx1", "unit since until lines output priority identifier boot cursor after-cursor directory "
+        _before("bcDnopStTuUgM", "aefhkmNqrx1",
+            "unit since until lines output priority identifier boot cursor after-cursor directory "
                 "file root machine grep facility field namespace user-unit case-sensitive",
                 "no-pager follow reverse dmesg all quiet merge catalog no-full full utc no-hostname list-boots disk-usage user "
                 "system verify header pager-end no-tail show-cursor fields output-fields"), {}, pager=True),

@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from agent.core.shell import launchers
+from agent.core.shell.launchers import container
+from agent.core.shell.nested import inner
 from agent.core.shell.options import Parsed, has_option, leading, operands
 from agent.core.shell.reading import Reading
 from agent.core.shell.subcommand_tables import GIT_CODE, GIT_CODE_SHORT, GIT_SAFE_CONFIG, TOOLS, Tool
@@ -73,7 +74,7 @@ def _git(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> None
         reading.flags.add("dynamic_code")  # remote helpers run programs
     if name in {"submodule", "bisect"} and ("foreach" in texts or "run" in texts):
         reading.flags.add("dynamic_code")
-    if has_option(words, "", ("output",)):
+    if has_option(words, "o" if name == "archive" else "", ("output",)):
         reading.effects.add("write")
     if name in {"clone", "fetch", "pull", "push", "ls-remote", "remote"}:
         reading.flags.add("network")
@@ -94,12 +95,12 @@ def _git(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> None
 def _docker(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> None:
     last = name.split()[-1]
     if last == "exec" and not name.startswith("compose"):
-        launchers.container(reading, leading(words, DOCKER_EXEC))
+        container(reading, leading(words, DOCKER_EXEC))
     elif last == "run" and not name.startswith("compose"):
         inside = leading(words, DOCKER_RUN)
         reading.verbs.update(value.text for value in inside.values("entrypoint") if value.text)
         reading.flags.add("dynamic_code")  # the image's entry point decides what happens to the words
-        launchers.container(reading, inside)
+        container(reading, inside)
     elif "execute" in reading.effects and last not in {"start", "restart", "attach", "pull"}:
         reading.flags.add("script_file" if last in {"build", "up", "deploy", "create"} else "dynamic_code")
 
@@ -108,7 +109,7 @@ def _kubectl(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> 
     if name in {"exec", "run", "debug"}:
         dashes = [at for at, word in enumerate(words) if word.text == "--"]
         if dashes:
-            launchers.inner(reading, words[dashes[0] + 1 :])
+            inner(reading, words[dashes[0] + 1 :])
         if name != "exec" or not dashes or any(word.splits for word in words[: dashes[0]]):
             reading.flags.add("dynamic_code")
     if name == "edit":
@@ -178,7 +179,7 @@ _IP_READS = re.compile(r"sh(?:ow?)?|li(?:st?)?|ls|lst|get|help|monitor")
 def ip(reading: Reading, program: str, words: list[Word]) -> None:
     """ip takes abbreviations, so only an unmistakable reading word reads; netns and vrf run commands."""
     texts = [word.text for word in words]
-    plain = [word for word in operands(words)]
+    plain = operands(words)
     if any(re.fullmatch(r"-b(?:a(?:t(?:ch?)?)?)?|-fo\w*|", text or "") for text in texts):
         reading.flags.add("script_file")
     if any(text in {"-n", "-netns", "-f", "-family", "-l", "-loops", "-rc"} for text in texts):
@@ -190,7 +191,7 @@ def ip(reading: Reading, program: str, words: list[Word]) -> None:
         return
     if what and ("netns".startswith(what) or "vrf".startswith(what)) and "exec".startswith(action):
         reading.effects.update({"admin", "execute"})
-        launchers.inner(reading, plain[3:] if plain[3:] == words[-len(plain[3:]) :] else words[words.index(plain[2]) + 1 :]
+        inner(reading, plain[3:] if plain[3:] == words[-len(plain[3:]) :] else words[words.index(plain[2]) + 1 :]
                         if len(plain) > 2 else [])  # fmt: skip
         reading.flags.update({"dynamic_command"} if len(plain) < 4 else ())
         return

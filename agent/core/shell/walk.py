@@ -16,6 +16,7 @@ from tree_sitter import Node
 
 from agent.core.shell import dialects, substitutions
 from agent.core.shell.model import Redirection
+from agent.core.shell.options import names
 from agent.core.shell.reading import Reading
 from agent.core.shell.words import (
     UNKNOWN,
@@ -31,26 +32,25 @@ from agent.core.shell.words import (
 )  # fmt: skip
 
 # Nodes that only hold others; the walk descends into them.
-STRUCTURE = frozenset(
-    """program list pipeline subshell compound_statement do_group if_statement elif_clause else_clause while_statement
+STRUCTURE = names("""
+    program list pipeline subshell compound_statement do_group if_statement elif_clause else_clause while_statement
     for_statement c_style_for_statement case_statement case_item negated_command test_command binary_expression
     unary_expression ternary_expression postfix_expression parenthesized_expression variable_assignments
-    """.split()
-)
+""")
 # After these, code no longer runs exactly once and in order, so assignments inside are not propagated.
 STRAIGHT = frozenset({"program"})
 ATOMS = frozenset({"variable_name", "special_variable_name", "test_operator", "heredoc_start", "heredoc_end", "file_descriptor"})
-WORDS = frozenset(
-    """word number raw_string string ansi_c_string translated_string simple_expansion expansion command_substitution
-    process_substitution arithmetic_expansion concatenation brace_expression""".split()
-)
+WORDS = names("""word number raw_string string ansi_c_string translated_string simple_expansion expansion command_substitution
+    process_substitution arithmetic_expansion concatenation brace_expression""")
 REDIRECTS = frozenset({"file_redirect", "herestring_redirect", "heredoc_redirect"})
 ARITHMETIC = frozenset({"arithmetic_expansion", "c_style_for_statement", "subscript"})
-RESERVED = frozenset("{ } ! if then else elif fi for while until do done case esac in function select [[ ]] time coproc".split())
+RESERVED = names("{ } ! if then else elif fi for while until do done case esac in function select [[ ]] time coproc")
 
 _ENDS_WORD = frozenset([b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"<", b">", b"`", b"\\"])
 _BLANK = re.compile(rb"(?:[ \t\n]|\\\n)*")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# Nothing the shell would expand or remove.
+_PLAIN_WORD = re.compile(r"[\w./:=@%+,-]+")
 _WORD_SPECIAL = re.compile(r"[;&|<>()`\n \t\"']")
 _GLOB = re.compile(r"[*?\[]")
 _BRACE = re.compile(r"\{[^}]*(?:,|\.\.)|^\{.+")
@@ -71,6 +71,10 @@ class Walk:
     def raw(self, node: Node) -> str:
         return self.source[node.start_byte : node.end_byte].decode("utf-8", "replace")
 
+    def before(self, node: Node) -> bytes:
+        """The byte before a node, empty at the start."""
+        return self.source[max(node.start_byte - 1, 0) : node.start_byte]
+
     # -- statements ------------------------------------------------------------------------------------------------
 
     def statements(self, root: Node) -> None:
@@ -79,6 +83,8 @@ class Walk:
         stack = [(root, self.straight, outside)]
         while stack:
             node, self.straight, self.reading.piped = stack.pop()
+            if "too_long" in self.reading.flags:
+                break  # the rest cannot change the answer: it is unknown
             if node.type in STRUCTURE or node.is_error:
                 stack.extend(self.structure(node))
             else:
@@ -116,7 +122,7 @@ class Walk:
             self.arithmetic(node)
             self.reading.bare_arithmetic.update(dialects.arithmetic_names(raw))
         # `-eq` and its kin evaluate both sides as arithmetic, -v and -R a subscript.
-        elif re.search(r"-(?:eq|ne|lt|le|gt|ge)\b", raw) and raw.startswith("[[") or re.search(r"-[vR]\b", raw):
+        elif re.search(r"-(?:[vR]|eq|ne|lt|le|gt|ge)\b" if raw.startswith("[[") else r"-[vR]\b", raw):
             self.arithmetic(node)
         if raw.startswith("[[") and dialects.test_hides_command(raw):
             self.flag("parse_error")
@@ -146,11 +152,16 @@ class Walk:
         elif kind == "subscript":
             self.arithmetic(node)
             self.nested_words(node)
-        elif kind in {"extglob_pattern", "regex"}:
-            if is_live(self.raw(node), quoted=False):
-                self.flag("parse_error")
         elif kind in REDIRECTS:
             self.standing_redirect(node)
+        else:
+            self.leaf(node)
+
+    def leaf(self, node: Node) -> None:
+        kind = node.type
+        if kind in {"extglob_pattern", "regex"}:
+            if is_live(self.raw(node), quoted=False):
+                self.flag("parse_error")
         elif kind == "comment":
             self.comment(node)
         elif kind not in ATOMS:
@@ -182,8 +193,7 @@ class Walk:
                 self.substatements(child)
 
     def comment(self, node: Node) -> None:
-        before = self.source[: node.start_byte][-1:]
-        if before not in b" \t\n;&|()`":
+        if self.before(node) not in b" \t\n;&|()`":
             self.flag("parse_error")
         self.flag("comment")
 
@@ -328,8 +338,7 @@ class Walk:
         for child in node.children:
             if child.type == "file_descriptor":
                 descriptor = self.raw(child)
-                before = self.source[: child.start_byte][-1:]
-                if before not in b" \t\n;&|()<>":
+                if self.before(child) not in b" \t\n;&|()<>":
                     self.flag("parse_error")  # `rm2>x` is the word rm2
             elif child.type in WORDS:
                 words.append(self.word(child))
@@ -355,6 +364,10 @@ class Walk:
 
     def word(self, node: Node) -> Word:
         """The value of a word; commands inside its expansions are reported on the way."""
+        if node.type == "word":
+            raw = self.raw(node)
+            if _PLAIN_WORD.fullmatch(raw):
+                return Word(raw, raw)
         pieces = Pieces()
         self.piece(node, pieces)
         return pieces.word()

@@ -132,6 +132,12 @@ def unescaped(raw: str) -> str:
     return _ESCAPED.sub("", raw) if "\\" in raw else raw
 
 
+def sleeps(text: str, opener: str = "[") -> bool:
+    """True if text that is data now holds a substitution after `opener`, where bash may evaluate it later."""
+    start = text.find(opener)
+    return start >= 0 and any(text.find(mark, start) >= 0 for mark in ("`", "$(", "${", "$["))
+
+
 def is_live(raw: str, *, quoted: bool) -> bool:
     """True if text that the parser calls literal still holds something the shell would expand."""
     if "$" not in raw and "`" not in raw and "(" not in raw:

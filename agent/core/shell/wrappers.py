@@ -5,10 +5,10 @@ Long options are listed once more by name because getopt_long takes abbreviation
 
 from __future__ import annotations
 
-from agent.core.shell.options import Spec
+from agent.core.shell.options import Spec, names
 
 
-def _spec(  # noqa: PLR0913 - a table row
+def _spec(
     value: str = "",
     flag: str = "",
     long_value: str = "",
@@ -104,7 +104,7 @@ WRAPPERS: dict[str, Spec] = {
 
 PRIVILEGE = frozenset({"sudo", "doas", "pkexec", "su", "runuser", "sg", "newgrp", "sudoedit", "machinectl", "runas"})
 
-SHELLS = frozenset("sh bash rbash dash ash ksh ksh93 mksh oksh pdksh zsh rzsh yash posh fish csh tcsh hush".split())
+SHELLS = names("sh bash rbash dash ash ksh ksh93 mksh oksh pdksh zsh rzsh yash posh fish csh tcsh hush")
 # Their grammar is not ours: code for them is classified, and marked dynamic as well.
 FOREIGN_SHELLS = frozenset({"fish", "csh", "tcsh"})
 
