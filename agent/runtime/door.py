@@ -6,7 +6,6 @@ be exactly the person whom the control plane's ticket names: a certificate for a
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Literal
 
@@ -34,7 +33,7 @@ class ConnectionDoor:
         offers: Offers,
         admit: Admit,
         source_ip: str,
-        on_entered: Callable[[], None],
+        on_entered: Callable[[LiveSession], None],
     ) -> None:
         self._control = control
         self._identity = identity
@@ -69,8 +68,7 @@ class ConnectionDoor:
             raise Fault("conflict", "One connection is one session.")
         self._tried = True
         self.session = await self._admit(claims, "direct")
-        self.session.server = asyncio.current_task()
-        self._on_entered()
+        self._on_entered(self.session)
         return self.session
 
 

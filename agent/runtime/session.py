@@ -139,6 +139,11 @@ class LiveSession:
         return self.claims.sid
 
     @property
+    def prepared(self) -> bool:
+        """True once the session has a place to record."""
+        return self._recording is not None
+
+    @property
     def is_over(self) -> bool:
         """True once the plug-in serves no more."""
         return self._over.is_set()
@@ -216,10 +221,10 @@ class LiveSession:
         self.recorder = recording.recorder
 
     async def abandon(self) -> None:
-        """Undo ``prepare``: the session was never served, so there is nothing to keep."""
-        assert self._recording is not None
-        self._recording.recorder.abandon()
-        await self._around.disk.run(self._recording.folder.remove)
+        """Undo ``prepare``, as far as it came: the session was never served, so there is nothing to keep."""
+        if self._recording is not None:
+            self._recording.recorder.abandon()
+            await self._around.disk.run(self._recording.folder.remove)
 
     async def live(self) -> Recording:
         """Live until ``over``, then until everything recorded is stored or refused. Returns the recording."""

@@ -220,8 +220,10 @@ class Supervisor:
             return
         try:
             async with asyncio.timeout(HANDSHAKE_S + 5) as patience:
+                me = asyncio.current_task()
 
-                def entered() -> None:
+                def entered(session: LiveSession) -> None:
+                    session.server = me
                     patience.reschedule(None)
                     place.leave()
 
@@ -249,13 +251,14 @@ class Supervisor:
             raise Fault("not_supported", f"This agent does not speak {target.protocol}.")
         self._offers.take(claims)
         session = self._live[claims.sid] = LiveSession(self._around, claims, target, path)
+        claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        # In a task of its own: whoever waits here may be cancelled when its client goes, and half a claim would be nobody's.
+        self.spawn(self._begin(session, claimed), sid=claims.sid)
         try:
-            await self._claim(session)
-        except BaseException:
-            self._live.pop(claims.sid, None)
+            await claimed
+        except asyncio.CancelledError:
+            session.over(Notice("ok", ""))
             raise
-        logger(sid=claims.sid).info("session.started", target=claims.target, path=path)
-        self.spawn(self._life(session), sid=claims.sid)
         return session
 
     async def _check_room(self) -> None:
@@ -268,19 +271,28 @@ class Supervisor:
             logger(free_mb=free // _MEGABYTE).error("spool.disk_full")
             raise Fault("agent_full", "The agent's disk is almost full, so it could not record.", detail=f"{free} bytes free")
 
-    async def _claim(self, session: LiveSession) -> None:
-        sid = session.sid
-        await session.prepare(Folder(self._spool / sid), recording.seed(sid, self._identity.public_bytes))
+    async def _begin(self, session: LiveSession, claimed: asyncio.Future[None]) -> None:
+        """Claim the session, tell who waits for it, and live until it is closed."""
+        sid, notice = session.sid, None
         try:
+            await session.prepare(Folder(self._spool / sid), recording.seed(sid, self._identity.public_bytes))
             await self._around.control.claim(sid, SessionClaim(path=session.path))
         except Fault as fault:
-            if is_final(fault):
+            if not claimed.done():
+                claimed.set_exception(fault)
+            if is_final(fault) or not session.prepared:
+                del self._live[sid]
                 await session.abandon()
-            else:
-                # The claim may have arrived although its answer did not: have the control plane told that it is over.
-                session.over(fault.notice)
-                self.spawn(self._life(session), sid=sid)
-            raise
+                return
+            # The claim may have arrived although its answer did not: have the control plane told that it is over.
+            notice = fault.notice
+        if notice is not None:
+            session.over(notice)
+        else:
+            logger(sid=sid).info("session.started", target=session.claims.target, path=session.path)
+            if not claimed.done():
+                claimed.set_result(None)
+        await self._life(session)
 
     # --- the way out
 

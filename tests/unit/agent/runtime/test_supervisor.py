@@ -159,6 +159,22 @@ async def test_a_claim_without_an_answer_is_closed_again(run_rig: RunRig, contro
         assert rig.plugin.served == []
 
 
+async def test_a_client_that_goes_away_during_the_claim_leaves_a_closed_session(
+    run_rig: RunRig, control: FakeControlPlane
+) -> None:
+    async with run_rig() as rig:
+        made = control.session()
+        claims = rig.identity.ticket(control.ticket(made))
+        waiting = asyncio.ensure_future(rig.supervisor.admit(claims, "direct"))
+        await until(lambda: rig.supervisor.live() == [made.sid])
+        waiting.cancel()
+        await until(lambda: made.sid in control.closes)
+        await until(lambda: rig.supervisor.live() == [])
+        assert waiting.cancelled()
+        assert control.claims == [(made.sid, "direct")]
+        assert not list(rig.supervisor._spool.iterdir())
+
+
 # --- refusals of the agent's own
 
 
@@ -306,7 +322,7 @@ async def test_stopping_ends_sessions_and_delivers_them(run_rig: RunRig, control
 
 async def test_nobody_comes(run_rig: RunRig, control: FakeControlPlane) -> None:
     async with run_rig() as rig:
-        _, _, tunnel = await offer(rig, exp=CLOCK.now_ms() // 1000 + 1)
+        _, _, tunnel = await offer(rig, exp=CLOCK.now_ms() // 1000 + 2)
         await until(lambda: tunnel.closed)
         assert tunnel.aborted is not None
         assert tunnel.aborted.code == "ticket_expired"

@@ -1,0 +1,113 @@
+"""The control socket: orders come down, heartbeats go up, and it comes back whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.runtime import identity as identities
+from agent.runtime.control_socket import ControlSocket
+from agent.runtime.identity import Identity
+from chalicelib.contracts import relay
+from chalicelib.contracts.faults import Fault
+from tests.fakes.control_plane import FakeControlPlane
+from tests.unit.agent.runtime.conftest import CLOCK, quick, until
+
+SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
+
+
+class Heard:
+    """Remembers orders."""
+
+    def __init__(self) -> None:
+        self.offers: list[relay.Offer] = []
+        self.kills: list[relay.Kill] = []
+        self.versions: list[str] = []
+        self.sessions: list[str] = [SID]
+
+    def offered(self, offer: relay.Offer) -> None:
+        self.offers.append(offer)
+
+    def killed(self, kill: relay.Kill) -> None:
+        self.kills.append(kill)
+
+    def refreshed(self, version: str) -> None:
+        self.versions.append(version)
+
+    def live(self) -> list[str]:
+        return self.sessions
+
+
+@contextlib.asynccontextmanager
+async def holding(control: FakeControlPlane, state: Path, heard: Heard, renew_s: float = 3600) -> AsyncIterator[ControlSocket]:
+    enrolled, keys = identities.load(state)
+    identity = Identity(enrolled, keys, CLOCK.now_ms)
+    socket = ControlSocket(lambda: control.websocket_url, identity.proof, heard, backoff=quick(), renew_s=renew_s, beat_s=0.01)
+    running = asyncio.ensure_future(socket.run())
+    try:
+        yield socket
+    finally:
+        running.cancel()
+        await asyncio.wait({running})
+
+
+@pytest.fixture
+def heard() -> Heard:
+    return Heard()
+
+
+async def test_orders_are_obeyed_and_strange_words_skipped(control: FakeControlPlane, state: Path, heard: Heard) -> None:
+    async with holding(control, state, heard):
+        await until(lambda: control.control)
+        for strange in ('{"t":"of_a_newer_version"}', '{"message":"Internal server error"}', "not json", '{"t":"kill"}', "[]"):
+            await control.control[-1].send_str(strange)
+        await control.send(relay.Offer(SID, "ticket"))
+        await control.send(relay.Kill(SID, "session_killed", "Now."))
+        await control.send(relay.Refresh("7"))
+        await until(lambda: heard.versions[-1:] == ["7"])
+        assert heard.offers == [relay.Offer(SID, "ticket")]
+        assert heard.kills == [relay.Kill(SID, "session_killed", "Now.")]
+        assert len(control.control) == 1
+
+
+async def test_heartbeats_name_the_live_sessions(control: FakeControlPlane, state: Path, heard: Heard) -> None:
+    async with holding(control, state, heard):
+        await until(lambda: control.beats)
+        assert control.beats[0] == relay.Beat(live=(SID,))
+        heard.sessions = []
+        await until(lambda: control.beats[-1] == relay.Beat(live=()))
+
+
+async def test_every_new_connection_asks_for_news(control: FakeControlPlane, state: Path, heard: Heard) -> None:
+    async with holding(control, state, heard):
+        for times in (1, 2, 3):
+            await until(lambda times=times: len(control.control) == times and len(heard.versions) == times)  # type: ignore[misc]
+            await control.control[-1].close()
+
+
+async def test_refusals_are_outlasted(control: FakeControlPlane, state: Path, heard: Heard) -> None:
+    control.faults["socket"] = [403, 500, Fault("agent_proof_invalid", "Too old."), 429]
+    async with holding(control, state, heard) as socket:
+        async with asyncio.timeout(20):
+            await socket.connected.wait()
+        assert control.faults["socket"] == []
+
+
+async def test_a_connection_that_is_told_to_go_is_made_again(control: FakeControlPlane, state: Path, heard: Heard) -> None:
+    async with holding(control, state, heard):
+        await until(lambda: control.control)
+        await control.send(relay.Refused("agent_unknown", "This agent is not known."))
+        await until(lambda: len(control.control) == 2)
+        assert control.control[0].closed
+
+
+async def test_an_old_connection_is_replaced_before_it_ends(control: FakeControlPlane, state: Path, heard: Heard) -> None:
+    async with holding(control, state, heard, renew_s=0.05):
+        await until(lambda: len(control.control) >= 3)
+        await until(lambda: control.control[0].closed and control.control[1].closed)
+        # The agent closed them, with the code of an orderly end, and each only after its successor was there.
+        assert control.control[0].close_code == 1000
