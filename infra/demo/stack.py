@@ -106,11 +106,11 @@ class Stack:
         """Return a person of the development identity provider."""
         return Person(name, self.folder / "people" / name)
 
-    def start_cloud(self) -> None:
-        """Start the embedded cloud and wait until it says where it is."""
+    def start_cloud(self, *options: str) -> None:
+        """Start the embedded cloud, with ``options`` of its own, and wait until it says where it is."""
         state = self.folder / "cloud.json"
         state.unlink(missing_ok=True)
-        process = self._start("cloud", [sys.executable, "-m", "infra.local", "--state", str(state)])
+        process = self._start("cloud", [sys.executable, "-m", "infra.local", "--state", str(state), *options])
         _until(state.exists, process, self.folder / "cloud.log")
         said = json.loads(state.read_text())
         self.attach(said["http_url"], said["environment"])
@@ -158,6 +158,7 @@ class Stack:
             agents = json.loads(must(admin.run(["sallyport", "agents", "--json"])).stdout)["agents"]
             if any(agent["online"] and agent["protocols"] for agent in agents):
                 return
+            time.sleep(0.1)
         raise RuntimeError(f"the agent did not come online:\n{(self.folder / 'agent.log').read_text()[-2000:]}")
 
     def restart_agent(self) -> None:

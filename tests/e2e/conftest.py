@@ -1,4 +1,4 @@
-"""The whole gateway in one test run: embedded cloud in this process (so that chaos can be made), agent and clients as real programs."""
+"""The whole gateway in one test run: the embedded cloud in this process (so that chaos can be made), the rest as real programs."""
 
 from __future__ import annotations
 
