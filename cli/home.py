@@ -14,7 +14,6 @@ from __future__ import annotations
 import os
 import re
 import stat
-import tempfile
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -143,6 +142,8 @@ def read_private(file: Path) -> bytes | None:
 
 def write_atomically(file: Path, content: bytes, mode: int = 0o600) -> None:
     """Replace ``file`` by ``content`` in one step; a reader sees the old file or the new one, whole."""
+    import tempfile  # it brings a dozen modules along, and ssh waits for every import of this program
+
     descriptor, name = tempfile.mkstemp(prefix=f".{file.name}.", dir=file.parent)
     try:
         with os.fdopen(descriptor, "wb") as stream:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import termios
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from typing import Final, TextIO
 
 import msgspec
 
 from cli.cast import Event
 from cli.plain import clean
+from cli.screen import is_terminal
 from cli.terminal_filter import TerminalFilter
 from cli.terminal_text import TerminalText
 
@@ -81,6 +84,23 @@ class Player:
 
     def _write(self, text: str) -> None:
         self._out.write(text)
+
+
+@contextmanager
+def silent_keys(keyboard: TextIO) -> Iterator[None]:
+    """Keep keys from being written into the picture, and from reaching the shell afterwards. Ctrl-C still works."""
+    if not is_terminal(keyboard):
+        yield
+        return
+    before = termios.tcgetattr(keyboard)
+    silent = [*before]
+    silent[3] &= ~termios.ECHO
+    termios.tcsetattr(keyboard, termios.TCSANOW, silent)
+    try:
+        yield
+    finally:
+        # TCSAFLUSH also drops what was typed meanwhile.
+        termios.tcsetattr(keyboard, termios.TCSAFLUSH, before)
 
 
 def as_text(events: Iterable[Event]) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Final
 
 import click
 
@@ -13,7 +14,10 @@ from cli.control_plane import ControlPlane, Refusal
 from cli.home import Home
 from cli.plain import clean, width
 from cli.progress import Progress
-from cli.screen import is_terminal, paint, say, say_json
+from cli.screen import is_terminal, note, paint, say, say_json
+
+#: Exit status of a question that was answered with no: the same as for Ctrl-C.
+EXIT_UNDONE: Final = 130
 
 _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 
@@ -43,7 +47,7 @@ def plan(folder: Path, as_json: bool) -> None:
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path))
 @click.option("--yes", is_flag=True, help="Do not ask.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON; needs --yes.")
-def apply(folder: Path, yes: bool, as_json: bool) -> None:
+def apply(folder: Path, yes: bool, as_json: bool) -> int:
     """Put DIR in force, after showing what changes.
 
     Refused if somebody else has applied since the plan was shown.
@@ -63,14 +67,16 @@ def apply(folder: Path, yes: bool, as_json: bool) -> None:
     if not planned.changes:
         if as_json:
             say_json(planned)
-        return
-    if not yes:
-        click.confirm(f"Apply {_count(len(planned.changes), 'change')}?", abort=True, err=True)
+        return 0
+    if not yes and not click.confirm(f"Apply {_count(len(planned.changes), 'change')}?", err=True):
+        note("Nothing was applied.")
+        return EXIT_UNDONE
     done = _send(plane, "apply", api.ConfigFiles(files=files, expected_version=planned.version))
     if as_json:
         say_json(done)
     else:
         say(f"{paint('Applied:', 'green')} version {done.version} is in force.")
+    return 0
 
 
 def _plane() -> ControlPlane:

@@ -18,7 +18,7 @@ from cli.evidence import Evidence, gather
 from cli.home import Home
 from cli.moments import clock, duration, now_ms
 from cli.plain import clean
-from cli.player import Pace, Player, as_text
+from cli.player import Pace, Player, as_text, silent_keys
 from cli.progress import Progress
 from cli.screen import Cell, Column, coloured, is_terminal, note, paint, say, say_json, table, warn
 from cli.session_search import resolve
@@ -181,7 +181,8 @@ def _show(evidence: Evidence, kinds: list[str], pace: Pace, as_plain: bool) -> N
                 say(line)
         else:
             _fits(evidence, kind)
-            Player(sys.stdout, pace, colours=coloured(sys.stdout)).play(cast.events())
+            with silent_keys(sys.stdin):
+                Player(sys.stdout, pace, colours=coloured(sys.stdout)).play(cast.events())
         strange += cast.strange
     if strange:
         warn(f"{strange} recorded lines were not understood and left out; --to keeps them.")

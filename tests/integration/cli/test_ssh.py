@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,9 +17,8 @@ from cryptography.hazmat.primitives import serialization
 
 from chalicelib.contracts import api
 from chalicelib.contracts.faults import Fault
-from cli.home import Home, SavedLogin, SavedTrust
-from cli.login_flow import _new_key
-from tests.fakes.http_control_plane import PRINCIPAL, FakeControlPlane
+from cli.home import Home
+from tests.fakes.http_control_plane import FakeControlPlane
 
 pytestmark = pytest.mark.servers
 
@@ -86,11 +84,9 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-@pytest.fixture
-def plane() -> Iterator[FakeControlPlane]:
-    with FakeControlPlane(time.time_ns() // 1_000_000) as plane:
-        plane.targets = [TARGET]
-        yield plane
+@pytest.fixture(autouse=True)
+def _one_target(plane: FakeControlPlane) -> None:
+    plane.targets = [TARGET]
 
 
 @pytest.fixture
@@ -100,19 +96,6 @@ def agent(plane: FakeControlPlane) -> Iterator[Agent]:
         way = api.Way(kind="direct", address=f"127.0.0.1:{agent.port}")
         plane.offer = api.SessionOffer(sid=SID, ticket="t", expires_ms=0, deadline_ms=0, ways=[way], host_alias=TARGET.host_alias)
         yield agent
-
-
-@pytest.fixture
-def home(plane: FakeControlPlane, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
-    monkeypatch.setenv("HOME", str(tmp_path))
-    monkeypatch.setenv("SALLYPORT_HOME", str(tmp_path / "my sallyport"))
-    monkeypatch.setenv("SALLYPORT_SSH_DIR", str(tmp_path / "ssh"))
-    home = Home.find()
-    private, public = _new_key()
-    trust = SavedTrust(url=plane.url, issuer=plane.url, ssh_ca=plane.ssh_ca, token_key={}, websocket_url="")
-    login = SavedLogin(url=plane.url, token=plane.token, principal=PRINCIPAL, groups=[], expires_ms=plane.now_ms + 3_600_000)
-    home.save(trust, login, private, plane.certify(public))
-    return home
 
 
 def ssh(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
