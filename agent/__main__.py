@@ -49,7 +49,7 @@ def enrol(url: str, token: str, token_file: Path | None, state: Path) -> None:
             except OSError as error:
                 raise Fault("bad_request", f"{token_file}: {error.strerror}.") from None
         if not token:
-            raise Fault("bad_request", "An enrolment needs a token.", hint="Make one with: sallyport agents token NAME")
+            raise Fault("bad_request", "An enrolment needs a token.", hint="Make one with: sallyport agent-token NAME")
         settings = for_enrolment(url, state)
         _telemetry()
         from agent.bootstrap import enrol as enrol_agent

@@ -1,0 +1,191 @@
+"""What an earlier process left: delivered in order under the same chain, in honest words, and nothing unreadable thrown away."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from agent.runtime import identity as identities
+from agent.runtime import recovery
+from agent.runtime.clock import ServerClock
+from agent.runtime.configuration import Configuration
+from agent.runtime.control_client import ControlClient
+from agent.runtime.credentials import CredentialFolder
+from agent.runtime.identity import Identity
+from agent.runtime.session import Surroundings
+from agent.runtime.spool import Disk, End, Folder, folders, write_whole
+from agent.runtime.wal import Cut, Frame, Progress, Type, checkpoint, cut_payload, encode
+from chalicelib.contracts import recording
+from chalicelib.contracts.faults import Fault
+from tests.fakes.control_plane import FakeControlPlane
+from tests.unit.agent.runtime.conftest import quick
+
+
+class Left:
+    """A folder as a crash may leave it."""
+
+    def __init__(self, control: FakeControlPlane, state: Path, public_key: bytes) -> None:
+        self.sid = control.session().sid
+        self.seed = recording.seed(self.sid, public_key)
+        self.folder = Folder(state / "spool" / self.sid)
+        self.folder.create()
+        self.progress = Progress(sid=self.sid, chain=self.seed)
+
+    def segment(self, number: int, *frames: Frame, first: int = 1, tail: bytes = b"") -> Path:
+        path = self.folder.path / f"wal-{number:08d}"
+        path.write_bytes(checkpoint(self.progress, first) + b"".join(map(encode, frames)) + tail)
+        return path
+
+    def chunk(self, upto: int, *lines: bytes, kind: str = "ch01.cast") -> Cut:
+        made = self.folder.write_chunk(self.progress, kind, 1_700_000_000_000, upto, lines)
+        self.progress = self.progress.after(made.cut)
+        return made.cut
+
+
+def line(seq: int, text: bytes, channel: int = 1, operations: int = 0) -> Frame:
+    return Frame(Type.CAST, channel, seq, 1_700_000_000_000 + seq, operations, 0, text)
+
+
+@pytest.fixture
+async def around(control: FakeControlPlane, state: Path) -> AsyncIterator[Surroundings]:
+    enrolled, keys = identities.load(state)
+    clock, disk = ServerClock(), Disk(2)
+    async with ControlClient(control.url, clock, Identity(enrolled, keys, clock.now_ms).proof) as client:
+        yield Surroundings(client, clock, disk, Configuration(), CredentialFolder(state / "none"), backoff=quick)
+    disk.close()
+
+
+@pytest.fixture
+def left(control: FakeControlPlane, state: Path) -> Left:
+    _, keys = identities.load(state)
+    return Left(control, state, keys.public_bytes)
+
+
+async def delivered(around: Surroundings, left: Left, state: Path) -> End:
+    found = await recovery.recover(around, left.folder, state / "damaged")
+    assert found is not None
+    kept, end = found
+    assert kept.stored
+    return end
+
+
+async def test_lines_in_the_log_become_chunks(around: Surroundings, left: Left, control: FakeControlPlane, state: Path) -> None:
+    left.segment(1, line(1, b"one\n", operations=1), line(2, b"two\n", channel=2), line(3, b"three\n", operations=5))
+    end = await delivered(around, left, state)
+    assert end == End("ended", recovery.RECOVERED)
+    assert control.text_of(left.sid) == "one\nthree\ntwo\n"
+    assert control.chain_holds(left.sid)
+
+
+async def test_only_lines_that_are_in_no_chunk_yet(
+    around: Surroundings, left: Left, control: FakeControlPlane, state: Path
+) -> None:
+    left.segment(1, line(1, b"one\n"), line(2, b"two\n"))
+    left.chunk(2, b"one\n", b"two\n")
+    left.progress = Progress(sid=left.sid, chain=left.seed)
+    left.segment(2, line(3, b"three\n"), first=3)
+    await delivered(around, left, state)
+    assert control.text_of(left.sid) == "one\ntwo\nthree\n"
+    assert [chunk.n for chunk in control.chunks[left.sid]] == [0, 1]
+    assert control.chain_holds(left.sid)
+
+
+async def test_a_chunk_that_was_stored_and_removed_is_known_by_the_log(
+    around: Surroundings, left: Left, control: FakeControlPlane, state: Path
+) -> None:
+    before = left.progress
+    cut = left.chunk(1, b"one\n")
+    left.segment(9, line(2, b"two\n"), first=2)  # its checkpoint knows
+    await delivered(around, left, state)
+    assert control.text_of(left.sid) == "one\ntwo\n"
+
+    other = Left(control, state, identities.load(state)[1].public_bytes)
+    assert before.sid != other.sid
+    cut = other.chunk(1, b"one\n")
+    assert (other.progress.n, cut.n) == (1, 0)
+
+
+async def test_a_cut_in_the_log_counts_like_its_file(
+    around: Surroundings, left: Left, control: FakeControlPlane, state: Path
+) -> None:
+    start = left.progress
+    cut = left.chunk(1, b"one\n")
+    left.progress = start
+    left.segment(1, line(1, b"one\n"), Frame(Type.CUT, 0, 2, 0, 0, 0, cut_payload(cut)), line(3, b"two\n"))
+    await delivered(around, left, state)
+    assert control.text_of(left.sid) == "one\ntwo\n"
+    assert control.chain_holds(left.sid)
+
+
+async def test_the_end_that_was_written_is_reported(
+    around: Surroundings, left: Left, control: FakeControlPlane, state: Path
+) -> None:
+    left.segment(1, line(1, b"one\n"))
+    left.folder.write_end(End("killed", "Bob ended it."))
+    assert await delivered(around, left, state) == End("killed", "Bob ended it.")
+
+
+async def test_a_torn_tail_is_nothing_to_speak_of(
+    around: Surroundings, left: Left, control: FakeControlPlane, state: Path
+) -> None:
+    left.segment(1, line(1, b"one\n"), tail=encode(line(2, b"never acknowledged\n"))[:-3])
+    end = await delivered(around, left, state)
+    assert (end.message, control.text_of(left.sid)) == (recovery.RECOVERED, "one\n")
+    assert not (state / "damaged").exists()
+
+
+async def test_damage_is_kept_and_said(around: Surroundings, left: Left, control: FakeControlPlane, state: Path) -> None:
+    spoiled = bytearray(encode(line(2, b"unreadable\n")))
+    spoiled[-2] ^= 0xFF
+    path = left.segment(1, line(1, b"one\n"), tail=bytes(spoiled) + encode(line(3, b"behind\n")))
+    whole = path.read_bytes()
+    end = await delivered(around, left, state)
+    assert end.message == recovery.RECOVERED + recovery.DAMAGED
+    assert control.text_of(left.sid) == "one\n"
+    assert (state / "damaged" / left.sid / path.name).read_bytes() == whole
+
+
+async def test_an_unreadable_log_still_delivers_its_chunks(
+    around: Surroundings, left: Left, control: FakeControlPlane, state: Path
+) -> None:
+    left.chunk(1, b"one\n")
+    (left.folder.path / "wal-00000001").write_bytes(b"\0" * 500)
+    end = await delivered(around, left, state)
+    assert recovery.DAMAGED in end.message
+    assert control.text_of(left.sid) == "one\n"
+
+
+async def test_a_folder_without_a_recording_is_removed(around: Surroundings, left: Left, state: Path) -> None:
+    (left.folder.path / "000000.1.1.x.zst.tmp").write_bytes(b"half")
+    (left.folder.path / "wal-00000001").write_bytes(b"SW")
+    assert await recovery.recover(around, left.folder, state / "damaged") is None
+    assert folders(state / "spool") == []
+
+
+async def test_a_recovery_that_is_interrupted_begins_again(
+    around: Surroundings, left: Left, control: FakeControlPlane, state: Path
+) -> None:
+    left.segment(1, line(1, b"one\n"), line(2, b"two\n"))
+    control.faults["chunks"] = [Fault("unknown_session", "Not yet.")]
+    found = await recovery.recover(around, left.folder, state / "damaged")
+    assert found is not None
+    assert not found[0].stored
+    end = await delivered(around, left, state)
+    assert control.text_of(left.sid) == "one\ntwo\n"
+    assert control.chain_holds(left.sid)
+    assert end == End("ended", recovery.RECOVERED)
+
+
+async def test_evidence_is_set_aside_under_a_name_of_its_own(left: Left, state: Path) -> None:
+    left.segment(1, line(1, b"one\n"))
+    write_whole(left.folder.path / "end.json", b"not json")
+    leftover = left.folder.read()
+    assert leftover is not None
+    assert leftover.end is None
+    first = left.folder.set_aside(state / "refused")
+    left.folder.create()
+    second = left.folder.set_aside(state / "refused")
+    assert (first.name, second.name) == (left.sid, f"{left.sid}.1")
+    assert sorted(path.name for path in first.iterdir()) == ["end.json", "wal-00000001"]
