@@ -21,6 +21,7 @@ from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.recording import Chunk
 from chalicelib.contracts.session import Session, State
 from cli.control_plane import bounded, checked_url, connection_pool, unreachable
+from cli.plain import counted
 from cli.progress import Progress
 
 _AT_ONCE: Final = 4
@@ -164,7 +165,7 @@ def _download(links: api.RecordingLinks, chunks: list[Chunk], evidence: Evidence
     fetch = _Fetcher(links.urls[0])
     may_lack = links.session.state in (State.LIVE, State.INTERRUPTED)
     with (
-        Progress(f"Verifying {len(chunks)} chunks", sum(chunk.size for chunk in chunks)) as progress,
+        Progress(f"Verifying {counted(len(chunks), 'chunk')}", sum(chunk.size for chunk in chunks)) as progress,
         ThreadPoolExecutor(_AT_ONCE) as pool,
     ):
         for start in range(0, len(chunks), _WINDOW):

@@ -36,6 +36,11 @@ def clean_lines(text: str, limit: int = TEXT_LIMIT) -> list[str]:
     return [clean(line, limit) for line in text.splitlines()]
 
 
+def counted(number: int, what: str) -> str:
+    """Return ``1 chunk`` or ``2 chunks``."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def width(text: str) -> int:
     """Return how many terminal cells a clean ``text`` takes."""
     if text.isascii():

@@ -88,7 +88,7 @@ def resolve(plane: ControlPlane, text: str, now: int) -> str:
     if not found:
         raise Fault(
             "unknown_session",
-            f"No session of the last days ends or begins with {wanted}.",
+            f"No session of the last seven days ends or begins with {wanted}.",
             hint="Older ones need their whole identifier.",
         )
     if len(found) > 1:

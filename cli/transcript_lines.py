@@ -15,7 +15,7 @@ from cli.screen import paint
 _STYLES: Final = {"allowed": "green", "denied": "red", "held": "yellow"}
 #: What a line already says, or what only machines compare.
 _LEFT_OUT: Final = frozenset(
-    {"t", "event", "kind", "text", "effects", "objects", "flags", "verdict", "rules", "policy", "digest"}
+    {"t", "event", "kind", "text", "effects", "objects", "flags", "verdict", "rules", "policy", "digest", "arguments"}
 )
 
 
@@ -39,7 +39,7 @@ def _what(entry: dict[str, Any]) -> str:
         return f"exit status {clean(str(entry.get('status', '')))}"
     verdict = str(entry.get("verdict", ""))
     head = paint(clean(verdict or event).ljust(8), _STYLES.get(verdict, "dim"))
-    text = clean(f"{entry.get('kind', '')} {entry.get('text', '')}".strip())
+    text = clean(str(entry.get("text") or entry.get("kind") or ""))
     more = "  ".join(
         f"{name}={_short(value)}" for name, value in entry.items() if name not in _LEFT_OUT and value not in ("", [], None)
     )

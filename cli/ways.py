@@ -36,8 +36,8 @@ def carry(home: Home, target: str, login: str, reason: str, only: str, source: i
         if connection is not None:
             pump(connection, source, sink)
             return
-    tried = ", ".join(way.kind for way in ways) or "none was offered"
-    raise Fault("agent_offline", f"No way leads to the agent of {target} (tried: {tried}).", hint="See: sallyport ls")
+    tried = ", ".join(f"{way.kind} at {way.address}" for way in ways) or f"{only or 'nothing'}, which was not offered"
+    raise Fault("agent_offline", f"No way leads to the agent of {target} (tried {tried}).", hint="See: sallyport ls")
 
 
 def _checked_relay(address: str) -> str:

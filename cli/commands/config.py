@@ -12,7 +12,7 @@ from chalicelib.contracts import api
 from cli.config_files import read_folder
 from cli.control_plane import ControlPlane, Refusal
 from cli.home import Home
-from cli.plain import clean, width
+from cli.plain import clean, counted, width
 from cli.progress import Progress
 from cli.screen import is_terminal, note, paint, say, say_json
 
@@ -68,7 +68,7 @@ def apply(folder: Path, yes: bool, as_json: bool) -> int:
         if as_json:
             say_json(planned)
         return 0
-    if not yes and not click.confirm(f"Apply {_count(len(planned.changes), 'change')}?", err=True):
+    if not yes and not click.confirm(f"Apply {counted(len(planned.changes), 'change')}?", err=True):
         note("Nothing was applied.")
         return EXIT_UNDONE
     done = _send(plane, "apply", api.ConfigFiles(files=files, expected_version=planned.version))
@@ -114,7 +114,3 @@ def _problem(problem: api.Problem) -> str:
     # The form that editors and CI systems turn into a link.
     place = f"{clean(problem.file)}:{problem.line}" if problem.line else clean(problem.file)
     return f"{place}: {clean(problem.message)}"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

@@ -17,7 +17,7 @@ from cli.control_plane import ControlPlane
 from cli.evidence import Evidence, gather
 from cli.home import Home
 from cli.moments import clock, duration, now_ms
-from cli.plain import clean
+from cli.plain import clean, counted
 from cli.player import Pace, Player, as_text, silent_keys
 from cli.progress import Progress
 from cli.screen import Cell, Column, coloured, is_terminal, note, paint, say, say_json, table, warn
@@ -73,9 +73,13 @@ def _fetch(sid: str) -> Evidence:
     if links.session.sid != whole:
         raise Fault("evidence_altered", f"The gateway sent the recording of another session: {links.session.sid}.")
     evidence = gather(links)
-    note(paint(f"Verified {evidence.count} chunks of {whole}, chain head {evidence.head[:16]}…", "dim", stream=sys.stderr))
+    note(
+        paint(
+            f"Verified {counted(evidence.count, 'chunk')} of {whole}, chain head {evidence.head[:16]}…", "dim", stream=sys.stderr
+        )
+    )
     if evidence.missing:
-        warn(f"{evidence.missing} more chunks were registered, but the agent has not delivered them yet.")
+        warn(f"The agent has registered {counted(evidence.missing, 'chunk')} more, but not delivered them yet.")
     return evidence
 
 
@@ -185,7 +189,7 @@ def _show(evidence: Evidence, kinds: list[str], pace: Pace, as_plain: bool) -> N
                 Player(sys.stdout, pace, colours=coloured(sys.stdout)).play(cast.events())
         strange += cast.strange
     if strange:
-        warn(f"{strange} recorded lines were not understood and left out; --to keeps them.")
+        warn(f"{counted(strange, 'recorded line')} not understood and left out; --to keeps everything.")
 
 
 def _fits(evidence: Evidence, kind: str) -> None:

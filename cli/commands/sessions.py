@@ -8,6 +8,7 @@ from chalicelib.contracts.session import Session, State
 from cli.control_plane import ControlPlane
 from cli.home import Home
 from cli.moments import clock, days_back, duration, now_ms, parse_day, parse_since, utc_day
+from cli.plain import counted
 from cli.progress import Progress
 from cli.screen import Cell, Column, facts, note, paint, say, say_json, table
 from cli.session_search import RECENT_MS, Filter, listing, resolve, short_ids
@@ -136,6 +137,6 @@ def _pairs(found: Session) -> list[tuple[str, str]]:
         ("ended", clock(found.ended_ms)),
         ("deadline", clock(found.deadline_ms)),
         ("operations", f"{found.operations}, of which {found.denied} refused" if found.started_ms else ""),
-        ("recording", f"{found.chunks} chunks in {found.recording}" if found.chunks else ""),
+        ("recording", f"{counted(found.chunks, 'chunk')} in {found.recording}" if found.chunks else ""),
         ("chain", found.chain),
     ]

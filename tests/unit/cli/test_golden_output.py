@@ -25,9 +25,9 @@ CAST = (
 SFTP = (
     b'{"format":"sallyport-transcript","version":1,"protocol":"sftp","sid":"x","target":"prod-web","principal":"alice@example.com",'
     b'"login":"deploy","channel":2,"opened_ms":1795168981000,"command":"","title":""}\n'
-    b'{"t":5,"event":"operation","kind":"sftp.read","text":"/etc/hosts","effects":["read"],"objects":["/etc/hosts"],"flags":[],'
+    b'{"t":5,"event":"operation","kind":"sftp.read","text":"get /etc/hosts","effects":["read"],"objects":[],"flags":[],'
     b'"verdict":"allowed","rules":["sre-may-read"],"policy":3,"digest":"00"}\n'
-    b'{"t":19,"event":"operation","kind":"sftp.write","text":"/etc/passwd","effects":["write"],"objects":["/etc/passwd"],"flags":[],'
+    b'{"t":19,"event":"operation","kind":"sftp.write","text":"put /etc/passwd","effects":["write"],"objects":[],"flags":[],'
     b'"verdict":"denied","rules":["no-etc"],"policy":3,"digest":"01","code":"denied","message":"/etc is managed by Ansible."}\n'
     b'{"t":40,"event":"exit","status":0}\n'
 )

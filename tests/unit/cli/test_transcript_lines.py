@@ -20,7 +20,7 @@ def test_operations_remarks_and_the_end() -> None:
             "t": 1000,
             "event": "operation",
             "kind": "sftp.write",
-            "text": "/srv/a",
+            "text": "put /srv/a",
             "verdict": "allowed",
             "digest": "x",
             "rules": ["r"],
@@ -29,7 +29,7 @@ def test_operations_remarks_and_the_end() -> None:
             "t": 2000,
             "event": "operation",
             "kind": "sftp.remove",
-            "text": "/srv",
+            "text": "remove /srv",
             "verdict": "denied",
             "code": "denied",
             "message": "No.",
@@ -37,8 +37,8 @@ def test_operations_remarks_and_the_end() -> None:
         {"t": 3000, "event": "closed", "path": "/srv/a", "bytes": 12, "empty": ""},
         {"t": 4000, "event": "exit", "status": 0},
     ) == [
-        "2026-11-20 10:03:01  allowed   sftp.write /srv/a",
-        "2026-11-20 10:03:02  denied    sftp.remove /srv  code=denied  message=No.",
+        "2026-11-20 10:03:01  allowed   put /srv/a",
+        "2026-11-20 10:03:02  denied    remove /srv  code=denied  message=No.",
         "2026-11-20 10:03:03  closed    path=/srv/a  bytes=12",
         "2026-11-20 10:03:04  exit status 0",
     ]
