@@ -23,6 +23,7 @@ from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey
 
 from agent.runtime.spool import write_whole
+from chalicelib.contracts import ids
 from chalicelib.contracts.api import AgentEnrolled, Trust
 from chalicelib.contracts.capability import CONTROL_AUDIENCE, PROOF_TYP, TICKET_TYP, ProofClaims, TicketClaims, check_ticket
 from chalicelib.contracts.faults import Fault
@@ -149,6 +150,8 @@ class Identity:
         claims = _ticket_claims(text, self.trust.token_key)
         if claims.iss != self.trust.issuer:
             raise Fault("ticket_invalid", "The ticket was issued by another gateway.")
+        if not ids.is_id(ids.SESSION, claims.sid):
+            raise Fault("ticket_invalid", "The ticket names no session.")  # it is going to be the name of a directory
         check_ticket(claims, self.agent_id, self._now_ms())
         return claims
 

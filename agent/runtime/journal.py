@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.runtime.spool import Disk, Folder, write_all
-from agent.runtime.wal import HEADER_BYTES, Frame, Progress, encode
+from agent.runtime.wal import Frame, Progress, encode
 from chalicelib.contracts.faults import Fault
 
 LINGER_S: Final = 0.025
@@ -181,7 +181,3 @@ class Journal:
         self._waiting = []
         self._on_failure(self.fault)
         return self.fault
-
-
-#: What one frame costs beside its payload.
-FRAME_COST: Final = HEADER_BYTES

@@ -14,10 +14,10 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final, Literal
 
-from agent.runtime.journal import FRAME_COST, Journal
+from agent.runtime.journal import Journal
 from agent.runtime.spool import Disk, End, Folder, Leftover, SpooledChunk
 from agent.runtime.uploader import Uploader
-from agent.runtime.wal import LINES, TYPES, Frame, Progress, Type, cut_payload
+from agent.runtime.wal import HEADER_BYTES, TYPES, Frame, Progress, Type, cut_payload
 from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
 
@@ -172,7 +172,7 @@ class SpoolRecorder:
             buffer = self._open[kind] = _Buffer(kind, seq, time_ms, due)
             self._wake.set()
         buffer.add(seq, lines)
-        self._held += len(lines) + FRAME_COST
+        self._held += len(lines) + HEADER_BYTES
         if self._held > HIGH_BYTES and self._journal.fault is None:
             self._relief.clear()
 
@@ -216,7 +216,7 @@ class SpoolRecorder:
                 self.complete = False
                 self._failed(Fault("recording_failed", "A chunk of the recording could not be written.", detail=str(error)))
         self._full.remove(buffer)
-        self._held -= buffer.size + FRAME_COST * len(buffer.parts)
+        self._held -= buffer.size + HEADER_BYTES * len(buffer.parts)
         if self._held < LOW_BYTES:
             self._relief.set()
         if self.complete:
@@ -258,7 +258,3 @@ def _pieces(lines: bytes) -> list[bytes]:
         pieces.append(lines[at:end])
         at = end
     return pieces
-
-
-#: The types that a recording writes; the log knows two more of its own.
-assert set(TYPES.values()) == set(LINES)

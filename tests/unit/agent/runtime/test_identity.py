@@ -124,6 +124,8 @@ def test_a_ticket_signed_with_the_public_key_as_a_secret_is_refused(identity: Id
         signed(b"[]"),
         signed({"iss": "https://gateway.test"}),
         signed(msgspec.structs.replace(CLAIMS, iss="https://elsewhere.test")),
+        signed(msgspec.structs.replace(CLAIMS, sid="../../etc")),
+        signed(msgspec.structs.replace(CLAIMS, sid="agt_01JD8QZ6T3N0V9C4K2M7X5B1HR")),
         "",
         "a.b",
         "..",
