@@ -1,4 +1,4 @@
-"""The whole gateway in one test run: the embedded cloud in this process (so that chaos can be made), the rest as real programs."""
+"""The whole gateway in one test run: the embedded cloud in this process (for chaos), the rest as real programs."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,6 @@ from agent.runtime.tunnel import Tunnel, TunnelError
 from tests.e2e.conftest import World
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
-
-TEXT = {"encoding": "utf-8"}
 
 
 def run(world: World, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -87,15 +86,9 @@ def clean(text: str) -> bool:
 
 @pytest.mark.parametrize("way", ["relay", "direct"])
 @pytest.mark.parametrize(
-    ("target", "code", "status"),
-    [
-        ("down", "target_unreachable", 255),
-        ("other-key", "target_host_key", 255),
-        ("no-key", "credential_missing", 255),
-        ("nobody", "denied", 255),
-    ],
+    ("target", "code"), [("down", "target_unreachable"), ("other-key", "target_host_key"), ("no-key", "credential_missing")]
 )
-def test_a_target_that_cannot_be_used_says_why(world: World, way: str, target: str, code: str, status: int) -> None:
+def test_a_target_that_cannot_be_used_says_why(world: World, way: str, target: str, code: str) -> None:
     answer = run(world, "ssh", target, "true", SALLYPORT_WAY=way)
     assert code in answer.stderr, answer.stderr
     assert answer.returncode not in (0, 1)
@@ -103,9 +96,10 @@ def test_a_target_that_cannot_be_used_says_why(world: World, way: str, target: s
     assert clean(answer.stderr)
 
 
-def test_an_unknown_target(world: World) -> None:
-    answer = run(world, "sallyport", "connect", "--stdio", "no-such-target")
-    assert (answer.returncode, "unknown_target" in answer.stderr) == (4, True), answer.stderr
+@pytest.mark.parametrize(("target", "code", "status"), [("no-such-target", "unknown_target", 4), ("nobody", "denied", 126)])
+def test_a_target_that_is_not_hers(world: World, target: str, code: str, status: int) -> None:
+    answer = run(world, "sallyport", "connect", "--stdio", target)
+    assert (answer.returncode, code in answer.stderr) == (status, True), answer.stderr
     assert clean(answer.stderr)
 
 
@@ -230,9 +224,9 @@ def test_malformed_messages_are_answered_or_ignored_and_the_socket_lives(world: 
         said = [json.loads(ws.recv(timeout=20))]
         while said[-1].get("t") != "route":
             said.append(json.loads(ws.recv(timeout=20)))
+        # The agent's own first frames may overtake the route; everything else says what was wrong.
         for message in said[:-1]:
-            assert message["t"] in {"refused", "lost"}
-            assert message["code"]
+            assert message["t"] == "f" or (message["t"] in {"refused", "lost"} and message["code"])
 
 
 def test_a_route_is_of_no_use_to_another_connection(world: World) -> None:
@@ -305,9 +299,11 @@ def test_a_preamble_that_is_none(world: World, line: bytes) -> None:
         connection.settimeout(40)
         connection.sendall(line)
         said = b""
-        while data := connection.recv(4096):
-            said += data
+        with suppress(ConnectionResetError):
+            while data := connection.recv(4096):
+                said += data
         assert b"Traceback" not in said
+    assert run(world, "ssh", "prod-web", "echo alive", SALLYPORT_WAY="direct").stdout == "alive\n"
 
 
 def test_no_certificate_no_session(world: World, tmp_path: Path) -> None:
