@@ -166,6 +166,7 @@ class World:
         world.announce()
         world.connect_agent()
         apply_config(world.ports, ADMIN, ConfigFiles(files=files))
+        world.downlink.sent.clear()
         return world
 
     @property
