@@ -37,7 +37,6 @@ def connect(target: str, arguments: tuple[str, ...], login: str, reason: str, st
       sallyport connect prod-web --login deploy --reason "INC-4711: disk full"
       sallyport connect prod-web -- uptime
       sallyport connect prod-web -- -L 8080:localhost:80
-      ssh -o 'ProxyCommand sallyport connect --stdio prod-web' prod-web
     """
     from cli.home import Home
 

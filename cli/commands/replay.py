@@ -27,11 +27,25 @@ from cli.transcript_lines import lines as transcript_lines
 
 @click.command()
 @click.argument("sid", metavar="SESSION")
-@click.option("--speed", type=click.FloatRange(0.01, 10_000), default=1.0, show_default=True, help="Times faster than it was.")
 @click.option(
-    "--idle-limit", type=click.FloatRange(0), default=2.0, show_default=True, help="Longest pause in seconds; 0: as it was."
+    "--speed",
+    metavar="TIMES",
+    type=click.FloatRange(0.01, 10_000),
+    default=1.0,
+    show_default=True,
+    help="How many times faster than it was.",
 )
-@click.option("--channel", type=click.IntRange(0, 9999), help="Only this channel; --list shows which there are.")
+@click.option(
+    "--idle-limit",
+    metavar="SECONDS",
+    type=click.FloatRange(0),
+    default=2.0,
+    show_default=True,
+    help="Longest pause; 0: as it was.",
+)
+@click.option(
+    "--channel", metavar="NUMBER", type=click.IntRange(0, 9999), help="Only this channel; --list shows which there are."
+)
 @click.option("--list", "do_list", is_flag=True, help="List the channels instead of playing them.")
 @click.option("--to", "file", metavar="FILE", type=click.Path(path_type=Path, dir_okay=False), help="Store the channel as it is.")
 @click.option("--text", is_flag=True, help="Print plain text without timing, as when output is piped.")

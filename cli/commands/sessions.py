@@ -41,7 +41,9 @@ _COLUMNS = [
 @click.option("--user", "principal", metavar="NAME", default="", help="Only sessions of this person.")
 @click.option("--target", metavar="NAME", default="", help="Only sessions on this target.")
 @click.option("--state", type=click.Choice([state.value for state in State]), help="Only sessions in this state.")
-@click.option("-n", "limit", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most.")
+@click.option(
+    "-n", "limit", metavar="COUNT", type=click.IntRange(1, 10_000), default=50, show_default=True, help="How many at most."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON, with whole identifiers.")
 def sessions(
     day: str | None, since: str | None, principal: str, target: str, state: str | None, limit: int, as_json: bool

@@ -55,6 +55,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Home:
         "HTTPS_PROXY",
     ):
         monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("SALLYPORT_HOME", str(tmp_path / "sallyport"))
     monkeypatch.setenv("SALLYPORT_SSH_DIR", str(tmp_path / "ssh"))
