@@ -186,6 +186,8 @@ class Folder:
             operations=max([progress.operations, *(frame.operations for frame in frames)]),
             denied=max([progress.denied, *(frame.denied for frame in frames)]),
         )
+        # A chunk may hold lines whose frames never reached the log; their numbers are taken all the same.
+        next_seq = max([next_seq, *(upto + 1 for upto in progress.upto.values())])
         missing = [frame for frame in frames if frame.type in LINES and frame.seq > progress.upto.get(frame.kind, 0)]
         return Leftover(progress, missing, chunks, segments, next_seq, self._end(), damaged)
 

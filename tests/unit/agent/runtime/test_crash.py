@@ -34,7 +34,8 @@ async def test_no_acknowledged_line_is_lost(tmp_path: Path, seed: int) -> None:
         said = await asyncio.to_thread(_run_and_kill, [str(spool), str(store), SID, SEED, str(first)], chance)
         for channel, number in said:
             acknowledged[channel].append(number)
-            first = max(first, number + 1)
+            # Each channel may have written one line more without having acknowledged it; its number is not used again.
+            first = max(first, number + 2)
         if chance.random() < 0.5:
             _tear(spool / SID, chance)
     assert sum(map(len, acknowledged.values())) > KILLS * 10

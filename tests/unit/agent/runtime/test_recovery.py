@@ -119,6 +119,15 @@ async def test_a_cut_in_the_log_counts_like_its_file(
     assert control.chain_holds(left.sid)
 
 
+async def test_numbers_of_lines_that_only_reached_a_chunk_are_not_used_again(left: Left) -> None:
+    # The chunk was cut from memory before the log's last frames were written, and then the process was killed.
+    left.segment(1, line(1, b"one\n"))
+    left.chunk(3, b"one\n", b"two\n", b"three\n")
+    leftover = left.folder.read()
+    assert leftover is not None
+    assert (leftover.frames, leftover.next_seq) == ([], 4)
+
+
 async def test_the_end_that_was_written_is_reported(
     around: Surroundings, left: Left, control: FakeControlPlane, state: Path
 ) -> None:
