@@ -11,8 +11,7 @@ from typing import Final, Literal
 import msgspec
 
 from chalicelib.contracts.faults import Notice
-from chalicelib.contracts.gateway import Protocol
-from chalicelib.contracts.policy import Document
+from chalicelib.contracts.gateway import Document, Protocol
 from chalicelib.contracts.recording import Chunk, StoredChunk
 from chalicelib.contracts.session import Session
 

@@ -19,7 +19,7 @@ class Class(enum.Enum):
 
     PUBLIC = "public"
     SENSITIVE = "sensitive"
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105 - the name of a class of fields
 
 
 Public = Class.PUBLIC

@@ -1,7 +1,7 @@
 """Capabilities: the claims inside every token, and the checks that need no key.
 
-Each kind of token names itself in the JWT ``typ`` header, so that one kind is refused wherever another is asked for (RFC 8725 §3.11).
-Signatures are verified by whoever has the key (adapters in the control plane, ``runtime`` in the agent); the claims are checked here.
+Each kind of token names itself in the JWT ``typ`` header, so that one kind is refused wherever another is asked for (RFC 8725,
+§3.11). Signatures are verified by whoever has the key (adapters in the control plane, ``runtime`` in the agent); the claims here.
 """
 
 from __future__ import annotations

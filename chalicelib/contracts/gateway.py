@@ -1,7 +1,7 @@
-"""The gateway's configuration as both planes read it: targets, and what protocols can promise about them.
+"""The gateway's configuration as both planes read it: targets, rules, and what protocols can promise about them.
 
-``gateway.yaml`` is parsed and checked by the control plane alone (``domain/gateway_file.py``); what reaches an agent is this shape.
-There is no protocol enum anywhere: agents *announce* what they speak, and targets are checked against what was announced.
+``gateway.yaml`` is parsed and checked by the control plane alone (``domain/gateway_file.py``); what reaches an agent is this
+shape. There is no protocol enum anywhere: agents *announce* what they speak, and targets are checked against what was announced.
 """
 
 from __future__ import annotations
@@ -91,3 +91,24 @@ class Target(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Controls that must be enforceable, or ``apply`` refuses the file."""
     max_session_s: int = 8 * 3600
     description: str = ""
+
+
+class Rule(msgspec.Struct, frozen=True):
+    """One Cedar rule with the place it was read from, so that every verdict can be traced to a line in git."""
+
+    id: str
+    file: str
+    line: int
+    text: str
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True):
+    """An immutable version of everything that decides: the rules and the targets they speak of."""
+
+    version: int
+    rules: list[Rule]
+    targets: list[Target]
+
+    def target(self, name: str) -> Target | None:
+        """Return the target called ``name``, or None."""
+        return next((target for target in self.targets if target.name == name), None)

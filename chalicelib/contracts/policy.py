@@ -2,7 +2,7 @@
 
 Cedar's default deny and forbid-overrides are the semantics. Two things are added here, both on the closed side:
 
-* Cedar *skips* a rule whose evaluation fails, which would silently switch off a forbid. Any evaluation error is therefore a denial.
+* Cedar *skips* a rule whose evaluation fails, which would silently switch off a forbid. So any evaluation error is a denial.
 * A forbid that carries ``@approval`` is liftable: if every determining forbid carries one, the verdict is ``hold``, not ``deny``.
 
 Entity ids travel as structured JSON and never as Cedar text, so no name can be read as policy.
@@ -17,6 +17,8 @@ from typing import Any, Final, Literal
 import cedarpy
 import msgspec
 
+from chalicelib.contracts.gateway import Document as Document
+from chalicelib.contracts.gateway import Rule as Rule
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy_schema import SCHEMA
@@ -32,27 +34,6 @@ _APPROVAL: Final = re.compile(
     r"group:(?P<group>[\w.@+-]+)(?: quorum:(?P<quorum>[1-9]\d?))?(?: ttl:(?P<ttl>[1-9]\d{0,3})(?P<unit>[smh]))?"
 )
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
-
-
-class Rule(msgspec.Struct, frozen=True):
-    """One Cedar rule with the place it was read from, so that every verdict can be traced to a line in git."""
-
-    id: str
-    file: str
-    line: int
-    text: str
-
-
-class Document(msgspec.Struct, frozen=True, kw_only=True):
-    """An immutable version of everything that decides: the rules and the targets they speak of."""
-
-    version: int
-    rules: list[Rule]
-    targets: list[Target]
-
-    def target(self, name: str) -> Target | None:
-        """Return the target called ``name``, or None."""
-        return next((target for target in self.targets if target.name == name), None)
 
 
 class Approval(msgspec.Struct, frozen=True):
@@ -111,7 +92,7 @@ def parse_approval(text: str) -> Approval:
 
 
 class Policy:
-    """A compiled :class:`Document`. Raises ValueError where a rule does not parse: a policy that fails to load permits nothing."""
+    """A compiled ``Document``. Raises ValueError where a rule does not parse: a policy that fails to load permits nothing."""
 
     def __init__(self, document: Document) -> None:
         self.document = document

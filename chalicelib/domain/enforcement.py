@@ -72,7 +72,7 @@ def _protocol(placed: Placed, agents: Mapping[str, Announced], findings: Finding
     target = placed.target
     agent = agents.get(target.agent)
     if agent is None:
-        message = f"no agent called {target.agent!r} is enrolled; run: sallyport agent token {target.agent}"
+        message = f"no agent called {target.agent!r} is enrolled; run: sallyport agent-token {target.agent}"
         findings.invalid.append(Problem(FILE, placed.line("agent"), message))
         return None
     found = next((protocol for protocol in agent.protocols if protocol.name == target.protocol), None)

@@ -9,6 +9,7 @@ The Lambda runtime is the interpreter that runs ``chalice package``, so 3.13 is 
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -26,7 +27,7 @@ BUILD = ROOT / "build"
 ZIP_LIMIT = 50_000_000
 UNPACKED_LIMIT = 250_000_000
 
-#: Runs inside the unpacked package, isolated (-I), with nothing else on the path.
+#: Runs inside the unpacked package, isolated (-I) and without site-packages (-S): nothing else is on the path.
 PROBE = """
 import json, os, sys, time
 sys.path.insert(0, sys.argv[1])
@@ -125,9 +126,9 @@ def _normal(name: str) -> str:
 
 
 def _probe(python: str, unpacked: Path, problems: list[str]) -> dict[str, float]:
-    environment = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true", "HOME": str(BUILD)}
+    environment = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1", "HOME": str(BUILD)}
     run = subprocess.run(
-        [python, "-I", "-B", "-c", PROBE, str(unpacked)], cwd=BUILD, capture_output=True, text=True, env=environment, timeout=120
+        [python, "-I", "-S", "-B", "-c", PROBE, str(unpacked)], cwd=BUILD, capture_output=True, text=True, env=environment, timeout=120
     )
     if run.returncode != 0:
         problems.append(f"app.py does not work from the unpacked zip:\n{run.stderr}")
@@ -154,12 +155,13 @@ def _version(python: str) -> str:
 
 def _chalice(python: str) -> Path:
     """Return a chalice that runs on ``python``, in a virtual environment of its own under build/."""
+    requirements = hashlib.sha256((ROOT / "requirements.txt").read_bytes()).hexdigest()[:12]
     version = next(
         line.partition("==")[2].strip()
         for line in (ROOT / "constraints.txt").read_text().splitlines()
         if line.startswith("chalice==")
     )
-    home = BUILD / f"chalice-{version}-{_version(python).replace(' ', '-').lower()}"
+    home = BUILD / f"chalice-{version}-{_version(python).replace(' ', '-').lower()}-{requirements}"
     if not (home / "ready").exists():
         shutil.rmtree(home, ignore_errors=True)
         if Path(python).resolve() == Path(sys.executable).resolve():
@@ -167,7 +169,9 @@ def _chalice(python: str) -> Path:
         else:
             subprocess.run([python, "-m", "venv", str(home)], check=True)
         pip = [str(home / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-        subprocess.run([*pip, f"chalice=={version}", "setuptools<81", "wheel"], check=True, stderr=subprocess.DEVNULL)
+        # chalice imports app.py to find its functions, so what app.py imports must be there too.
+        wanted = [f"chalice=={version}", "setuptools<81", "wheel", "-r", str(ROOT / "requirements.txt")]
+        subprocess.run([*pip, *wanted], check=True, stderr=subprocess.DEVNULL)
         (home / "ready").touch()
     return home / "bin" / "chalice"
 

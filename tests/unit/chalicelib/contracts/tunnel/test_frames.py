@@ -91,7 +91,7 @@ def test_a_frame_cut_anywhere_is_a_fault_or_a_shorter_frame(name: str) -> None:
 def test_any_byte_changed_is_a_fault_or_a_frame(name: str) -> None:
     wire = encode(EXAMPLES[name])
     for at in range(len(wire)):
-        for value in (0, 1, 0x1F, 0x20, 0x7F, 0x80, 0xFF, wire[at] ^ 0x40):
+        for value in (0, 1, 0x1F, 0x20, 0x7F, 0x80, 0xFF, wire[at] ^ 0x10, wire[at] ^ 0x20, wire[at] ^ 0x40):
             changed = wire[:at] + bytes([value]) + wire[at + 1 :]
             try:
                 frame = decode(changed)

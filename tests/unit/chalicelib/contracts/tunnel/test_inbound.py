@@ -165,6 +165,15 @@ def test_the_first_frames_are_acknowledged_in_pairs_and_ends_at_once() -> None:
     assert inbound.ack_at == float("-inf")
 
 
+def test_after_the_end_there_is_nothing_to_tell() -> None:
+    inbound = Inbound(SMALL)
+    feed(inbound, OPEN, data(1, bytes(INITIAL_CREDIT)), eof(2))
+    inbound.acknowledged()
+    inbound.consume(INITIAL_CREDIT)
+    assert inbound.ack_at is None
+    assert inbound.held == 0
+
+
 def test_forgetting_frees_what_waits() -> None:
     inbound = Inbound(Limits())
     feed(inbound, data(3, bytes(1000)))

@@ -180,6 +180,45 @@ def test_a_late_frame_is_not_sent_again() -> None:
     assert outbound.held == 0
 
 
+def test_losses_of_one_round_trip_shrink_the_allowance_once() -> None:
+    outbound = opened(rtt=0.1)
+    outbound.write(bytes(10_000))
+    drain(outbound, 0.0)
+    outbound.write(bytes(10_000))
+    drain(outbound, 0.05)
+    hear(outbound, ack(1, sack=0b111_1111_1101_1111_1111), 0.15)  # the first of each ten is missing
+    for _ in range(2):
+        due = outbound.deadline()
+        assert due is not None
+        outbound.tick(due)
+        drain(outbound, due)
+    assert outbound._allowance.frames == int(32 * 0.7)
+
+
+def test_a_retransmission_that_was_needless_teaches_patience() -> None:
+    outbound = opened(rtt=0.1)
+    outbound.write(bytes(6000))
+    drain(outbound, 0.0)
+    hear(outbound, ack(1, sack=0b11111), 0.1)
+    due = outbound.deadline()
+    assert due is not None
+    outbound.tick(due)
+    assert seqs(drain(outbound, due)) == [1]
+    before = outbound._round_trip.reordering
+    hear(outbound, ack(7), due + 0.001)  # too soon for an answer to the second one
+    assert outbound._round_trip.reordering > before
+
+
+def test_a_new_carrier_asks_for_credit_at_once() -> None:
+    outbound = opened(limit=INITIAL_CREDIT)
+    outbound.write(bytes(INITIAL_CREDIT + 1))
+    while drain(outbound, 0.1):
+        hear(outbound, ack(outbound._next_seq, limit=INITIAL_CREDIT), 0.1)
+    assert not outbound.probe_due
+    outbound.restart()
+    assert outbound.probe_due
+
+
 def test_the_last_frame_of_a_flight_has_only_silence_to_tell() -> None:
     outbound = opened(rtt=0.1)
     outbound.write(bytes(3000))

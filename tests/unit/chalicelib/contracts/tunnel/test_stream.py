@@ -272,6 +272,15 @@ def test_an_abort_without_a_carrier_leaves_when_there_is_one() -> None:
     assert pair.got["client"][-1] == Aborted("denied", "No.")
 
 
+def test_an_abort_leaves_again_at_once_on_a_new_carrier() -> None:
+    pair = Pair().up().run(1.0)
+    pair.agent.abort("denied", "No.")
+    pair.lose()
+    pair.agent.carrier_down(1.0)
+    pair.agent.carrier_up(1.01)
+    assert [decode(f).kind for f in pair.agent.frames_to_send(1.01)] == [Kind.ABORT]
+
+
 def test_an_aborted_stream_without_a_carrier_is_done() -> None:
     pair = Pair().up().run(1.0)
     pair.hear("client", encode(Frame(kind=Kind.ABORT, ack=0, limit=0, code="c")))
@@ -319,6 +328,18 @@ def test_a_peer_that_never_answers_is_lost() -> None:
     assert pair.got["client"][-1] == Lost("no answer from the other side for 120 seconds")
 
 
+def test_a_peer_that_talks_but_never_acknowledges_is_lost() -> None:
+    pair = Pair(Limits(patience=120)).up().run(1.0)
+    pair.client.write(b"hear me")
+    chatter = encode(Frame(kind=Kind.PROBE, ack=1, limit=0))
+    for second in range(1, 122):
+        pair.now = float(second)
+        pair.hear("client", chatter)
+        pair.client.frames_to_send(pair.now)
+        pair._note("client", pair.client.tick(pair.now))
+    assert isinstance(pair.got["client"][-1], Lost)
+
+
 def test_patience_begins_when_something_is_missing() -> None:
     pair = Pair(Limits(patience=120)).up().run(10_000.0)
     pair.client.carrier_down(10_000.0)
@@ -360,6 +381,16 @@ def test_what_was_under_way_leaves_again_on_a_new_carrier() -> None:
     pair.client.carrier_up(1.02)
     (frame,) = pair.client.frames_to_send(1.02)
     assert decode(frame).payload == b"precious"
+
+
+def test_an_acknowledgement_that_may_be_lost_leaves_again_on_a_new_carrier() -> None:
+    pair = Pair().up().run(1.0)
+    pair.client.write(b"x")
+    pair.flush().run(1.01)
+    pair.now = 1.035
+    pair.lose()  # the delayed acknowledgement
+    pair.agent.carrier_up(1.04)
+    assert [decode(f).ack for f in pair.agent.frames_to_send(1.04)] == [2]
 
 
 def test_frames_can_be_taken_one_at_a_time() -> None:
