@@ -17,7 +17,7 @@ test: ## run every test (installs what they drive)
 	@infra/steps/setup.sh test
 	$(PY) -m pytest -n 2 --dist loadgroup -q
 
-check: lint test package ## what CI runs: lint, types, import contracts, every test, the package
+check: lint test ## what CI runs: lint, types, import contracts, every test (the package is one of them)
 
 check-fast: ## the part of check without servers, for while you work
 	@infra/steps/setup.sh python

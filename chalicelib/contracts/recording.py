@@ -1,8 +1,8 @@
 """A recording: a chain of immutable chunks under a key that a person can browse.
 
 Each chunk is one zstd frame of text lines. Chunks of one session are numbered from 0 without gaps and bound into a hash chain,
-so that none can be dropped, swapped or edited unseen. A chunk belongs to one *channel* of the session, named in its kind, because one
-SSH connection may run several programs at once: ``zstd -dc *.ch01.cast.zst`` is a complete asciicast v3 of channel 1.
+so that none can be dropped, swapped or edited unseen. A chunk belongs to one *channel* of the session, named in its kind, because
+one SSH connection may run several programs at once: ``zstd -dc *.ch01.cast.zst`` is a complete asciicast v3 of channel 1.
 
     chain_seed = SHA-256("sallyport-recording-v1" ‖ 0 ‖ sid ‖ 0 ‖ agent public key)
     chain_n    = SHA-256("sallyport-chunk-v1" ‖ 0 ‖ chain_(n-1) ‖ u64 n ‖ u64 time_ms ‖ SHA-256(body))

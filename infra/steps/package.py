@@ -2,7 +2,7 @@
 
 Chalice only *warns* when a requirement has no wheel for Lambda, ships without it and exits 0. So the zip is unpacked into an
 empty directory and asked to work from there alone: every pinned requirement must be inside with its version, ``app.py`` must
-import in an isolated interpreter without AWS, and answer one HTTP and one WebSocket event. Prints the sizes and the cold import time.
+import in an isolated interpreter without AWS, and answer one HTTP and one WebSocket event. Prints sizes and cold import time.
 
 The Lambda runtime is the interpreter that runs ``chalice package``, so 3.13 is preferred where it is installed.
 """
@@ -128,7 +128,12 @@ def _normal(name: str) -> str:
 def _probe(python: str, unpacked: Path, problems: list[str]) -> dict[str, float]:
     environment = {"PATH": os.environ["PATH"], "AWS_EC2_METADATA_DISABLED": "true", "AWS_REGION": "us-east-1", "HOME": str(BUILD)}
     run = subprocess.run(
-        [python, "-I", "-S", "-B", "-c", PROBE, str(unpacked)], cwd=BUILD, capture_output=True, text=True, env=environment, timeout=120
+        [python, "-I", "-S", "-B", "-c", PROBE, str(unpacked)],
+        cwd=BUILD,
+        capture_output=True,
+        text=True,
+        env=environment,
+        timeout=120,
     )
     if run.returncode != 0:
         problems.append(f"app.py does not work from the unpacked zip:\n{run.stderr}")
@@ -142,10 +147,13 @@ def _probe(python: str, unpacked: Path, problems: list[str]) -> dict[str, float]
 
 
 def _lambda_python() -> str:
+    # A name on PATH may be a shim that chooses by its environment; the interpreter says itself where it really is.
+    ask = "import ensurepip, ssl, zlib, sys; print(sys.executable)"
     for name in ("python3.13", "python3.12", "python3.11"):
         path = shutil.which(name)
-        if path and subprocess.run([path, "-c", "import ensurepip, ssl, zlib"], capture_output=True).returncode == 0:
-            return path
+        answer = subprocess.run([path, "-c", ask], capture_output=True, text=True) if path else None
+        if answer and answer.returncode == 0:
+            return answer.stdout.strip()
     return sys.executable
 
 
