@@ -27,7 +27,16 @@ def test_identifiers_sort_by_time(first: int, second: int, one: bytes, two: byte
 
 @pytest.mark.parametrize(
     "text",
-    ["", "ses_", "ses_01JD8QZ6T3N0V9C4K2M7X5B1H", "ses_81JD8QZ6T3N0V9C4K2M7X5B1HR", "SES_01JD8QZ6T3N0V9C4K2M7X5B1HR", "ses_01jd8qz6t3n0v9c4k2m7x5b1hr", "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR\n", "../ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"],
+    [
+        "",
+        "ses_",
+        "ses_01JD8QZ6T3N0V9C4K2M7X5B1H",
+        "ses_81JD8QZ6T3N0V9C4K2M7X5B1HR",
+        "SES_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+        "ses_01jd8qz6t3n0v9c4k2m7x5b1hr",
+        "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR\n",
+        "../ses_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+    ],
 )
 def test_what_is_not_an_identifier(text: str) -> None:
     assert not ids.is_id("ses", text)

@@ -16,7 +16,19 @@ def test_a_good_chunk_has_no_problem() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"n": -1}, {"n": 1000000}, {"kind": "../x"}, {"kind": "ch1.cast"}, {"kind": "ch01.exe"}, {"kind": "ch01.cast\n"}, {"size": 0}, {"size": recording.CHUNK_LIMIT + 1}, {"sha256": "A" * 64}, {"chain": "b" * 63}, {"time_ms": -5}],
+    [
+        {"n": -1},
+        {"n": 1000000},
+        {"kind": "../x"},
+        {"kind": "ch1.cast"},
+        {"kind": "ch01.exe"},
+        {"kind": "ch01.cast\n"},
+        {"size": 0},
+        {"size": recording.CHUNK_LIMIT + 1},
+        {"sha256": "A" * 64},
+        {"chain": "b" * 63},
+        {"time_ms": -5},
+    ],
 )
 def test_a_bad_chunk_is_named(change: dict[str, object]) -> None:
     assert recording.problem(msgspec.structs.replace(GOOD, **change))
