@@ -55,6 +55,11 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
     last_pause: float = 5.0
 
 
+def next_pause(pause: float, timing: Timing) -> float:
+    """Return how long to wait after having waited ``pause`` in vain."""
+    return min(max(2 * pause, timing.first_pause), timing.last_pause)
+
+
 def jittered(seconds: float) -> float:
     """Return between half of ``seconds`` and all of it, so that many tunnels do not act in step."""
     return seconds * (0.5 + secrets.randbelow(1001) / 2000)
@@ -112,9 +117,9 @@ class Carrier:
                     with suppress(TimeoutError):
                         async with asyncio.timeout(jittered(self._pause)):
                             await self._routed.wait()
-                self._pause = min(max(self._pause * 2, self._timing.first_pause), self._timing.last_pause)
-                if self.worn.is_set():
-                    return  # the relay refuses all but the newest
+                self._pause = next_pause(self._pause, self._timing)
+                if self.draining.when() is not None:
+                    return  # replaced: the relay would only refuse it
                 if self.route is None:
                     await self.say(relay.Hello())
 

@@ -11,7 +11,7 @@ One task per concern, all in one group that ends with the context:
     _serve   one per carrier: hears the relay, feeds the stream
 
 A new carrier takes over when it has a route; the one before is read from for a while longer, because frames may be on their way
-to it. Only the newest asks for a route and is believed when it is refused: the relay refuses older ones because they are older.
+to it. Only the newest is believed when it is refused: the relay refuses hellos of older ones because they are older.
 
     carriers            how                                           stream
     none                at first; or the only one is gone             carrier_down: keeps what is in flight, patience counts
@@ -32,7 +32,7 @@ from typing import Final
 
 from websockets.exceptions import ConnectionClosed
 
-from agent.runtime.carrier import Carrier, Timing, TunnelError, Unreachable, dial, jittered
+from agent.runtime.carrier import Carrier, Timing, TunnelError, Unreachable, dial, jittered, next_pause
 from chalicelib.contracts import relay
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.tunnel import Aborted, Event, FrameFault, Limits, Lost, Opened, PeerEof, Received, Stream
@@ -350,7 +350,7 @@ class Tunnel:
         while True:
             if self._pause:
                 await asyncio.sleep(jittered(self._pause))
-            self._pause = min(max(2 * self._pause, self._timing.first_pause), self._timing.last_pause)
+            self._pause = next_pause(self._pause, self._timing)
             try:
                 headers = await self._credentials(self._resume)
                 carrier = await dial(self._url, headers, self._timing)
@@ -394,11 +394,9 @@ class Tunnel:
                 if carrier.lose_route(generation) and carrier is self._current:
                     self._observe("tunnel.peer_lost")
                     self._stream.carrier_down(self._loop.time())
-            case relay.Refused(code, words) if carrier is self._newest:
+            case relay.Refused(code, words) if carrier is self._newest and not carrier.worn.is_set():
                 self._fail(TunnelError("tunnel_refused", words, reason=code), at_once=True)
-            case relay.Refused():
-                carrier.drop()
-            case None:
+            case relay.Refused() | None:  # refused perhaps only because there is a newer one; if not, that one will hear it
                 return
         self._work.set()
 

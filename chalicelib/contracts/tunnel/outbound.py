@@ -2,7 +2,8 @@
 was lost.
 
 A frame is cut once and never again: a retransmission is the same bytes under the same sequence number. `_flight` holds every
-frame that is not acknowledged, in order; each is either *under way* or *lost*, and a lost one goes before anything new.
+frame that is not acknowledged, in order; each is either *under way* or *lost*, and a lost one goes before anything new. So while
+something is cut nothing is lost, and the allowance for what is under way bounds the whole flight.
 
     timer       armed while                               when it fires
     rto         a frame is under way                      all under way are lost; the allowance shrinks; back off
@@ -149,7 +150,6 @@ class Outbound:
             self._round_trip.timed_out()
             self._allowance.timed_out()
             self._lose(list(self._flight.values()))
-            self._recovery_order = self._order
         if self._reordering_at is not None and now >= self._reordering_at:
             self._find_lost(now)
         if self._probe_at is not None and now >= self._probe_at:
@@ -200,7 +200,7 @@ class Outbound:
 
     def _cut(self) -> Segment | None:
         """Make a frame of what was written, if one may leave."""
-        if self._lost or self._under_way >= self._allowance.frames or len(self._flight) >= self._limits.max_in_flight:
+        if self._under_way >= self._allowance.frames:
             return None
         if self._flight and self._next_seq - next(iter(self._flight)) >= SPREAD:
             return None

@@ -88,7 +88,6 @@ class Stream:
         self._linger_until: float | None = None
         self._abort: Aborted | None = None
         self._abort_at: float | None = None
-        self._told_complete = False
         self._peer_complete = False
 
     # -- what the caller may ask
@@ -258,14 +257,12 @@ class Stream:
     def _frame(self, kind: Kind, segment: Segment | None = None, confirm: bool = False) -> Frame:
         inbound = self._inbound
         inbound.acknowledged()
-        complete = self._phase is Phase.COMPLETE
-        self._told_complete |= complete
         return Frame(
             kind=kind,
             ack=inbound.next,
             limit=inbound.limit,
             sack=inbound.sack,
-            complete=complete,
+            complete=self._phase is Phase.COMPLETE,
             seq=segment.seq if segment else 0,
             payload=segment.payload if segment else b"",
             code=self._abort.code if self._abort else "",
@@ -306,5 +303,5 @@ class Stream:
                 self._linger_until = now + self._limits.linger
             case _:
                 pass
-        if self._phase is Phase.COMPLETE and self._peer_complete and self._told_complete and self._inbound.ack_at is None:
+        if self._phase is Phase.COMPLETE and self._peer_complete and self._inbound.ack_at is None:  # so it has been told
             self._close(Phase.DONE)

@@ -73,9 +73,18 @@ class RelayServer:
         if socket is not None:
             socket.transport.abort()
 
-    async def say(self, side: str, text: str) -> None:
-        """Say anything to a side."""
-        await self._sockets[self.ends[side].newest].send(text)
+    async def say(self, side: str, text: str, name: str = "") -> None:
+        """Say anything to a side, on its newest connection or on the one called ``name``."""
+        await self._sockets[name or self.ends[side].newest].send(text)
+
+    async def hang_up(self, side: str, name: str = "") -> None:
+        """Close one of a side's connections; returns when the side has read everything that was said on it."""
+        await self._sockets[name or self.ends[side].newest].close()
+
+    def choke(self, side: str, name: str = "", *, release: bool = False) -> None:
+        """Stop reading what a side sends, or go on."""
+        transport = self._sockets[name or self.ends[side].newest].transport
+        transport.resume_reading() if release else transport.pause_reading()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something to happen."""
@@ -92,7 +101,12 @@ class RelayServer:
         side = request.headers[SIDE]
         self.ends[side].credentials.append(request.headers.get("Authorization", ""))
         status = self.refuse(side)
-        return None if status is None else connection.respond(http.HTTPStatus(status), "no")
+        if status is None:
+            return None
+        response = connection.respond(http.HTTPStatus(status), "no")
+        if status == http.HTTPStatus.FOUND:
+            response.headers["Location"] = f"{self.url}elsewhere"
+        return response
 
     async def serve(self, socket: ws.ServerConnection) -> None:
         assert socket.request is not None
