@@ -21,6 +21,9 @@ from chalicelib.contracts import relay
 #: API Gateway ends a connection at 120 minutes and an idle one at 10.
 RENEW_S: Final = 105 * 60.0
 BEAT_S: Final = 20.0
+#: A connection that lived this long was a good one: what comes after it begins with short delays again. A control plane that
+#: accepts and hangs up at once is as gone as one that does not answer.
+STABLE_S: Final = 5.0
 #: The control plane answers beats with nothing; pings find out whether anybody is there.
 _PING_S: Final = 30.0
 _OPEN_S: Final = 15.0
@@ -62,6 +65,7 @@ class ControlSocket:
         backoff: Backoff | None = None,
         renew_s: float = RENEW_S,
         beat_s: float = BEAT_S,
+        stable_s: float = STABLE_S,
     ) -> None:
         self._url = url
         self._proof = proof
@@ -69,6 +73,7 @@ class ControlSocket:
         self._backoff = backoff or Backoff()
         self._renew_s = renew_s
         self._beat_s = beat_s
+        self._stable_s = stable_s
         self.connected = asyncio.Event()
         """Set while a connection is open."""
 
@@ -79,6 +84,7 @@ class ControlSocket:
             while True:
                 connection = await self._connect()
                 self.connected.set()
+                opened = asyncio.get_running_loop().time()
                 # Whatever changed while nobody listened is learned by asking once.
                 self._orders.refreshed("")
                 reading = tasks.create_task(self._serve(connection))
@@ -88,7 +94,8 @@ class ControlSocket:
                 previous = None if done else connection
                 if done:
                     self.connected.clear()
-                    # A control plane that accepts and then hangs up is as gone as one that does not answer.
+                    if asyncio.get_running_loop().time() - opened >= self._stable_s:
+                        self._backoff.succeeded()
                     await self._backoff.wait()
 
     async def _connect(self) -> ws.ClientConnection:
@@ -118,7 +125,6 @@ class ControlSocket:
             try:
                 async for text in connection:
                     self._obey(text)
-                    self._backoff.succeeded()
             except ConnectionClosed as closed:
                 logger().info("control_socket.lost", reason=str(closed))
             except _Final:

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from agent.runtime import identity as identities
+from agent.runtime.backoff import Backoff
 from agent.runtime.control_socket import ControlSocket
 from agent.runtime.identity import Identity
 from chalicelib.contracts import relay
@@ -43,10 +44,26 @@ class Heard:
 
 
 @contextlib.asynccontextmanager
-async def holding(control: FakeControlPlane, state: Path, heard: Heard, renew_s: float = 3600) -> AsyncIterator[ControlSocket]:
+async def holding(
+    control: FakeControlPlane,
+    state: Path,
+    heard: Heard,
+    *,
+    renew_s: float = 3600,
+    stable_s: float = 5,
+    backoff: Backoff | None = None,
+) -> AsyncIterator[ControlSocket]:
     enrolled, keys = identities.load(state)
     identity = Identity(enrolled, keys, CLOCK.now_ms)
-    socket = ControlSocket(lambda: control.websocket_url, identity.proof, heard, backoff=quick(), renew_s=renew_s, beat_s=0.01)
+    socket = ControlSocket(
+        lambda: control.websocket_url,
+        identity.proof,
+        heard,
+        backoff=backoff or quick(),
+        renew_s=renew_s,
+        beat_s=0.01,
+        stable_s=stable_s,
+    )
     running = asyncio.ensure_future(socket.run())
     try:
         yield socket
@@ -103,6 +120,25 @@ async def test_a_connection_that_is_told_to_go_is_made_again(control: FakeContro
         await control.send(relay.Refused("agent_unknown", "This agent is not known."))
         await until(lambda: len(control.control) == 2)
         assert control.control[0].closed
+
+
+@pytest.mark.parametrize(("stable_s", "starts_over"), [(0.0, True), (3600.0, False)])
+async def test_only_a_connection_that_lived_starts_the_delays_over(
+    control: FakeControlPlane, state: Path, heard: Heard, stable_s: float, starts_over: bool
+) -> None:
+    delays: list[float] = []
+
+    class Told(Backoff):
+        async def wait(self) -> None:
+            delays.append(self.next_s())
+            await asyncio.sleep(0)
+
+    async with holding(control, state, heard, backoff=Told(1, 1000), stable_s=stable_s):
+        for times in range(1, 8):
+            await until(lambda times=times: len(control.control) == times)  # type: ignore[misc]
+            await control.control[-1].close()
+        await until(lambda: len(delays) == 7)
+    assert (max(delays) <= 1) is starts_over
 
 
 async def test_an_old_connection_is_replaced_before_it_ends(control: FakeControlPlane, state: Path, heard: Heard) -> None:
