@@ -71,7 +71,7 @@ class FakeRecorder:
 
     def __init__(self, happened: list[tuple[Any, ...]]) -> None:
         self.happened = happened
-        self.written: dict[tuple[int, str], bytes] = {}
+        self._pieces: dict[tuple[int, str], list[bytes]] = {}
         self.failing = False
         self.full = False
         self.relief = asyncio.Event()
@@ -93,7 +93,16 @@ class FakeRecorder:
     def _keep(self, what: str, channel: int, kind: str, lines: bytes) -> None:
         assert lines.endswith(b"\n"), "a recorder is given whole lines"
         self.happened.append((what, channel, kind))
-        self.written[channel, kind] = self.written.get((channel, kind), b"") + lines
+        self._pieces.setdefault((channel, kind), []).append(lines)
+
+    @property
+    def written(self) -> dict[tuple[int, str], bytes]:
+        """Everything that was written, per channel and kind."""
+        return {place: b"".join(pieces) for place, pieces in self._pieces.items()}
+
+    def size(self) -> int:
+        """How many bytes were written."""
+        return sum(len(piece) for pieces in self._pieces.values() for piece in pieces)
 
     def pressure(self) -> bool:
         """True while ``full``."""

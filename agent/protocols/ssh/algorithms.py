@@ -24,6 +24,16 @@ CLIENT_CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 #: Towards targets it is our order that counts, and targets may be old.
 TARGET_CIPHERS: Final = (*CLIENT_CIPHERS, "chacha20-poly1305@openssh.com", "aes128-ctr", "aes256-ctr")
 
+#: Kinds of host keys, preferred first. SHA-1 signatures (``ssh-rsa``) are not accepted.
+HOST_KEYS: Final = (
+    "ssh-ed25519",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
+)
+
 #: Used with CTR only; GCM and ChaCha20 authenticate by themselves.
 MACS: Final = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import asyncssh
 
-from agent.protocols.ssh.algorithms import KEX, MACS, TARGET_CIPHERS, TARGET_KEEPALIVE
+from agent.protocols.ssh.algorithms import HOST_KEYS, KEX, MACS, TARGET_CIPHERS, TARGET_KEEPALIVE
 from agent.runtime.relay import split_address, unreachable
 from agent.runtime.serving import HANDSHAKE_S, Credential, Serving
 from chalicelib.contracts.faults import Fault
@@ -46,6 +46,7 @@ async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh
                 options=None,
                 client_factory=lambda: TargetOwner(pressed),
                 known_hosts=(pinned, [], []),
+                server_host_key_algs=_host_key_kinds(pinned),
                 username=login,
                 agent_path=None,
                 gss_host=None,
@@ -94,6 +95,13 @@ def _pinned(target: Target) -> list[asyncssh.SSHKey]:
     if not keys:
         raise Fault("target_host_key", f"No host key of {target.name} is pinned in the gateway's configuration.")
     return keys
+
+
+def _host_key_kinds(pinned: list[asyncssh.SSHKey]) -> list[str]:
+    # Pinned kinds first, so that a host with several keys shows the one we know. The others too, so that a host without it shows
+    # a wrong key, which can be said, instead of just hanging up.
+    known = {name.decode() for key in pinned for name in key.sig_algorithms}
+    return sorted(HOST_KEYS, key=lambda kind: kind not in known)
 
 
 def _secret(credential: Credential, target: Target, login: str) -> dict[str, object]:

@@ -9,7 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import asyncssh
@@ -148,6 +148,10 @@ class Gateway:
             assert self.serving is not None
             self.notices.append(await self.plugin.serve(connection, self.serving))
 
+    async def idle_after_one(self) -> None:
+        """Wait until a first connection was served to its end."""
+        await eventually(lambda: bool(self.notices))
+
     async def idle(self) -> None:
         """Wait until every connection was served to its end."""
         while self._tasks:
@@ -197,6 +201,24 @@ class Ran:
         return f"Ran({self.status}, {self.out[:500]!r}, {self.err[:2000]!r})"
 
 
+async def eventually(happened: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for something that another process does; fails where it does not."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not happened():
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail("it never happened")
+        await asyncio.sleep(0.01)
+
+
+async def settled(size: Callable[[], int]) -> int:
+    """Return ``size()`` once it no longer grows."""
+    last = -1
+    while (now := size()) != last:
+        last = now
+        await asyncio.sleep(0.5)
+    return now
+
+
 async def run(command: list[str], stdin: bytes | None = b"", env: dict[str, str] | None = None, seconds: float = 60) -> Ran:
     """Run a client to its end."""
     process = await asyncio.create_subprocess_exec(
@@ -237,4 +259,3 @@ def serving_for(sshd: Sshd, *rules: str, **options: object) -> FakeServing:
     return FakeServing(
         policy=make_policy(*rules, target=target), target=target, claims=make_claims(login=USER), credential=sshd.credential()
     )
-
