@@ -17,17 +17,14 @@ def reap_sessions(ports: Ports) -> dict[str, int]:
     """Step every session that is overdue; return how many stepped to which state."""
     agents = {agent.name: agent for agent in ports.store.agents()}
     counts: dict[str, int] = {}
-    for listed in ports.store.unfinished():
-        agent = agents.get(listed.agent)
-        if _verdict(ports, listed, agent) is None:
-            continue
-        # The index may be behind the row; what is written must come from the row.
-        session = ports.store.session(listed.sid)
-        if session is None or (verdict := _verdict(ports, session, agent)) is None:
+    for session in ports.store.unfinished():
+        agent = agents.get(session.agent)
+        if (verdict := _verdict(ports, session, agent)) is None:
             continue
         state, message = verdict
         over = msgspec.structs.replace(session, state=state, message=message, ended_ms=ports.clock.now_ms())
-        with contextlib.suppress(Conflict):  # somebody was faster: then it is no longer overdue
+        # The index may be behind the row. The step requires the state and the chunks that were seen, so it then does nothing.
+        with contextlib.suppress(Conflict):
             ports.store.step_session(over, frozenset({session.state}), ended(ports.clock, over, actor="system"))
             counts[str(state)] = counts.get(str(state), 0) + 1
             if state is State.INTERRUPTED and agent and agent.connection:

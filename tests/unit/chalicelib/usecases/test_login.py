@@ -28,7 +28,8 @@ KEY = openssh(AgentKeys().key)
 
 def world() -> World:
     made = World()
-    made.identity.people["good"] = Identity(principal="alice@example.com", groups=["sre"], mfa=True)
+    for code in ("good", "x" * 5000):
+        made.identity.people[code] = Identity(principal="alice@example.com", groups=["sre"], mfa=True)
     return made
 
 
