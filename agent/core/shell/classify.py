@@ -14,7 +14,7 @@ from tree_sitter import Language, Parser
 from agent.core.shell import judgement
 from agent.core.shell.environment import SPECIAL, is_tamper
 from agent.core.shell.model import DEFAULT, UNKNOWN_FLAGS, Classification, Command, Limits, Redirection
-from agent.core.shell.screen import screen
+from agent.core.shell.screen import screen, tokens
 from agent.core.shell.walk import Walk
 from agent.core.shell.words import Word, sleeps
 
@@ -43,7 +43,7 @@ class Reading:
         self.piped = False
         self.stdin_moved = False
         self.depth = 0
-        self.work = 0
+        self.tokens = 0
 
     def enter(self) -> bool:
         """Go one level deeper; False (and a flag) at the limit. Pair each True with `leave`."""
@@ -63,8 +63,8 @@ class Reading:
         self.flags |= flags
         if source is None or not self.enter():
             return
-        self.work += len(source)
-        if self.work > self.limits.max_work:
+        self.tokens += tokens(text)
+        if self.tokens > self.limits.max_tokens:
             self.flags.add("too_long")
         else:
             before = len(self.commands)

@@ -114,14 +114,15 @@ def _add_effects(reading: Reading, name: str, words: list[Word]) -> bool:
 def _name_objects(reading: Reading, name: str, words: list[Word]) -> None:
     every = name in programs.PATH_OPERANDS or name in programs.NETWORK
     writes = "write" in programs.EFFECTS.get(name, ()) or "admin" in programs.EFFECTS.get(name, ())
-    for word in operands(words) if every else words:
+    named = {id(word) for word in operands(words)} if every else set()
+    for word in words:
         text = word.text
         if not text:
             continue
         head, equals, tail = text.partition("=")
         if equals and "/" in tail and "/" not in head:
             text = tail
-        if every or text.startswith(("/", "./", "../", "~/")) or "://" in text:
+        if id(word) in named or text.startswith(("/", "./", "../", "~/")) or "://" in text:
             arguments.note_path(reading, text, writes=writes and head != "if")
     if name in {"rm", "rmdir", "unlink"} and has_option(words, "rR", ("recursive",)):
         reading.flags.add("recursive_delete")

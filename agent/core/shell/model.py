@@ -60,8 +60,9 @@ class Limits(msgspec.Struct, frozen=True):
     """Unclosed brackets, and separately the number of here-documents and of `()` pairs (the parser is slow there)."""
     max_commands: int = 2_000
     """Simple commands in one line, wrappers counted with what they wrap."""
-    max_work: int = 262_144
-    """Total bytes parsed, all levels together."""
+    max_tokens: int = 3_000
+    """Words and operators, all levels together. The parser's error recovery is quadratic in them: this, and not the
+    length, is what keeps hostile text cheap. A script of 16 KB has about as many."""
 
 
 DEFAULT = Limits()

@@ -20,6 +20,14 @@ _HEREDOC = re.compile(r"<<")
 _FUNCTION = re.compile(r"\(\s*\)")
 
 
+_TOKEN = re.compile(r"[^\s;&|<>()`$\"'{}\[\]\\?!*#^~]+|\S")
+
+
+def tokens(text: str) -> int:
+    """About how many words and operators the parser will see; never fewer than it costs."""
+    return sum(1 for _ in _TOKEN.finditer(text))
+
+
 def screen(text: str, limits: Limits) -> tuple[set[str], bytes | None]:
     """The flags that the raw text earns, and the bytes to parse, or None if parsing is not worth its cost."""
     if len(text) > limits.max_bytes:

@@ -206,6 +206,9 @@ def _check_heredoc(walk: Walk, node: Node, start: Node | None, body: Node | None
     if not re.fullmatch(r"[\w.+-]+", delimiter) or walk.raw(end).lstrip(strip or "\n") != delimiter:
         walk.flag("parse_error")
         return
+    line = walk.source.rfind(b"\n", 0, end.start_byte) + 1
+    if walk.source[line : end.start_byte].strip(strip.encode() or b"\n"):
+        walk.flag("parse_error")  # the parser takes an indented delimiter; the shell reads on
     if walk.source[end.end_byte : end.end_byte + 1] not in {b"", b"\n"}:
         walk.flag("parse_error")
     if body is None:
