@@ -25,7 +25,7 @@ def test_a_file_arrives_whole_while_both_sockets_are_killed_every_second(world: 
 
     def session_sockets(socket: SocketView) -> bool:
         # Not the agent's control socket: it is replaced in its own time, and a new session needs it.
-        if socket.headers.get("x-sallyport-socket") == "control":
+        if {name.lower(): value for name, value in socket.headers.items()}.get("x-sallyport-socket") == "control":
             return False
         killed.append(socket.connection_id)
         return True
