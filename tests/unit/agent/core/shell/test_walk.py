@@ -100,6 +100,8 @@ def test_words_have_their_value(line: str, argv: tuple[str | None, ...]) -> None
         "echo a &>f b",
         "{ a }",
         "then a",
+        "a & ''z$}}",
+        'd "`export y=<(export y="`c`")`"',
         "cat <<E; a\nb\nE\nc",
     ],
 )
