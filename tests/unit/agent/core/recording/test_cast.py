@@ -1,0 +1,96 @@
+"""asciicast v3: what players and people will read."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.masking import Masker
+from agent.core.policy import Decider
+from agent.core.recording.cast import CastWriter
+from agent.core.recording.transcript import Heading
+from chalicelib.contracts.operation import Operation
+from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
+
+HEADING = Heading(
+    sid=SID, target="web", principal="ann", login="deploy", channel=2, opened_ms=NOW_MS, command="ls", title="ann on deploy@web"
+)
+LIST = Operation(kind="exec", text="ls", effects=frozenset({"read"}))
+mask = Masker().mask
+
+
+def lines(data: bytes) -> list[Any]:
+    assert data.endswith(b"\n")
+    return [msgspec.json.decode(line) for line in data.splitlines()]
+
+
+def test_the_heading_comes_with_the_first_event() -> None:
+    writer = CastWriter(HEADING, term="xterm", columns=100, rows=30)
+    head, event = lines(writer.shown(mask(b"hi"), "out", NOW_MS + 1234))
+    assert head == {
+        "version": 3,
+        "term": {"cols": 100, "rows": 30, "type": "xterm"},
+        "timestamp": NOW_MS // 1000,
+        "command": "ls",
+        "title": "ann on deploy@web",
+        "env": {"TERM": "xterm"},
+        "sid": SID,
+        "target": "web",
+        "principal": "ann",
+        "login": "deploy",
+        "channel": 2,
+    }
+    assert event == [1.234, "o", "hi"]
+    assert lines(writer.shown(mask(b"x"), "out", NOW_MS + 1234)) == [[0.0, "o", "x"]]
+
+
+def test_without_a_terminal_there_is_a_size_to_play_it_at() -> None:
+    head, _ = lines(CastWriter(HEADING).exited(0, NOW_MS))
+    assert head["term"] == {"cols": 80, "rows": 24}
+
+
+def test_intervals_do_not_drift_and_do_not_run_backwards() -> None:
+    writer = CastWriter(HEADING)
+    times = [NOW_MS + 333, NOW_MS + 666, NOW_MS + 100, NOW_MS + 999]
+    events = [lines(writer.shown(mask(b"x"), "out", at))[-1] for at in times]
+    assert [event[0] for event in events] == [0.333, 0.333, 0.0, 0.333]
+
+
+def test_events() -> None:
+    writer = CastWriter(HEADING)
+    allowed = Decider(make_claims(), make_policy).decide(LIST, NOW_MS)
+    denied = Decider(make_claims(), lambda: make_policy("forbid(principal, action, resource);")).decide(LIST, NOW_MS)
+    assert lines(writer.decided(LIST, allowed, NOW_MS))[-1] == [0.0, "m", "allowed: ls (rule-1)"]
+    assert lines(writer.decided(LIST, denied, NOW_MS)) == [[0.0, "m", "denied: ls (rule-1)"]]
+    assert lines(writer.resized(133, 41, NOW_MS)) == [[0.0, "r", "133x41"]]
+    assert lines(writer.remark({"event": "left", "text": "the client left"}, NOW_MS)) == [[0.0, "m", "the client left"]]
+    assert lines(writer.exited(3, NOW_MS)) == [[0.0, "x", "3"]]
+    assert lines(writer.exited("TERM", NOW_MS)) == [[0.0, "m", "ended by signal TERM"], [0.0, "x", "128"]]
+
+
+def test_a_character_in_two_reads_is_one_character() -> None:
+    writer = CastWriter(HEADING)
+    assert writer.shown(mask("é".encode()[:1]), "out", NOW_MS) == b""
+    # The other stream has a decoder of its own.
+    assert lines(writer.shown(mask(b"!"), "err", NOW_MS))[-1] == [0.0, "o", "!"]
+    assert lines(writer.shown(mask("é".encode()[1:]), "out", NOW_MS)) == [[0.0, "o", "é"]]
+
+
+def test_half_a_character_at_the_end_is_not_lost() -> None:
+    writer = CastWriter(HEADING)
+    writer.shown(mask(b"\xe2\x82"), "out", NOW_MS)
+    assert lines(writer.exited(0, NOW_MS))[1:] == [[0.0, "o", "\ufffd"], [0.0, "x", "0"]]
+
+
+@given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=10))
+def test_any_chunking_shows_the_same_text(data: bytes, cuts: list[int]) -> None:
+    edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    writer = CastWriter(HEADING)
+    written = b"".join(writer.shown(mask(data[a:b]), "out", NOW_MS) for a, b in pairwise(edges))
+    written += writer.exited(0, NOW_MS)
+    assert "".join(line[2] for line in lines(written)[1:] if line[1] == "o") == data.decode(errors="replace")
+    assert not any(line[1] == "i" for line in lines(written)[1:])

@@ -1,0 +1,48 @@
+"""The two effects that demand a proof."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from agent.core.effects import ToClient, ToTarget
+from agent.core.masking import Clean, Masker
+from agent.core.policy import Decider, Permit
+from agent.core.units import Asked
+from chalicelib.contracts.operation import Operation
+from tests.fakes.agent_runtime import NOW_MS, make_claims, make_policy
+
+LIST = Operation(kind="exec", text="ls", effects=frozenset({"read"}))
+REMOVE = Operation(kind="exec", text="rm", effects=frozenset({"write"}))
+
+
+def permit() -> Permit:
+    minted = Decider(make_claims(), make_policy).decide(LIST, NOW_MS).permit
+    assert minted is not None
+    return minted
+
+
+def test_what_was_permitted_can_be_forwarded() -> None:
+    assert ToTarget(Asked(LIST, b"ls"), permit()).asked.data == b"ls"
+
+
+@pytest.mark.parametrize("forged", [None, True, "permit", object.__new__(Permit)])
+def test_nothing_is_forwarded_without_a_permit(forged: Any) -> None:
+    with pytest.raises(PermissionError):
+        ToTarget(Asked(LIST, b"ls"), forged)
+
+
+def test_a_permit_for_one_operation_forwards_no_other() -> None:
+    with pytest.raises(PermissionError):
+        ToTarget(Asked(REMOVE, b"rm"), permit())
+
+
+@pytest.mark.parametrize("forged", [b"bytes", None, object.__new__(Clean)])
+def test_nothing_is_shown_unmasked(forged: Any) -> None:
+    with pytest.raises(PermissionError):
+        ToClient(forged)
+
+
+def test_masked_bytes_can_be_shown() -> None:
+    assert ToClient(Masker().mask(b"x")).clean.data == b"x"

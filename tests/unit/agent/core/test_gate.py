@@ -1,0 +1,113 @@
+"""The gate: what follows from what, in which order. Tests compare lists."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.effects import Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
+from agent.core.gate import Gate
+from agent.core.policy import Decider, Decision
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.transcript import Heading
+from agent.core.units import Asked, Exited, Housekeeping, Output, Refused, Remark, Resized, Side, Tick
+from chalicelib.contracts.operation import Operation
+from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
+
+READ = Operation(kind="line", text="look", effects=frozenset({"read"}))
+WRITE = Operation(kind="line", text="change", effects=frozenset({"write"}))
+READ_ONLY = 'permit(principal, action, resource) when { context.effects == ["read"] };'
+HOLD = '@approval("group:dba") forbid(principal, action, resource) when { context.effects.contains("write") };'
+
+HEADING = Heading(sid=SID, target="web", principal="ann", login="deploy", channel=3, opened_ms=NOW_MS)
+
+
+class Words:
+    def deny(self, asked: Asked | Refused, decision: Decision) -> bytes:
+        return f"no: {decision.code} {asked.tag}".encode()
+
+
+def make_gate(*rules: str) -> Gate:
+    decider = Decider(make_claims(), lambda: make_policy(*(rules or (READ_ONLY,))))
+    gate = Gate(decider, JsonlWriter(HEADING, protocol="test", shows=True), Words(), says_on="err")
+    assert gate.handle(Tick(NOW_MS + 5)) == []
+    return gate
+
+
+def kinds(effects: list[Effect]) -> list[type]:
+    return [type(effect) for effect in effects]
+
+
+def test_asked_and_permitted_is_recorded_on_disk_and_then_forwarded() -> None:
+    count, record, forward = make_gate().handle(Asked(READ, b"look\n"))
+    assert count == Count(operations=1)
+    assert isinstance(record, Record)
+    assert (record.channel, record.kind, record.durable) == (3, "jsonl", True)
+    assert b'"verdict":"allowed"' in record.lines
+    assert isinstance(forward, ToTarget)
+    assert forward.asked.data == b"look\n"
+
+
+@pytest.mark.parametrize(
+    ("rules", "code"),
+    [((READ_ONLY,), b"denied"), (("permit(principal, action, resource);", HOLD), b"hold_unavailable")],
+)
+def test_asked_and_not_permitted_is_recorded_reported_and_said(rules: tuple[str, ...], code: bytes) -> None:
+    count, record, report, say = make_gate(*rules).handle(Asked(WRITE, b"change\n", tag=7))
+    assert count == Count(operations=1, denied=1)
+    assert isinstance(record, Record)
+    assert record.durable
+    assert b'"code":"%b"' % code in record.lines
+    assert b"no: " + code in record.lines
+    assert isinstance(report, Report)
+    assert report.operation == WRITE
+    assert isinstance(say, ToClient)
+    assert (say.clean.data, say.stream) == (b"no: %b 7" % code, "err")
+
+
+def test_what_the_gateway_refuses_is_treated_like_a_denial() -> None:
+    effects = make_gate("permit(principal, action, resource);").handle(Refused(READ, "not_supported", "No such thing.", 9))
+    assert kinds(effects) == [Count, Record, Report, ToClient]
+    record, say = effects[1], effects[3]
+    assert isinstance(record, Record)
+    assert isinstance(say, ToClient)
+    assert b"No such thing." in record.lines
+    assert say.clean.data == b"no: not_supported 9"
+
+
+def test_output_is_recorded_before_it_is_shown() -> None:
+    record, show = make_gate().handle(Output(b"answer", "err"))
+    assert isinstance(record, Record)
+    assert not record.durable
+    assert b'"text":"answer"' in record.lines
+    assert isinstance(show, ToClient)
+    assert (show.clean.data, show.stream) == (b"answer", "err")
+
+
+def test_content_that_is_recorded_by_hash_is_only_shown() -> None:
+    assert kinds(make_gate().handle(Output(b"bytes", recorded=False))) == [ToClient]
+
+
+def test_housekeeping_passes() -> None:
+    assert make_gate().handle(Housekeeping(Side.TARGET, b"x")) == [Housekeep(Side.TARGET, b"x")]
+
+
+def test_remarks_and_ends_are_recorded_and_sizes_are_not_in_a_transcript() -> None:
+    gate = make_gate()
+    assert kinds(gate.handle(Remark({"event": "file"}))) == [Record]
+    assert kinds(gate.handle(Exited(0))) == [Record]
+    assert gate.handle(Resized(80, 24)) == []
+
+
+@given(st.lists(st.sampled_from([Asked(READ, b"r"), Asked(WRITE, b"w"), Output(b"o"), Refused(WRITE, "denied", "no")])))
+def test_whatever_comes_nothing_is_forwarded_before_its_record_and_nothing_denied_at_all(units: list[Asked | Output]) -> None:
+    gate = make_gate()
+    for unit in units:
+        effects = gate.handle(unit)
+        for index, effect in enumerate(effects):
+            if isinstance(effect, ToTarget):
+                assert effect.asked.operation == READ
+                before = effects[index - 1]
+                assert isinstance(before, Record)
+                assert before.durable
