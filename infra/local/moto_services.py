@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from infra.local import kms_sign
 from infra.local.http_server import Headers, Request, Response
 
 WsgiApplication = Callable[[dict[str, Any], Any], Iterable[bytes]]
@@ -48,6 +49,8 @@ class MotoServices:
         scope = (request.header("authorization") or "").partition("Credential=")[2].partition(",")[0].split("/")
         if len(scope) != 5 or scope[3] == "s3":
             return Response(403, [("content-type", "application/json")], b'{"message":"Use the S3 endpoint, signed"}')
+        if request.header("x-amz-target") == "TrentService.Sign" and (answer := kms_sign.sign(request.body, scope[2])):
+            return Response(answer[0], [("content-type", "application/x-amz-json-1.1")], answer[1])
         response = self.forward(request)
         operation = (request.header("x-amz-target") or "").partition(".")[2]
         if operation in _WRITES and self.on_table_write is not None:
