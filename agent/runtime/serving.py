@@ -57,7 +57,7 @@ class Recorder(Protocol):
     async def write(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, *, durable: bool = False) -> None:
         """Append whole lines (each ends in a newline) of ``channel``.
 
-        With ``durable`` it returns only after fdatasync: use it for everything that must be on disk before bytes reach the target.
+        With ``durable`` it returns only after fdatasync: use it for all that must be on disk before bytes reach the target.
         Raises Fault(recording_failed); the caller must then forward nothing and end the session.
         """
         ...
