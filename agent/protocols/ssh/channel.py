@@ -31,48 +31,17 @@ from agent.protocols.ssh.algorithms import PACKET, WINDOW
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.files import FileRelay
+from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.sftp import SftpEngine
+from agent.protocols.ssh.valve import Valve
 from agent.runtime.relay import Performer
+from agent.runtime.serving import HANDSHAKE_S
 from chalicelib.contracts.faults import Fault, Notice
 
 if TYPE_CHECKING:
     from agent.protocols.ssh.transport import Connection
 
-AnyChannel = asyncssh.SSHClientChannel[bytes] | asyncssh.SSHServerChannel[bytes]
-
 _log: Final = structlog.get_logger()
-
-
-class Valve:
-    """Pauses the reading of a channel while anybody has a reason to hold it."""
-
-    def __init__(self) -> None:
-        self._channel: AnyChannel | None = None
-        self._reasons: set[str] = set()
-
-    @property
-    def held(self) -> bool:
-        """True while reading is paused."""
-        return bool(self._reasons)
-
-    def fit(self, channel: AnyChannel) -> None:
-        """Start to govern ``channel``."""
-        self._channel = channel
-        if self._reasons:
-            channel.pause_reading()
-
-    def hold(self, reason: str) -> None:
-        """Pause reading for ``reason``."""
-        self._reasons.add(reason)
-        if self._channel is not None:
-            self._channel.pause_reading()
-
-    def release(self, reason: str) -> None:
-        """Withdraw ``reason``; reading goes on when it was the last one."""
-        if reason in self._reasons:
-            self._reasons.discard(reason)
-            if not self._reasons and self._channel is not None:
-                self._channel.resume_reading()
 
 
 class TargetSide(asyncssh.SSHClientSession[bytes]):
@@ -322,7 +291,9 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     def _environment(self) -> tuple[tuple[str, str], ...]:
         assert self._channel is not None
-        return tuple(sorted(self._channel.get_environment().items()))
+        # Filtered when they arrived, and here once more, where it counts.
+        pairs = self._channel.get_environment_bytes().items()
+        return tuple(sorted((name.decode(), value.decode()) for name, value in pairs if engine.passes(name, value)))
 
     def _begin(self, wish: Wish) -> bool:
         if self._started:
@@ -410,20 +381,23 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         size = self._terminal or terminal
         self._starting = True
         try:
-            channel, _ = await target.create_session(
-                lambda: TargetSide(self),
-                command=permitted.decode() if wish.kind == "exec" else None,
-                subsystem=permitted.decode() if wish.kind == "subsystem" else None,
-                env=dict(wish.environment),
-                send_env=(),
-                request_pty="force" if terminal else False,
-                term_type=terminal.term if terminal else None,
-                term_size=(size.columns, size.rows, *size.pixels) if size else (),
-                term_modes=terminal.modes if terminal else {},
-                encoding=None,
-                window=WINDOW,
-                max_pktsize=PACKET,
-            )
+            async with asyncio.timeout(HANDSHAKE_S):
+                channel, _ = await target.create_session(
+                    lambda: TargetSide(self),
+                    command=permitted.decode() if wish.kind == "exec" else None,
+                    subsystem=permitted.decode() if wish.kind == "subsystem" else None,
+                    env=dict(wish.environment),
+                    send_env=(),
+                    request_pty="force" if terminal else False,
+                    term_type=terminal.term if terminal else None,
+                    term_size=(size.columns, size.rows, *size.pixels) if size else (),
+                    term_modes=terminal.modes if terminal else {},
+                    encoding=None,
+                    window=WINDOW,
+                    max_pktsize=PACKET,
+                )
+        except TimeoutError:
+            raise Fault("target_timeout", f"The target did not start it within {HANDSHAKE_S:.0f} s.") from None
         except asyncssh.ChannelOpenError as error:
             detail = f"The target refused the channel: {error.reason}"
             raise Fault("target_closed", detail[:300]) from None
@@ -473,52 +447,3 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self._channel.exit(status)
         if self._target is not None:
             self._target.close()
-
-
-class ServerChannel(asyncssh.SSHServerChannel[bytes]):
-    """asyncssh's channel, with its silent refusals put into words. Without this class they would still be refusals."""
-
-    _session: ClientSide
-
-    @classmethod
-    def open(cls, conn: asyncssh.SSHServerConnection, *, window: int, packet: int) -> ServerChannel:
-        """Return a channel of raw bytes without asyncssh's line editor."""
-        plain = conn.create_server_channel(encoding=None, window=window, max_pktsize=packet)
-        plain.__class__ = cls
-        assert isinstance(plain, cls)
-        return plain
-
-    def _process_env_request(self, packet: Any) -> bool:
-        name, value = packet.get_string(), packet.get_string()
-        packet.check_end()
-        if len(self._env) >= engine.ENVIRONMENT_LIMIT or not engine.passes(name, value):
-            return False
-        self._env[name] = value
-        return True
-
-    def _process_exec_request(self, packet: Any) -> bool:
-        data = packet.get_string()
-        packet.check_end()
-        try:
-            command = data.decode()
-        except UnicodeDecodeError:
-            return self._session.request_refused(engine.unreadable("exec"))
-        return self._start_session(command=command)
-
-    def _process_subsystem_request(self, packet: Any) -> bool:
-        data = packet.get_string()
-        packet.check_end()
-        try:
-            subsystem = data.decode()
-        except UnicodeDecodeError:
-            return self._session.request_refused(engine.unreadable("subsystem"))
-        return self._start_session(subsystem=subsystem)
-
-    def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: Any) -> bool:  # type: ignore[override]
-        packet.check_end()
-        self._session.forwarding_requested("auth-agent-req")
-        return False
-
-    def _process_x11_req_request(self, packet: Any) -> bool:
-        self._session.forwarding_requested("x11-req")
-        return False

@@ -24,6 +24,8 @@ from chalicelib.contracts.faults import Fault
 #: Longest certificate, in bytes of its blob; ours are under one kilobyte.
 BLOB_LIMIT: Final = 16 * 1024
 _HINT: Final = "Run: sallyport login"
+#: What the certificate parser raises for hostile input.
+_UNREADABLE: Final = (ValueError, TypeError, IndexError, NotImplementedError, UnsupportedAlgorithm, struct.error)
 
 
 class Person(msgspec.Struct, frozen=True):
@@ -58,7 +60,10 @@ def check(blob: bytes, ssh_ca: str, now_ms: int, source_ip: str) -> Person:
     if certificate.key_id not in certificate.valid_principals or not certificate.key_id:
         raise Fault("certificate_invalid", "The certificate does not name its holder.", hint=_HINT)
     _check_options(certificate.critical_options, source_ip)
-    return Person(certificate.key_id.decode(errors="strict"), line)
+    try:
+        return Person(certificate.key_id.decode(), line)
+    except UnicodeDecodeError:
+        raise Fault("certificate_invalid", "The certificate does not name its holder.", hint=_HINT) from None
 
 
 def _load(blob: bytes) -> tuple[SSHCertificate, str]:
@@ -73,7 +78,7 @@ def _load(blob: bytes) -> tuple[SSHCertificate, str]:
     line = kind + b" " + base64.b64encode(blob)
     try:
         identity = load_ssh_public_identity(line)
-    except (ValueError, UnsupportedAlgorithm, struct.error):
+    except _UNREADABLE:
         raise Fault("certificate_invalid", "The certificate cannot be read.", hint=_HINT) from None
     if not isinstance(identity, SSHCertificate):
         raise plain_key
@@ -86,7 +91,7 @@ def _check_signature(certificate: SSHCertificate, ssh_ca: str) -> None:
         # Raises for a signing key that is itself a certificate.
         signer = certificate.signature_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH)
         certificate.verify_cert_signature()
-    except (ValueError, UnsupportedAlgorithm, InvalidSignature):
+    except (*_UNREADABLE, InvalidSignature):
         raise stranger from None
     if signer.split()[:2] != ssh_ca.encode().split()[:2]:
         raise stranger

@@ -24,8 +24,9 @@ from agent.core.units import Refused, Stream, Tick
 from agent.protocols.ssh import engine, login
 from agent.protocols.ssh import target as target_leg
 from agent.protocols.ssh.algorithms import CLIENT_CIPHERS, CLIENT_KEEPALIVE, KEX, MACS, PACKET, WINDOW
-from agent.protocols.ssh.channel import ClientSide, ServerChannel
+from agent.protocols.ssh.channel import ClientSide
 from agent.protocols.ssh.denial import Words, plain, say
+from agent.protocols.ssh.requests import ServerChannel
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import HANDSHAKE_S, HostIdentity, Serving
 from chalicelib.contracts.faults import CODES, Fault, Notice
@@ -81,7 +82,14 @@ class Connection(asyncssh.SSHServer):
             pass
         except (OSError, asyncssh.Error) as error:
             self._notice = Notice("protocol_error", f"The client's handshake failed: {plain(str(error))[:200]}")
+        except ValueError as error:
+            # Only our own key and certificate are parsed here; what clients send arrives as asyncssh.Error.
+            _log.error("ssh.identity.unusable", error=str(error))
+            self._notice = Notice("internal", "The agent's own host key or certificate cannot be used.")
         finally:
+            if self._conn is not None:
+                self._conn.abort()
+            sock.close()
             await self._stop()
         return self._notice
 
@@ -128,7 +136,7 @@ class Connection(asyncssh.SSHServer):
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         if self._target is not None and self._target.done() and not self._target.cancelled() and not self._target.exception():
-            self._target.result().abort()
+            self._target.result().close()
 
     def spawn(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Future[Any]:
         """Run ``coroutine`` until it is done or the connection ends."""

@@ -326,6 +326,13 @@ async def test_an_ended_session_says_why(gateway: Gateway) -> None:
     assert gateway.notices[0].code == "session_killed"
 
 
+async def test_an_agent_that_stops_leaves_nobody_hanging(gateway: Gateway) -> None:
+    running = asyncio.ensure_future(run(gateway.ssh("sleep 60")))
+    await eventually(lambda: gateway.serving.recorder.markers(1))
+    await gateway.close()
+    assert (await running).status == 255
+
+
 async def test_a_client_that_leaves_takes_its_command_along(gateway: Gateway, tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         *gateway.ssh("-tt", f"echo $$ > {tmp_path}/pid; exec sleep 600"),

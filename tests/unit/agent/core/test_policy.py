@@ -135,17 +135,14 @@ def test_nothing_that_a_policy_can_see_is_left_out_of_the_key(change: dict[str, 
         ("permit(principal, action, resource) when { context.now < 9 };", True),
         ('permit(principal, action, resource) when { context["weekday"] == 1 };', True),
         ('permit(principal, action, resource) when { context["n\\u{6f}w"] < 9 };', True),
-        ("permit(principal, action, resource) when { context == {} };", True),
-        ("permit(principal, action, resource) when { context /* now */ .mfa };", True),
+        ("permit(principal, action, resource) when { context == context };", True),
+        ("permit(principal, action, resource) when { context // now\n .mfa };", True),
         ("permit(principal, action, resource) when { context\n .mfa && context has source_ip };", False),
         ('permit(principal, action, resource) when { context.text like "known*" };', False),
     ],
 )
 def test_rules_that_look_at_the_clock_are_asked_every_time(rule: str, sees: bool) -> None:
-    try:
-        counting = Counting(rule)
-    except ValueError:
-        pytest.skip("not a rule that this Cedar accepts")
+    counting = Counting(rule)
     assert sees_clock(counting.policy) is sees
     decider = Decider(make_claims(), counting)
     decider.decide(LIST, NOW_MS)

@@ -86,10 +86,20 @@ def test_half_a_character_at_the_end_is_not_lost() -> None:
     assert lines(writer.exited(0, NOW_MS))[1:] == [[0.0, "o", "\ufffd"], [0.0, "x", "0"]]
 
 
+def test_binary_output_without_a_terminal_is_dots() -> None:
+    writer = CastWriter(HEADING)
+    assert lines(writer.shown(mask(b"a\0b\xff\x1b\n"), "out", NOW_MS))[1:] == [
+        [0.0, "m", "binary output, written as dots"],
+        [0.0, "o", "a.b..\n"],
+    ]
+    assert lines(writer.shown(mask(b"\0"), "out", NOW_MS)) == [[0.0, "o", "."]]
+    assert lines(CastWriter(HEADING, term="xterm").shown(mask(b"\0"), "out", NOW_MS))[1:] == [[0.0, "o", "\0"]]
+
+
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=10))
 def test_any_chunking_shows_the_same_text(data: bytes, cuts: list[int]) -> None:
     edges = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
-    writer = CastWriter(HEADING)
+    writer = CastWriter(HEADING, term="xterm")
     written = b"".join(writer.shown(mask(data[a:b]), "out", NOW_MS) for a, b in pairwise(edges))
     written += writer.exited(0, NOW_MS)
     assert "".join(line[2] for line in lines(written)[1:] if line[1] == "o") == data.decode(errors="replace")

@@ -1,0 +1,140 @@
+"""What SSH requests mean."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.units import Asked, Refused
+from agent.protocols.ssh.engine import EVERY_EFFECT, Terminal, Wish, forwarding, is_term, passes, read, unreadable
+
+TERMINAL = Terminal("xterm", 80, 24)
+
+
+def test_a_command_is_an_operation_with_its_exact_text() -> None:
+    asked = read(Wish(kind="exec", text="rm -rf /srv/x", environment=(("LANG", "C"),)), shell=None)
+    assert isinstance(asked, Asked)
+    operation = asked.operation
+    assert (operation.action, operation.kind, operation.text) == ("run", "exec", "rm -rf /srv/x")
+    assert asked.data == b"rm -rf /srv/x"
+    assert "rm" in operation.verbs
+    assert "write" in operation.effects
+    assert "/srv/x" in operation.objects
+    assert operation.environment == (("LANG", "C"),)
+    assert "pty" not in operation.flags
+
+
+def test_a_terminal_is_something_that_policy_can_see() -> None:
+    asked = read(Wish(kind="exec", text="ls", terminal=TERMINAL), shell=None)
+    assert isinstance(asked, Asked)
+    assert "pty" in asked.operation.flags
+
+
+def test_the_environment_is_part_of_what_is_approved() -> None:
+    one, two = (read(Wish(kind="exec", text="ls", environment=(("LANG", value),)), shell=None) for value in ("C", "de"))
+    assert one.operation.digest() != two.operation.digest()
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("", "bad_request"),
+        (" \t\n", "bad_request"),
+        ("ls\0 -la", "bad_request"),
+        ("x" * (64 * 1024 + 1), "too_large"),
+        ("é" * (32 * 1024 + 1), "too_large"),
+        ("scp -t /tmp", "not_supported"),
+        ("scp -f /tmp", "not_supported"),
+        ("scp -r -p -d -t -- /tmp", "not_supported"),
+        ("scp -prt /tmp", "not_supported"),
+        ("/usr/bin/scp -v -f x", "not_supported"),
+        ("/usr/lib/openssh/sftp-server", "not_supported"),
+        ("sftp-server -l INFO", "not_supported"),
+    ],
+)
+def test_commands_that_are_refused(text: str, code: str) -> None:
+    refused = read(Wish(kind="exec", text=text), shell="recorded")
+    assert isinstance(refused, Refused)
+    assert refused.code == code
+    assert len(refused.operation.text) <= 1001
+
+
+@pytest.mark.parametrize(
+    "text", ["scp a host:b", "scp -F config a b:", "scp --help", "echo scp -t", "scpx -t", "ls sftp-server", "tfscp"]
+)
+def test_their_innocent_twins_are_not(text: str) -> None:
+    assert isinstance(read(Wish(kind="exec", text=text), shell=None), Asked)
+
+
+@given(st.text(max_size=300))
+def test_any_text_is_asked_exactly_or_refused(text: str) -> None:
+    unit = read(Wish(kind="exec", text=text), shell=None)
+    if isinstance(unit, Asked):
+        assert unit.data.decode() == unit.operation.text == text
+        assert text.strip()
+        assert unit.operation.effects
+
+
+def test_a_shell_needs_the_option_and_a_terminal_and_could_do_anything() -> None:
+    asked = read(Wish(kind="shell", terminal=TERMINAL), shell="recorded")
+    assert isinstance(asked, Asked)
+    assert asked.operation.effects == EVERY_EFFECT
+    assert {"shell", "opaque"} <= asked.operation.flags
+    for wish, shell in [
+        (Wish(kind="shell", terminal=TERMINAL), None),
+        (Wish(kind="shell", terminal=TERMINAL), "yes"),
+        (Wish(kind="shell"), "recorded"),
+    ]:
+        refused = read(wish, shell=shell)
+        assert isinstance(refused, Refused)
+        assert refused.code == "not_supported"
+
+
+def test_subsystems() -> None:
+    asked = read(Wish(kind="subsystem", text="sftp"), shell=None)
+    assert isinstance(asked, Asked)
+    assert (asked.operation.action, asked.operation.flags) == ("transfer", frozenset({"metadata"}))
+    for name in ("netconf", "SFTP", "", "sftp "):
+        assert isinstance(read(Wish(kind="subsystem", text=name), shell="recorded"), Refused)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "result"),
+    [
+        (b"LANG", b"de_DE.UTF-8@euro", True),
+        (b"LC_ALL", b"C", True),
+        (b"LC_TIME", b"", True),
+        (b"LANG", b"x" * 257, False),
+        (b"LANG", b"C; id", False),
+        (b"LANG", b"$(id)", False),
+        (b"LANG", b"../../evil", False),
+        (b"LANG", b"C\n", False),
+        (b"LC_", b"C", False),
+        (b"LC_all", b"C", False),
+        (b"LC_ALL\0", b"C", False),
+        (b"LD_PRELOAD", b"x", False),
+        (b"DYLD_INSERT_LIBRARIES", b"x", False),
+        (b"BASH_ENV", b"x", False),
+        (b"PROMPT_COMMAND", b"id", False),
+        (b"TERM", b"xterm", False),
+        (b"LANGUAGE", b"de", False),
+    ],
+)
+def test_the_environment_that_passes(name: bytes, value: bytes, result: bool) -> None:
+    assert passes(name, value) is result
+
+
+@pytest.mark.parametrize(
+    ("name", "result"), [("xterm-256color", True), ("", False), ("x" * 65, False), ("a b", False), ("x\x1b", False)]
+)
+def test_terminal_types(name: str, result: bool) -> None:
+    assert is_term(name) is result
+
+
+def test_forwarding_names_what_it_would_reach() -> None:
+    refused = forwarding("direct-tcpip", "db:5432")
+    assert (refused.operation.action, refused.operation.kind, refused.code) == ("forward", "direct-tcpip", "not_supported")
+    assert refused.operation.objects == frozenset({"db:5432"})
+    assert forwarding("tun", "").operation.objects == frozenset()
+    assert unreadable("exec").code == "bad_request"
