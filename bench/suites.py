@@ -165,11 +165,11 @@ def memory(ways: Ways, stack: Stack, rounds: int) -> list[Table]:
     before = _resident_kb(pid)
     way = ways[GATEWAY_DIRECT]
     processes = []
-    for _ in range(SESSIONS):
-        command = way.command("ssh", way.host, "cat")
-        processes.append(subprocess.Popen(command, env=way.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE))
     try:
-        for process in processes:
+        for _ in range(SESSIONS):
+            command = way.command("ssh", way.host, "cat")
+            process = subprocess.Popen(command, env=way.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            processes.append(process)
             assert process.stdin is not None
             assert process.stdout is not None
             process.stdin.write(b"ready\n")

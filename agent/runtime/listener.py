@@ -28,9 +28,9 @@ PREAMBLE_LIMIT: Final = 128
 PREAMBLE_S: Final = 5.0
 #: Seconds of silence after which a client is taken for one that waits.
 SILENCE_S: Final = 1.5
-#: Connections that have proved nothing yet.
-UNPROVED_PER_ADDRESS: Final = 10
-UNPROVED: Final = 100
+#: Connections that have proved nothing yet. An address may be a whole office behind one router, or a fleet tool with fifty forks.
+UNPROVED_PER_ADDRESS: Final = 64
+UNPROVED: Final = 512
 
 
 class Preamble(NamedTuple):

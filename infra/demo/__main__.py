@@ -17,9 +17,9 @@ from infra.demo.tour import Tour
 
 def main() -> int:
     """Start everything, play the tour, and stay up unless told otherwise."""
-    folder = ROOT / ".demo"
+    folder = Path(os.environ.get("DEMO_DIR", ROOT / ".demo"))
     shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(mode=0o700)
+    folder.mkdir(mode=0o700, parents=True)
     screen = Screen()
     stopping = threading.Event()
     for name in (signal.SIGINT, signal.SIGTERM):
