@@ -423,7 +423,9 @@ class Walk:
                 self.piece(child, pieces)
                 bare.append(unescaped(self.raw(child)) if child.type in {"word", "number"} else "x")
             elif child.type == "$":
-                pieces.literal("" if node.type == "translated_string" else "$", quoted=False)
+                # `$"…"` is a string to be translated; the parser knows it only at the beginning of a word.
+                locale = self.source[at : at + 1] in {b'"', b"'"}
+                pieces.literal("" if locale else "$", quoted=locale)
             else:
                 self.flag("parse_error")
         if at != node.end_byte:

@@ -65,6 +65,7 @@ def test_every_command_is_found(line: str, expected: list[str]) -> None:
         ("cat <<E x\nb\nE", ("cat", "x")),
         ("ls a$'b'\"c\"'d'", ("ls", "abcd")),
         ("ls ''", ("ls", "")),
+        ('ls r$"m" a$', ("ls", "rm", "a$")),
         ('ls "a  b"', ("ls", "a  b")),
     ],
 )
