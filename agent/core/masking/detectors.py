@@ -1,0 +1,171 @@
+"""Detectors: which spans of some bytes are secrets, and of which class.
+
+One pass of RE2 over the bytes as they are, and a second one over the folded text (see ``folding``) if it wears a disguise. A
+match is then checked; one that fails is looked into from its next separator on, so that a card behind an order number is found.
+Work is linear in the data: every pattern is bounded and a rejected match has at most a few separators.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+import msgspec
+import re2  # type: ignore[import-untyped]
+
+from agent.core.masking.checks import Span, inspect
+from agent.core.masking.classes import DataClass, Tally, data_class
+from agent.core.masking.folding import fold, plain
+from agent.core.masking.patterns import ALL, options
+
+MOST_CUSTOM: Final = 64
+LONGEST_PATTERN: Final = 1_000
+_MOST_PROGRAM: Final = 20_000
+_UNDISGUISED: Final = bytes(set(range(0x20, 0x7F)) - set(b"%&\\\x1b"))
+_SEPARATOR: Final = re2.compile(rb"[^0-9A-Za-z]", options(latin1=True))
+
+
+class Custom(msgspec.Struct, frozen=True):
+    """A detector from configuration: a class name and an RE2 pattern over UTF-8 text."""
+
+    data_class: str
+    pattern: str
+
+
+class Hit(NamedTuple):
+    """``data[start:end]`` is of ``data_class``."""
+
+    start: int
+    end: int
+    data_class: str
+
+
+class Detectors:
+    """The built-in detectors and those of one configuration. Immutable; share one between sessions."""
+
+    __slots__ = ("_classes", "_custom", "_rules", "custom")
+
+    def __init__(self, custom: Sequence[Custom] = ()) -> None:
+        """Raise ValueError for a pattern that is not RE2 syntax, too large, or able to match nothing at all."""
+        if len(custom) > MOST_CUSTOM:
+            raise ValueError(f"there are more than {MOST_CUSTOM} custom detectors")
+        self._rules = [(rule.data_class, _compiled(rule)) for rule in custom]
+        self._custom = _joined([rule.pattern for rule in custom])
+        self.custom: Final = bool(custom)
+        self._classes: dict[str, DataClass] = {}
+
+    def find(self, data: bytes) -> list[Hit]:
+        """Return the secrets in ``data``: in order, without overlaps."""
+        return [Hit(start, end, name) for start, end, name, _ in merge([span for span in self.spans(data) if span[2]])]
+
+    def spans(self, data: bytes) -> list[Span]:
+        """Return everything that was looked at, rejected (no class) or not, unordered; a stream cuts inside none of it."""
+        found = _scan(data)
+        if self.custom:
+            found += self._named(data)
+        folded = fold(data)
+        if folded is not None:
+            inner = _scan(folded.data)
+            if self.custom:
+                inner += self._named(folded.data)
+            found += [(folded.start(start), folded.end(end), name, run) for start, end, name, run in inner]
+            found += [(start, end, "", "") for start, end in folded.spans]
+        return found
+
+    def scrub(self, data: bytes, reveal: frozenset[str], tally: Tally) -> bytes:
+        """Return ``data`` with the secrets of all classes but ``reveal`` replaced, each counted in ``tally``."""
+        hits = [span for span in self.spans(data) if span[2] and span[2] not in reveal]
+        return self.replaced(data, merge(hits), tally) if hits else data
+
+    def replaced(self, data: bytes, hits: Iterable[Span], tally: Tally) -> bytes:
+        """Return ``data`` with ``hits`` (in order, without overlaps) replaced."""
+        out: list[bytes] = []
+        at = 0
+        for start, end, name, _ in hits:
+            out += (data[at:start], self.replacement(name, data[start:end]))
+            tally.add(name)
+            at = end
+        out.append(data[at:])
+        return b"".join(out)
+
+    def replacement(self, name: str, value: bytes) -> bytes:
+        """Return what is shown instead of ``value`` of class ``name``."""
+        known = self._classes.get(name)
+        if known is None:
+            known = self._classes.setdefault(name, data_class(name))
+        return known.replace(plain(value) if value.translate(None, _UNDISGUISED) else value)
+
+    def _named(self, data: bytes) -> list[Span]:
+        found: list[Span] = []
+        for match in self._custom.finditer(data):
+            start, end = match.span()
+            if end > start:
+                names = (name for name, rule in self._rules if rule.match(data, start, end) is not None)
+                found.append((start, end, next(names, self._rules[0][0]), ""))
+        return found
+
+
+def merge(spans: list[Span]) -> list[Span]:
+    """Return ``spans`` in order; overlapping ones become one, of the first one's class."""
+    spans.sort()
+    merged: list[Span] = []
+    reached = -1
+    for span in spans:
+        if span[0] >= reached:
+            merged.append(span)
+            reached = span[1]
+        elif span[1] > reached:
+            start, _, name, run = merged[-1]
+            reached = span[1]
+            merged[-1] = (start, reached, name, run or span[3])
+    return merged
+
+
+def _scan(data: bytes) -> list[Span]:
+    found: list[Span] = []
+    at: int | None = 0
+    while at is not None:
+        at = _scan_from(data, at, found)
+    return found
+
+
+def _scan_from(data: bytes, at: int, found: list[Span]) -> int | None:
+    """Add what is in ``data`` from ``at`` on; return where to look again after a match that was not what it seemed."""
+    for match in ALL.finditer(data, at):
+        start, end = match.span()
+        span = inspect(data, start, end)
+        if span is not None:
+            found.append(span)
+            if span[1] != end:
+                return span[1]
+            continue
+        found.append((start, end, "", ""))
+        separator = _SEPARATOR.search(data, start + 1, end)
+        if separator is not None:
+            return int(separator.start())
+    return None
+
+
+def _compiled(rule: Custom) -> Any:
+    if not rule.data_class or not rule.data_class.isascii() or len(rule.data_class) > 64:
+        raise ValueError("a custom detector needs a class name of 1 to 64 ASCII characters")
+    if not 0 < len(rule.pattern) <= LONGEST_PATTERN:
+        raise ValueError(f"the pattern of {rule.data_class} must have 1 to {LONGEST_PATTERN} characters")
+    compiled = _joined([rule.pattern])
+    if compiled.programsize > _MOST_PROGRAM:
+        raise ValueError(f"the pattern of {rule.data_class} is too large")
+    if compiled.fullmatch(b"") is not None:
+        raise ValueError(f"the pattern of {rule.data_class} matches empty text")
+    return compiled
+
+
+def _joined(patterns: list[str]) -> Any:
+    """Compile an alternation over UTF-8 that never crosses a line."""
+    chosen = options(latin1=False)
+    chosen.never_nl = True
+    try:
+        return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns).encode(), chosen)
+    except re2.error as error:
+        reason = error.args[0] if error.args else b""
+        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"a custom detector is not RE2 syntax: {text[:200]}") from None

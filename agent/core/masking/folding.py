@@ -1,0 +1,128 @@
+"""Folding: reading through the disguises that text wears on its way to a screen.
+
+A secret with a colour code in its middle, digits of another script, ``%40`` for ``@``, JSON ``\\u0040`` or a bytea in hex is the
+same secret. ``fold`` decodes these one layer deep and remembers where every folded byte came from. Base64, compression and
+encryption are out of scope: what decodes them is a program, not a screen.
+"""
+
+from __future__ import annotations
+
+import html
+import unicodedata
+from bisect import bisect_right
+from typing import Any, Final
+
+import re2  # type: ignore[import-untyped]
+
+from agent.core.masking.patterns import options
+
+_DISGUISES: Final = (
+    r"\x1b(?:\[[0-9;:?]{0,24}[@-~]|[()][AB012]|[=>78])",  # ANSI sequences
+    r"[^\P{Nd}0-9]",  # digits of other scripts
+    # characters that take no room: soft hyphen, joiners, direction marks, variation selectors, byte order mark
+    r"[\x{ad}\x{34f}\x{61c}\x{180e}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2069}\x{fe00}-\x{fe0f}\x{feff}]",
+    r"[\x{a0}\x{2000}-\x{200a}\x{202f}\x{205f}\x{3000}]",  # spaces
+    r"[\x{2010}-\x{2015}\x{2043}\x{2212}\x{fe58}\x{fe63}]",  # dashes
+    r"[\x{ff01}-\x{ff5e}\x{fe52}\x{fe6b}\x{2024}\x{3002}\x{ff61}]",  # full width and small forms, ideographic stops
+    r"%[2-7][0-9A-Fa-f]",
+    r"&(?:#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})|commat|period|plus|hyphen|dash|nbsp|lowbar|sol|equals|shy|zwj|zwnj);",
+    r"\\+u[0-9a-fA-F]{4}",
+    r"\\+x(?:[0-9a-fA-F]{2}){1,200}",
+    r"\\+[/nrt\"]",
+)
+_FOLD: Final = re2.compile("|".join(_DISGUISES).encode(), options(latin1=False))
+
+#: The beginning of a disguise that the end of a buffer has cut.
+PARTIAL: Final = re2.compile(
+    rb"(?:\x1b(?:\[[0-9;:?]{0,24})?|%[2-7]?|&[#A-Za-z0-9]{0,9}|\\+(?:u[0-9a-fA-F]{0,3}|x(?:[0-9a-fA-F]{2})*[0-9a-fA-F]?)?|[\xc2-\xf4][\x80-\xbf]{0,2})\z",
+    options(latin1=True),
+)
+
+_DASHES: Final = frozenset(map(chr, (*range(0x2010, 0x2016), 0x2043, 0x2212, 0xFE58, 0xFE63)))
+_STOPS: Final = {chr(0xFE52): ".", chr(0xFE6B): "@", chr(0x2024): ".", chr(0x3002): ".", chr(0xFF61): "."}
+_CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t", "/": "/", '"': '"'}
+
+
+class Folded:
+    """Folded text, and the way back. ``pieces`` are (first folded byte, original start, original end, bytes per folded byte)."""
+
+    __slots__ = ("_starts", "data", "pieces", "spans")
+
+    def __init__(self, data: bytes, pieces: list[tuple[int, int, int, int]], spans: list[tuple[int, int]]) -> None:
+        self.data = data
+        self.pieces = pieces
+        self.spans = spans
+        self._starts = [piece[0] for piece in pieces]
+
+    def start(self, at: int) -> int:
+        """Return where the folded byte ``at`` begins in the original."""
+        first, start, end, stride = self.pieces[bisect_right(self._starts, at) - 1]
+        return min(start + (at - first) * stride, end)
+
+    def end(self, at: int) -> int:
+        """Return where the folded byte before ``at`` ends in the original."""
+        first, start, end, stride = self.pieces[bisect_right(self._starts, at - 1) - 1]
+        return min(start + (at - first) * stride, end)
+
+
+def fold(data: bytes) -> Folded | None:
+    """Return ``data`` without its disguises, or None if it wears none. Linear; the result is never longer than ``data``."""
+    out: list[bytes] = []
+    pieces: list[tuple[int, int, int, int]] = []
+    spans: list[tuple[int, int]] = []
+    size = at = 0
+    for match in _FOLD.finditer(data):
+        start, end = match.span()
+        if start > at:
+            pieces.append((size, at, start, 1))
+            out.append(data[at:start])
+            size += start - at
+        plain, stride = _plain(data[start:end])
+        if plain:
+            pieces.append((size, end - len(plain) * stride if stride > 1 else start, end, stride if stride > 1 else end - start))
+            out.append(plain)
+            size += len(plain)
+        spans.append((start, end))
+        at = end
+    if not spans:
+        return None
+    pieces.append((size, at, len(data), 1))
+    out.append(data[at:])
+    return Folded(b"".join(out), pieces, spans)
+
+
+def plain(data: bytes) -> bytes:
+    """Return ``data`` without its disguises."""
+    folded: Any = fold(data)
+    return data if folded is None else folded.data
+
+
+def _plain(disguise: bytes) -> tuple[bytes, int]:
+    """Return what ``disguise`` stands for, and how many of its bytes make one of those if that is more than one (else 0)."""
+    lead = disguise[0]
+    if lead == 0x1B:
+        return b"", 0
+    if lead == 0x25:
+        return bytes((int(disguise[1:], 16),)), 0
+    if lead == 0x26:
+        return _folded_text(html.unescape(disguise.decode())), 0
+    if lead == 0x5C:
+        rest = disguise.lstrip(b"\\")
+        if rest[:1] == b"x":
+            return bytes.fromhex(rest[1:].decode()), 2
+        return _folded_text(chr(int(rest[1:], 16)) if rest[:1] == b"u" else _CONTROLS[rest.decode()]), 0
+    return _folded_text(disguise.decode()), 0
+
+
+def _folded_text(text: str) -> bytes:
+    char = text[0]
+    if char in _DASHES:
+        return b"-"
+    category = unicodedata.category(char)
+    if category == "Nd":
+        return b"%d" % unicodedata.decimal(char)
+    if category in ("Cf", "Mn") or 0xD800 <= ord(char) <= 0xDFFF:
+        return b""
+    if category == "Zs":
+        return b" "
+    return _STOPS.get(char, unicodedata.normalize("NFKC", char)[:1] if ord(char) >= 0xFF00 else char).encode()

@@ -1,0 +1,111 @@
+"""What the built-in classes look like, as RE2 syntax over bytes.
+
+One alternation without captures: RE2 scans it at several hundred megabytes a second, and what a match *is* is asked of matches
+alone (see ``checks``). Every repeat is bounded, so that a stream knows how much it may have to hold back; only tokens and key
+blocks run longer, and they continue by a byte set (``RUNS``). RE2 has no lookbehind, so all but e-mail consume one byte of
+left context.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import re2  # type: ignore[import-untyped]
+
+#: No built-in match is longer than this, other than runs. A stream holds back at most this many bytes.
+LONGEST: Final = 512
+
+_LOCAL: Final = rb"[A-Za-z0-9._%+'\x80-\xff-]"
+_EMAIL: Final = (
+    rb"(?:" + _LOCAL + rb"{1,64}|\"[^\"\s]{1,62}\")@"
+    rb"(?:[A-Za-z0-9\x80-\xff.-]{1,190}\.(?:[A-Za-z\x80-\xff]{2,24}|[xX][nN]--[A-Za-z0-9-]{2,40}))"
+)
+_CARD: Final = (
+    rb"(?:4\d{15}|5\d{15}|2[2-7]\d{14}|62\d{17}|6\d{15}|3[47]\d{13}|3[0689]\d{12}|35\d{14}"
+    rb"|[2-6]\d{3}[ .-]\d{4}[ .-]\d{4}[ .-]\d{4}(?:[ .-]\d{3})?"
+    rb"|3[47]\d\d[ .-]\d{6}[ .-]\d{5}|3[0689]\d\d[ .-]\d{6}[ .-]\d{4})"
+)
+_SSN: Final = rb"(?:\d{3}-\d{2}-\d{4}|\d{3} \d{2} \d{4})"
+_GAP: Final = rb"(?:[ ./-]|\)[ .-]?|[ .-]?\()?"
+_PHONE: Final = (
+    rb"(?:\+[1-9](?:" + _GAP + rb"\d){7,14}"
+    rb"|00[1-9]\d{0,2}[ .-]\(?\d(?:[ .()-]?\d){6,11}"
+    rb"|\([2-9]\d{2}\)[ .-]?[2-9]\d{2}[ .-]\d{4}"
+    rb"|[2-9]\d{2}[.-][2-9]\d{2}[.-]\d{4}"
+    rb"|1[ .-][2-9]\d{2}[ .-][2-9]\d{2}[ .-]\d{4}"
+    rb"|0[1-9]\d{1,3} \d{3,4} \d{3,4}"
+    rb"|0[1-9]\d{1,3}/\d{6,8}"
+    rb"|0[1-9](?: \d\d){4}|0[1-9](?:\.\d\d){4})"
+)
+#: IBAN lengths by country (the SWIFT registry).
+IBAN_LENGTHS: Final = {
+    country: length
+    for length, countries in {
+        15: "NO", 16: "BE", 18: "DK FI FO GL NL SD", 19: "MK SI", 20: "AT BA EE KZ LT LU MN XK", 21: "CH HR LI LV",
+        22: "BG BH CR DE GB GE IE ME RS VA", 23: "AE GI IL IQ OM SO TL", 24: "AD CZ ES MD PK RO SA SE SK TN VG",
+        25: "LY PT ST", 26: "IS TR", 27: "BI DJ FR GR IT MC MR SM", 28: "AL AZ BY CY DO GT HU LB NI PL SV", 29: "BR EG PS QA UA",
+        30: "JO KW MU", 31: "MT SC", 32: "LC", 33: "RU",
+    }.items()
+    for country in countries.split()
+}  # fmt: skip
+_COUNTRIES: Final = "|".join(sorted(IBAN_LENGTHS)).encode()
+_IBAN: Final = rb"(?:(?:" + _COUNTRIES + rb")\d{2}(?:[ -]?[A-Z0-9]){11,30}|(?:" + _COUNTRIES.lower() + rb")\d{2}[a-z0-9]{11,30})"
+_JWT: Final = rb"eyJ[A-Za-z0-9_-]{5,400}\.[A-Za-z0-9_-]{6}"
+_PEM: Final = rb"-----BEGIN [A-Z0-9 ]{0,32}PRIVATE KEY(?: BLOCK)?-----"
+
+#: Credentials that announce themselves by a prefix.
+_KEYS: Final = (
+    rb"(?:AKIA|ASIA)[A-Z2-7]{16}",  # AWS access keys
+    rb"(?i:aws_?secret_?access_?key|aws_?secret_?key|aws_?session_?token)"
+    rb"[\"']?[ \t]{0,3}(?:=>|[=:])[ \t]{0,3}[\"']?[A-Za-z0-9/+=]{40,400}",
+    rb"AIza[0-9A-Za-z_-]{35}",  # Google API keys
+    rb"ya29\.[0-9A-Za-z_-]{20,400}",  # Google OAuth access tokens
+    rb"GOCSPX-[A-Za-z0-9_-]{28}",  # Google OAuth client secrets
+    rb"(?i:AccountKey|SharedAccessKey)=[A-Za-z0-9+/]{43,86}={1,2}",  # Azure storage, service bus
+    rb"[A-Za-z0-9_~.]{3}[78]Q~[A-Za-z0-9_~.-]{31,34}",  # Microsoft Entra client secrets
+    rb"gh[pousr]_[A-Za-z0-9]{36,251}",
+    rb"github_pat_[A-Za-z0-9_]{22,244}",
+    rb"glpat-[A-Za-z0-9_-]{20,64}",
+    rb"xox[abeoprs]-[A-Za-z0-9-]{10,250}",
+    rb"xapp-\d-[A-Za-z0-9-]{10,250}",
+    rb"hooks\.slack\.com/services/[A-Za-z0-9/]{20,80}",
+    rb"(?:sk|rk)_(?:live|test)_[A-Za-z0-9]{16,200}",  # Stripe
+    rb"whsec_[A-Za-z0-9+/=]{24,80}",
+    rb"npm_[A-Za-z0-9]{36}",
+    rb"pypi-AgE[A-Za-z0-9_-]{50,400}",
+    rb"SG\.[A-Za-z0-9_-]{22}\.[A-Za-z0-9_-]{43}",  # SendGrid
+    rb"SK[0-9a-f]{32}",  # Twilio
+    rb"sk-[A-Za-z0-9_-]{32,250}",  # OpenAI, Anthropic
+    rb"hv[sb]\.[A-Za-z0-9_-]{24,300}",  # Vault
+    rb"dop_v1_[a-f0-9]{64}",
+    rb"AGE-SECRET-KEY-1[A-Z0-9]{58}",
+)
+_KEY: Final = rb"(?:" + rb"|".join(_KEYS) + rb")"
+
+_LEFT: Final = rb"(?:\A|[^0-9A-Za-z])"
+
+#: The bytes that carry a token or key block on, once its beginning has been seen.
+RUNS: Final = {"jwt": rb"[^A-Za-z0-9_.=-]", "pem": rb"[^A-Za-z0-9+/=\s\\:,.-]"}
+_PEM_END: Final = rb"-----END [A-Z0-9 ]{0,44}-----"
+
+
+def options(*, latin1: bool) -> Any:
+    """Return RE2 options: bytes or UTF-8, room for the automaton, no captures, nothing written to standard error."""
+    chosen = re2.Options()
+    if latin1:
+        chosen.encoding = re2.Options.Encoding.LATIN1
+    chosen.max_mem = 64 << 20
+    chosen.never_capture = True
+    chosen.log_errors = False
+    return chosen
+
+
+def bytewise(pattern: bytes) -> Any:
+    """Compile ``pattern`` over bytes."""
+    return re2.compile(pattern, options(latin1=True))
+
+
+ALL: Final = bytewise(_EMAIL + rb"|" + _LEFT + rb"(?:" + rb"|".join((_CARD, _SSN, _PHONE, _JWT, _PEM, _KEY, _IBAN)) + rb")")
+KEY: Final = bytewise(_KEY)
+PEM_END: Final = bytewise(_PEM_END)
+RUN_ENDS: Final = {name: bytewise(stop) for name, stop in RUNS.items()}
