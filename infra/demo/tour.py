@@ -95,6 +95,9 @@ class Tour:
         self.screen.typed("alice", "ssh prod-web")
         shell = Shell(self.alice)
         try:
+            self.screen.check(shell.ready, "the shell opens", shell.seen)
+            if not shell.ready:
+                return
             self.screen.check(shell.says(r"stty size", r"24 80"), "the terminal has its size", shell.seen)
             shell.resize(30, 100)
             self.screen.check(shell.says(r"stty size", r"30 100"), "a resize arrives", shell.seen)
@@ -165,7 +168,7 @@ class Shell:
         self.process = pexpect.spawn(words[0], words[1:], env=environment, dimensions=(24, 80), encoding="utf-8", timeout=20)
         self.seen = ""
         # The arithmetic keeps the echo of what is typed apart from what the shell answers.
-        self._expect_after("echo ready-$((40+2))", "ready-42")
+        self.ready = self._expect_after("echo ready-$((40+2))", "ready-42")
 
     def says(self, line: str, answer: str) -> bool:
         """Type ``line`` and wait for ``answer``."""

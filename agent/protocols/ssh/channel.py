@@ -401,6 +401,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         except asyncssh.ChannelOpenError as error:
             detail = f"The target refused the channel: {error.reason}"
             raise Fault("target_closed", detail[:300]) from None
+        except (asyncssh.Error, OSError) as error:
+            raise Fault("target_closed", "The target hung up while it was being started.", detail=str(error)) from None
         finally:
             self._starting = False
         self._adopt(channel)

@@ -23,7 +23,7 @@ ENVIRONMENT_LIMIT: Final = 20
 
 _LOCALE: Final = re.compile(rb"LANG|LC_[A-Z]{1,20}")
 _VALUE: Final = re.compile(rb"[A-Za-z0-9_.@:,+-]*")
-_TERM: Final = re.compile(r"[A-Za-z0-9_.+-]{1,64}")
+_TERM: Final = re.compile(r"[A-Za-z0-9_.+-]{0,64}")
 _SCP: Final = re.compile(r"\s*(?:\S*/)?scp\s+(?:-[A-Za-z]+\s+)*?-[A-Za-z]*[tf](?:[A-Za-z]*)(?:\s|$)")
 _SFTP_SERVER: Final = re.compile(r"\s*(?:\S*/)?sftp-server(?:\s|$)")
 
@@ -55,7 +55,7 @@ def passes(name: bytes, value: bytes) -> bool:
 
 
 def is_term(name: str) -> bool:
-    """Tell whether ``name`` can be a terminal type."""
+    """Tell whether ``name`` can be a terminal type. Empty is what ssh sends where TERM is not set; sshd takes it too."""
     return _TERM.fullmatch(name) is not None
 
 

@@ -118,3 +118,53 @@ async def test_a_target_that_goes_away_in_the_middle(gateway: Gateway) -> None:
     assert (ran.status, ran.out) == (255, b"begun\n")
     assert b"The connection to the target was lost. (target_closed, " in ran.err
     server.close()
+
+
+def hang_up(connection: asyncssh.SSHServerConnection) -> None:
+    """End the TCP connection without a word, as a server process does that dies."""
+    connection._transport.close()
+
+
+class Rude(asyncssh.SSHServer):
+    """A target that hangs up as soon as somebody asks it for anything."""
+
+    def connection_made(self, connection: asyncssh.SSHServerConnection) -> None:
+        self._connection = connection
+
+    def begin_auth(self, username: str) -> bool:
+        return False
+
+    def session_requested(self) -> asyncssh.SSHServerSession[bytes]:
+        return Hangup(self._connection)
+
+
+class Hangup(asyncssh.SSHServerSession[bytes]):
+    def __init__(self, connection: asyncssh.SSHServerConnection) -> None:
+        self._connection = connection
+
+    def pty_requested(self, term_type: str, term_size: object, term_modes: object) -> bool:
+        hang_up(self._connection)
+        return True
+
+    def exec_requested(self, command: str) -> bool:
+        hang_up(self._connection)
+        return True
+
+    def subsystem_requested(self, subsystem: str) -> bool:
+        hang_up(self._connection)
+        return True
+
+
+async def test_a_target_that_hangs_up_while_a_program_is_started(gateway: Gateway) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    async with await asyncssh.listen("127.0.0.1", 0, server_factory=Rude, server_host_keys=[key], encoding=None) as server:
+        pinned = key.export_public_key().decode().strip()
+        aim(
+            gateway,
+            address=f"127.0.0.1:{server.get_port()}",
+            options={**gateway.serving.target.options, "host_keys": [pinned]},
+        )
+        for ran in await every_way(gateway):
+            assert ran.status == 255, ran
+            assert b"target_closed" in ran.err.replace(b"\r", b"") + ran.out, ran
+            assert b"internal" not in ran.err
