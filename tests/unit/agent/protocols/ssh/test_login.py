@@ -76,6 +76,8 @@ def test_its_time_is_half_open() -> None:
         (b"\0\0\0\x05", "Only a certificate"),
         (b"x" * 20_000, "Only a certificate"),
     ],
+    # Keys are made anew in every process; their bytes would be no name for a test.
+    ids="a-host other-ca-kind other-ca other-name no-name other-key-id no-key-id forced key ca-key nothing short long".split(),
 )
 def test_what_only_looks_like_one(data: bytes, words: str) -> None:
     assert words in refused(data)
