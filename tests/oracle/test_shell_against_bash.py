@@ -62,95 +62,136 @@ DAMAGE = [
     "e",
     "c",
 ]
-SAFE_BUILTINS = ("echo", ":", "printf", "eval", "command", "builtin", "true", "false", "exec", "time", "!", "coproc", "test")
 
 
 class Grower:
-    """Grows one random line."""
+    """Grows one random line. Three in four are plain: made only of what the classifier claims to understand.
+
+    In a plain line nothing excuses a missing name. The others hold constructs that it flags whole.
+    """
 
     def __init__(self, seed: int) -> None:
         self.rng = random.Random(seed)
         self.budget = 14
+        self.plain = self.rng.random() < 0.75
 
-    def pick(self, *choices: Callable[[], str]) -> str:
+    def pick(self, plain: list[Callable[[], str]], flagged: list[Callable[[], str]]) -> str:
         self.budget -= 1
+        choices = plain if self.plain else plain + flagged
         return self.rng.choice(choices[:1] if self.budget <= 0 else choices)()
 
     def name(self) -> str:
         name = "zq" + self.rng.choice("abcdef")
-        way = self.rng.randrange(9)
         disguises = [
+            name,
+            name,
+            name,
             f"'{name}'",
             f'"{name}"',
             f"z\\{name[1:]}",
             f"z''{name[1:]}",
             f"$'{name}'",
-            f"z\\\n{name[1:]}",
-            f"${{u-{name}}}",
+            f'z$"{name[1:]}"',
         ]
-        return disguises[way] if way < len(disguises) else name
+        return self.rng.choice(disguises if self.plain else [*disguises, f"z\\\n{name[1:]}", f"${{u-{name}}}"])
 
     def word(self) -> str:
+        atoms = [
+            "a",
+            "-x",
+            "b1",
+            "x=y",
+            "'a b'",
+            '"c d"',
+            "\\;",
+            "a#b",
+            "{}",
+            "*q",
+            "[x]",
+            "2",
+            "do",
+            "if",
+            "!",
+            "}",
+            "''",
+            "é",
+            "\\$x",
+            "a$",
+        ]
         return self.pick(
-            lambda: self.rng.choice(
-                ["a", "-x", "b1", "x=y", "'a b'", '"c d"', "\\;", "a#b", "{}", "*q", "[x]", "2", "do", "if", "!", "}", "''", "é"]
-            ),
-            lambda: f"$({self.line()})",
-            lambda: f"`{self.simple()}`",
-            lambda: f'"a $({self.line()}) b"',
-            lambda: f"${{u:-$({self.simple()})}}",
-            lambda: f"<({self.simple()})",
-            lambda: f"$((1+$({self.simple()})))",
-            lambda: "{a,b}",
-            lambda: "$v",
-            lambda: '"${v}"',
-            lambda: f'"`{self.simple()}`"',
-            lambda: f"'$({self.simple()})'",
-            lambda: f"\\$({self.simple()})" if self.rng.random() < 0.2 else "\\$x",
-            lambda: f'"${{u:-`{self.simple()}`}}"',
+            [
+                lambda: self.rng.choice(atoms),
+                lambda: f"$({self.line()})",
+                lambda: f"`{self.tick()}`",
+                lambda: f'"a $({self.line()}) b"',
+                lambda: f"${{u:-$({self.simple()})}}",
+                lambda: f"<({self.simple()})",
+                lambda: "{a,b}",
+                lambda: '$v"${v}"',
+                lambda: f"'$({self.tick()})'" if self.rng.random() < 0.3 else "a",
+                lambda: f"\"$({self.simple()})\"$(:)'x'",
+            ],
+            [lambda: f"$((1+$({self.simple()})))", lambda: f'"${{u:-`{self.simple()}`}}"', lambda: f'"`{self.simple()}`"'],
         )
+
+    def tick(self) -> str:
+        """A command that may stand between quotes of any kind."""
+        return "zq" + self.rng.choice("abcdef") + self.rng.choice(["", " a", " | zqa", "; zqb b"])
 
     def words(self) -> str:
         return "".join(" " + self.word() for _ in range(self.rng.choice([0, 1, 1, 2, 3])))
 
     def simple(self) -> str:
+        wrapper = self.rng.choice(("echo", ":", "printf", "command", "builtin", "true", "false", "exec", "time", "test"))
         return self.pick(
-            lambda: self.name() + self.words(),
-            lambda: self.name() + self.words(),
-            lambda: f"x=1 {self.name()}{self.words()}",
-            lambda: self.rng.choice(SAFE_BUILTINS) + " " + self.name() + self.words(),
-            lambda: f"v={self.name()}; $v{self.words()}",
-            lambda: f"v=$({self.simple()})",
-            lambda: f">o {self.name()}",
-            lambda: f"{self.name()} 2>&1 <<< {self.word()}",
-            lambda: f"eval '{self.name()}'",
-            lambda: f"a[$({self.simple()})]=1",
-            lambda: f"export y={self.word()}",
+            [
+                lambda: self.name() + self.words(),
+                lambda: self.name() + self.words(),
+                lambda: f"x=1 {self.name()}{self.words()}",
+                lambda: f"{wrapper} {self.name()}{self.words()}",
+                lambda: f"v=$({self.simple()})",
+                lambda: f">o {self.name()}",
+                lambda: f"{self.name()} <<< {self.word()}",
+                lambda: f"{self.name()} 2>&1{self.words()}",
+                lambda: f"export y={self.word()}",
+                lambda: f"y=({self.word()} {self.word()})",
+            ],
+            [
+                lambda: f"v={self.name()}; $v{self.words()}",
+                lambda: f"eval '{self.name()}'",
+                lambda: f"coproc {self.name()}",
+                lambda: f"a[$({self.simple()})]=1",
+            ],
         )
 
     def line(self) -> str:
         return self.pick(
-            self.simple,
-            self.simple,
-            lambda: f"{self.line()}; {self.line()}",
-            lambda: f"{self.line()} && {self.line()}",
-            lambda: f"{self.line()} || {self.line()}",
-            lambda: f"{self.simple()} | {self.simple()}",
-            lambda: f"( {self.line()} )",
-            lambda: f"{{ {self.line()}; }}",
-            lambda: f"! {self.line()}",
-            lambda: f"if {self.line()}; then {self.line()}; else {self.line()}; fi",
-            lambda: f"for i in {self.word()} b; do {self.line()}; done",
-            lambda: f"case {self.word()} in a|$({self.simple()})) {self.line()};; *) {self.line()};; esac",
-            lambda: f"f() {{ {self.line()}; }}; f",
-            lambda: f"[[ -n {self.word()} && $({self.simple()}) ]]",
-            lambda: f"cat <<E\n$({self.simple()}) `{self.simple()}`\nE\n{self.simple()}",
-            lambda: f"echo <<'E'\n$({self.simple()})\nE\n{self.line()}",
-            lambda: f"(( 1 + $({self.simple()}) ))",
-            lambda: f"{self.line()} # c\n{self.line()}",
-            lambda: f"while {self.simple()}; do {self.line()}; break; done",
-            lambda: f"trap '{self.name()}' EXIT; {self.line()}",
-            lambda: f"{self.simple()} &",
+            [
+                self.simple,
+                self.simple,
+                lambda: f"{self.line()}; {self.line()}",
+                lambda: f"{self.line()} && {self.line()}",
+                lambda: f"{self.line()} || {self.line()}",
+                lambda: f"{self.simple()} | {self.simple()}",
+                lambda: f"( {self.line()} )",
+                lambda: f"{{ {self.line()}; }}",
+                lambda: f"! {self.simple()}",
+                lambda: f"if {self.line()}; then {self.line()}; else {self.line()}; fi",
+                lambda: f"for i in {self.word()} b; do {self.line()}; done",
+                lambda: f"case {self.word()} in a|$({self.simple()})) {self.line()};; *) {self.line()};; esac",
+                lambda: f"[[ -n $({self.simple()}) ]]",
+                lambda: f"cat <<E\nx $({self.simple()}) y\nE\n{self.simple()}",
+                lambda: f"echo <<'E'\n$({self.tick()})\nE\n{self.line()}",
+                lambda: f"{self.line()} # c\n{self.line()}",
+                lambda: f"while {self.simple()}; do {self.line()}; break; done",
+                lambda: f"{self.simple()} &",
+            ],
+            [
+                lambda: f"f() {{ {self.line()}; }}; f",
+                lambda: f"(( 1 + $({self.simple()}) ))",
+                lambda: f"trap '{self.name()}' EXIT; {self.line()}",
+                lambda: f"! {self.line()}",
+            ],
         )
 
     def damaged(self) -> str:

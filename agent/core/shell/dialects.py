@@ -9,6 +9,9 @@ from __future__ import annotations
 
 import re
 
+# Every shell agrees where these begin and end.
+SAME_EXTENT = frozenset({"command_substitution", "string", "raw_string", "ansi_c_string", "expansion", "arithmetic_expansion"})
+
 _TEST_JOIN = re.compile(r"[|&;\n](?![ \t]*(?:-[a-zA-Z]\s|![ \t]*-|[|&;\n]))")
 _ATTACHED = re.compile(r"[^\s(|&;!]\(")
 _NAME = re.compile(r"(?<![$\w{])[A-Za-z_]\w*", re.ASCII)

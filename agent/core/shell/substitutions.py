@@ -127,11 +127,15 @@ def command(walk: Walk, node: Node, *, in_double: bool) -> bool:
 def block(walk: Walk, node: Node) -> None:
     """Statements between the brackets of a substitution."""
     walk.gaps(node)
+    walk.nesting += 1
+    outer, walk.block_end = walk.block_end, node.end_byte - 1
     for child in node.children:
         if child.type == "&":
             walk.flag("background")
         if child.is_named:
             walk.substatements(child)
+    walk.nesting -= 1
+    walk.block_end = outer
 
 
 def double_quoted(walk: Walk, node: Node, pieces: Pieces) -> None:
@@ -169,6 +173,10 @@ def check_arithmetic(walk: Walk, node: Node) -> None:
 
 def heredoc(walk: Walk, node: Node, found: list[Redirection]) -> list[Word]:
     """`<<word`: expansions in the body run too, unless any part of the delimiter is quoted (POSIX 2.7.4)."""
+    # bash prints a substitution and reads it again. It loses track of a here-document that is two deep, or that is
+    # not the last thing inside, and runs its body.
+    if walk.nesting > 1 or (walk.nesting == 1 and walk.source[node.end_byte : walk.block_end].strip()):
+        walk.flag("parse_error")
     start = body = end = None
     words: list[Word] = []
     for child in node.children:

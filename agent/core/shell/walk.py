@@ -64,6 +64,9 @@ class Walk:
         self.source = source
         self.reading = reading
         self.straight = True
+        # Substitutions and arrays around what is being read.
+        self.nesting = 0
+        self.block_end = 0
 
     def flag(self, name: str) -> None:
         self.reading.flags.add(name)
@@ -80,6 +83,10 @@ class Walk:
     def statements(self, root: Node) -> None:
         """Everything below `root`, in the order it is written."""
         outside = self.reading.piped
+        if root.parent is None:
+            # The parser drops what it takes for blanks at either end, `\\ ` among them.
+            self.gap(0, root.start_byte)
+            self.gap(root.end_byte, len(self.source))
         stack = [(root, self.straight, outside)]
         while stack:
             node, self.straight, self.reading.piped = stack.pop()
@@ -118,14 +125,30 @@ class Walk:
         """`[ ]`, `[[ ]]` and `(( ))` are commands, though they start nothing."""
         raw = self.raw(node)
         self.reading.command([], [])
+        if not raw.startswith("((") and (
+            raw.lstrip("[")[:1] not in {" ", "\t", "\n"} or self.before(node.children[-1]) not in b" \t\n"
+        ):
+            self.flag("parse_error")  # `[x]` is a word
         if raw.startswith("(("):
             self.arithmetic(node)
             self.reading.bare_arithmetic.update(dialects.arithmetic_names(raw))
         # `-eq` and its kin evaluate both sides as arithmetic, -v and -R a subscript.
         elif re.search(r"-(?:[vR]|eq|ne|lt|le|gt|ge)\b" if raw.startswith("[[") else r"-[vR]\b", raw):
             self.arithmetic(node)
-        if raw.startswith("[[") and dialects.test_hides_command(raw):
+        if raw.startswith("[[") and dialects.test_hides_command(self.without_words(node)):
             self.flag("parse_error")
+
+    def without_words(self, node: Node) -> str:
+        """The text of a node with an x for every quoted string and substitution in it."""
+        parts, at, stack = [], node.start_byte, list(reversed(node.children))
+        while stack:
+            child = stack.pop()
+            if child.type in dialects.SAME_EXTENT:
+                parts.append(self.source[at : child.start_byte] + b"x")
+                at = child.end_byte
+            else:
+                stack.extend(reversed(child.children))
+        return b"".join([*parts, self.source[at : node.end_byte]]).decode("utf-8", "replace")
 
     def loop_variable(self, node: Node) -> None:
         name = node.child_by_field_name("variable")
@@ -193,7 +216,9 @@ class Walk:
                 self.substatements(child)
 
     def comment(self, node: Node) -> None:
-        if self.before(node) not in b" \t\n;&|()`":
+        if self.nesting > 1:
+            self.flag("parse_error")  # bash prints nested substitutions and reads them again; comments do not survive it
+        if self.before(node) not in b" \t\n;&|(":
             self.flag("parse_error")
         self.flag("comment")
 
@@ -239,6 +264,8 @@ class Walk:
             elif kind in WORDS:
                 words.append(self.word(child))
             elif kind in {"$", "==", "="}:
+                if kind == "$":
+                    self.lone_dollar(end)
                 words.append(literal(kind))
             else:
                 self.flag("parse_error")
@@ -256,7 +283,11 @@ class Walk:
     def declaration(self, node: Node, redirections: list[Redirection], more: list[Word] | None = None) -> None:
         words = [literal(self.raw(node.children[0]))]
         self.gaps(node)
+        end = node.children[0].end_byte
         for child in node.children[1:]:
+            if child.start_byte == end:
+                self.flag("parse_error")  # `export}` is one word
+            end = child.end_byte
             if child.type == "variable_assignment":
                 self.assignment(child, straight=False)
                 name = child.child_by_field_name("name")
@@ -320,7 +351,9 @@ class Walk:
         if value is not None and value.type in WORDS:
             word = self.word(value)
         elif value is not None:
+            self.nesting += 1
             self.nested_words(value)
+            self.nesting -= 1
             word = UNKNOWN
         if any(child.type == "+=" for child in node.children):
             straight = False
@@ -425,6 +458,7 @@ class Walk:
             elif child.type == "$":
                 # `$"…"` is a string to be translated; the parser knows it only at the beginning of a word.
                 locale = self.source[at : at + 1] in {b'"', b"'"}
+                self.lone_dollar(at)
                 pieces.literal("" if locale else "$", quoted=locale)
             else:
                 self.flag("parse_error")
@@ -433,6 +467,11 @@ class Walk:
         joined = "".join(bare)
         if joined != "{}" and "{" in joined and _BRACE.search(joined):
             pieces.brace = True
+
+    def lone_dollar(self, at: int) -> None:
+        """A dollar that the parser calls literal must not begin an expansion."""
+        if is_live("$" + self.source[at : at + 1].decode("utf-8", "replace"), quoted=True):
+            self.flag("parse_error")
 
     def quoted_text(self, raw: str, pieces: Pieces) -> None:
         """Literal text inside double quotes."""

@@ -107,6 +107,13 @@ def test_here_documents(line: str) -> None:
     assert "unknown" not in classify(line).effects
 
 
+def test_a_here_document_may_stand_in_one_substitution_but_not_in_two() -> None:
+    assert "unknown" not in classify("x=$(cat <<E\na\nE\n)").effects
+    assert "parse_error" in classify("x=$(echo $(cat <<E\na\nE\n))").flags
+    assert "parse_error" in classify("x=($(cat <<E\na\nE\n))").flags
+    assert "parse_error" in classify("x=$(cat <<E\na\nE\nls)").flags
+
+
 @pytest.mark.parametrize("line", ["cat <<E\na\n E", "cat <<'a b'\nx\na b", "cat <<$x\na\n$x", "cat <<E\na\nE \nrm x"])
 def test_here_documents_whose_end_is_in_doubt_are_parse_errors(line: str) -> None:
     found = classify(line)
