@@ -65,7 +65,7 @@ class World:
         return (self.stack.folder / "agent.log").read_text()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     with EmbeddedCloud(load_app, limits=Limits(idle_s=60.0, duration_s=600.0)) as cloud, Stack(folder, direct=True) as stack:

@@ -29,38 +29,38 @@ POLICY = """
 FILES = {"gateway.yaml": GATEWAY, "main.cedar": POLICY}
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def cloud() -> Iterator[EmbeddedCloud]:
     with EmbeddedCloud(lambda: importlib.import_module("app").app, background=False) as running:
         yield running
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def api(cloud: EmbeddedCloud) -> Api:
     return Api(cloud.http_url)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def admin(cloud: EmbeddedCloud, api: Api) -> Person:
     return Person(api, "pat").login()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def engineer(cloud: EmbeddedCloud, api: Api) -> Person:
     return Person(api, "alice").login()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def auditor(cloud: EmbeddedCloud, api: Api) -> Person:
     return Person(api, "carol").login()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def stranger(cloud: EmbeddedCloud, api: Api) -> Person:
     return Person(api, "mallory").login()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def agent(cloud: EmbeddedCloud, api: Api, admin: Person) -> AgentParty:
     party = enrolled(api, admin, "edge")
     assert party.announce()[0] == 200

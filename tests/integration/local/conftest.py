@@ -120,12 +120,12 @@ def sample_app(probe: Probe) -> Chalice:
     return app
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def probe() -> Probe:
     return Probe()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def shared_cloud(probe: Probe) -> Iterator[EmbeddedCloud]:
     limits = Limits(client_buffer=300_000)
     with EmbeddedCloud(lambda: sample_app(probe), limits=limits, background=False) as cloud:
