@@ -1,0 +1,334 @@
+"""The server's side: which answer belongs to which question, masked on its way back. Pure.
+
+Results are masked by where their columns come from (RowDescription, and the lineage of the statement), with detectors behind.
+Errors, notices, notifications and settings are roads back too, so their texts are scrubbed. What was denied was replaced on its
+way in by a statement that fails (``engine``); here its error becomes the gateway's own words.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from agent.core.sql.model import Session
+from agent.protocols.postgres import messages
+from agent.protocols.postgres.codec import Message, Rows
+from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
+from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
+from agent.protocols.postgres.messages import Malformed
+from agent.protocols.postgres.names import Names
+from chalicelib.contracts.faults import Fault
+
+#: Fields of an error or a notice that hold text of the data or of the statement (§55.8): message, detail, hint, internal query,
+#: context. The names of schema, table, column, type and constraint, and positions, are left alone.
+_TEXTS: Final = frozenset("MDHqW")
+
+#: Settings that the gateway relies on, and the only value that it accepts. The server reports every change at once.
+_FIXED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
+
+
+class Shared:
+    """What both sides of one connection know."""
+
+    def __init__(self) -> None:
+        self.queue = Queue()
+        self.statements: Names[Prepared] = Names()
+        self.portals: Names[Portal] = Names()
+        self.session: Names[Session] = Names()
+        self.status = "I"
+        self.copy_in: Expected | None = None
+        """A COPY FROM STDIN that was forwarded and is not over."""
+        self.copying = False
+        """The server reads COPY data."""
+        self.copy_ended = False
+        """The client has sent the end of its COPY data."""
+        self.stale = False
+        """The catalogue may no longer be what the database is."""
+
+    def end_copy(self) -> None:
+        """The COPY FROM STDIN is over, well or not."""
+        self.copy_in, self.copying, self.copy_ended = None, False, False
+
+
+class Answers:
+    """Reads the server's messages. ``receive`` returns what the client is shown; ``done`` are lines for the transcript."""
+
+    def __init__(self, shared: Shared, masks: Masks) -> None:
+        self._shared = shared
+        self._masks = masks
+        self._results: dict[tuple[bytes, int], tuple[tuple[messages.Field, ...], ResultMask]] = {}
+        self._mask: ResultMask | None = None
+        self._copy_mask: CopyMask | None = None
+        self._late: list[tuple[frozenset[str], frozenset[str], frozenset[str]]] = []
+        self._now_ms = 0
+        self.done: list[dict[str, Any]] = []
+        self._readers = {
+            "1": self._complete,
+            "2": self._complete,
+            "3": self._complete,
+            "t": self._parameters,
+            "T": self._columns,
+            "n": self._columns,
+            "C": self._command,
+            "I": self._command,
+            "s": self._command,
+            "E": self._error,
+            "N": self._notice,
+            "S": self._setting,
+            "A": self._notification,
+            "Z": self._ready,
+            "G": self._copy_in,
+            "H": self._copy_out,
+            "d": self._copy_data,
+            "c": self._copy_done,
+        }
+
+    def receive(self, found: list[Message | Rows], now_ms: int) -> bytes:
+        """Return what the client is shown of ``found``. Raises Fault(target_closed) for an answer that nobody asked for."""
+        self._now_ms = now_ms
+        shown: list[bytes] = []
+        try:
+            for each in found:
+                if isinstance(each, Rows):
+                    shown.append(self._rows(each))
+                else:
+                    read = self._readers.get(each.kind)
+                    if read is None:
+                        raise _unexpected(each.kind)
+                    shown.append(read(each))
+        except Malformed:
+            raise Fault("target_closed", "The target sent a message that cannot be read.") from None
+        return b"".join(shown)
+
+    def take_done(self) -> list[dict[str, Any]]:
+        """Return and forget the lines about statements that are over."""
+        done, self.done = self.done, []
+        return done
+
+    # -- answers to one question ---------------------------------------------------------------------------------------------
+
+    def _head(self, answer: str, *kinds: Kind) -> Expected:
+        head = self._shared.queue.head()
+        if head is None or head.kind not in kinds:
+            raise _unexpected(answer)
+        return head
+
+    def _complete(self, found: Message) -> bytes:
+        wanted = {"1": Kind.PARSE, "2": Kind.BIND, "3": Kind.CLOSE}[found.kind]
+        head = self._head(found.kind, wanted)
+        if head.denial:
+            raise _unexpected(found.kind)
+        self._shared.queue.pop()
+        if head.name is not None:
+            space, name = head.name
+            if space == "S":
+                self._shared.statements.confirm(name, head.prepared)
+            else:
+                self._shared.portals.confirm(name, head.portal)
+        return b"" if head.silent else found.raw
+
+    def _parameters(self, found: Message) -> bytes:
+        head = self._head("t", Kind.DESCRIBE_STATEMENT)
+        types = messages.read_parameter_types(found.body)
+        if head.prepared is not None:
+            head.prepared.types = types
+        return found.raw
+
+    def _columns(self, found: Message) -> bytes:
+        head = self._head(found.kind, Kind.QUERY, Kind.DESCRIBE_STATEMENT, Kind.DESCRIBE_PORTAL)
+        if head.kind is Kind.QUERY:
+            run = self._running(head, found.kind)
+            self._mask = self._result(found.body, run)[1]
+            return found.raw
+        self._shared.queue.pop()
+        fields = messages.read_row_description(found.body) if found.kind == "T" else ()
+        if head.kind is Kind.DESCRIBE_STATEMENT and head.prepared is not None:
+            head.prepared.fields, head.prepared.described = fields, True
+        if head.kind is Kind.DESCRIBE_PORTAL and head.portal is not None:
+            head.portal.fields, head.portal.described = fields, True
+        return b"" if head.silent else found.raw
+
+    def _result(self, body: bytes, run: Run) -> tuple[tuple[messages.Field, ...], ResultMask]:
+        key = (body, id(run.meaning))
+        known = self._results.get(key)
+        if known is None:
+            fields = messages.read_row_description(body)
+            known = (fields, self._masks.result(fields, run.meaning))
+            if len(self._results) >= 64:
+                self._results.clear()
+            self._results[key] = known
+        return known
+
+    def _rows(self, rows: Rows) -> bytes:
+        head = self._head("D", Kind.QUERY, Kind.EXECUTE)
+        run = self._running(head, "D")
+        if self._mask is None and head.kind is Kind.EXECUTE and head.portal is not None:
+            self._mask = self._masks.result(head.portal.columns(), run.meaning)
+        if self._mask is None:
+            raise _unexpected("D")
+        shown, masked = self._mask.rows(rows)
+        run.saw(shown, rows.count, masked)
+        return shown
+
+    def _command(self, found: Message) -> bytes:
+        head = self._head(found.kind, Kind.QUERY, Kind.EXECUTE)
+        if head.denial:
+            raise _unexpected(found.kind)
+        run = head.run
+        if found.kind == "I" and not head.runs:
+            if head.kind is Kind.EXECUTE:
+                self._shared.queue.pop()
+            return found.raw
+        run = self._running(head, found.kind)
+        if found.kind == "C":
+            run.tag = messages.read_tag(found.body)
+        head.at += 1
+        self._over(run, "suspended" if found.kind == "s" else "ok")
+        if head.kind is Kind.EXECUTE:
+            self._shared.queue.pop()
+            if head.session is not None:
+                self._shared.session.confirm("", head.session)
+        return found.raw
+
+    def _ready(self, found: Message) -> bytes:
+        head = self._head("Z", Kind.QUERY, Kind.SYNC)
+        status = found.body.decode("latin-1")
+        if status not in ("I", "T", "E"):
+            raise _unexpected("Z")
+        self._shared.queue.pop()
+        if head.kind is Kind.QUERY:
+            self._settle_query(head)
+        for segment in [*self._late, *([head.segment] if head.segment is not None else [])]:
+            self._shared.statements.settle(segment[0])
+            self._shared.portals.settle(segment[1])
+            self._shared.session.settle(segment[2])
+        self._late = []
+        self._shared.status = status
+        if status == "I":
+            # Portals live as long as their transaction (§55.2.3).
+            self._shared.portals.clear()
+        return found.raw
+
+    def _settle_query(self, head: Expected) -> None:
+        if head.session is None:
+            return
+        if not head.failed:
+            self._shared.session.confirm("", head.session)
+            return
+        # Some of it may have happened (a PREPARE survives the error behind it) and some may have been undone.
+        known = self._shared.session.confirmed("") or Session()
+        changed = after_failure(known, head.session)
+        self._shared.session.confirm("", changed)
+        self._shared.stale = True
+
+    def _running(self, head: Expected, answer: str) -> Run:
+        run = head.run
+        if run is None or head.denial:
+            raise _unexpected(answer)
+        return run
+
+    def _over(self, run: Run, outcome: str, **more: str) -> None:
+        self.done.append(run.done(outcome, self._now_ms, **more))
+        self._mask = self._copy_mask = None
+        if run.meaning.copy == "in":
+            self._shared.end_copy()
+
+    # -- errors and what comes unasked ---------------------------------------------------------------------------------------
+
+    def _error(self, found: Message) -> bytes:
+        fields = messages.read_fields(found.body)
+        shown = messages.fields("E", self._scrubbed(fields))
+        head = self._shared.queue.head()
+        if head is None or head.kind is Kind.SYNC:
+            # The server ends the connection (a shutdown, an administrator's command) and says why, or a commit failed.
+            return shown
+        failed = [head] if head.kind is Kind.QUERY else self._shared.queue.fail()
+        for expected in failed:
+            expected.forget()
+        for number, expected in enumerate(failed):
+            for run in expected.runs[expected.at :]:
+                outcome = "error" if number == 0 and run is expected.runs[expected.at] else "skipped"
+                extra = {"state": fields.get("C", ""), "message": self._masks.text(fields.get("M", ""))}
+                self._over(run, outcome, **(extra if outcome == "error" else {}))
+        head.failed = True
+        self._shared.end_copy()
+        self._mask = self._copy_mask = None
+        fatal = fields.get("V", fields.get("S")) in ("FATAL", "PANIC")
+        return shown if fatal else head.denial or shown
+
+    def _scrubbed(self, fields: dict[str, str]) -> dict[str, str]:
+        return {code: self._masks.text(words) if code in _TEXTS else words for code, words in fields.items()}
+
+    def _notice(self, found: Message) -> bytes:
+        return messages.fields("N", self._scrubbed(messages.read_fields(found.body)))
+
+    def _setting(self, found: Message) -> bytes:
+        name, value = messages.read_pair(found.body)
+        wanted = _FIXED.get(name)
+        if wanted is not None and value != wanted:
+            raise Fault("protocol_error", f"{name} was changed behind the gateway, which can no longer read what it is sent.")
+        return messages.parameter_status(name, self._masks.text(value))
+
+    def _notification(self, found: Message) -> bytes:
+        body = found.body
+        end = body.find(b"\0", 4)
+        if end < 0 or not body.endswith(b"\0") or body.count(b"\0", 4) != 2:
+            raise Malformed
+        channel, words = body[4:end].decode(errors="replace"), body[end + 1 : -1].decode(errors="replace")
+        return messages.message("A", body[:4] + messages.text(self._masks.text(channel)) + messages.text(self._masks.text(words)))
+
+    # -- COPY ----------------------------------------------------------------------------------------------------------------
+
+    def _copy_in(self, found: Message) -> bytes:
+        head = self._head("G", Kind.QUERY, Kind.EXECUTE)
+        run = self._running(head, "G")
+        if run.meaning.copy != "in" or self._shared.copy_in is not head:
+            raise _unexpected("G")
+        self._late += [each.segment for each in self._shared.queue.copying() if each.segment is not None]
+        self._shared.copying = True
+        return found.raw
+
+    def _copy_out(self, found: Message) -> bytes:
+        head = self._head("H", Kind.QUERY, Kind.EXECUTE)
+        run = self._running(head, "H")
+        overall, formats = messages.read_copy(found.body)
+        if run.meaning.copy != "out":
+            raise _unexpected("H")
+        self._copy_mask = self._masks.copy(run.meaning, overall, len(formats))
+        if self._copy_mask is None:
+            raise Fault("not_supported", "This form of COPY cannot be masked, so it is not shown. Use the text format.")
+        return found.raw
+
+    def _copy_data(self, found: Message) -> bytes:
+        head = self._head("d", Kind.QUERY, Kind.EXECUTE)
+        run = self._running(head, "d")
+        if self._copy_mask is None:
+            raise _unexpected("d")
+        shown, masked = self._copy_mask.data(found.body)
+        run.saw(shown, 1, masked)
+        return messages.message("d", shown)
+
+    def _copy_done(self, found: Message) -> bytes:
+        self._running(self._head("c", Kind.QUERY, Kind.EXECUTE), "c")
+        if self._copy_mask is None:
+            raise _unexpected("c")
+        return found.raw
+
+
+def after_failure(known: Session, then: Session) -> Session:
+    """Return what is known after a text that ended in the middle: every name of either, and nothing that is certain."""
+    return Session(
+        search_path=known.search_path,
+        prepared=_either(known.prepared, then.prepared),
+        cursors=_either(known.cursors, then.cursors),
+        changed=known.changed | then.changed,
+        uncertain=True,
+    )
+
+
+def _either(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
+    """Names that mean one thing whichever of the two is true. A name that is missing is unknown, and so refused."""
+    return {name: words for name, words in {**one, **other}.items() if one.get(name, words) == other.get(name, words)}
+
+
+def _unexpected(answer: str) -> Fault:
+    return Fault("target_closed", "The target sent an answer that nobody asked for.", detail=f"message {answer!r}")

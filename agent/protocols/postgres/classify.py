@@ -1,0 +1,158 @@
+"""What a text means for this protocol: the analysis of ``agent.core.sql``, and what the protocol itself must know. Pure.
+
+The protocol's own questions are few: does the statement move data by COPY, and does it change how the *next* text would be read.
+A statement that would (another client encoding, other string escapes) is refused whatever policy says: after it, the gateway and
+the server could read the same bytes differently.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from agent.core.sql.catalogue import Catalogue
+from agent.core.sql.model import Analysis, OutputColumn, Session, Statement
+from chalicelib.contracts.operation import UNKNOWN, Operation
+
+#: Longest text, in bytes: it becomes one line of the transcript, whose limit is 1 MiB whatever has to be escaped.
+TEXT_LIMIT: Final = 128 * 1024
+
+_COPY: Final = re.compile(r"(?is)\A(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/|\()*copy\b")
+_FROM_STDIN: Final = re.compile(r"(?i)\bfrom\s+stdin\b")
+_TO_STDOUT: Final = re.compile(r"(?i)\bto\s+stdout\b")
+_PARSER: Final = re.compile(r"(?i)client_encoding|standard_conforming_strings|backslash_quote|\bset\s+names\b")
+_SHOWS: Final = re.compile(r"(?is)\A\s*show\s+\w+\s*;?\s*\Z")
+#: What drivers send when they connect, and what changes nothing.
+_HARMLESS: Final = re.compile(
+    r"(?is)\A\s*(?:set\s+(?:session\s+)?(?:client_encoding|names)\s*(?:to|=|\s)\s*'?(?:utf-?8|unicode)'?"
+    r"|set\s+(?:session\s+)?standard_conforming_strings\s*(?:to|=)\s*'?on'?)\s*;?\s*\Z"
+)
+
+Analyse = Callable[[str, Catalogue, Session], Analysis]
+
+
+class Meaning(msgspec.Struct, frozen=True, kw_only=True):
+    """One statement."""
+
+    text: str
+    kind: str
+    effects: frozenset[str]
+    verbs: frozenset[str] = frozenset()
+    tables: frozenset[str] = frozenset()
+    functions: frozenset[str] = frozenset()
+    flags: frozenset[str] = frozenset()
+    outputs: tuple[OutputColumn, ...] = ()
+    aligned: bool = True
+    probed: frozenset[str] = frozenset()
+    copy: str = ""
+    """``in`` or ``out`` where the statement moves data through this connection."""
+
+    def operations(self, kind: str, arguments: tuple[str, ...] = ()) -> list[Operation]:
+        """Return what policy is asked: to run it, and for a COPY through the connection to transfer as well."""
+        objects = self.tables | {f"{name}()" for name in self.functions}
+        one = Operation(
+            kind=kind,
+            text=self.text,
+            effects=self.effects or frozenset({UNKNOWN}),
+            verbs=self.verbs,
+            objects=objects,
+            flags=self.flags,
+            arguments=arguments,
+        )
+        return [one, msgspec.structs.replace(one, action="transfer", kind="copy")] if self.copy else [one]
+
+
+class Reading(msgspec.Struct, frozen=True):
+    """A whole text: its statements, and what they leave behind for the next ones."""
+
+    statements: tuple[Meaning, ...]
+    session: Session
+
+
+class Unreadable(Exception):  # noqa: N818 - a verdict on a text
+    """The gateway will not let this text through, whatever policy says. ``code`` is a fault's, ``state`` an SQLSTATE."""
+
+    def __init__(self, code: str, state: str, message: str) -> None:
+        self.code, self.state, self.message = code, state, message
+        super().__init__(message)
+
+
+class Classifier:
+    """Reads texts under one catalogue. Keeps the last readings, because clients repeat themselves."""
+
+    _KEPT: Final = 512
+
+    def __init__(self, analyse: Analyse, catalogue: Catalogue) -> None:
+        self._analyse = analyse
+        self.catalogue = catalogue
+        self._cache: dict[tuple[str, int], tuple[Session, Reading]] = {}
+
+    def adopt(self, catalogue: Catalogue) -> None:
+        """Read against a newer catalogue from now on."""
+        self.catalogue = catalogue
+        self._cache.clear()
+
+    def read(self, data: bytes, session: Session) -> Reading:
+        """Return what ``data`` means after ``session``. Raises Unreadable."""
+        text = _decoded(data)
+        found = self._cache.get((text, id(session)))
+        if found is not None and found[0] is session:
+            return found[1]
+        reading = self._read(text, session)
+        if len(text) <= 4_096:
+            if len(self._cache) >= self._KEPT:
+                self._cache.pop(next(iter(self._cache)))
+            self._cache[text, id(session)] = (session, reading)
+        return reading
+
+    def _read(self, text: str, session: Session) -> Reading:
+        analysis = self._analyse(text, self.catalogue, session)
+        if "parse_error" in analysis.flags:
+            message = "This is not SQL that the gateway can read, so it was not run."
+            raise Unreadable("bad_request", "42601", message)
+        meanings = tuple(_meaning(statement) for statement in analysis.statements)
+        if "empty" in analysis.flags and not any(each.text.strip() for each in meanings):
+            meanings = ()
+        return Reading(meanings, analysis.session)
+
+
+def _decoded(data: bytes) -> str:
+    if len(data) > TEXT_LIMIT:
+        words = f"The text is longer than {TEXT_LIMIT // 1024} KiB, so it cannot be decided. Use COPY, or bound values, for data."
+        raise Unreadable("too_large", "54000", words)
+    try:
+        text = data.decode()
+    except UnicodeDecodeError:
+        raise Unreadable("bad_request", "22021", "The text is not valid UTF-8, so it was not run.") from None
+    if _PARSER.search(text) and not _HARMLESS.match(text) and not _SHOWS.match(text):
+        words = "The client encoding and the escapes of strings are fixed behind the gateway, so that both read the same text."
+        raise Unreadable("not_supported", "0A000", words)
+    return text
+
+
+def _meaning(statement: Statement) -> Meaning:
+    return Meaning(
+        text=statement.text,
+        kind=statement.kind,
+        effects=statement.effects,
+        verbs=statement.verbs,
+        tables=statement.tables,
+        functions=statement.functions,
+        flags=statement.flags,
+        outputs=statement.outputs,
+        aligned=statement.aligned,
+        probed=statement.probed,
+        copy=_copy(statement),
+    )
+
+
+def _copy(statement: Statement) -> str:
+    """Which way a COPY goes. Errs towards a transfer: the word is looked for in the whole text, strings and comments included."""
+    if "COPY" not in statement.verbs and not _COPY.match(statement.text):
+        return ""
+    if _FROM_STDIN.search(statement.text):
+        return "in"
+    return "out" if _TO_STDOUT.search(statement.text) else ""

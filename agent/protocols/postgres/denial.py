@@ -1,0 +1,43 @@
+"""The words in which PostgreSQL says no: an ErrorResponse with an SQLSTATE, the policy's message and the rule. Pure."""
+
+from __future__ import annotations
+
+from agent.core.policy import Decision
+from agent.protocols.postgres import messages
+from agent.protocols.postgres.classify import Unreadable
+from chalicelib.contracts.faults import Notice
+
+#: insufficient_privilege (PostgreSQL documentation, Appendix A).
+INSUFFICIENT_PRIVILEGE = "42501"
+_INVALID_AUTHORIZATION = "28000"
+_STATES = {
+    "target_unreachable": "08001",
+    "target_timeout": "08001",
+    "target_login": "28000",
+    "target_closed": "08006",
+    "protocol_error": "08P01",
+    "session_ended": "57P01",
+    "session_expired": "57P01",
+    "session_killed": "57P01",
+    "recording_failed": "58030",
+    "not_supported": "0A000",
+}
+
+
+def denial(decision: Decision, sid: str) -> bytes:
+    """Return the refusal of a statement by policy."""
+    rules = ", ".join(decision.verdict.rules)
+    hint = f"Decided by rule {rules}. Session {sid}." if rules else f"Session {sid}."
+    return messages.error("ERROR", INSUFFICIENT_PRIVILEGE, f"sallyport: {decision.message}", hint=hint)
+
+
+def refusal(why: Unreadable, sid: str) -> bytes:
+    """Return the refusal of a text that the gateway lets nobody send."""
+    return messages.error("ERROR", why.state, f"sallyport: {why.message}", hint=f"Session {sid}.")
+
+
+def farewell(notice: Notice, sid: str) -> bytes:
+    """Return the reason why a connection ends, or never began."""
+    state = _STATES.get(notice.code, _INVALID_AUTHORIZATION)
+    place = f"{notice.code}, {sid}" if sid else notice.code
+    return messages.error("FATAL", state, f"sallyport: {notice.message} ({place})", hint=notice.hint)

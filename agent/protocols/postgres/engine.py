@@ -1,0 +1,386 @@
+"""What a client's messages mean, and what follows: nothing reaches the server that was not decided and recorded. Pure.
+
+    state       Query            Parse  Bind  Execute    Sync        Describe Close Flush   CopyData Done Fail   anything else
+    ready       decide           decide decide decide again  pass    pass                   drop                 fault
+    skipping    drop             drop   drop  drop       → ready     drop                   drop                 fault
+    copy sent   wait             wait   wait  wait       pass        wait, wait, pass       pass                 fault
+    copying     fault            fault  fault fault      drop        fault, fault, drop     pass                 fault
+    waiting     (the client is not read until the server has answered)
+
+**A denial is a failure that really happens.** In place of what was denied, the server gets a statement that cannot be parsed. So
+the server itself is in a failed transaction, skips to the next Sync, and says so in its own ReadyForQuery: there is no shadow of
+PostgreSQL's state here that could be wrong. Its error is replaced by the policy's words on the way back (``answers``).
+
+**Skipping.** After a denial in the extended protocol, the server skips up to the next Sync, and so do we: what would be skipped
+is neither decided nor forwarded. When the *server* fails first, messages under way are decided and recorded as asked for, and their
+line in the transcript says ``skipped``.
+
+**Names.** What a name means is decided when it is sent, and sometimes only the server can tell (``names``); the client waits.
+
+A FunctionCall is refused: it runs a function by number, without a text that could be decided or shown to an auditor.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final
+
+import msgspec
+
+from agent.core.effects import Effect, Housekeep, ToClient
+from agent.core.masking import Masker
+from agent.core.policy import Decision
+from agent.core.sql.model import Session
+from agent.core.units import Side
+from agent.protocols.postgres import messages
+from agent.protocols.postgres.answers import Answers, Shared
+from agent.protocols.postgres.classify import Classifier, Reading, Unreadable
+from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer, Message, Rows
+from agent.protocols.postgres.denial import denial, refusal
+from agent.protocols.postgres.expected import OUTSTANDING_LIMIT, Expected, Kind, Portal, Prepared, Run
+from agent.protocols.postgres.judge import Judge, Ruling, forward, recorded_first
+from agent.protocols.postgres.masks import Masks
+from agent.protocols.postgres.messages import Malformed
+from agent.protocols.postgres.names import Wait
+from agent.protocols.postgres.values import arguments
+from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.operation import UNKNOWN, Operation
+
+_FUNCTION: Final = "Functions are called with SELECT or CALL behind the gateway: a call by number cannot be decided."
+_COPIES: Final = "Only one COPY FROM STDIN at a time can be followed. Send them one by one."
+#: The name under which the server is asked to prepare what cannot be prepared. It never comes to exist.
+_NOWHERE: Final = "sallyport_denied"
+_UNKNOWN_NAME: Final = "There is no prepared statement or portal of that name that the gateway knows."
+
+
+class Engine:
+    """One connection between a client that is logged in and a server that is ready."""
+
+    def __init__(self, judge: Judge, classifier: Classifier, masks: Masks, sid: str) -> None:
+        self._judge = judge
+        self._classifier = classifier
+        self._sid = sid
+        self._shared = Shared()
+        self._shared.session.confirm("", Session())
+        self._answers = Answers(self._shared, masks)
+        self._client = Framer(CLIENT_LIMITS, whose="client")
+        self._server = Framer(SERVER_LIMITS, whose="target", rows=True)
+        self._inbox: deque[Message] = deque()
+        self._skipping = False
+        self._segment_empty = True
+        self._failing: Final = f"denied by the gateway (session {sid})"
+        self._mint: Final = Masker().mask
+        self.over = False
+        """The client has said goodbye."""
+        self._rules: dict[str, Callable[[Message], list[Effect]]] = {
+            "Q": self._query,
+            "P": self._parse,
+            "B": self._bind,
+            "D": self._describe,
+            "E": self._execute,
+            "C": self._close,
+            "S": self._sync,
+            "H": self._flush,
+            "X": self._terminate,
+            "F": self._function,
+            "d": self._copy_data,
+            "c": self._copy_end,
+            "f": self._copy_end,
+        }
+
+    @property
+    def waiting(self) -> bool:
+        """True while the client must not be read: what it sent last depends on the server's next answer."""
+        return bool(self._inbox)
+
+    @property
+    def stale(self) -> bool:
+        """True when the catalogue should be read again, and no transaction is open that would hide what changed."""
+        session = self._shared.session.confirmed("") or Session()
+        return (self._shared.stale or bool(session.changed) or session.uncertain) and self._shared.status == "I"
+
+    def mark(self) -> object:
+        """Return what tells :meth:`adopt` whether anything has changed since."""
+        return self._shared.session.confirmed("")
+
+    def adopt(self, mark: object) -> None:
+        """The classifier has a catalogue that was read after ``mark``: what had changed by then is known now."""
+        known = self._shared.session.confirmed("")
+        if known is None or known is not mark:
+            return
+        self._shared.session.confirm("", msgspec.structs.replace(known, changed=frozenset(), uncertain=False))
+        self._shared.stale = False
+
+    def receive(self, side: Side, data: bytes, now_ms: int) -> list[Effect]:
+        """Return what follows from ``data``, in order. Raises Fault(protocol_error | target_closed).
+
+        After the server's data, :meth:`proceed` has to be called where the client was :attr:`waiting`.
+        """
+        self._judge.now_ms = now_ms
+        if side is Side.TARGET:
+            return self._receive_target(self._server.feed(data))
+        self._inbox.extend(found for found in self._client.feed(data) if isinstance(found, Message))
+        return self.proceed()
+
+    def proceed(self) -> list[Effect]:
+        """Return what follows from messages of the client that had to wait. All that reaches the server comes from here."""
+        return recorded_first(self._proceed())
+
+    def _receive_target(self, found: list[Message | Rows]) -> list[Effect]:
+        shown = self._answers.receive(found, self._judge.now_ms)
+        effects: list[Effect] = [self._judge.remark(entry) for entry in self._answers.take_done()]
+        if shown:
+            effects.append(ToClient(self._mint(shown)))
+        return effects
+
+    def _proceed(self) -> list[Effect]:
+        effects: list[Effect] = []
+        while self._inbox and len(self._shared.queue) < OUTSTANDING_LIMIT:
+            try:
+                effects += self._one(self._inbox[0])
+            except Wait:
+                break
+            except Malformed:
+                raise Fault("protocol_error", "The client sent a message that cannot be read.") from None
+            self._inbox.popleft()
+        return effects
+
+    def _one(self, found: Message) -> list[Effect]:
+        rule = self._rules.get(found.kind)
+        if rule is None or self.over:
+            raise Fault("protocol_error", "The client sent a message that has no place here.", detail=found.kind)
+        if self._skipping and found.kind not in "SX":
+            return []
+        if self._shared.copy_in is not None and found.kind not in "SHXdcf":
+            if self._shared.copying:
+                raise Fault("protocol_error", "The client sent something else in the middle of a COPY.", detail=found.kind)
+            raise Wait
+        return rule(found)
+
+    # -- deciding ------------------------------------------------------------------------------------------------------------
+
+    def _session(self) -> Session:
+        return self._shared.session.get("") or Session()
+
+    def _read(self, text: bytes) -> Reading:
+        return self._classifier.read(text, self._session())
+
+    def _fail_instead(self, ruling: Ruling, words: bytes, kind: Kind) -> list[Effect]:
+        """Have the server fail in place of what was denied, and remember whose words the client is to read."""
+        expected = self._shared.queue.push(Expected(kind))
+        expected.denial = words
+        if kind is Kind.QUERY:
+            return [*ruling.effects, Housekeep(Side.TARGET, messages.query(self._failing))]
+        self._skipping = True
+        return [*ruling.effects, Housekeep(Side.TARGET, messages.parse(_NOWHERE, self._failing))]
+
+    def _denied(self, ruling: Ruling, kind: Kind) -> list[Effect]:
+        return self._fail_instead(ruling, denial(ruling.decision, self._sid), kind)
+
+    def _refused(self, text: bytes, why: Unreadable, kind: Kind, word: str) -> list[Effect]:
+        shown = text[:4_096].decode(errors="replace")
+        operation = Operation(kind=word, text=shown, effects=frozenset({UNKNOWN}), flags=frozenset({"unreadable"}))
+        ruling = self._judge.refuse(operation, why.code, why.message)
+        return self._fail_instead(ruling, refusal(why, self._sid), kind)
+
+    def _end_segment(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+        self._segment_empty = True
+        shared = self._shared
+        return shared.statements.end_segment(), shared.portals.end_segment(), shared.session.end_segment()
+
+    # -- the simple protocol -------------------------------------------------------------------------------------------------
+
+    def _query(self, found: Message) -> list[Effect]:
+        text = messages.read_query(found.body)
+        try:
+            reading = self._read(text)
+        except Unreadable as why:
+            return self._refused(text, why, Kind.QUERY, "query")
+        if sum(meaning.copy == "in" for meaning in reading.statements) > 1:
+            return self._refused(text, Unreadable("not_supported", "0A000", _COPIES), Kind.QUERY, "query")
+        operations = [one for meaning in reading.statements for one in meaning.operations("query")]
+        if not operations:
+            self._asking(Kind.QUERY, reading)
+            return [Housekeep(Side.TARGET, messages.query(""))]
+        ruling = self._judge.ask(operations)
+        if not ruling.allowed:
+            return self._denied(ruling, Kind.QUERY)
+        expected = self._asking(Kind.QUERY, reading)
+        number = ruling.number
+        for meaning in reading.statements:
+            expected.runs.append(Run(meaning, number, self._judge.now_ms))
+            number += len(meaning.operations("query"))
+        self._watch_copy(expected)
+        return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
+
+    def _asking(self, kind: Kind, reading: Reading) -> Expected:
+        expected = self._shared.queue.push(Expected(kind))
+        self._leaves(expected, reading)
+        if kind is Kind.QUERY and self._segment_empty:
+            # Nothing before it can make the server skip it, so its own ReadyForQuery settles what it changes.
+            expected.segment = self._end_segment()
+        return expected
+
+    def _leaves(self, expected: Expected, reading: Reading) -> None:
+        if reading.session != self._session():
+            expected.session = reading.session
+            self._shared.session.change("", reading.session)
+
+    def _watch_copy(self, expected: Expected) -> None:
+        if any(run.meaning.copy == "in" for run in expected.runs):
+            self._shared.copy_in = expected
+
+    # -- the extended protocol -----------------------------------------------------------------------------------------------
+
+    def _parse(self, found: Message) -> list[Effect]:
+        parse = messages.read_parse(found.body)
+        self._segment_empty = False
+        try:
+            reading = self._read(parse.text)
+            if len(reading.statements) > 1:
+                # The server refuses it too; this way it is refused before it is forwarded.
+                raise Unreadable("bad_request", "42601", "A prepared statement is one statement.")
+        except Unreadable as why:
+            return self._refused(parse.text, why, Kind.PARSE, "prepare")
+        prepared = Prepared(parse.text.decode(), parse.types)
+        operations = [one for meaning in reading.statements for one in meaning.operations("prepare")]
+        ruling = self._judge.ask(operations, counted=False) if operations else None
+        if ruling is not None and not ruling.allowed:
+            return self._denied(ruling, Kind.PARSE)
+        expected = self._shared.queue.push(Expected(Kind.PARSE))
+        expected.prepared, expected.name = prepared, ("S", parse.name)
+        self._shared.statements.change(parse.name, prepared)
+        if ruling is None:
+            return [Housekeep(Side.TARGET, messages.parse(parse.name, ""))]
+        return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
+
+    def _bind(self, found: Message) -> list[Effect]:
+        bind = messages.read_bind(found.body)
+        self._segment_empty = False
+        prepared = self._shared.statements.get(bind.statement)
+        text = prepared.text.encode() if prepared is not None else bind.statement.encode()
+        if prepared is None:
+            return self._refused(text, Unreadable("bad_request", "26000", _UNKNOWN_NAME), Kind.BIND, "execute")
+        try:
+            # Read again: what an unqualified name means may have changed since the Parse, and the server plans anew as well.
+            reading = self._read(text)
+        except Unreadable as why:
+            return self._refused(text, why, Kind.BIND, "execute")
+        values = arguments(bind, prepared.types)
+        operations = [one for meaning in reading.statements for one in meaning.operations("execute", values)]
+        ruling = self._judge.ask(operations) if operations else None
+        if ruling is not None and not ruling.allowed:
+            return self._denied(ruling, Kind.BIND)
+        portal = Portal(prepared, reading, operations, ruling.number if ruling is not None else 0)
+        portal.formats = bind.result_formats
+        expected = self._shared.queue.push(Expected(Kind.BIND))
+        expected.portal, expected.name = portal, ("P", bind.portal)
+        self._shared.portals.change(bind.portal, portal)
+        if ruling is None:
+            return [Housekeep(Side.TARGET, found.raw)]
+        return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
+
+    def _execute(self, found: Message) -> list[Effect]:
+        name, _ = messages.read_execute(found.body)
+        self._segment_empty = False
+        portal = self._shared.portals.get(name)
+        self._session()
+        if portal is None:
+            return self._refused(name.encode(), Unreadable("bad_request", "34000", _UNKNOWN_NAME), Kind.EXECUTE, "execute")
+        decisions = [self._judge.again(operation) for operation in portal.operations]
+        refusing = next((place for place, each in enumerate(decisions) if each.permit is None), None)
+        if refusing is not None:
+            return self._denied(self._judge.ask(portal.operations), Kind.EXECUTE)
+        effects: list[Effect] = []
+        if portal.started:
+            effects.append(self._judge.remark({"event": "continued", "statement": portal.number}, durable=True))
+        effects += self._described(name, portal)
+        expected = self._shared.queue.push(Expected(Kind.EXECUTE))
+        expected.portal = portal
+        expected.runs = [Run(meaning, portal.number, self._judge.now_ms) for meaning in portal.reading.statements]
+        if not portal.started:
+            # What it leaves behind follows from what is there when it runs, not from what was there when it was bound.
+            self._leaves(expected, self._read(portal.prepared.text.encode()))
+        portal.started = True
+        self._watch_copy(expected)
+        if not portal.operations:
+            return [*effects, Housekeep(Side.TARGET, found.raw)]
+        return [*effects, *forward(portal.operations, _permits(decisions), found.raw)]
+
+    def _described(self, name: str, portal: Portal) -> list[Effect]:
+        """Ask for the columns where nobody did: rows without a description could not be masked."""
+        if portal.asked or portal.prepared.asked or not portal.operations:
+            return []
+        portal.asked = True
+        expected = self._shared.queue.push(Expected(Kind.DESCRIBE_PORTAL))
+        expected.portal, expected.silent = portal, True
+        return [Housekeep(Side.TARGET, messages.describe("P", name))]
+
+    def _describe(self, found: Message) -> list[Effect]:
+        named = messages.read_named(found.body)
+        self._segment_empty = False
+        if named.kind == "S":
+            expected = Expected(Kind.DESCRIBE_STATEMENT)
+            expected.prepared = self._shared.statements.get(named.name)
+        else:
+            expected = Expected(Kind.DESCRIBE_PORTAL)
+            expected.portal = self._shared.portals.get(named.name)
+        for about in (expected.prepared, expected.portal):
+            if about is not None:
+                about.asked = True
+        self._shared.queue.push(expected)
+        return [Housekeep(Side.TARGET, found.raw)]
+
+    def _close(self, found: Message) -> list[Effect]:
+        named = messages.read_named(found.body)
+        self._segment_empty = False
+        names: Any = self._shared.statements if named.kind == "S" else self._shared.portals
+        names.change(named.name, None)
+        expected = self._shared.queue.push(Expected(Kind.CLOSE))
+        expected.name = (named.kind, named.name)
+        return [Housekeep(Side.TARGET, found.raw)]
+
+    def _sync(self, found: Message) -> list[Effect]:
+        self._skipping = False
+        if self._shared.copying and not self._copy_ended():
+            return []
+        expected = self._shared.queue.push(Expected(Kind.SYNC))
+        expected.segment = self._end_segment()
+        return [Housekeep(Side.TARGET, found.raw)]
+
+    def _flush(self, found: Message) -> list[Effect]:
+        return [Housekeep(Side.TARGET, found.raw)]
+
+    # -- the rest ------------------------------------------------------------------------------------------------------------
+
+    def _function(self, found: Message) -> list[Effect]:
+        return self._refused(b"function call", Unreadable("not_supported", "0A000", _FUNCTION), Kind.QUERY, "function-call")
+
+    def _terminate(self, found: Message) -> list[Effect]:
+        self.over = True
+        return [Housekeep(Side.TARGET, found.raw)]
+
+    def _copy_ended(self) -> bool:
+        return self._shared.copy_in is None or self._shared.copy_ended
+
+    def _copy_data(self, found: Message) -> list[Effect]:
+        expected = self._shared.copy_in
+        if expected is None or self._shared.copy_ended:
+            # A COPY that failed: the server ignores the rest of its data (§55.2.6), so it need not see it.
+            return []
+        for run in expected.runs:
+            if run.meaning.copy == "in":
+                run.saw(found.body, 1, 0)
+        return [Housekeep(Side.TARGET, found.raw)]
+
+    def _copy_end(self, found: Message) -> list[Effect]:
+        if self._copy_ended():
+            return []
+        self._shared.copy_ended = True
+        self._shared.queue.push(Expected(Kind.COPY_END))
+        return [Housekeep(Side.TARGET, found.raw)]
+
+
+def _permits(decisions: list[Decision]) -> list[Any]:
+    return [each.permit for each in decisions if each.permit is not None]

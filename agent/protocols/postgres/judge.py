@@ -1,0 +1,118 @@
+"""What follows from asking: decide, count, record, and the permit that forwarding needs. Pure.
+
+The core's gate decides one operation and forwards it. PostgreSQL has messages of several statements that run or do not run
+together, so here a *list* of operations is decided, and there are permits only where every one of them was allowed.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import msgspec
+
+from agent.core.effects import Count, Effect, Record, Report, ToTarget
+from agent.core.policy import Decision, Permit
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.units import Asked
+from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy import DENY, Verdict
+
+
+class Decides(Protocol):
+    """Whoever decides: ``agent.core.policy.Decider``."""
+
+    def decide(self, operation: Operation, now_ms: int) -> Decision:
+        """Return what policy says about ``operation``."""
+        ...
+
+
+class Ruling(msgspec.Struct, frozen=True):
+    """What was decided about a list of operations, and what has to happen before anything else does."""
+
+    effects: list[Effect]
+    permits: list[Permit]
+    """One for each operation, or none at all."""
+    decision: Decision
+    """The first refusal, or the last yes."""
+    number: int
+    """The number of the first operation's line in the transcript, from 1."""
+
+    @property
+    def allowed(self) -> bool:
+        """True where every operation was allowed."""
+        return bool(self.permits)
+
+
+class Judge:
+    """Decides and records the operations of one connection."""
+
+    def __init__(self, decider: Decides, transcript: JsonlWriter) -> None:
+        self._decider = decider
+        self._transcript = transcript
+        self._lines = 0
+        self.now_ms = 0
+
+    def ask(self, operations: list[Operation], *, counted: bool = True) -> Ruling:
+        """Decide ``operations``, which are forwarded together or not at all. ``counted`` is for those that were allowed."""
+        decisions = [self._decider.decide(operation, self.now_ms) for operation in operations]
+        refusal = next((each for each in decisions if each.permit is None), None)
+        number = self._lines + 1
+        lines = b"".join(self._decided(one, each) for one, each in zip(operations, decisions, strict=True))
+        if refusal is None:
+            count: list[Effect] = [Count(operations=len(operations))] if counted else []
+            permits = [each.permit for each in decisions if each.permit is not None]
+            return Ruling([*count, self._record(lines, durable=True)], permits, decisions[-1], number)
+        reports = [Report(one, each.verdict) for one, each in zip(operations, decisions, strict=True) if each.permit is None]
+        count = [Count(operations=len(operations), denied=len(reports))]
+        return Ruling([*count, self._record(lines, durable=True), *reports], [], refusal, number)
+
+    def refuse(self, operation: Operation, code: str, message: str) -> Ruling:
+        """Record that the gateway itself refuses ``operation``, whatever policy says."""
+        decision = Decision(verdict=Verdict(DENY, message=message), code=code)
+        number = self._lines + 1
+        line = self._decided(operation, decision)
+        effects: list[Effect] = [
+            Count(operations=1, denied=1),
+            self._record(line, durable=True),
+            Report(operation, decision.verdict),
+        ]
+        return Ruling(effects, [], decision, number)
+
+    def again(self, operation: Operation) -> Decision:
+        """Decide an operation that is recorded already: policy may have changed since."""
+        return self._decider.decide(operation, self.now_ms)
+
+    def remark(self, entry: dict[str, Any], *, durable: bool = False) -> Effect:
+        """Record a fact."""
+        return self._record(self._transcript.remark(entry, self.now_ms), durable=durable)
+
+    def _decided(self, operation: Operation, decision: Decision) -> bytes:
+        self._lines += 1
+        return self._transcript.decided(operation, decision, self.now_ms)
+
+    def _record(self, lines: bytes, *, durable: bool) -> Record:
+        return Record(self._transcript.channel, self._transcript.kind, lines, durable)
+
+
+def forward(operations: list[Operation], permits: list[Permit], data: bytes) -> list[Effect]:
+    """Return the effects that forward ``data``, which carries all of ``operations``. The bytes travel with the last proof."""
+    last = len(operations) - 1
+    return [
+        ToTarget(Asked(operation, data if place == last else b""), permit)
+        for place, (operation, permit) in enumerate(zip(operations, permits, strict=True))
+    ]
+
+
+def recorded_first(effects: list[Effect]) -> list[Effect]:
+    """Return ``effects`` with everything that must be on disk gathered into one write before them: one wait for many records.
+
+    Only ever moves a record forward, so nothing is forwarded that was not recorded before.
+    """
+    durable = [effect for effect in effects if isinstance(effect, Record) and effect.durable]
+    if len(durable) <= 1 and (not effects or effects[0] in durable):
+        return effects
+    if not durable:
+        return effects
+    rest = [effect for effect in effects if not (isinstance(effect, Record) and effect.durable)]
+    first = durable[0]
+    return [Record(first.channel, first.kind, b"".join(each.lines for each in durable), durable=True), *rest]

@@ -1,0 +1,204 @@
+"""The two handshakes, sans-io: what a client may ask for when it connects, and how the gateway logs in to the server.
+
+Towards the client there is no password: the ticket, or the certificate behind it, was the proof. Towards the server the
+credential is injected here and nowhere else. Nothing is ever downgraded: a password in clear needs a verified certificate, a server
+that offers channel binding gets it, and a server that skips the end of SCRAM was not the one that knows the password.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final, Literal
+
+import msgspec
+from scramp import ScramClient, ScramException  # type: ignore[import-untyped]
+
+from agent.protocols.postgres import messages
+from agent.protocols.postgres.codec import Message
+from agent.protocols.postgres.messages import CANCEL_REQUEST, GSS_REQUEST, SSL_REQUEST, Malformed
+from chalicelib.contracts.faults import Fault
+
+#: Iterations of SCRAM that are worth the agent's time: PostgreSQL's default is 4096. More would let a server stall the agent.
+ITERATIONS_LIMIT: Final = 100_000
+
+#: Settings that a client may ask for as it connects. Any other could change who it is or how its texts are read.
+_SETTINGS: Final = frozenset({"DateStyle", "TimeZone", "extra_float_digits", "IntervalStyle", "geqo", "statement_timeout"})
+_ENCODINGS: Final = frozenset({"utf8", "unicode", "auto"})
+
+
+class Hello(msgspec.Struct, frozen=True):
+    """The first packet of a connection."""
+
+    kind: Literal["ssl", "gss", "cancel", "startup"]
+    parameters: dict[str, str] = {}
+    minor: int = 0
+    pid: int = 0
+    secret: bytes = b""
+
+
+class Wishes(msgspec.Struct, frozen=True):
+    """What a client asked for as it connected, as far as it may."""
+
+    database: str
+    user: str
+    application: str
+    settings: dict[str, str]
+    unknown: list[str]
+    """Protocol options that are not spoken here."""
+
+
+def read_hello(packet: bytes) -> Hello:
+    """Read the first packet. Raises Fault(protocol_error) for anything but protocol 3."""
+    code = int.from_bytes(packet[:4])
+    try:
+        if code in (SSL_REQUEST, GSS_REQUEST):
+            if len(packet) != 4:
+                raise Malformed
+            return Hello("ssl" if code == SSL_REQUEST else "gss")
+        if code == CANCEL_REQUEST:
+            pid, secret = messages.read_cancel(packet)
+            return Hello("cancel", pid=pid, secret=secret)
+        if code >> 16 != 3:
+            raise Fault("protocol_error", "Only version 3 of PostgreSQL's protocol is spoken here.")
+        return Hello("startup", messages.read_startup(packet), code & 0xFFFF)
+    except Malformed:
+        raise Fault("protocol_error", "The client's first packet cannot be read.") from None
+
+
+def wishes(parameters: dict[str, str], database: str, target: str) -> Wishes:
+    """Return what may be asked for. ``database`` is the one that the target is. Raises Fault(not_supported | not_found)."""
+    if parameters.get("replication", "off") not in ("off", "false", "no", "0"):
+        raise Fault("not_supported", "Replication is not available through the gateway.")
+    user = parameters.get("user", "")
+    asked = parameters.get("database", "")
+    # Drivers that were told no database ask for one with the user's name; people use the target's name.
+    if asked not in ("", database, target, user):
+        raise Fault("not_found", f"This target is the database {database}, not {asked[:100]}.")
+    if parameters.get("options", "").strip():
+        raise Fault("not_supported", "Options at connection time are not available through the gateway. Use SET afterwards.")
+    encoding = parameters.get("client_encoding", "utf8").strip("'\" ").lower().replace("-", "")
+    if encoding not in _ENCODINGS:
+        raise Fault("not_supported", "Only UTF8 is spoken through the gateway: set the client encoding to UTF8.")
+    settings: dict[str, str] = {}
+    known = {name.lower(): name for name in _SETTINGS}
+    unknown: list[str] = []
+    for name, value in parameters.items():
+        if name.startswith("_pq_."):
+            unknown.append(name)
+        elif name.lower() in known:
+            settings[known[name.lower()]] = value
+        elif name not in ("user", "database", "application_name", "client_encoding", "replication", "options"):
+            raise Fault("not_supported", f"The setting {name[:60]} cannot be made at connection time here. Use SET afterwards.")
+    return Wishes(database, user, parameters.get("application_name", ""), settings, unknown)
+
+
+def startup(login: str, asked: Wishes, sid: str) -> bytes:
+    """Return the StartupMessage to the server. The session's identifier stands in ``application_name``, for its own logs."""
+    # The server cuts the name at 63 bytes, so the identifier comes first.
+    application = f"sallyport {sid} {asked.application}".strip()[:63]
+    return messages.startup(
+        {
+            "user": login,
+            "database": asked.database,
+            "client_encoding": "UTF8",
+            "application_name": application,
+            **asked.settings,
+        }
+    )
+
+
+class ServerLogin:
+    """The gateway's side of the server's authentication, from after the StartupMessage to the first ReadyForQuery."""
+
+    def __init__(self, target: str, login: str, password: bytes, *, verified: bool, binding: bytes | None) -> None:
+        """``verified``: TLS with a checked certificate. ``binding``: the tls-server-end-point data (RFC 5929), if any."""
+        self._target = target
+        self._login = login
+        self._password = password
+        self._verified = verified
+        self._binding = binding
+        self._scram: ScramClient | None = None
+        self._proved = True
+        """False between the first and the last message of SCRAM."""
+        self.settings: list[tuple[str, str]] = []
+        self.pid = 0
+        self.secret = b""
+        self._ready = False
+
+    def ready(self) -> bool:
+        """True once the server has said that it is ready."""
+        return self._ready
+
+    def receive(self, found: Message) -> bytes:
+        """Return what to answer ``found`` with. Raises Fault(target_login | target_closed)."""
+        try:
+            if found.kind == "R":
+                return self._authentication(found.body)
+            if found.kind == "E":
+                raise self._refused(messages.read_fields(found.body))
+            if found.kind == "S":
+                self.settings.append(messages.read_pair(found.body))
+            elif found.kind == "K":
+                self.pid, self.secret = int.from_bytes(found.body[:4], signed=True), found.body[4:]
+            elif found.kind == "Z":
+                if not self._proved or self._ready:
+                    raise Malformed
+                self._ready = True
+            elif found.kind not in ("N", "v"):
+                raise Malformed
+        except (Malformed, ScramException, UnicodeDecodeError) as error:
+            raise Fault("target_closed", f"{self._target} does not log in as PostgreSQL does.", detail=str(error)) from None
+        return b""
+
+    def _authentication(self, body: bytes) -> bytes:
+        code, rest = int.from_bytes(body[:4]), body[4:]
+        if code == 0:
+            if not self._proved:
+                raise self._fault("did not prove that it knows the password")
+            return b""
+        if code == 3:
+            if not self._verified:
+                raise self._fault("asks for the password in clear, which it gets only over TLS with a verified certificate")
+            return messages.message("p", self._password + b"\0")
+        if code == 5 and len(rest) == 4:
+            inner = hashlib.md5(self._password + self._login.encode(), usedforsecurity=False).hexdigest()
+            outer = hashlib.md5(inner.encode() + rest, usedforsecurity=False).hexdigest()
+            return messages.message("p", b"md5" + outer.encode() + b"\0")
+        if code == 10 and self._scram is None:
+            return self._scram_first(rest)
+        if code == 11 and self._scram is not None:
+            return self._scram_next(rest)
+        if code == 12 and self._scram is not None:
+            self._scram.set_server_final(rest.decode())
+            self._proved = True
+            return b""
+        raise self._fault(f"asks for an authentication that is not supported ({code})")
+
+    def _scram_first(self, offered: bytes) -> bytes:
+        names = {name.decode() for name in offered.split(b"\0") if name}
+        usable = ["SCRAM-SHA-256"] if "SCRAM-SHA-256" in names else []
+        if self._binding is not None and "SCRAM-SHA-256-PLUS" in names:
+            usable = ["SCRAM-SHA-256-PLUS"]
+        if not usable:
+            raise self._fault("offers no SCRAM that is supported")
+        channel = ("tls-server-end-point", self._binding) if self._binding is not None else None
+        self._scram = ScramClient(usable, self._login, self._password.decode(), channel_binding=channel)
+        self._proved = False
+        first = self._scram.get_client_first().encode()
+        return messages.message("p", usable[0].encode() + b"\0" + len(first).to_bytes(4) + first)
+
+    def _scram_next(self, challenge: bytes) -> bytes:
+        assert self._scram is not None
+        self._scram.set_server_first(challenge.decode())
+        if int(self._scram.iterations) > ITERATIONS_LIMIT:
+            raise self._fault("asks for more iterations of SCRAM than are supported")
+        return messages.message("p", self._scram.get_client_final().encode())
+
+    def _refused(self, fields: dict[str, str]) -> Fault:
+        words = f"{fields.get('C', '')}: {fields.get('M', '')}"
+        if fields.get("C", "").startswith("28"):
+            return Fault("target_login", f"{self._target} refused the credential for {self._login}.", detail=words)
+        return Fault("target_closed", f"{self._target} ended the connection before it was ready.", detail=words)
+
+    def _fault(self, what: str) -> Fault:
+        return Fault("target_login", f"{self._target} {what}.")

@@ -1,0 +1,41 @@
+"""What the answer side asks of masking, and no more: the narrow view that the engine has of ``agent.core.masking``."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from agent.protocols.postgres.classify import Meaning
+from agent.protocols.postgres.codec import Rows
+from agent.protocols.postgres.messages import Field
+
+
+class ResultMask(Protocol):
+    """Masks the rows of one result."""
+
+    def rows(self, rows: Rows) -> tuple[bytes, int]:
+        """Return the rows as the client may see them, with their headers, and how many values were masked."""
+        ...
+
+
+class CopyMask(Protocol):
+    """Masks the data of one COPY TO STDOUT."""
+
+    def data(self, body: bytes) -> tuple[bytes, int]:
+        """Return the body of one CopyData as the client may see it, and how many values were masked."""
+        ...
+
+
+class Masks(Protocol):
+    """The masking rules of one session."""
+
+    def result(self, fields: tuple[Field, ...], meaning: Meaning | None) -> ResultMask:
+        """Return what masks a result with these columns. Without a ``meaning`` only the columns' origin is known."""
+        ...
+
+    def copy(self, meaning: Meaning, overall: int, columns: int) -> CopyMask | None:
+        """Return what masks a COPY of ``columns`` columns, or None where the format cannot be (``overall`` 1 is binary)."""
+        ...
+
+    def text(self, words: str) -> str:
+        """Return an error, a notice or a setting as the client may see it."""
+        ...

@@ -1,0 +1,138 @@
+"""One socket, read by whoever wants to and written without waiting. TLS can begin in the middle, with nothing left behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import ssl
+from typing import Final
+
+from agent.runtime.serving import HANDSHAKE_S
+
+#: Unread bytes after which the peer is not read any more.
+HIGH: Final = 256 * 1024
+
+
+class Stream(asyncio.Protocol):
+    """A connection. ``read`` returns whatever has arrived; an empty answer is the end."""
+
+    def __init__(self) -> None:
+        self._transport: asyncio.Transport | None = None
+        self._pieces: list[bytes] = []
+        self._held = 0
+        self._paused = False
+        self._ended = False
+        self._arrived = asyncio.Event()
+        self._writable = asyncio.Event()
+        self._writable.set()
+
+    # -- what asyncio calls --------------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._pieces.append(bytes(data))
+        self._held += len(data)
+        self._arrived.set()
+        if self._held > HIGH and not self._paused:
+            self._paused = True
+            self.transport.pause_reading()
+
+    def eof_received(self) -> bool:
+        self._ended = True
+        self._arrived.set()
+        return False
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._ended = True
+        self._arrived.set()
+        self._writable.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    # -- what we call --------------------------------------------------------------------------------------------------------
+
+    @property
+    def transport(self) -> asyncio.Transport:
+        """The transport under it."""
+        assert self._transport is not None
+        return self._transport
+
+    @property
+    def buffered(self) -> bool:
+        """True where bytes have arrived that nobody has read."""
+        return self._held > 0
+
+    async def read(self) -> bytes:
+        """Return what has arrived, or nothing at the end."""
+        while not self._held and not self._ended:
+            self._arrived.clear()
+            await self._arrived.wait()
+        data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
+        self._pieces, self._held = [], 0
+        if self._paused:
+            self._paused = False
+            if not self.transport.is_closing():
+                self.transport.resume_reading()
+        return data
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``."""
+        if data and not self.transport.is_closing():
+            self.transport.write(data)
+
+    async def drain(self) -> None:
+        """Return when the peer keeps up, or is gone."""
+        await self._writable.wait()
+
+    async def start_tls(self, context: ssl.SSLContext, *, server_side: bool, hostname: str | None = None) -> ssl.SSLObject:
+        """Speak TLS from here on. Raises OSError (ssl.SSLError is one)."""
+        loop = asyncio.get_running_loop()
+        changed = await loop.start_tls(
+            self.transport,
+            self,
+            context,
+            server_side=server_side,
+            server_hostname=hostname,
+            ssl_handshake_timeout=HANDSHAKE_S,
+        )
+        if changed is None:
+            raise ConnectionResetError("the peer has gone")
+        self._transport = changed
+        found = changed.get_extra_info("ssl_object")
+        assert found is not None
+        return found  # type: ignore[no-any-return]
+
+    def close(self) -> None:
+        """Send what is left and end the connection."""
+        if self._transport is not None:
+            self._transport.close()
+
+    def abort(self) -> None:
+        """End the connection now."""
+        if self._transport is not None:
+            self._transport.abort()
+
+
+async def adopted(connection: socket.socket) -> Stream:
+    """Return the stream of a connected socket. Raises OSError."""
+    connection.setblocking(False)
+    loop = asyncio.get_running_loop()
+    _, stream = await loop.connect_accepted_socket(Stream, connection)
+    return stream
+
+
+async def dialled(host: str, port: int) -> Stream:
+    """Connect. Raises OSError."""
+    loop = asyncio.get_running_loop()
+    transport, stream = await loop.create_connection(Stream, host, port)
+    found = transport.get_extra_info("socket")
+    if found is not None:
+        found.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return stream

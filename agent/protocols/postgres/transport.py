@@ -1,0 +1,356 @@
+"""One connection of a client: its handshake, the server behind it, and two pumps around the engine.
+
+The core's relay asks an engine for units and lets the gate decide each. Here an engine may have to wait for the server before it
+can say what the client's next message means, and several statements are decided at once; so this plug-in has a driver of its own. It
+performs effects with the core's ``Performer``, so an effect that fails is still the last one performed.
+
+Everything that reaches the server is performed by one task, the client's pump: two would race each other while one waits for the
+disk. The server's pump only shows answers, and wakes the other where it was waiting for one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+import structlog
+
+from agent.core.policy import Decider
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.transcript import Heading
+from agent.core.units import Side, Stream as Shown
+from agent.protocols.postgres import backend as server
+from agent.protocols.postgres import catalogue, login, messages
+from agent.protocols.postgres.backend import Backend
+from agent.protocols.postgres.cancels import Cancels
+from agent.protocols.postgres.catalogue import Catalogues, Snapshot
+from agent.protocols.postgres.classify import Classifier
+from agent.protocols.postgres.codec import StartupFramer
+from agent.protocols.postgres.denial import farewell
+from agent.protocols.postgres.engine import Engine
+from agent.protocols.postgres.judge import Judge
+from agent.protocols.postgres.masks import Masks
+from agent.protocols.postgres.stream import Stream, adopted
+from agent.runtime.relay import OK, Performer
+from agent.runtime.serving import HANDSHAKE_S, Serving
+from chalicelib.contracts.faults import CODES, Fault, Notice
+
+_log: Final = structlog.get_logger()
+
+#: Packets that may come before the StartupMessage: one SSLRequest, one GSSENCRequest, and no more.
+_PACKETS: Final = 4
+CHANNEL: Final = 1
+#: Seconds that the server may take to answer what was asked before the client hung up.
+_LAST_WORDS_S: Final = 5.0
+#: Seconds between attempts to read a catalogue.
+_RETRY_S: Final = 5.0
+
+MakeClassifier = Callable[[Snapshot], Classifier]
+MakeMasks = Callable[[Serving, Callable[[], Snapshot]], Masks]
+
+
+class Plant(msgspec.Struct, frozen=True):
+    """What all connections of the plug-in share."""
+
+    tls: Callable[[], ssl.SSLContext]
+    cancels: Cancels
+    catalogues: Catalogues
+    make_classifier: MakeClassifier
+    make_masks: MakeMasks
+
+
+class Hangup(Exception):  # noqa: N818 - the client is gone, which is nobody's fault
+    """The connection is over before there was anything to serve."""
+
+
+class Connection:
+    """One client whose ticket was checked."""
+
+    def __init__(self, serving: Serving, plant: Plant) -> None:
+        self._serving = serving
+        self._plant = plant
+        self._sid = serving.claims.sid
+        target = serving.target
+        self._key = (target.name, target.address, str(target.options.get("database")), serving.claims.login)
+        self._client: Stream
+        self._target: Stream
+        self._engine: Engine
+        self._classifier: Classifier
+        self._snapshot: Snapshot
+        self._to_target: list[bytes] = []
+        self._answered = asyncio.Event()
+        self._refreshing: asyncio.Task[None] | None = None
+
+    async def run(self, sock: socket.socket) -> Notice:
+        """Serve the client behind ``sock`` until either side ends. Returns why it ended."""
+        try:
+            self._client = await adopted(sock)
+        except OSError:
+            sock.close()
+            return OK
+        try:
+            return await self._until_ended()
+        except Hangup:
+            return OK
+        except Fault as fault:
+            self._explain(fault)
+            return fault.notice
+        except OSError:
+            return OK
+        finally:
+            self._client.close()
+
+    def _explain(self, fault: Fault) -> None:
+        _log.warning("postgres.connection.failed", sid=self._sid, code=fault.code, detail=fault.detail)
+        if CODES[fault.code].owner == "target":
+            self._serving.report_target(fault.notice)
+        self._client.write(farewell(fault.notice, self._sid))
+
+    async def _until_ended(self) -> Notice:
+        """Run the connection, but no longer than its session."""
+        work = asyncio.ensure_future(self._work())
+        try:
+            await asyncio.wait({work, self._serving.ended}, return_when=asyncio.FIRST_COMPLETED)
+            if not work.done():
+                notice = self._serving.ended.result()
+                self._client.write(farewell(notice, self._sid))
+                return notice
+            return work.result()
+        finally:
+            work.cancel()
+            await asyncio.gather(work, return_exceptions=True)
+
+    async def _work(self) -> Notice:
+        asked = await self._greet()
+        backend = await self._reach(asked)
+        self._target = backend.stream
+        pid, secret = secrets.randbelow(2**31 - 1) + 1, secrets.token_bytes(4)
+        claims = self._serving.claims
+        entry = self._plant.cancels.add(pid, secret, claims.sub, self._serving.target, backend.pid, backend.secret)
+        over = False
+        try:
+            self._welcome(backend, pid, secret)
+            notice = await self._pump()
+            over = True
+            return notice
+        finally:
+            self._plant.cancels.remove(pid)
+            if self._refreshing is not None:
+                self._refreshing.cancel()
+            if not over:
+                # A statement may still run for somebody whose session has ended.
+                await asyncio.shield(server.cancel(self._serving.target, entry.pid, entry.secret))
+            self._target.close()
+
+    # -- the client's handshake ----------------------------------------------------------------------------------------------
+
+    async def _greet(self) -> login.Wishes:
+        """Return what the client wants, over TLS where the way is not ours. Raises Fault or Hangup."""
+        try:
+            async with asyncio.timeout(HANDSHAKE_S):
+                return await self._hello()
+        except TimeoutError:
+            raise Fault("handshake_timeout", f"The client did not finish its handshake within {HANDSHAKE_S:.0f} s.") from None
+
+    async def _hello(self) -> login.Wishes:
+        framer, secured = StartupFramer(), False
+        for _ in range(_PACKETS):
+            hello = login.read_hello(await self._packet(framer))
+            if hello.kind == "gss":
+                self._client.write(b"N")
+            elif hello.kind == "ssl" and not secured:
+                if framer.rest() or self._client.buffered:
+                    # Text in clear before the encrypted would be taken for the client's own (CVE-2021-23214).
+                    raise Fault("protocol_error", "The client said more before TLS than it should.")
+                self._client.write(b"S")
+                await self._client.start_tls(self._plant.tls(), server_side=True)
+                secured = True
+            elif hello.kind == "cancel":
+                await self._cancel(hello)
+                raise Hangup
+            elif hello.kind == "startup":
+                return self._admit(hello, framer, secured=secured)
+            else:
+                break
+        raise Fault("protocol_error", "The client's handshake has no end.")
+
+    async def _packet(self, framer: StartupFramer) -> bytes:
+        packet = framer.feed(b"")
+        while packet is None:
+            data = await self._client.read()
+            if not data:
+                raise Hangup
+            packet = framer.feed(data)
+        return packet
+
+    def _admit(self, hello: login.Hello, framer: StartupFramer, *, secured: bool) -> login.Wishes:
+        if framer.rest() or self._client.buffered:
+            raise Fault("protocol_error", "The client spoke before it was asked.")
+        if self._serving.path == "relay" and not secured:
+            hint = "Connect with: sallyport connect " + self._serving.target.name
+            raise Fault("protocol_error", "The way through the relay needs TLS with the agent.", hint=hint)
+        database = self._serving.target.options.get("database")
+        if not isinstance(database, str) or not database:
+            raise Fault("target_login", f"No database is configured for {self._serving.target.name}.")
+        asked = login.wishes(hello.parameters, database, self._serving.target.name)
+        if hello.minor or asked.unknown:
+            self._client.write(messages.negotiate(0, asked.unknown))
+        return msgspec.structs.replace(asked, database=database)
+
+    async def _cancel(self, hello: login.Hello) -> None:
+        """Cancel a statement of the same person on the same target. Nobody is told whether there was one (§55.2.8)."""
+        claims = self._serving.claims
+        found = self._plant.cancels.find(hello.pid, hello.secret, claims.sub, self._serving.target.name)
+        if found is None:
+            return
+        entry = {"event": "cancel", "process": hello.pid}
+        await self._serving.recorder.write(
+            CHANNEL, "jsonl", self._transcript().remark(entry, self._serving.now_ms()), durable=True
+        )
+        await server.cancel(found.target, found.pid, found.secret)
+
+    # -- the server ----------------------------------------------------------------------------------------------------------
+
+    async def _reach(self, asked: login.Wishes) -> Backend:
+        serving = self._serving
+        account = serving.claims.login
+        credential = await serving.credential(account)
+        await self._learn()
+        return await server.connect(serving.target, account, credential, login.startup(account, asked, self._sid))
+
+    async def _learn(self) -> None:
+        self._snapshot = await self._plant.catalogues.current(self._key, self._serving.now_ms(), self._fetch)
+
+    async def _fetch(self) -> Snapshot:
+        serving = self._serving
+        credential = await serving.credential(serving.claims.login)
+        asked = login.Wishes(str(serving.target.options.get("database")), "", "catalogue", {}, [])
+        now_ms = serving.now_ms()
+        backend = await server.connect(
+            serving.target, serving.claims.login, credential, login.startup(serving.claims.login, asked, self._sid)
+        )
+        return await catalogue.read(backend, now_ms)
+
+    def _welcome(self, backend: Backend, pid: int, secret: bytes) -> None:
+        """Tell the client that it is logged in, with the server's settings and a key of our own for cancelling."""
+        serving = self._serving
+        self._classifier = self._plant.make_classifier(self._snapshot)
+        masks = self._plant.make_masks(serving, lambda: self._snapshot)
+        judge = Judge(Decider(serving.claims, lambda: serving.policy), self._transcript())
+        self._engine = Engine(judge, self._classifier, masks, self._sid)
+        hello = [messages.authentication(0)]
+        hello += [messages.parameter_status(name, value) for name, value in backend.settings]
+        hello += [messages.key_data(pid, secret), messages.ready("I")]
+        self._client.write(b"".join(hello))
+
+    def _transcript(self) -> JsonlWriter:
+        claims = self._serving.claims
+        heading = Heading(
+            sid=claims.sid,
+            target=claims.target,
+            principal=claims.sub,
+            login=claims.login,
+            channel=CHANNEL,
+            opened_ms=self._serving.now_ms(),
+            title=f"{claims.sub} on {claims.target}",
+        )
+        return JsonlWriter(heading, protocol="postgres")
+
+    # -- the two pumps -------------------------------------------------------------------------------------------------------
+
+    def to_target(self, data: bytes) -> None:
+        """Part of ``Stage``: one write for everything that one read has led to."""
+        self._to_target.append(data)
+
+    def to_client(self, data: bytes, stream: Shown) -> None:
+        """Part of ``Stage``."""
+        self._client.write(data)
+
+    async def _pump(self) -> Notice:
+        performer = Performer(self._serving, self)
+        asking = asyncio.ensure_future(self._ask(performer))
+        answering = asyncio.ensure_future(self._answer(performer))
+        try:
+            await asyncio.wait({asking, answering}, return_when=asyncio.FIRST_COMPLETED)
+            if asking.done() and not answering.done():
+                asking.result()
+                # What was sent before the goodbye is still answered by the server, and recorded, until it hangs up.
+                async with asyncio.timeout(_LAST_WORDS_S):
+                    await asyncio.wait({answering})
+            if answering.done():
+                answering.result()
+            if asking.done():
+                asking.result()
+            elif not self._engine.over:
+                raise Fault("target_closed", f"{self._serving.target.name} ended the connection.")
+            return OK
+        except TimeoutError:
+            # The client had gone already.
+            return OK
+        finally:
+            for task in (asking, answering):
+                task.cancel()
+            await asyncio.gather(asking, answering, return_exceptions=True)
+
+    async def _ask(self, performer: Performer) -> None:
+        """The client's pump. Ends when the client does."""
+        while True:
+            if self._engine.waiting:
+                await self._answered.wait()
+                self._answered.clear()
+                effects = self._engine.proceed()
+            else:
+                data = await self._client.read()
+                if not data:
+                    return
+                self._renew()
+                effects = self._engine.receive(Side.CLIENT, data, self._serving.now_ms())
+            await performer.perform(effects)
+            if self._to_target:
+                self._target.write(b"".join(self._to_target))
+                self._to_target.clear()
+                await self._target.drain()
+            if self._engine.over:
+                return
+
+    async def _answer(self, performer: Performer) -> None:
+        """The server's pump. Ends when the server does."""
+        while data := await self._target.read():
+            if self._serving.recorder.pressure():
+                await self._serving.recorder.relieved()
+            await performer.perform(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
+            self._answered.set()
+            await self._client.drain()
+            if self._engine.stale and self._refreshing is None:
+                self._refreshing = asyncio.ensure_future(self._refresh())
+            # A long result must not keep other sessions from their turn.
+            await asyncio.sleep(0)
+
+    # -- the catalogue -------------------------------------------------------------------------------------------------------
+
+    def _renew(self) -> None:
+        """Use what another session, or an older wish of ours, has learned meanwhile."""
+        held = self._plant.catalogues.held(self._key)
+        if held is not None and held is not self._snapshot and held.read_ms >= self._snapshot.read_ms:
+            self._snapshot = held
+            self._classifier.adopt(held.catalogue)
+        if self._refreshing is None and self._serving.now_ms() - self._snapshot.read_ms > catalogue.MAX_AGE_MS:
+            self._refreshing = asyncio.ensure_future(self._refresh())
+
+    async def _refresh(self) -> None:
+        mark = self._engine.mark()
+        try:
+            self._snapshot = await self._plant.catalogues.renewed(self._key, self._fetch)
+            self._classifier.adopt(self._snapshot.catalogue)
+            self._engine.adopt(mark)
+        except Fault as fault:
+            # What had changed stays unknown, and what is unknown is decided as such.
+            _log.warning("postgres.catalogue.failed", sid=self._sid, code=fault.code, detail=fault.detail)
+            await asyncio.sleep(_RETRY_S)
+        finally:
+            self._refreshing = None

@@ -1,0 +1,224 @@
+"""An engine between a client and a server that exist only as bytes: what one says, and what the other is then told."""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import msgspec
+
+from agent.core.effects import Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
+from agent.core.policy import Decider
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.transcript import Heading
+from agent.core.sql.catalogue import Catalogue
+from agent.core.sql.model import Analysis, Session, Statement
+from agent.core.units import Side
+from agent.protocols.postgres import messages
+from agent.protocols.postgres.classify import Classifier, Meaning
+from agent.protocols.postgres.codec import Rows, join_rows
+from agent.protocols.postgres.engine import Engine
+from agent.protocols.postgres.judge import Judge
+from agent.protocols.postgres.messages import Field
+from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
+
+ALLOW = "permit(principal, action, resource);"
+FORBID = '@message("Not that.") forbid(principal, action, resource) when { context.text like "*forbidden*" };'
+
+_EFFECTS = {"SELECT": "read", "INSERT": "write", "DELETE": "write", "COPY": "write", "DROP": "admin", "SET": "read"}
+
+
+def analyse(text: str, catalogue: Catalogue, session: Session) -> Analysis:
+    """Understands as much SQL as these tests speak: one verb, statements between semicolons, ``SET search_path``."""
+    statements = []
+    position = 0
+    for piece in text.split(";"):
+        if piece.strip():
+            verb = piece.split()[0].upper()
+            effects = frozenset({_EFFECTS.get(verb, "unknown")})
+            flags = frozenset() if verb in _EFFECTS else frozenset({"parse_error"})
+            statements.append(
+                Statement(text=piece, position=position, kind=verb, effects=effects, verbs=frozenset({verb}), flags=flags)
+            )
+            if piece.upper().strip().startswith("SET SEARCH_PATH"):
+                session = msgspec.structs.replace(session, search_path=(piece.split()[-1],))
+        position += len(piece) + 1
+    flags = frozenset[str]().union(*(each.flags for each in statements)) if statements else frozenset({"empty"})
+    return Analysis(
+        statements=tuple(statements),
+        effects=frozenset[str]().union(*(each.effects for each in statements)) or frozenset({"unknown"}),
+        verbs=frozenset(),
+        tables=frozenset(),
+        columns=frozenset(),
+        functions=frozenset(),
+        flags=flags,
+        session=session,
+    )
+
+
+class FakeMasks:
+    """Masks every value of a column called ``secret``, and the word ``hunter2`` wherever text goes."""
+
+    def result(self, fields: tuple[Field, ...], meaning: Meaning | None) -> FakeMasks:
+        masked = FakeMasks()
+        masked.places = {place for place, field in enumerate(fields) if field.name == "secret"}
+        return masked
+
+    places: set[int] = set()
+
+    def rows(self, rows: Rows) -> tuple[bytes, int]:
+        found, count = [], 0
+        for body in rows.bodies():
+            values = read_row(body)
+            for place in self.places:
+                values[place] = b"****"
+                count += 1
+            found.append(row_body(*values))
+        return join_rows(found), count
+
+    def copy(self, meaning: Meaning, overall: int, columns: int) -> FakeMasks | None:
+        return None if overall else self
+
+    def data(self, body: bytes) -> tuple[bytes, int]:
+        return body.replace(b"hunter2", b"****"), body.count(b"hunter2")
+
+    def text(self, words: str) -> str:
+        return words.replace("hunter2", "****")
+
+
+class Conversation:
+    """One engine, and everything that its effects did."""
+
+    def __init__(self, *rules: str) -> None:
+        self.rules = list(rules or (ALLOW, FORBID))
+        self.policy = make_policy(*self.rules)
+        heading = Heading(sid=SID, target="db", principal="ann@example.com", login="app", channel=1, opened_ms=NOW_MS)
+        judge = Judge(Decider(make_claims(), lambda: self.policy), JsonlWriter(heading, protocol="postgres"))
+        self.classifier = Classifier(analyse, Catalogue())
+        self.engine = Engine(judge, self.classifier, FakeMasks(), SID)
+        self.target = b""
+        self.client = b""
+        self.lines = b""
+        self.operations = 0
+        self.denied = 0
+        self.reports: list[str] = []
+        self.order: list[str] = []
+
+    def says(self, *parts: bytes) -> bytes:
+        """The client says ``parts``. Returns what the server is sent."""
+        return self._take(Side.CLIENT, b"".join(parts))[0]
+
+    def answers(self, *parts: bytes) -> bytes:
+        """The server says ``parts``. Returns what the client is shown."""
+        return self._take(Side.TARGET, b"".join(parts))[1]
+
+    def _take(self, side: Side, data: bytes) -> tuple[bytes, bytes]:
+        target, client = len(self.target), len(self.client)
+        self.perform(self.engine.receive(side, data, NOW_MS))
+        if side is Side.TARGET:
+            self.perform(self.engine.proceed())
+        return self.target[target:], self.client[client:]
+
+    def perform(self, effects: list[Effect]) -> None:
+        """Do what is ordered."""
+        for effect in effects:
+            self.order.append(type(effect).__name__ + ("!" if isinstance(effect, Record) and effect.durable else ""))
+            match effect:
+                case ToTarget(asked):
+                    self.target += asked.data
+                case Housekeep(Side.TARGET, data):
+                    self.target += data
+                case ToClient(clean):
+                    self.client += clean.data
+                case Record(lines=lines):
+                    self.lines += lines
+                case Count(operations, denied):
+                    self.operations += operations
+                    self.denied += denied
+                case Report(operation):
+                    self.reports.append(operation.text)
+
+    @property
+    def record(self) -> list[dict[str, Any]]:
+        """The lines of the transcript after its heading."""
+        return [msgspec.json.decode(line) for line in self.lines.splitlines()][1:]
+
+
+def query(text: str) -> bytes:
+    return messages.query(text)
+
+
+def parse(name: str, text: str, *types: int) -> bytes:
+    body = messages.text(name) + messages.text(text) + struct.pack(">H", len(types))
+    return messages.message("P", body + b"".join(struct.pack(">I", each) for each in types))
+
+
+def bind(
+    portal: str, statement: str, *values: bytes | None, formats: tuple[int, ...] = (), results: tuple[int, ...] = ()
+) -> bytes:
+    body = messages.text(portal) + messages.text(statement) + struct.pack(">H", len(formats))
+    body += b"".join(struct.pack(">h", each) for each in formats) + struct.pack(">H", len(values))
+    for value in values:
+        body += struct.pack(">i", -1) if value is None else struct.pack(">i", len(value)) + value
+    return messages.message("B", body + struct.pack(">H", len(results)) + b"".join(struct.pack(">h", each) for each in results))
+
+
+def execute(portal: str = "", rows: int = 0) -> bytes:
+    return messages.message("E", messages.text(portal) + struct.pack(">i", rows))
+
+
+def describe(kind: str, name: str = "") -> bytes:
+    return messages.describe(kind, name)
+
+
+def close(kind: str, name: str) -> bytes:
+    return messages.message("C", kind.encode() + messages.text(name))
+
+
+SYNC = messages.message("S")
+FLUSH = messages.message("H")
+PARSED = messages.message("1")
+BOUND = messages.message("2")
+CLOSED = messages.message("3")
+NO_DATA = messages.message("n")
+IDLE = messages.ready("I")
+IN_BLOCK = messages.ready("T")
+FAILED = messages.ready("E")
+
+
+def complete(tag: str) -> bytes:
+    return messages.message("C", messages.text(tag))
+
+
+def error(state: str = "42601", words: str = "syntax error") -> bytes:
+    return messages.error("ERROR", state, words)
+
+
+def columns(*names: str, form: int = 0) -> bytes:
+    body = struct.pack(">H", len(names))
+    for name in names:
+        body += messages.text(name) + struct.pack(">IhIhih", 0, 0, 25, -1, -1, form)
+    return messages.message("T", body)
+
+
+def row_body(*values: bytes | None) -> bytes:
+    body = struct.pack(">H", len(values))
+    for value in values:
+        body += struct.pack(">i", -1) if value is None else struct.pack(">i", len(value)) + value
+    return body
+
+
+def row(*values: bytes | None) -> bytes:
+    return join_rows([row_body(*values)])
+
+
+def read_row(body: bytes) -> list[bytes | None]:
+    (count,) = struct.unpack_from(">H", body)
+    values: list[bytes | None] = []
+    at = 2
+    for _ in range(count):
+        (size,) = struct.unpack_from(">i", body, at)
+        at += 4
+        values.append(None if size < 0 else body[at : at + size])
+        at += max(size, 0)
+    return values
