@@ -62,6 +62,9 @@ esac
 case "$need" in
   test)
     want rsync rsync
+    want zsh zsh
+    want busybox busybox
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
     want node nodejs
     want npm npm
     ;;
