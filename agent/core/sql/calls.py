@@ -1,0 +1,196 @@
+"""Function calls: what is built in is looked up, what is not is read from the catalogue, what is in neither is unknown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from agent.core.sql.builtin_effects import OPERATORS, QUIET, effect_of
+from agent.core.sql.builtin_names import COMPUTES
+from agent.core.sql.catalogue import Function
+from agent.core.sql.expressions import Expressions
+from agent.core.sql.findings import TooDeep
+from agent.core.sql.model import ANYTHING, EXECUTE, NOTHING, READ, Carry
+from agent.core.sql.parsing import parse
+from agent.core.sql.routines import Found, plpgsql_parts
+from agent.core.sql.scope import Rows, Scope
+from agent.core.sql.settings import PARSER_SETTINGS, is_superuser_setting
+
+
+class Calls(Expressions):
+    """Walks function calls and the bodies behind them."""
+
+    def body_statement(self, node: Any, scope: Scope) -> Rows:
+        """A statement inside a routine, of any kind."""
+        raise NotImplementedError
+
+    def call(self, node: Any, scope: Scope, *, test: bool) -> Carry:
+        """A FuncCall: its arguments, its clauses, and what it does."""
+        names = [name.string.sval for name in node.funcname]
+        schema, name = (names[-2] if len(names) > 1 else ""), names[-1]
+        quiet = name in QUIET and schema in ("", "pg_catalog")
+        probing = test or not quiet or node.agg_distinct
+        carry = self.expressions(node.args, scope, test=probing)
+        carry |= self.expressions(node.agg_order, scope, test=True)
+        if node.HasField("agg_filter"):
+            self.expression(node.agg_filter, scope, test=True)
+        if node.HasField("over"):
+            self.expression(node.over, scope, test=True)
+        if name == "set_config" and schema in ("", "pg_catalog"):
+            self._set_config(node)
+        return self.invoke(schema, name, carry)
+
+    def _set_config(self, node: Any) -> None:
+        constants = [argument.a_const.sval.sval if argument.a_const.HasField("sval") else None for argument in node.args]
+        if not constants or constants[0] is None:
+            self.findings.unknown("dynamic")
+            return
+        self.setting(constants[0], constants[1] if len(constants) > 1 else None)
+
+    def setting(self, name: str, value: str | None) -> None:
+        """A setting is changed, by SET or by a function."""
+        name = name.lower()
+        findings = self.findings
+        findings.settings.append((name, value))
+        if name in PARSER_SETTINGS:
+            encoding = name in ("client_encoding", "names") and value is not None
+            if not (encoding and (value or "").lower().replace("-", "") in ("utf8", "unicode", "default")):
+                findings.unknown("parser_setting")
+        if name in ("role", "session_authorization"):
+            findings.flags.add("role")
+        elif is_superuser_setting(name):
+            findings.flags.add("superuser_setting")
+
+    def invoke(self, schema: str, name: str, arguments: Carry) -> Carry:
+        """What a call of ``schema.name`` returns; what it does goes to the findings."""
+        findings = self.findings
+        builtin = schema in ("", "pg_catalog")
+        effect = effect_of(name)
+        carry = arguments
+        known = False
+        if effect is not None:
+            findings.effects |= effect.effects
+            findings.flags |= effect.flags
+            if effect.stores:
+                findings.store(arguments)
+            if effect.tainted:
+                carry |= ANYTHING
+            known = True
+        elif builtin and name in COMPUTES:
+            findings.effects.add(READ)
+            known = True
+        overloads = () if schema == "pg_catalog" else findings.overloads(schema, name)
+        unsure = name in findings.session.changed or (not schema and findings.session.uncertain)
+        if (unsure and schema != "pg_catalog") or not (known or overloads):
+            findings.functions.add(f"{schema}.{name}" if schema else name)
+            return carry | findings.unknown("unknown_function")
+        if known and not overloads:
+            findings.functions.add(f"{schema or 'pg_catalog'}.{name}")
+        for function in overloads:
+            findings.functions.add(function.qualified)
+            carry |= self._user_function(function, arguments, known=known)
+        return carry
+
+    def operator(self, names: Any) -> str:
+        """An operator by its possibly qualified name. Those of extensions stand in the catalogue."""
+        name: str = names[-1].string.sval
+        operators = self.findings.catalogue.operators
+        if name not in OPERATORS and name not in operators:
+            self.findings.unknown("unknown_function")
+        elif name in operators and name in OPERATORS:
+            for function in operators[name]:
+                schema, _, bare = function.rpartition(".")
+                self.invoke(schema, bare, NOTHING)
+        return name
+
+    def _user_function(self, function: Function, arguments: Carry, *, known: bool) -> Carry:
+        findings = self.findings
+        if function.kind == "a":
+            carry = arguments
+            for call in function.calls:
+                schema, _, bare = call.rpartition(".")
+                carry |= self.invoke(schema, bare, arguments)
+            return carry if function.calls else carry | findings.unknown("unknown_function")
+        if function.language in ("c", "internal"):
+            if known or function.volatility in ("i", "s") or function.name in COMPUTES:
+                findings.effects.add(READ)
+                return arguments
+            return arguments | findings.unknown("unknown_function")
+        findings.calls_user_code = True
+        findings.effects.add(EXECUTE if function.kind == "p" else READ)
+        key = (function.qualified, function.arguments)
+        if key in findings.bodies:
+            inner = findings.bodies[key]
+            return arguments | (findings.unknown("too_deep") if inner is None else inner)
+        findings.bodies[key] = None  # so that a function that calls itself ends
+        if function.language == "sql":
+            carry = self._in_body(function, arguments, self._sql_body)
+        elif function.language == "plpgsql":
+            carry = self._in_body(function, arguments, self._plpgsql_body)
+        else:
+            carry = findings.unknown("unknown_function")
+        findings.bodies[key] = carry
+        return arguments | carry
+
+    def _in_body(self, function: Function, arguments: Carry, reader: Any) -> Carry:
+        findings = self.findings
+        if findings.expanding >= findings.limits.max_expansions:
+            raise TooDeep
+        path = findings.path
+        if function.search_path is not None:
+            findings.path = findings.catalogue.path(function.search_path)
+        findings.expanding += 1
+        carry: Carry = reader(function, arguments)
+        findings.expanding -= 1
+        findings.path = path
+        return carry
+
+    def _sql_body(self, function: Function, arguments: Carry) -> Carry:
+        tree, _ = parse(_unwrapped(function.body), self.findings.limits)
+        if tree is None:
+            return self.findings.unknown("unknown_function")
+        scope = Scope()
+        scope.positional = arguments
+        scope.parameters = dict.fromkeys((*filter(None, function.argument_names), function.name), arguments)
+        rows = Rows()
+        for statement in tree.stmts:
+            rows = self.body_statement(statement.stmt, scope)
+        return rows.everything()
+
+    def _plpgsql_body(self, function: Function, arguments: Carry) -> Carry:
+        """PL/pgSQL: its statements are read, its variables are not followed: it returns anything if it reads anything."""
+        scope = Scope(lenient=True)
+        scope.positional = arguments
+        scope.parameters = dict.fromkeys(filter(None, function.argument_names), ANYTHING)
+        return self.plpgsql(function.definition, scope)
+
+    def plpgsql(self, definition: str, scope: Scope) -> Carry:
+        """The routine that `definition` would create, read but not followed; what it may return."""
+        findings = self.findings
+        found: Found = plpgsql_parts(definition, findings.limits)
+        if not found.understood:
+            return findings.unknown("unknown_function")
+        if found.dynamic:
+            findings.unknown("dynamic")
+        before = set(findings.tables)
+        findings.tables.clear()
+        for text in found.texts:
+            tree, _ = parse(text, findings.limits)
+            if tree is None:
+                findings.unknown("unknown_function")
+                continue
+            for statement in tree.stmts:
+                self.body_statement(statement.stmt, scope)
+        reads = bool(findings.tables) or found.dynamic
+        findings.tables |= before
+        return ANYTHING if reads else NOTHING
+
+
+def _unwrapped(body: str) -> str:
+    """A body in standard SQL (``RETURN expression`` or ``BEGIN ATOMIC … END``) as plain statements."""
+    text = body.strip()
+    lowered = text[:12].lower()
+    if lowered.startswith("return") and not lowered[6:7].isalnum():
+        return "SELECT " + text[6:]
+    if lowered == "begin atomic":
+        return text[12:].rstrip().removesuffix("END").removesuffix("end")
+    return text

@@ -1,0 +1,66 @@
+"""PL/pgSQL: which texts of SQL a routine holds, and whether it runs texts that it makes.
+
+libpg_query's own reader of PL/pgSQL is used, on ``CREATE FUNCTION`` as ``pg_get_functiondef`` prints it. Variables are not
+followed.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from agent.core.sql.grammar import PgQueryError, postgast
+from agent.core.sql.model import Limits
+from agent.core.sql.parsing import screen
+
+_MOST_BYTES = 65_536
+_MOST_NODES = 20_000
+_DYNAMIC = frozenset({"PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors", "dynquery"})
+# How the reader of PL/pgSQL says that a text is: whole statements, a type, an expression, or ``variable := expression``.
+_STATEMENT, _EXPRESSION = 0, 2
+
+
+class Found(msgspec.Struct, frozen=True):
+    """Texts that parse as SQL. Not `understood`: nothing here means anything."""
+
+    understood: bool
+    dynamic: bool = False
+    texts: tuple[str, ...] = ()
+
+
+def plpgsql_parts(definition: str, limits: Limits) -> Found:
+    """What the routine that `definition` creates would run."""
+    if not definition or len(definition) > _MOST_BYTES or screen(definition, limits) is not None:
+        return Found(understood=False)
+    try:
+        tree: Any = postgast.parse_plpgsql(definition)
+    except (PgQueryError, ValueError, RecursionError):
+        return Found(understood=False)
+    texts: list[str] = []
+    dynamic = False
+    waiting: list[Any] = [tree]
+    for _ in range(_MOST_NODES):
+        if not waiting:
+            return Found(understood=bool(tree), dynamic=dynamic, texts=tuple(texts))
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting.extend(node)
+        elif isinstance(node, dict):
+            dynamic = dynamic or not _DYNAMIC.isdisjoint(node)
+            expression = node.get("PLpgSQL_expr")
+            if isinstance(expression, dict):
+                texts.append(_statement(str(expression.get("query", "")), expression.get("parseMode", 0)))
+            waiting.extend(node.values())
+    return Found(understood=False)
+
+
+def _statement(query: str, mode: object) -> str:
+    if mode == _STATEMENT:
+        return query
+    if mode == _EXPRESSION:
+        return f"SELECT {query}"
+    target, assigned, value = query.partition(":=")
+    if not assigned:
+        target, assigned, value = query.partition("=")
+    return f"SELECT {target}, {value}" if assigned else f"SELECT {query}"
