@@ -118,8 +118,6 @@ class Carrier:
                         async with asyncio.timeout(jittered(self._pause)):
                             await self._routed.wait()
                 self._pause = next_pause(self._pause, self._timing)
-                if self.draining.when() is not None:
-                    return  # replaced: the relay would only refuse it
                 if self.route is None:
                     await self.say(relay.Hello())
 

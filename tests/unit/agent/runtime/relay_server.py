@@ -29,7 +29,8 @@ class Day:
 
     jitter: float = 0.0
     """Seconds that relaying takes, at most."""
-    loss: float = 0.0
+    lose_every: int = 0
+    """Messages after which one is lost; 0 for never."""
     kill_every: int = 0
     """Messages after which the socket that brought the last one dies, without a word; 0 for never."""
 
@@ -81,10 +82,9 @@ class RelayServer:
         """Close one of a side's connections; returns when the side has read everything that was said on it."""
         await self._sockets[name or self.ends[side].newest].close()
 
-    def choke(self, side: str, name: str = "", *, release: bool = False) -> None:
-        """Stop reading what a side sends, or go on."""
-        transport = self._sockets[name or self.ends[side].newest].transport
-        transport.resume_reading() if release else transport.pause_reading()
+    def choke(self, side: str) -> None:
+        """Stop reading what a side sends."""
+        self._sockets[self.ends[side].newest].transport.pause_reading()
 
     async def until(self, condition: Callable[[], bool]) -> None:
         """Wait for something to happen."""
@@ -162,7 +162,7 @@ class RelayServer:
         self.relayed.append(size)
         if self.day.kill_every and len(self.relayed) % self.day.kill_every == 0:
             self._sockets[name].transport.abort() if name in self._sockets else None
-        if self.rng.random() < self.day.loss:
+        if self.day.lose_every and len(self.relayed) % self.day.lose_every == 0:
             self.lost += 1
         elif peer not in self.mute and not await self._post(peer, relay.deliver(message)):
             await self._post(name, relay.encode(relay.Lost("tunnel_lost", int(generation))))

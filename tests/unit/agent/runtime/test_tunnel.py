@@ -11,6 +11,7 @@ from typing import TypeVar
 
 import asyncssh
 import pytest
+from websockets.exceptions import ConnectionClosed
 
 from agent.runtime import carrier as carriers
 from agent.runtime.tunnel import Credentials, Limits, Timing, Tunnel, TunnelError, bridge
@@ -89,9 +90,9 @@ async def wait_for_end(tunnel: Tunnel) -> bytes:
     [
         Day(),
         Day(jitter=0.03),
-        Day(jitter=0.02, loss=0.03),
+        Day(jitter=0.02, lose_every=20),
         Day(jitter=0.01, kill_every=13),
-        Day(jitter=0.02, loss=0.02, kill_every=11),
+        Day(jitter=0.02, lose_every=25, kill_every=11),
     ],
     ids=["a good day", "jitter", "loss", "dying sockets", "all of it"],
 )
@@ -111,9 +112,8 @@ async def test_bytes_arrive_equal_both_ways(day: Day) -> None:
         assert got_back == back
         assert max(server.relayed) > relay.FRAGMENT_LIMIT, "bulk is coalesced into fragmented messages"
         if day.kill_every:
-            assert server.ends["client"].connections + server.ends["agent"].connections > 4
-        if day.loss:
-            assert server.lost
+            assert server.ends["client"].connections + server.ends["agent"].connections > 2
+        assert bool(server.lost) == bool(day.lose_every)
 
 
 async def test_the_opening_payloads_are_exchanged() -> None:
@@ -260,18 +260,15 @@ def grow_old(tunnel: Tunnel) -> None:
     tunnel._newest.worn.set()
 
 
-async def test_a_replaced_carrier_drains_and_its_refusal_means_nothing() -> None:
+async def test_what_a_replaced_carrier_is_told_means_nothing() -> None:
     async def outlive(tunnel: Tunnel) -> bytes:
         old = server.ends["client"].newest
         grow_old(tunnel)
         await server.until(lambda: observed["client"].count("tunnel.replaced") == 1)
-        hellos = server.heard.count(("client", "hello"))
         await server.say("client", '{"t":"lost","code":"tunnel_lost"}', old)
         await server.say("client", '{"t":"refused","code":"route_invalid","message":"There is a newer one."}', old)
         await server.hang_up("client", old)
-        answer = await ask(tunnel, b"alive")
-        assert server.heard.count(("client", "hello")) == hellos, "only the newest asks"
-        return answer
+        return await ask(tunnel, b"alive")
 
     observed: dict[str, list[str]] = {}
     timing = Timing(drain=60, first_pause=0.01)
@@ -308,25 +305,21 @@ async def test_what_was_on_its_way_to_a_dead_socket_leaves_again_at_once() -> No
     assert heard == b"into the void, and again"
 
 
+async def talk_for_ever(carrier: carriers.Carrier) -> None:
+    while True:
+        await carrier.say(relay.Data("route", "A" * 100_000))
+
+
 async def test_a_socket_that_takes_no_more_is_given_up() -> None:
-    limits = Limits(window=64_000_000, send_buffer=64_000_000, payload=96_000, max_in_flight=255)
-    data = bytes(40_000_000)
-
-    async def choke(tunnel: Tunnel) -> bytes:
-        old = server.ends["client"].newest
-        await tunnel.write(data[:20_000_000])
+    async with relay_server() as server, asyncio.timeout(20):
+        carrier = await carriers.dial(server.url, {SIDE: "client"}, Timing(stall=0.2))
+        await server.until(lambda: server.open_sockets == 1)
+        server.mute.add(server.ends["client"].newest)
         server.choke("client")
-        await tunnel.write(data[20_000_000:])
-        tunnel.write_eof()
-        await server.until(lambda: server.ends["client"].connections == 2)
-        server.choke("client", old, release=True)
-        await server.until(lambda: server.open_sockets == 2)
-        return await read_all(tunnel)
-
-    timing = Timing(stall=0.5, drain=60, first_pause=0.01)
-    async with relay_server() as server:
-        digest, _ = await converse(server, choke, answer_with_hash, timing=timing, limits=limits)
-    assert digest == hashlib.sha256(data).digest()
+        with pytest.raises(ConnectionClosed):
+            await talk_for_ever(carrier)
+        assert carrier.worn.is_set()
+        await carrier._connection.wait_closed()
 
 
 async def test_a_slow_reader_holds_the_writer() -> None:
@@ -545,7 +538,7 @@ async def test_leaving_the_context_ends_the_stream_and_closes_the_sockets() -> N
 
     # More than the window: whoever leaves must go on taking what comes, or the other never ends.
     async with relay_server() as server:
-        got, _ = await converse(server, stay, leave, limits=Limits(window=INITIAL_CREDIT))
+        got, _ = await converse(server, stay, leave, limits=Limits(window=INITIAL_CREDIT, send_buffer=50_000))
         assert got == b"bye"
         async with asyncio.timeout(20):
             await server.until(lambda: server.open_sockets == 0)
@@ -649,7 +642,7 @@ async def test_ssh_does_not_notice_that_its_connections_die() -> None:
             assert isinstance(result.stdout, bytes)
             return result.stdout
 
-    async with relay_server(Day(jitter=0.01, loss=0.01, kill_every=40)) as server:
+    async with relay_server(Day(jitter=0.01, lose_every=40, kill_every=15)) as server:
         got, _ = await converse(server, use, serve)
         assert got == data
-        assert server.ends["client"].connections + server.ends["agent"].connections > 3
+        assert server.ends["client"].connections + server.ends["agent"].connections > 2
