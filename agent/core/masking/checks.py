@@ -116,9 +116,9 @@ def _email(data: bytes, start: int, end: int) -> Span | None:
 def _number(data: bytes, start: int, end: int) -> Span | None:
     text = data[start:end]
     digits = text.translate(None, _KEEP_DIGITS)
-    if not _free(data, end) and not (text[0] == 0x2B and data[end] not in _DIGIT):
-        return None
     size = len(digits)
+    if not _free(data, end) and (data[end] in _DIGIT or (size == len(text))):
+        return None  # the middle of a longer number or word; groups end where their shape ends
     if text[0] in b"+(" or (text[0] == 0x30 and size != 9):
         return (start, end, "phone", "") if _phone(data, start, end, text, size) else None
     if size >= 14:

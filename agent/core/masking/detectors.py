@@ -58,14 +58,17 @@ class Detectors:
         """Return the secrets in ``data``: in order, without overlaps."""
         return [Hit(start, end, name) for start, end, name, _ in merge([span for span in self.spans(data) if span[2]])]
 
-    def spans(self, data: bytes) -> list[Span]:
-        """Return everything that was looked at, rejected (no class) or not, unordered; a stream cuts inside none of it."""
-        found = _scan(data)
+    def spans(self, data: bytes, at: int = 0) -> list[Span]:
+        """Return everything from ``at`` on that was looked at, rejected (no class) or not, unordered.
+
+        A stream cuts inside none of it: rejected matches and disguises are among them. ``data[:at]`` is context only.
+        """
+        found = _scan(data, at)
         if self.custom:
             found += self._named(data)
         folded = fold(data)
         if folded is not None:
-            inner = _scan(folded.data)
+            inner = _scan(folded.data, folded.at(at))
             if self.custom:
                 inner += self._named(folded.data)
             found += [(folded.start(start), folded.end(end), name, run) for start, end, name, run in inner]
@@ -121,11 +124,11 @@ def merge(spans: list[Span]) -> list[Span]:
     return merged
 
 
-def _scan(data: bytes) -> list[Span]:
+def _scan(data: bytes, at: int) -> list[Span]:
     found: list[Span] = []
-    at: int | None = 0
-    while at is not None:
-        at = _scan_from(data, at, found)
+    following: int | None = at
+    while following is not None:
+        following = _scan_from(data, following, found)
     return found
 
 
@@ -136,8 +139,10 @@ def _scan_from(data: bytes, at: int, found: list[Span]) -> int | None:
         span = inspect(data, start, end)
         if span is not None:
             found.append(span)
-            if span[1] != end:
-                return span[1]
+            if span[0] > start + 1:
+                found.append((start, end, "", ""))
+            if span[1] != end:  # the white space that ends a key block is the left context of what follows
+                return span[1] - data[span[1] - 1 : span[1]].isspace()
             continue
         found.append((start, end, "", ""))
         separator = _SEPARATOR.search(data, start + 1, end)

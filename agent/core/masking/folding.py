@@ -64,6 +64,13 @@ class Folded:
         first, start, end, stride = self.pieces[bisect_right(self._starts, at - 1) - 1]
         return min(start + (at - first) * stride, end)
 
+    def at(self, original: int) -> int:
+        """Return the first folded byte that comes from ``original`` or behind it."""
+        for first, start, end, stride in self.pieces:
+            if original < end:
+                return first + max(0, original - start + stride - 1) // stride
+        return len(self.data)
+
 
 def fold(data: bytes) -> Folded | None:
     """Return ``data`` without its disguises, or None if it wears none. Linear; the result is never longer than ``data``."""

@@ -2,8 +2,8 @@
 
 One alternation without captures: RE2 scans it at several hundred megabytes a second, and what a match *is* is asked of matches
 alone (see ``checks``). Every repeat is bounded, so that a stream knows how much it may have to hold back; only tokens and key
-blocks run longer, and they continue by a byte set (``RUNS``). RE2 has no lookbehind, so all but e-mail consume one byte of
-left context.
+blocks run longer, and they continue by a byte set (``RUNS``). RE2 has no lookbehind, so all but e-mail and key blocks
+consume one byte of left context.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def bytewise(pattern: bytes) -> Any:
     return re2.compile(pattern, options(latin1=True))
 
 
-ALL: Final = bytewise(_EMAIL + rb"|" + _LEFT + rb"(?:" + rb"|".join((_CARD, _SSN, _PHONE, _JWT, _PEM, _KEY, _IBAN)) + rb")")
+ALL: Final = bytewise(_LEFT + rb"(?:" + rb"|".join((_CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN)) + rb")|" + _PEM + rb"|" + _EMAIL)
 KEY: Final = bytewise(_KEY)
 PEM_END: Final = bytewise(_PEM_END)
 RUN_ENDS: Final = {name: bytewise(stop) for name, stop in RUNS.items()}

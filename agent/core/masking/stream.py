@@ -1,0 +1,213 @@
+"""Masking a stream that is cut anywhere.
+
+The promise: however the bytes are cut, the output together is that of masking the whole. What may still become part of a secret
+is held back: everything behind the last *break*, a place that no pattern reaches across, and never more than about ``LONGEST``
+bytes. A cut is never made inside something that was looked at (a match, a rejected match, a disguise). Tokens and key blocks may
+be longer than that: once their beginning is certain, the replacement is shown and the *run* is swallowed up to its end.
+
+    plain ──match of a token or key block that is still open──► run (swallow) ──a byte outside the run, or END──► plain
+
+The promise ends where waiting must end, and time is an argument:
+
+- what is held is shown ``deadline_ms`` after the last bytes came, or ``_PATIENCE`` times that after the first of it came, masked
+  as far as it can be seen; what was shown stays as context, so that a secret which goes on is masked from there on;
+- an echo passes at once: at most ``_KEYSTROKE`` bytes after ``deadline_ms`` of silence, unless together with what was shown just
+  before they look like the beginning of a secret (five digits, ``x@``, ``eyJ``, ``AKIA``, ``-----B`` …).
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.core.masking.checks import Span, run_end
+from agent.core.masking.classes import Report, Tally
+from agent.core.masking.detectors import Detectors, merge
+from agent.core.masking.folding import PARTIAL, fold
+from agent.core.masking.patterns import LONGEST, bytewise
+
+DEADLINE_MS: Final = 10
+_PATIENCE: Final = 10
+_KEYSTROKE: Final = 8
+_TAIL: Final = 64
+#: The shortest line that begins a key block.
+_BEGIN: Final = len(b"-----BEGIN PRIVATE KEY-----")
+#: An e-mail's local part reaches this far back, so a token is certain only when it is longer.
+_CERTAIN: Final = 66
+
+_HARD: Final = bytewise(rb"(?s).*[\n\r\x00\x07\x08,]")
+_SOFT: Final = bytewise(rb"(?s).*(?:[\n\r\x00\x07\x08,]|[^0-9A-Z)=:>\"' \tyn][ \t])")
+_LINE: Final = bytewise(rb"(?s).*\n")
+_DISGUISED: Final = bytewise(rb"[\x1b\\&%\x80-\xff]")
+_INCIPIENT: Final = bytewise(
+    rb"(?:[A-Za-z0-9._%+'\x80-\xff-]@\S*"
+    rb"|\d(?:[ .()/-]{0,2}\d){4,}[ .()/-]?"
+    rb"|\+\d\S*"
+    rb"|\b(?:eyJ|AKIA|ASIA|AIza|ya29|GOCSPX|gh[pousr]_|github_|glpat|xox[a-z]-|xapp-|[sr]k[_-]|whsec_|npm_|pypi-|SG\.|hv[sb]\.|dop_v1)\S*"
+    rb"|-{3,5}B?\S*|AGE-S\S*|(?i:key|token|secret)[\"']?[ \t]*[=:]\S*"
+    rb"|\b[A-Z]{2}\d{2}[A-Z0-9 ]*)\z"
+)
+
+
+class StreamMasker:
+    """Masks one direction of one stream. Feed bytes and time; show what comes back."""
+
+    def __init__(self, detectors: Detectors, reveal: frozenset[str] = frozenset(), *, deadline_ms: int = DEADLINE_MS) -> None:
+        self._detectors = detectors
+        self._reveal = reveal
+        self._deadline_ms = deadline_ms
+        self._tally = Tally()
+        self._held = b""
+        self._context = b""
+        self._at = 0
+        self._run = ""
+        self._last_ms: int | None = None
+        self._since_ms = 0
+
+    @property
+    def due_ms(self) -> int | None:
+        """When :meth:`tick` will show what is held, or None if nothing is."""
+        if not self._held or self._last_ms is None:
+            return None
+        return min(self._last_ms + self._deadline_ms, self._since_ms + _PATIENCE * self._deadline_ms)
+
+    def report(self) -> Report:
+        """Return how many values of each class were replaced since the last report."""
+        return self._tally.take()
+
+    def feed(self, data: bytes, now_ms: int) -> bytes:
+        """Take ``data`` and return what may be shown by now."""
+        quiet = self._last_ms is not None and now_ms - self._last_ms >= self._deadline_ms
+        out = self._release() if self._held and quiet else b""
+        if not data:
+            return out
+        echo = quiet and not self._run and len(data) <= _KEYSTROKE
+        if not self._held:
+            self._since_ms = now_ms
+        self._last_ms = now_ms
+        self._held += data
+        out += self._advance()
+        overdue = self._since_ms + _PATIENCE * self._deadline_ms <= now_ms
+        if self._held and (overdue or (echo and _INCIPIENT.search(self._context + self._held) is None)):
+            out += self._release()
+        return out
+
+    def tick(self, now_ms: int) -> bytes:
+        """Return what is held if its time has come."""
+        due = self.due_ms
+        return self._release() if due is not None and due <= now_ms else b""
+
+    def flush(self) -> bytes:
+        """Return everything held, masked as far as it can be seen. The stream may go on."""
+        return self._release()
+
+    def _advance(self) -> bytes:
+        out = b""
+        if self._run and not self._swallow():
+            return out
+        buffer = self._context + self._held
+        spans = self._spans(buffer)
+        opened = self._open(buffer, spans)
+        if opened is not None and len(buffer) - opened[0] > _CERTAIN:
+            return self._enter(buffer, spans, opened)
+        cut = self._cut(buffer, spans)
+        if opened is not None:
+            cut = min(cut, opened[0])
+        return self._show(buffer, spans, cut) if cut > len(self._context) else out
+
+    def _spans(self, buffer: bytes) -> list[Span]:
+        return [span for span in self._detectors.spans(buffer, self._at) if span[2] not in self._reveal]
+
+    def _show(self, buffer: bytes, spans: list[Span], cut: int) -> bytes:
+        """Return ``buffer`` up to ``cut`` without what was shown before, and hold the rest."""
+        base = len(self._context)
+        out = self._masked(buffer[:cut], spans, base)
+        self._held = buffer[cut:]
+        self._context = (b"\n" + buffer)[cut - 1 : cut + 1]
+        self._at = 1
+        return out
+
+    def _masked(self, buffer: bytes, spans: list[Span], base: int) -> bytes:
+        hits = merge([span for span in spans if span[2] and base < span[1] <= len(buffer)])
+        out: list[bytes] = []
+        at = base
+        for start, end, name, _ in hits:
+            out += (buffer[at : max(at, start)], self._detectors.replacement(name, buffer[start:end]))
+            self._tally.add(name)
+            at = end
+        out.append(buffer[at:])
+        return b"".join(out)
+
+    def _cut(self, buffer: bytes, spans: list[Span]) -> int:
+        """Return how much of ``buffer`` no later byte can change."""
+        base = len(self._context)
+        low = max(base, len(buffer) - LONGEST)
+        window = buffer[low:]
+        breaks = _LINE if self._detectors.custom else _HARD if _DISGUISED.search(window) is not None else _SOFT
+        last = breaks.match(window)
+        cut = low + (0 if last is None else last.end())
+        while cut > base and cut < len(buffer) and 0x80 <= buffer[cut] < 0xC0 and len(buffer) - cut <= LONGEST:
+            cut -= 1
+        for start, end, name, _ in sorted(spans, reverse=True):
+            if start < cut and (cut < end or (cut == end and not name)):
+                cut = start
+        return max(cut, base)
+
+    def _open(self, buffer: bytes, spans: list[Span]) -> Span | None:
+        """Return the match at the end of ``buffer`` that more data could carry on without limit."""
+        for span in spans:
+            if span[3] and (span[1] == len(buffer) or PARTIAL.fullmatch(buffer, span[1]) is not None):
+                return span if span[3] == "jwt" or not _ended(buffer[: span[1]]) else None
+        return None
+
+    def _enter(self, buffer: bytes, spans: list[Span], opened: Span) -> bytes:
+        """Show what stands before ``opened`` and its replacement, and swallow from here on."""
+        end = opened[1]
+        out = self._masked(buffer[:end], [span for span in spans if span[1] <= end], len(self._context))
+        self._run = opened[3]
+        self._held = buffer[end:] if self._run == "jwt" else _tail(buffer[opened[0] + _BEGIN :])
+        self._context = b""
+        return out
+
+    def _swallow(self) -> bool:
+        """Drop what belongs to the run. Return True if it has ended and ``_held`` is what follows it."""
+        held = self._held
+        end, is_open = run_end(self._run, held, 0)
+        folded = fold(held)
+        if folded is not None:
+            inner, inner_open = run_end(self._run, folded.data, 0)
+            end, is_open = max(end, folded.end(inner) if inner else 0), is_open or inner_open
+        if is_open or PARTIAL.fullmatch(held, end) is not None:
+            self._held = held[end:] if self._run == "jwt" else _tail(held)
+            return False
+        self._run = ""
+        self._context = b"\n" + (held[max(end - 1, 0) : end] or b"-")
+        self._at = 1 if self._context[1:].isspace() else 2
+        self._held = held[end:]
+        return True
+
+    def _release(self) -> bytes:
+        """Show what is held now, and keep it as the context of what comes."""
+        if self._run:
+            return b""
+        buffer = self._context + self._held
+        spans = self._spans(buffer)
+        opened = self._open(buffer, spans)
+        if opened is not None:
+            return self._enter(buffer, spans, opened)
+        out = self._masked(buffer, spans, len(self._context))
+        inside = max((span[1] for span in spans if span[2]), default=0)
+        self._context = b"\n" + buffer[max(inside, len(buffer) - LONGEST // 2, 1) - 1 :]
+        self._at = 1
+        self._held = b""
+        return out
+
+
+def _tail(block: bytes) -> bytes:
+    """Return the end of ``block``, enough to see an END line that the end of the data has cut."""
+    folded = fold(block)
+    return block[-_TAIL:] if folded is None else block[folded.start(max(0, len(folded.data) - _TAIL)) :]
+
+
+def _ended(block: bytes) -> bool:
+    """True if a key block has its END line, so that nothing more belongs to it."""
+    return block.endswith(b"-----") and b"-----END" in block[-_TAIL:]
