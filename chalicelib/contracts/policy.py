@@ -135,6 +135,11 @@ class Policy:
         }
         return self._ask(operation.action, who, _target_entities(target), ("Target", target.name), context)
 
+    def reveal(self, who: Principal, target: Target, data_class: str, moment: Moment) -> Verdict:
+        """May ``who`` see values of ``data_class`` on ``target`` as they are? Anything but a plain yes means masked."""
+        context = _moment(who, moment, target) | {"data_class": data_class}
+        return self._ask("reveal", who, _target_entities(target), ("Target", target.name), context)
+
     def replay(self, who: Principal, sid: str, owner: str, state: str, target: Target, moment: Moment) -> Verdict:
         """May ``who`` look at the recording of session ``sid``, which belongs to ``owner``?"""
         entities = [

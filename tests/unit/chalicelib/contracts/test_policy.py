@@ -137,6 +137,15 @@ def test_no_name_is_ever_read_as_policy(name: str, group: str) -> None:
     assert verdict.allowed == (group == "sre")
 
 
+@pytest.mark.parametrize(("data_class", "revealed"), [("email", True), ("ssn", False)])
+def test_a_data_class_is_revealed_only_by_a_rule_that_names_it(data_class: str, revealed: bool) -> None:
+    rules = policy(
+        run='permit(principal, action == Action::"run", resource);',
+        show='permit(principal, action == Action::"reveal", resource) when { context.data_class == "email" };',
+    )
+    assert rules.reveal(ALICE, WEB, data_class, NOW).allowed is revealed
+
+
 @given(st.text(max_size=200))
 def test_any_text_can_be_asked_about(text: str) -> None:
     assert policy(**RULES).operate(ALICE, WEB, run(text or " "), NOW).decision in {ALLOW, DENY}
