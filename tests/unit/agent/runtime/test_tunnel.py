@@ -36,6 +36,23 @@ def blob(size: int, seed: int = 7) -> bytes:
     return Random(seed).randbytes(size)
 
 
+class Notes(list[str]):
+    """What a tunnel's observer was told."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._changed = asyncio.Event()
+
+    def append(self, name: str) -> None:
+        super().append(name)
+        self._changed.set()
+
+    async def until(self, name: str) -> None:
+        while name not in self:
+            self._changed.clear()
+            await self._changed.wait()
+
+
 async def read_all(tunnel: Tunnel) -> bytes:
     parts = []
     while data := await tunnel.read():
@@ -50,12 +67,12 @@ async def converse(
     *,
     timing: Timing = QUICK,
     limits: Limits | None = None,
-    observed: dict[str, list[str]] | None = None,
+    observed: dict[str, Notes] | None = None,
 ) -> tuple[T, U]:
     """Run both ends, each in its context; return what they return."""
 
     async def end(side: str, act: Callable[[Tunnel], Awaitable[object]]) -> object:
-        notes = (observed if observed is not None else {}).setdefault(side, [])
+        notes = (observed if observed is not None else {}).setdefault(side, Notes())
         opening = f"opening of {side}".encode()
         async with Tunnel.connect(
             server.url, credentials(side), opening=opening, limits=limits, timing=timing, observe=notes.append
@@ -143,7 +160,7 @@ async def test_a_keystroke_waits_for_no_timer() -> None:
 
 async def test_a_carrier_is_replaced_before_it_breaks() -> None:
     data = blob(2_000_000)
-    observed: dict[str, list[str]] = {}
+    observed: dict[str, Notes] = {}
     seen_by: dict[str, list[str]] = {}  # before either end thinks of closing
     timing = Timing(max_age=0.15, drain=30, first_pause=0.01, last_pause=0.05)
 
@@ -243,7 +260,7 @@ async def test_a_route_that_is_older_than_ours_is_not_taken() -> None:
 
 
 async def test_a_loss_of_an_older_route_is_no_loss() -> None:
-    observed: dict[str, list[str]] = {}
+    observed: dict[str, Notes] = {}
 
     async def alarmed(tunnel: Tunnel) -> bytes:
         await server.say("client", '{"t":"lost","code":"tunnel_lost","gen":1}')
@@ -264,13 +281,13 @@ async def test_what_a_replaced_carrier_is_told_means_nothing() -> None:
     async def outlive(tunnel: Tunnel) -> bytes:
         old = server.ends["client"].newest
         grow_old(tunnel)
-        await server.until(lambda: observed["client"].count("tunnel.replaced") == 1)
+        await observed["client"].until("tunnel.replaced")
         await server.say("client", '{"t":"lost","code":"tunnel_lost"}', old)
         await server.say("client", '{"t":"refused","code":"route_invalid","message":"There is a newer one."}', old)
         await server.hang_up("client", old)
         return await ask(tunnel, b"alive")
 
-    observed: dict[str, list[str]] = {}
+    observed: dict[str, Notes] = {}
     timing = Timing(drain=60, first_pause=0.01)
     async with relay_server() as server:
         await converse(server, outlive, answer_with_hash, timing=timing, observed=observed)
