@@ -37,11 +37,20 @@ HOST_KEYS: Final = (
 #: Used with CTR only; GCM and ChaCha20 authenticate by themselves.
 MACS: Final = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")
 
-#: Receive window of a channel, in bytes. It also bounds what waits in the agent when the other side is slow.
+#: Receive window of a channel, in bytes. It also bounds what waits in the agent when the other side is slow, so it is smaller for
+#: channels beyond the first few of a connection: a hundred of them may not cost what fifty connections do.
 WINDOW: Final = 2 * 1024 * 1024
+FULL_WINDOWS: Final = 4
+SMALL_WINDOW: Final = 256 * 1024
 
 #: Largest packet of channel data that is accepted, in bytes. Larger packets are fewer packets, and a command has to fit into one.
 PACKET: Final = 128 * 1024
+
+
+def window(channels: int) -> int:
+    """Return the receive window of one more channel, where ``channels`` are open."""
+    return WINDOW if channels < FULL_WINDOWS else SMALL_WINDOW
+
 
 #: Seconds between keepalives, and how many may stay unanswered. People suspend their clients; targets have no excuse.
 CLIENT_KEEPALIVE: Final = (30, 20)

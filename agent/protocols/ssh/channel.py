@@ -27,10 +27,11 @@ from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
 from agent.protocols.ssh import engine
-from agent.protocols.ssh.algorithms import PACKET, WINDOW
+from agent.protocols.ssh.algorithms import PACKET, window
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.files import FileRelay
+from agent.protocols.ssh.leg import Gather
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.valve import Valve
@@ -49,13 +50,15 @@ class TargetSide(asyncssh.SSHClientSession[bytes]):
 
     def __init__(self, owner: ClientSide) -> None:
         self._owner = owner
+        self._gather = Gather(owner.on_output, asyncio.get_running_loop().call_soon)
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Output: to the gate."""
-        self._owner.on_output(data, "out" if datatype is None else "err")
+        self._gather.add(data, "out" if datatype is None else "err")
 
     def eof_received(self) -> bool:
         """End of output; the client may still send."""
+        self._gather.flush()
         self._owner.on_target_eof()
         return True
 
@@ -77,6 +80,7 @@ class TargetSide(asyncssh.SSHClientSession[bytes]):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel closed: now the exit status may follow the output."""
+        self._gather.flush()
         self._owner.on_target_closed(exc)
 
 
@@ -182,12 +186,15 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         return True
 
     def pause_writing(self) -> None:
-        """The client takes no more for now."""
+        """The client takes no more for now. Where its requests make our own answers, it may not ask more either."""
         self._target_valve.hold("client's window")
+        if self._files is not None:
+            self.valve.hold("client's window")
 
     def resume_writing(self) -> None:
         """The client takes more again."""
         self._target_valve.release("client's window")
+        self.valve.release("client's window")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone: so is its program."""
@@ -393,7 +400,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
                     term_size=(size.columns, size.rows, *size.pixels) if size else (),
                     term_modes=terminal.modes if terminal else {},
                     encoding=None,
-                    window=WINDOW,
+                    window=window(len(self._connection.channels) - 1),
                     max_pktsize=PACKET,
                 )
         except TimeoutError:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import asyncssh
 
 from agent.protocols.ssh.algorithms import HOST_KEYS, KEX, MACS, TARGET_CIPHERS, TARGET_KEEPALIVE
+from agent.protocols.ssh.leg import Guard
 from agent.runtime.relay import split_address, unreachable
 from agent.runtime.serving import HANDSHAKE_S, Credential, Serving
 from chalicelib.contracts.faults import Fault
@@ -23,8 +24,7 @@ class TargetOwner(asyncssh.SSHClient):
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Listen to the transport's flow control, which asyncssh itself ignores."""
-        conn.pause_writing = lambda: self._pressed(True)  # type: ignore[method-assign]
-        conn.resume_writing = lambda: self._pressed(False)  # type: ignore[method-assign]
+        Guard(conn, self._pressed)
 
 
 async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh.SSHClientConnection:

@@ -23,9 +23,10 @@ from agent.core.recording.transcript import Heading
 from agent.core.units import Refused, Stream, Tick
 from agent.protocols.ssh import engine, login
 from agent.protocols.ssh import target as target_leg
-from agent.protocols.ssh.algorithms import CLIENT_CIPHERS, CLIENT_KEEPALIVE, KEX, MACS, PACKET, WINDOW
+from agent.protocols.ssh.algorithms import CLIENT_CIPHERS, CLIENT_KEEPALIVE, KEX, MACS, PACKET, window
 from agent.protocols.ssh.channel import ClientSide
 from agent.protocols.ssh.denial import Words, plain, say
+from agent.protocols.ssh.leg import Guard
 from agent.protocols.ssh.requests import ServerChannel
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import HANDSHAKE_S, HostIdentity, Serving
@@ -237,8 +238,7 @@ class Connection(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         """Listen to the transport's flow control, which asyncssh itself ignores, and to who proves what."""
         self._conn = conn
-        conn.pause_writing = lambda: self._press(target=False, full=True)  # type: ignore[method-assign]
-        conn.resume_writing = lambda: self._press(target=False, full=False)  # type: ignore[method-assign]
+        Guard(conn, lambda full: self._press(target=False, full=full))
         if self._certificates:
             verify = conn.validate_public_key
 
@@ -277,7 +277,7 @@ class Connection(asyncssh.SSHServer):
         if len(self.channels) >= OPEN_CHANNELS or self._last_channel >= ALL_CHANNELS:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "sallyport: too many channels in this session")
         assert self._conn is not None
-        return ServerChannel.open(self._conn, window=WINDOW, packet=PACKET), ClientSide(self)
+        return ServerChannel.open(self._conn, window=window(len(self.channels)), packet=PACKET), ClientSide(self)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
         """``ssh -L``, ``-D`` and ``-W``: refused."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import asyncssh
+
+from agent.protocols.ssh.leg import Waiting
 
 AnyChannel = asyncssh.SSHClientChannel[bytes] | asyncssh.SSHServerChannel[bytes]
 
@@ -22,6 +26,7 @@ class Valve:
     def fit(self, channel: AnyChannel) -> None:
         """Start to govern ``channel``."""
         self._channel = channel
+        cast(Any, channel)._recv_buf = Waiting(channel._recv_buf)
         if self._reasons:
             channel.pause_reading()
 

@@ -1,0 +1,124 @@
+"""What asyncssh leaves unbounded on one connection, bounded.
+
+Channels have windows; three other things have none. Answers to requests are written whether or not the peer reads. What is sent
+during a key exchange is kept until the peer completes it, which it need not do. And data behind a pause is kept packet by packet,
+so that packets of one byte cost a hundred times their size, and a quadratic time to take out again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+import asyncssh
+
+Leg = asyncssh.SSHServerConnection | asyncssh.SSHClientConnection
+
+#: Bytes for a peer that does not take them, beyond which nothing more is read from it: its requests make our answers.
+ANSWERS: Final = 1024 * 1024
+#: Bytes kept during a key exchange, beyond which sources are held; and beyond which the peer is given up.
+KEPT: Final = 4 * 1024 * 1024
+KEPT_HARD: Final = 64 * 1024 * 1024
+#: What one packet costs beside its bytes, where packets are kept.
+OVERHEAD: Final = 256
+#: Bytes that are put together where data waits.
+PIECE: Final = 64 * 1024
+
+
+class Guard:
+    """Bounds one leg. ``pressed`` is told when the leg cannot take more bytes, and when it can again."""
+
+    def __init__(self, leg: Leg, pressed: Callable[[bool], None]) -> None:
+        self._conn = conn = cast(Any, leg)
+        self._pressed = pressed
+        self._full = False
+        self._deaf = False
+        self._kept = 0
+        self._send = conn.send_packet
+        conn.pause_writing = self._pause
+        conn.resume_writing = self._resume
+        conn.send_packet = self._send_packet
+
+    def _pause(self) -> None:
+        self._full = True
+        self._pressed(True)
+
+    def _resume(self) -> None:
+        self._full = False
+        if self._deaf and self._conn._transport is not None:
+            self._deaf = False
+            self._conn._transport.resume_reading()
+        if self._kept <= KEPT:
+            self._pressed(False)
+
+    def _send_packet(self, kind: int, *parts: bytes, handler: Any = None) -> None:
+        conn = self._conn
+        if not conn._kex_complete:
+            self._keep(parts)
+        elif self._kept:
+            # The exchange is complete: this is the first of what was kept.
+            held, self._kept = self._kept > KEPT, 0
+            if held and not self._full:
+                self._pressed(False)
+        self._send(kind, *parts, handler=handler)
+        transport = conn._transport
+        if self._full and not self._deaf and transport is not None and transport.get_write_buffer_size() > ANSWERS:
+            self._deaf = True
+            transport.pause_reading()
+
+    def _keep(self, parts: tuple[bytes, ...]) -> None:
+        before = self._kept
+        self._kept += OVERHEAD + sum(map(len, parts))
+        if self._kept > KEPT_HARD:
+            self._conn.abort()
+        elif before <= KEPT < self._kept:
+            self._pressed(True)
+
+
+class Waiting(list[tuple[bytes | bytearray, Any]]):
+    """A channel's data behind a pause, in asyncssh's own form: pairs of bytes and data type, put together to pieces."""
+
+    def append(self, pair: tuple[bytes | bytearray, Any]) -> None:
+        """Add data, to the last piece where there is room."""
+        data, kind = pair
+        if self and self[-1][1] == kind and len(last := self[-1][0]) + len(data) <= PIECE:
+            if isinstance(last, bytearray):
+                last += data
+            else:
+                self[-1] = (bytearray(last) + data, kind)
+        else:
+            super().append(pair)
+
+    def pop(self, index: Any = -1) -> tuple[bytes, Any]:
+        """Take a piece out."""
+        data, kind = super().pop(index)
+        return bytes(data), kind
+
+
+class Gather:
+    """Puts together what arrives within one turn of the loop, so that crumbs are masked, recorded and sent as one read."""
+
+    def __init__(self, pass_on: Callable[[bytes, Any], None], soon: Callable[[Callable[[], None]], object]) -> None:
+        """``soon`` runs a function after what runs now."""
+        self._pass_on = pass_on
+        self._soon = soon
+        self._crumbs = bytearray()
+        self._kind: Any = None
+
+    def add(self, data: bytes, kind: Any) -> None:
+        """Take data of ``kind``; the order of kinds is kept."""
+        if self._crumbs and (kind != self._kind or len(self._crumbs) + len(data) > PIECE):
+            self.flush()
+        if not self._crumbs:
+            if len(data) >= PIECE // 8:
+                self._pass_on(data, kind)
+                return
+            self._soon(self.flush)
+        self._kind = kind
+        self._crumbs += data
+
+    def flush(self) -> None:
+        """Pass on what was put together."""
+        if self._crumbs:
+            crumbs, self._crumbs = bytes(self._crumbs), bytearray()
+            self._pass_on(crumbs, self._kind)

@@ -1,0 +1,241 @@
+"""The whole gateway for attacks: cloud, agent, a real sshd, a hostile one, and people. One per test process.
+
+The embedded cloud runs as a program of its own, so that this world can live beside another one in the same process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import subprocess
+import threading
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+import asyncssh
+import boto3
+import zstandard
+
+from infra.demo.stack import Person, Stack, must
+from tests.bypass.hostile import HostileTarget
+from tests.bypass.http import Answer, ask
+
+T = TypeVar("T")
+
+TARGETS = """
+  no-shell:
+    protocol: ssh
+    agent: edge-1
+    address: 127.0.0.1:{port}
+    tags: [prod]
+    logins: {{ {account}: {{ credential: prod-web }} }}
+    options: {{ host_keys: ["{key}"] }}
+  hostile:
+    protocol: ssh
+    agent: edge-1
+    address: 127.0.0.1:{hostile}
+    tags: [prod, hostile]
+    default_login: calm
+    logins:
+{logins}
+    options: {{ host_keys: ["{hostile_key}"], shell: recorded }}
+  raw:
+    protocol: ssh
+    agent: edge-1
+    address: 127.0.0.1:{raw}
+    tags: [prod]
+    logins: {{ raw: {{ credential: prod-web }} }}
+    options: {{ host_keys: ["{hostile_key}"] }}
+"""
+
+#: Beside the demo's rules: everything may be run on the hostile target, and one place may not be touched by file transfers.
+RULES = """
+@id("everything-on-hostile")
+permit (principal in Group::"sre", action in [Action::"run", Action::"transfer"], resource in Tag::"hostile");
+
+@id("vault-is-closed")
+@message("The vault is closed.")
+forbid (principal, action == Action::"transfer", resource)
+when {{ context.objects.contains("{vault}") || context.objects.contains("{vault}/key") }};
+"""
+
+
+@dataclass
+class World:
+    """Everything that an attack may touch."""
+
+    stack: Stack
+    hostile: HostileTarget
+    people: dict[str, Person] = field(default_factory=dict)
+
+    @property
+    def alice(self) -> Person:
+        return self.people["alice"]
+
+    @property
+    def account(self) -> str:
+        return self.stack.target.account
+
+    @property
+    def vault(self) -> Path:
+        return self.stack.folder / "files" / "vault"
+
+    @property
+    def gateway(self) -> Path:
+        return self.stack.folder / "gateway"
+
+    def log(self, name: str = "agent") -> str:
+        """Return what the agent (or the cloud) said."""
+        return (self.stack.folder / f"{name}.log").read_text()
+
+    def run(self, *words: str, who: str = "alice", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as somebody."""
+        person = self.people[who]
+        return subprocess.run(
+            person.command(list(words)),
+            env=person.environment | environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=90,
+        )
+
+    def saved(self, who: str = "alice") -> dict[str, Any]:
+        """Return what a person's login left on her machine."""
+        found: dict[str, Any] = json.loads((self.home(who) / "session.json").read_text())
+        return found
+
+    def home(self, who: str = "alice") -> Path:
+        return Path(self.people[who].environment["SALLYPORT_HOME"])
+
+    def api(self, method: str, path: str, body: Any = None, *, who: str = "alice") -> Answer:
+        """Call the HTTP API as somebody."""
+        return ask(self.stack.url, method, path, body, f"Bearer {self.saved(who)['token']}")
+
+    def offer(self, target: str = "prod-web", *, who: str = "alice", **more: str) -> dict[str, Any]:
+        status, offered = self.api("POST", "/sessions", {"target": target, **more}, who=who)
+        assert status == 200, offered
+        return offered
+
+    def listener(self) -> tuple[str, int]:
+        """Return where the agent listens for native clients."""
+        way = next(way["address"] for way in self.offer()["ways"] if way["kind"] == "direct")
+        host, _, port = way.rpartition(":")
+        return host, int(port)
+
+    def credentials(self, who: str = "alice") -> list[Any]:
+        """Return a person's key and certificate, as asyncssh takes them."""
+        home = self.home(who)
+        key = asyncssh.read_private_key(home / "id_ed25519")
+        return [(key, asyncssh.read_certificate(home / "id_ed25519-cert.pub"))]
+
+    async def connect(
+        self, target: str = "prod-web", *, login: str = "", who: str = "alice", **options: Any
+    ) -> asyncssh.SSHClientConnection:
+        """Return a native client's connection, straight to the agent's listener."""
+        host, port = await asyncio.to_thread(self.listener)
+        return await asyncssh.connect(
+            host,
+            port,
+            config=None,
+            known_hosts=None,
+            agent_path=None,
+            username=f"{login}+{target}" if login else target,
+            client_keys=options.pop("client_keys", None) or self.credentials(who),
+            **options,
+        )
+
+    def agent_rss(self) -> int:
+        """Return the agent's resident memory, in bytes."""
+        status = Path(f"/proc/{self.stack.pid('agent')}/status").read_text()
+        line = next(line for line in status.splitlines() if line.startswith("VmRSS"))
+        return int(line.split()[1]) * 1024
+
+    def aws(self, service: str) -> Any:
+        """Return a client of the embedded AWS, with the control plane's own rights."""
+        of = self.stack._environment
+        endpoint = of.get(f"AWS_ENDPOINT_URL_{service.upper()}") or of["AWS_ENDPOINT_URL"]
+        return boto3.client(
+            service,
+            endpoint_url=endpoint,
+            region_name=of["AWS_REGION"],
+            aws_access_key_id=of["AWS_ACCESS_KEY_ID"],
+            aws_secret_access_key=of["AWS_SECRET_ACCESS_KEY"],
+        )
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return every row of every table."""
+        dynamodb = self.aws("dynamodb")
+        found = []
+        for table in dynamodb.list_tables()["TableNames"]:
+            for page in dynamodb.get_paginator("scan").paginate(TableName=table):
+                found += page["Items"]
+        return found
+
+    def recorded(self, sid: str) -> list[str]:
+        """Return the lines of a session's chunks that are stored by now, in their order."""
+        s3, lines = self.aws("s3"), []
+        for key, _ in self.stack.recordings():
+            if sid in key and key.endswith(".zst"):
+                body = s3.get_object(Bucket=self.stack.bucket, Key=key)["Body"].read()
+                lines += zstandard.ZstdDecompressor().decompress(body, max_output_size=1 << 26).decode().splitlines()
+        return lines
+
+    def sessions(self, who: str = "alice", **query: str) -> list[dict[str, Any]]:
+        """Return the sessions that somebody sees, newest first."""
+        words = "&".join(f"{name}={value}" for name, value in query.items())
+        status, page = self.api("GET", f"/sessions?limit=200&{words}", who=who)
+        assert status == 200, page
+        return list(page["sessions"])
+
+    def restore(self) -> None:
+        """Put the world's own configuration in force again."""
+        must(self.people["pat"].run(["sallyport", "apply", "--yes", str(self.gateway)]))
+
+
+def furnish(world: World) -> None:
+    """Start everything but the hostile target, which runs already."""
+    stack = world.stack
+    stack.target.start()
+    stack.start_cloud()
+    logins = "\n".join(f"      {name}: {{ credential: prod-web }}" for name in sorted(world.hostile.behaviours))
+    target = stack.target
+    world.people["alice"] = stack.furnish(
+        TARGETS.format(
+            port=target.port,
+            key=target.host_key,
+            account=target.account,
+            hostile=world.hostile.port,
+            hostile_key=world.hostile.host_key,
+            logins=logins,
+            raw=world.hostile.raw_port,
+        )
+    )
+    world.vault.mkdir(parents=True)
+    (world.vault / "key").write_text("the vault's key\n")
+    rules = world.gateway / "policies.cedar"
+    rules.write_text(rules.read_text() + RULES.format(vault=world.vault))
+    for name in ("bob", "carol", "pat", "mallory"):
+        world.people[name] = stack.person(name)
+        must(world.people[name].login(stack.url))
+    world.restore()
+
+
+class Loop:
+    """An event loop in a thread of its own, for servers that have to answer while a test waits."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
+        self._thread.start()
+
+    def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        return asyncio.run_coroutine_threadsafe(make(), self._loop).result(60)
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
