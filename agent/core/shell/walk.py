@@ -216,8 +216,8 @@ class Walk:
                 self.substatements(child)
 
     def comment(self, node: Node) -> None:
-        if self.nesting > 1:
-            self.flag("parse_error")  # bash prints nested substitutions and reads them again; comments do not survive it
+        if self.nesting:
+            self.flag("parse_error")  # bash prints substitutions and reads them again; comments do not survive it
         if self.before(node) not in b" \t\n;&|(":
             self.flag("parse_error")
         self.flag("comment")
@@ -265,7 +265,7 @@ class Walk:
                 words.append(self.word(child))
             elif kind in {"$", "==", "="}:
                 if kind == "$":
-                    self.lone_dollar(end)
+                    self.lone_dollar(child)
                 words.append(literal(kind))
             else:
                 self.flag("parse_error")
@@ -458,7 +458,7 @@ class Walk:
             elif child.type == "$":
                 # `$"…"` is a string to be translated; the parser knows it only at the beginning of a word.
                 locale = self.source[at : at + 1] in {b'"', b"'"}
-                self.lone_dollar(at)
+                self.lone_dollar(child)
                 pieces.literal("" if locale else "$", quoted=locale)
             else:
                 self.flag("parse_error")
@@ -468,9 +468,10 @@ class Walk:
         if joined != "{}" and "{" in joined and _BRACE.search(joined):
             pieces.brace = True
 
-    def lone_dollar(self, at: int) -> None:
-        """A dollar that the parser calls literal must not begin an expansion."""
-        if is_live("$" + self.source[at : at + 1].decode("utf-8", "replace"), quoted=True):
+    def lone_dollar(self, node: Node) -> None:
+        """A dollar that the parser calls literal must be one, and must not begin an expansion."""
+        following = self.source[node.end_byte : node.end_byte + 1].decode("utf-8", "replace")
+        if self.raw(node) != "$" or is_live("$" + following, quoted=True):
             self.flag("parse_error")
 
     def quoted_text(self, raw: str, pieces: Pieces) -> None:
