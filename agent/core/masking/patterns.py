@@ -17,7 +17,7 @@ LONGEST: Final = 512
 
 _LOCAL: Final = rb"[A-Za-z0-9._%+'\x80-\xff-]"
 _EMAIL: Final = (
-    rb"(?:" + _LOCAL + rb"{1,64}|\"[^\"\s]{1,62}\")@"
+    rb"(?:" + _LOCAL + rb"{1,64}|\"[^\"\s\x00]{1,62}\")@"
     rb"(?:[A-Za-z0-9\x80-\xff.-]{1,190}\.(?:[A-Za-z\x80-\xff]{2,24}|[xX][nN]--[A-Za-z0-9-]{2,40}))"
 )
 _CARD: Final = (
