@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from agent.core.sql.model import Session
 from agent.protocols.postgres import messages
 from agent.protocols.postgres.codec import Message, Rows
 from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.names import Names
+from agent.protocols.postgres.session import SessionBook
 from chalicelib.contracts.faults import Fault
 
 #: Fields of an error or a notice that hold text of the data or of the statement (§55.8): message, detail, hint, internal query,
@@ -33,7 +33,7 @@ class Shared:
         self.queue = Queue()
         self.statements: Names[Prepared] = Names()
         self.portals: Names[Portal] = Names()
-        self.session: Names[Session] = Names()
+        self.book = SessionBook()
         self.status = "I"
         self.copy_in: Expected | None = None
         """A COPY FROM STDIN that was forwarded and is not over."""
@@ -41,8 +41,6 @@ class Shared:
         """The server reads COPY data."""
         self.copy_ended = False
         """The client has sent the end of its COPY data."""
-        self.stale = False
-        """The catalogue may no longer be what the database is."""
 
     def end_copy(self) -> None:
         """The COPY FROM STDIN is over, well or not."""
@@ -58,7 +56,7 @@ class Answers:
         self._results: dict[tuple[bytes, int], tuple[tuple[messages.Field, ...], ResultMask]] = {}
         self._mask: ResultMask | None = None
         self._copy_mask: CopyMask | None = None
-        self._late: list[tuple[frozenset[str], frozenset[str], frozenset[str]]] = []
+        self._late: list[tuple[frozenset[str], frozenset[str]]] = []
         self._now_ms = 0
         self.done: list[dict[str, Any]] = []
         self._readers = {
@@ -160,6 +158,9 @@ class Answers:
 
     def _rows(self, rows: Rows) -> bytes:
         head = self._head("D", Kind.QUERY, Kind.EXECUTE)
+        if head.silent:
+            self._shared.book.path_is(_only_value(rows))
+            return b""
         run = self._running(head, "D")
         if self._mask is None and head.kind is Kind.EXECUTE and head.portal is not None:
             self._mask = self._masks.result(head.portal.columns(), run.meaning)
@@ -174,6 +175,9 @@ class Answers:
         if head.denial:
             raise _unexpected(found.kind)
         run = head.run
+        if head.silent:
+            self._shared.queue.pop()
+            return b""
         if found.kind == "I" and not head.runs:
             if head.kind is Kind.EXECUTE:
                 self._shared.queue.pop()
@@ -183,10 +187,10 @@ class Answers:
             run.tag = messages.read_tag(found.body)
         head.at += 1
         self._over(run, "suspended" if found.kind == "s" else "ok")
+        if run.meaning.kind == "rollback":
+            self._shared.book.rolled_back()
         if head.kind is Kind.EXECUTE:
             self._shared.queue.pop()
-            if head.session is not None:
-                self._shared.session.confirm("", head.session)
         return found.raw
 
     def _ready(self, found: Message) -> bytes:
@@ -195,30 +199,19 @@ class Answers:
         if status not in ("I", "T", "E"):
             raise _unexpected("Z")
         self._shared.queue.pop()
-        if head.kind is Kind.QUERY:
-            self._settle_query(head)
         for segment in [*self._late, *([head.segment] if head.segment is not None else [])]:
             self._shared.statements.settle(segment[0])
             self._shared.portals.settle(segment[1])
-            self._shared.session.settle(segment[2])
         self._late = []
         self._shared.status = status
+        self._shared.book.ended(status)
         if status == "I":
             # Portals live as long as their transaction (§55.2.3).
             self._shared.portals.clear()
+        if head.silent:
+            self._shared.book.path_answered()
+            return b""
         return found.raw
-
-    def _settle_query(self, head: Expected) -> None:
-        if head.session is None:
-            return
-        if not head.failed:
-            self._shared.session.confirm("", head.session)
-            return
-        # Some of it may have happened (a PREPARE survives the error behind it) and some may have been undone.
-        known = self._shared.session.confirmed("") or Session()
-        changed = after_failure(known, head.session)
-        self._shared.session.confirm("", changed)
-        self._shared.stale = True
 
     def _running(self, head: Expected, answer: str) -> Run:
         run = head.run
@@ -252,6 +245,8 @@ class Answers:
         head.failed = True
         self._shared.end_copy()
         self._mask = self._copy_mask = None
+        if head.silent and head.kind is not Kind.DESCRIBE_PORTAL:
+            return b""
         fatal = fields.get("V", fields.get("S")) in ("FATAL", "PANIC")
         return shown if fatal else head.denial or shown
 
@@ -314,20 +309,12 @@ class Answers:
         return found.raw
 
 
-def after_failure(known: Session, then: Session) -> Session:
-    """Return what is known after a text that ended in the middle: every name of either, and nothing that is certain."""
-    return Session(
-        search_path=known.search_path,
-        prepared=_either(known.prepared, then.prepared),
-        cursors=_either(known.cursors, then.cursors),
-        changed=known.changed | then.changed,
-        uncertain=True,
-    )
-
-
-def _either(one: dict[str, str], other: dict[str, str]) -> dict[str, str]:
-    """Names that mean one thing whichever of the two is true. A name that is missing is unknown, and so refused."""
-    return {name: words for name, words in {**one, **other}.items() if one.get(name, words) == other.get(name, words)}
+def _only_value(rows: Rows) -> str:
+    """Return the one value of the one row that the gateway asked for."""
+    (body,) = rows.bodies() if rows.count == 1 else (b"",)
+    if body[:2] != b"\0\1" or int.from_bytes(body[2:6]) != len(body) - 6:
+        raise Malformed
+    return messages.decoded(body[6:])
 
 
 def _unexpected(answer: str) -> Fault:

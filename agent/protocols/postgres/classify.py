@@ -8,13 +8,14 @@ the server could read the same bytes differently.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import msgspec
 
 from agent.core.sql.catalogue import Catalogue
-from agent.core.sql.model import Analysis, OutputColumn, Session, Statement
+from agent.core.sql.model import Analysis, Session, Statement
+from agent.core.sql.tags import Tagged, tagged
 from chalicelib.contracts.operation import UNKNOWN, Operation
 
 #: Longest text, in bytes: it becomes one line of the transcript, whose limit is 1 MiB whatever has to be escaped.
@@ -44,9 +45,8 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True):
     tables: frozenset[str] = frozenset()
     functions: frozenset[str] = frozenset()
     flags: frozenset[str] = frozenset()
-    outputs: tuple[OutputColumn, ...] = ()
-    aligned: bool = True
-    probed: frozenset[str] = frozenset()
+    tagged: Tagged
+    """The statement in terms of data classes."""
     copy: str = ""
     """``in`` or ``out`` where the statement moves data through this connection."""
 
@@ -85,8 +85,9 @@ class Classifier:
 
     _KEPT: Final = 512
 
-    def __init__(self, analyse: Analyse, catalogue: Catalogue) -> None:
+    def __init__(self, analyse: Analyse, catalogue: Catalogue, tags: Mapping[str, str] = {}) -> None:  # noqa: B006 - read only
         self._analyse = analyse
+        self._tags = tags
         self.catalogue = catalogue
         self._cache: dict[tuple[str, int], tuple[Session, Reading]] = {}
 
@@ -113,7 +114,8 @@ class Classifier:
         if "parse_error" in analysis.flags:
             message = "This is not SQL that the gateway can read, so it was not run."
             raise Unreadable("bad_request", "42601", message)
-        meanings = tuple(_meaning(statement) for statement in analysis.statements)
+        classes = tagged(analysis, self._tags)
+        meanings = tuple(_meaning(*both) for both in zip(analysis.statements, classes, strict=True))
         if "empty" in analysis.flags and not any(each.text.strip() for each in meanings):
             meanings = ()
         return Reading(meanings, analysis.session)
@@ -133,7 +135,12 @@ def _decoded(data: bytes) -> str:
     return text
 
 
-def _meaning(statement: Statement) -> Meaning:
+def _meaning(statement: Statement, tagged: Tagged) -> Meaning:
+    flags = statement.flags
+    if tagged.probed:
+        flags |= {"probes_tagged"}
+    if tagged.stored:
+        flags |= {"stores_tagged"}
     return Meaning(
         text=statement.text,
         kind=statement.kind,
@@ -141,10 +148,8 @@ def _meaning(statement: Statement) -> Meaning:
         verbs=statement.verbs,
         tables=statement.tables,
         functions=statement.functions,
-        flags=statement.flags,
-        outputs=statement.outputs,
-        aligned=statement.aligned,
-        probed=statement.probed,
+        flags=flags,
+        tagged=tagged,
         copy=_copy(statement),
     )
 

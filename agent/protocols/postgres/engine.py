@@ -26,8 +26,6 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-import msgspec
-
 from agent.core.effects import Effect, Housekeep, ToClient
 from agent.core.masking import Masker
 from agent.core.policy import Decision
@@ -54,6 +52,10 @@ _NOWHERE: Final = "sallyport_denied"
 _UNKNOWN_NAME: Final = "There is no prepared statement or portal of that name that the gateway knows."
 
 
+#: Flags of ``agent.core.sql`` for what a newer catalogue may know.
+_MISSING: Final = frozenset({"unknown_relation", "unknown_column", "unknown_function"})
+
+
 class Engine:
     """One connection between a client that is logged in and a server that is ready."""
 
@@ -62,7 +64,6 @@ class Engine:
         self._classifier = classifier
         self._sid = sid
         self._shared = Shared()
-        self._shared.session.confirm("", Session())
         self._answers = Answers(self._shared, masks)
         self._client = Framer(CLIENT_LIMITS, whose="client")
         self._server = Framer(SERVER_LIMITS, whose="target", rows=True)
@@ -97,20 +98,15 @@ class Engine:
     @property
     def stale(self) -> bool:
         """True when the catalogue should be read again, and no transaction is open that would hide what changed."""
-        session = self._shared.session.confirmed("") or Session()
-        return (self._shared.stale or bool(session.changed) or session.uncertain) and self._shared.status == "I"
+        return self._shared.book.unread(self._shared.status)
 
-    def mark(self) -> object:
+    def mark(self) -> Session:
         """Return what tells :meth:`adopt` whether anything has changed since."""
-        return self._shared.session.confirmed("")
+        return self._shared.book.now
 
-    def adopt(self, mark: object) -> None:
-        """The classifier has a catalogue that was read after ``mark``: what had changed by then is known now."""
-        known = self._shared.session.confirmed("")
-        if known is None or known is not mark:
-            return
-        self._shared.session.confirm("", msgspec.structs.replace(known, changed=frozenset(), uncertain=False))
-        self._shared.stale = False
+    def adopt(self, mark: Session, *, fresh: bool) -> None:
+        """The catalogue was read again after ``mark``, or could not be."""
+        self._shared.book.catalogue_read(mark, fresh=fresh)
 
     def receive(self, side: Side, data: bytes, now_ms: int) -> list[Effect]:
         """Return what follows from ``data``, in order. Raises Fault(protocol_error | target_closed).
@@ -136,6 +132,9 @@ class Engine:
 
     def _proceed(self) -> list[Effect]:
         effects: list[Effect] = []
+        shared = self._shared
+        if self._inbox and self._segment_empty and not len(shared.queue) and shared.status in "IT" and shared.book.path_unsure():
+            effects.append(Housekeep(Side.TARGET, shared.book.ask_path(shared.queue, shared.status)))
         while self._inbox and len(self._shared.queue) < OUTSTANDING_LIMIT:
             try:
                 effects += self._one(self._inbox[0])
@@ -150,6 +149,8 @@ class Engine:
         rule = self._rules.get(found.kind)
         if rule is None or self.over:
             raise Fault("protocol_error", "The client sent a message that has no place here.", detail=found.kind)
+        if self._shared.book.asking and found.kind != "X":
+            raise Wait
         if self._skipping and found.kind not in "SX":
             return []
         if self._shared.copy_in is not None and found.kind not in "SHXdcf":
@@ -160,11 +161,12 @@ class Engine:
 
     # -- deciding ------------------------------------------------------------------------------------------------------------
 
-    def _session(self) -> Session:
-        return self._shared.session.get("") or Session()
-
     def _read(self, text: bytes) -> Reading:
-        return self._classifier.read(text, self._session())
+        reading = self._classifier.read(text, self._shared.book.now)
+        if self.stale and any(meaning.flags & _MISSING for meaning in reading.statements):
+            # It may well exist by now. Whoever drives this engine has the catalogue read again.
+            raise Wait
+        return reading
 
     def _fail_instead(self, ruling: Ruling, words: bytes, kind: Kind) -> list[Effect]:
         """Have the server fail in place of what was denied, and remember whose words the client is to read."""
@@ -184,10 +186,10 @@ class Engine:
         ruling = self._judge.refuse(operation, why.code, why.message)
         return self._fail_instead(ruling, refusal(why, self._sid), kind)
 
-    def _end_segment(self) -> tuple[frozenset[str], frozenset[str], frozenset[str]]:
+    def _end_segment(self) -> tuple[frozenset[str], frozenset[str]]:
         self._segment_empty = True
         shared = self._shared
-        return shared.statements.end_segment(), shared.portals.end_segment(), shared.session.end_segment()
+        return shared.statements.end_segment(), shared.portals.end_segment()
 
     # -- the simple protocol -------------------------------------------------------------------------------------------------
 
@@ -216,16 +218,11 @@ class Engine:
 
     def _asking(self, kind: Kind, reading: Reading) -> Expected:
         expected = self._shared.queue.push(Expected(kind))
-        self._leaves(expected, reading)
+        self._shared.book.leave(reading.session)
         if kind is Kind.QUERY and self._segment_empty:
             # Nothing before it can make the server skip it, so its own ReadyForQuery settles what it changes.
             expected.segment = self._end_segment()
         return expected
-
-    def _leaves(self, expected: Expected, reading: Reading) -> None:
-        if reading.session != self._session():
-            expected.session = reading.session
-            self._shared.session.change("", reading.session)
 
     def _watch_copy(self, expected: Expected) -> None:
         if any(run.meaning.copy == "in" for run in expected.runs):
@@ -251,6 +248,8 @@ class Engine:
         expected = self._shared.queue.push(Expected(Kind.PARSE))
         expected.prepared, expected.name = prepared, ("S", parse.name)
         self._shared.statements.change(parse.name, prepared)
+        if parse.name:
+            self._shared.book.prepared(parse.name, prepared.text)
         if ruling is None:
             return [Housekeep(Side.TARGET, messages.parse(parse.name, ""))]
         return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
@@ -277,6 +276,8 @@ class Engine:
         expected = self._shared.queue.push(Expected(Kind.BIND))
         expected.portal, expected.name = portal, ("P", bind.portal)
         self._shared.portals.change(bind.portal, portal)
+        if bind.portal:
+            self._shared.book.bound(bind.portal, prepared.text)
         if ruling is None:
             return [Housekeep(Side.TARGET, found.raw)]
         return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
@@ -285,9 +286,10 @@ class Engine:
         name, _ = messages.read_execute(found.body)
         self._segment_empty = False
         portal = self._shared.portals.get(name)
-        self._session()
         if portal is None:
             return self._refused(name.encode(), Unreadable("bad_request", "34000", _UNKNOWN_NAME), Kind.EXECUTE, "execute")
+        # What it leaves behind follows from what is there when it runs, not from what was there when it was bound.
+        after = self._read(portal.prepared.text.encode()).session
         decisions = [self._judge.again(operation) for operation in portal.operations]
         refusing = next((place for place, each in enumerate(decisions) if each.permit is None), None)
         if refusing is not None:
@@ -300,8 +302,7 @@ class Engine:
         expected.portal = portal
         expected.runs = [Run(meaning, portal.number, self._judge.now_ms) for meaning in portal.reading.statements]
         if not portal.started:
-            # What it leaves behind follows from what is there when it runs, not from what was there when it was bound.
-            self._leaves(expected, self._read(portal.prepared.text.encode()))
+            self._shared.book.leave(after)
         portal.started = True
         self._watch_copy(expected)
         if not portal.operations:

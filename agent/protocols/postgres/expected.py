@@ -21,7 +21,6 @@ import hashlib
 from collections import deque
 from typing import Any, Final
 
-from agent.core.sql.model import Session
 from agent.protocols.postgres.classify import Meaning, Reading
 from agent.protocols.postgres.messages import Field
 from chalicelib.contracts.operation import Operation
@@ -129,7 +128,7 @@ class Run:
 class Expected:
     """One question under way."""
 
-    __slots__ = ("at", "denial", "failed", "kind", "name", "portal", "prepared", "runs", "segment", "session", "silent")
+    __slots__ = ("at", "denial", "failed", "kind", "name", "portal", "prepared", "runs", "segment", "silent")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -144,9 +143,7 @@ class Expected:
         self.portal: Portal | None = None
         self.name: tuple[str, str] | None = None
         """Namespace (``S`` or ``P``) and name that the answer confirms."""
-        self.session: Session | None = None
-        """What earlier statements have left behind, if this one succeeds."""
-        self.segment: tuple[frozenset[str], frozenset[str], frozenset[str]] | None = None
+        self.segment: tuple[frozenset[str], frozenset[str]] | None = None
         """Names whose changes are certain when this is answered."""
 
     def forget(self) -> None:

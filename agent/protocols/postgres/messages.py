@@ -271,6 +271,11 @@ def describe(kind: str, name: str) -> bytes:
     return message("D", kind.encode() + text(name))
 
 
+def close(kind: str, name: str) -> bytes:
+    """A Close of a statement (``S``) or a portal (``P``)."""
+    return message("C", kind.encode() + text(name))
+
+
 def fields(kind: str, found: dict[str, str]) -> bytes:
     """An ErrorResponse (``E``) or a NoticeResponse (``N``)."""
     return message(kind, b"".join(code.encode("latin-1") + text(value) for code, value in found.items()) + b"\0")

@@ -47,10 +47,8 @@ _PACKETS: Final = 4
 CHANNEL: Final = 1
 #: Seconds that the server may take to answer what was asked before the client hung up.
 _LAST_WORDS_S: Final = 5.0
-#: Seconds between attempts to read a catalogue.
-_RETRY_S: Final = 5.0
 
-MakeClassifier = Callable[[Snapshot], Classifier]
+MakeClassifier = Callable[[Serving, Snapshot], Classifier]
 MakeMasks = Callable[[Serving, Callable[[], Snapshot]], Masks]
 
 
@@ -239,7 +237,7 @@ class Connection:
     def _welcome(self, backend: Backend, pid: int, secret: bytes) -> None:
         """Tell the client that it is logged in, with the server's settings and a key of our own for cancelling."""
         serving = self._serving
-        self._classifier = self._plant.make_classifier(self._snapshot)
+        self._classifier = self._plant.make_classifier(serving, self._snapshot)
         masks = self._plant.make_masks(serving, lambda: self._snapshot)
         judge = Judge(Decider(serving.claims, lambda: serving.policy), self._transcript())
         self._engine = Engine(judge, self._classifier, masks, self._sid)
@@ -301,6 +299,7 @@ class Connection:
         """The client's pump. Ends when the client does."""
         while True:
             if self._engine.waiting:
+                self._wish()
                 await self._answered.wait()
                 self._answered.clear()
                 effects = self._engine.proceed()
@@ -326,8 +325,7 @@ class Connection:
             await performer.perform(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
             self._answered.set()
             await self._client.drain()
-            if self._engine.stale and self._refreshing is None:
-                self._refreshing = asyncio.ensure_future(self._refresh())
+            self._wish()
             # A long result must not keep other sessions from their turn.
             await asyncio.sleep(0)
 
@@ -342,15 +340,23 @@ class Connection:
         if self._refreshing is None and self._serving.now_ms() - self._snapshot.read_ms > catalogue.MAX_AGE_MS:
             self._refreshing = asyncio.ensure_future(self._refresh())
 
+    def _wish(self) -> None:
+        """Have the catalogue read again where a statement has changed what it describes."""
+        if self._engine.stale and self._refreshing is None:
+            self._refreshing = asyncio.ensure_future(self._refresh())
+
     async def _refresh(self) -> None:
         mark = self._engine.mark()
+        fresh = False
         try:
             self._snapshot = await self._plant.catalogues.renewed(self._key, self._fetch)
             self._classifier.adopt(self._snapshot.catalogue)
-            self._engine.adopt(mark)
+            fresh = True
         except Fault as fault:
             # What had changed stays unknown, and what is unknown is decided as such.
             _log.warning("postgres.catalogue.failed", sid=self._sid, code=fault.code, detail=fault.detail)
-            await asyncio.sleep(_RETRY_S)
         finally:
+            self._engine.adopt(mark, fresh=fresh)
             self._refreshing = None
+            # The client may have been waiting for it.
+            self._answered.set()

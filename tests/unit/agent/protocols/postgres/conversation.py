@@ -41,7 +41,8 @@ def analyse(text: str, catalogue: Catalogue, session: Session) -> Analysis:
                 Statement(text=piece, position=position, kind=verb, effects=effects, verbs=frozenset({verb}), flags=flags)
             )
             if piece.upper().strip().startswith("SET SEARCH_PATH"):
-                session = msgspec.structs.replace(session, search_path=(piece.split()[-1],))
+                earlier = frozenset({session.search_path or ("public",)})
+                session = msgspec.structs.replace(session, search_path=(piece.split()[-1],), earlier=earlier)
         position += len(piece) + 1
     flags = frozenset[str]().union(*(each.flags for each in statements)) if statements else frozenset({"empty"})
     return Analysis(

@@ -271,11 +271,50 @@ def test_a_name_that_has_changed_means_the_new_statement() -> None:
     assert [text for kind, text, _ in verdicts(talk) if kind == "execute"] == ["SELECT 1"]
 
 
-def test_what_a_set_leaves_behind_counts_only_once_it_has_happened() -> None:
+ASKED_PATH = (
+    messages.parse("sallyport_path", "SHOW search_path")
+    + bind("sallyport_path", "sallyport_path")
+    + execute("sallyport_path")
+    + close("P", "sallyport_path")
+    + close("S", "sallyport_path")
+    + SYNC
+)
+PATH_ANSWER = PARSED + BOUND + row(b"a, public") + complete("SHOW") + CLOSED + CLOSED
+
+
+def test_after_a_set_the_server_is_asked_which_path_is_in_force() -> None:
     talk = Conversation()
     talk.says(query("SET search_path TO a"))
-    assert talk.says(query("SELECT 1")) == b""
-    talk.answers(error("22023", "no"), IDLE)
+    talk.answers(complete("SET"), IDLE)
+    assert talk.says(query("SELECT 1")) == ASKED_PATH
+    assert talk.answers(PATH_ANSWER, IDLE) == b""
+    assert talk.target.endswith(query("SELECT 1"))
+    assert talk.engine.mark().search_path == ("a", "public")
+    talk.answers(complete("SELECT 0"), IDLE)
+    assert talk.says(query("SELECT 1")) == query("SELECT 1")
+
+
+def test_a_path_that_was_asked_for_inside_a_transaction_is_asked_for_again_behind_it() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IN_BLOCK)
+    talk.says(query("SELECT 1"))
+    talk.answers(PATH_ANSWER, IN_BLOCK)
+    talk.answers(complete("SELECT 0"), IDLE)
+    assert talk.says(query("SELECT 1")) == ASKED_PATH
+
+
+def test_a_pipeline_is_not_interrupted_by_questions() -> None:
+    talk = Conversation()
+    assert talk.says(query("SET search_path TO a"), query("SELECT 1")) == query("SET search_path TO a") + query("SELECT 1")
+
+
+def test_when_the_question_fails_the_statement_is_decided_without_an_answer() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IDLE)
+    talk.says(query("SELECT 1"))
+    assert talk.answers(error("53200", "out of memory"), IDLE) == b""
     assert talk.target.endswith(query("SELECT 1"))
 
 
