@@ -31,6 +31,7 @@ from chalicelib.contracts import recording, relay
 from chalicelib.contracts.api import SessionClaim
 from chalicelib.contracts.capability import TicketClaims
 from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.policy import Moment
 
 #: Seconds that stopping may take: plug-ins say goodbye, recordings are uploaded; the rest is recovered at the next start.
 DRAIN_S: Final = 20.0
@@ -169,9 +170,18 @@ class Supervisor:
         return sorted({*self._live, *self._recovering})
 
     def _end_orphans(self) -> None:
+        """End what a newer configuration does not permit any more: a grant that is taken back is taken back at once."""
+        policy = self._around.configuration.policy
         for session in self._live.values():
-            if self._around.configuration.policy.document.target(session.claims.target) is None:
+            claims = session.claims
+            target = policy.document.target(claims.target)
+            if target is None:
                 session.end(Notice("session_ended", "The target was taken out of the gateway's configuration."))
+                continue
+            # As of its opening: rules about the hour of the day decide about opening, not about staying.
+            moment = Moment(now_ms=claims.iat * 1000, reason=claims.reason, login=claims.login, source_ip=claims.source_ip)
+            if claims.login not in target.logins or not policy.connect(claims.principal, target, moment).allowed:
+                session.end(Notice("session_killed", "A newer policy does not permit this session."), killed=True)
 
     # --- ways in
 

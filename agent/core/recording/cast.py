@@ -31,17 +31,20 @@ class CastWriter:
 
     kind: Final[Literal["cast"]] = "cast"
 
-    def __init__(self, heading: Heading, *, term: str = "", columns: int = 0, rows: int = 0) -> None:
+    def __init__(
+        self, heading: Heading, *, term: str = "", columns: int = 0, rows: int = 0, environment: tuple[tuple[str, str], ...] = ()
+    ) -> None:
+        """``environment`` is what was passed to the program: part of what was decided, so it is told in the heading."""
         self.channel: Final = heading.channel
         self._last_ms = heading.opened_ms
         self._terminal = bool(term)
         self._said_binary = False
-        self._heading: bytes | None = _heading(heading, term, columns, rows)
+        self._heading: bytes | None = _heading(heading, term, columns, rows, environment)
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {"out": decoder("replace"), "err": decoder("replace")}
 
     def decided(self, operation: Operation, decision: Decision, now_ms: int) -> bytes:
-        """One marker: ``allowed: uname -a (rule)``. Bound environment is named, because it is part of what was decided."""
+        """One marker: ``allowed: uname -a (rule)``."""
         label = f"{verdict_word(decision)}: {operation.text}"
         if decision.verdict.rule:
             label += f" ({decision.verdict.rule})"
@@ -86,7 +89,7 @@ class CastWriter:
         return line
 
 
-def _heading(heading: Heading, term: str, columns: int, rows: int) -> bytes:
+def _heading(heading: Heading, term: str, columns: int, rows: int, environment: tuple[tuple[str, str], ...]) -> bytes:
     size: dict[str, Any] = {"cols": columns or DEFAULT_SIZE[0], "rows": rows or DEFAULT_SIZE[1]}
     if term:
         size["type"] = term
@@ -96,7 +99,7 @@ def _heading(heading: Heading, term: str, columns: int, rows: int) -> bytes:
         "timestamp": heading.opened_ms // 1000,
         "command": heading.command,
         "title": heading.title,
-        "env": {"TERM": term} if term else {},
+        "env": ({"TERM": term} if term else {}) | dict(environment),
         "sid": heading.sid,
         "target": heading.target,
         "principal": heading.principal,

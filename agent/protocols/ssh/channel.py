@@ -103,6 +103,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._performer: Performer | None = None
         self._started = False
         self._starting = False
+        self._over = False
         self.exit: int | tuple[str, bool, str, str] | None = None
 
     # -- what the client does ------------------------------------------------------------------------------------------------
@@ -322,13 +323,17 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     async def _run(self, wish: Wish) -> None:
         serving = await self._connection.serving()
-        unit = engine.read(wish, shell=serving.target.options.get("shell"))
-        self._open_recording(unit.operation.text, wish.kind)
+        # The configuration in force counts: shells may have been switched off since the session opened.
+        target_now = serving.policy.document.target(serving.target.name) or serving.target
+        unit = engine.read(wish, shell=target_now.options.get("shell"))
+        self._open_recording(unit.operation.text, wish)
         await self._perform(unit)
         if self._launch is None:
             self._close(126)
             return
         target = await self._connection.target()
+        if self._over:
+            return  # the session ended while the target was dialled
         self._show_notes()
         if wish.kind == "shell":
             banner = f"sallyport: this shell is recorded ({self._connection.sid})\r\n"
@@ -341,11 +346,11 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     async def _refuse(self, refused: Refused) -> None:
         await self._connection.serving()
-        self._open_recording(refused.operation.text, "exec")
+        self._open_recording(refused.operation.text, Wish(kind="exec"))
         await self._perform(refused)
         self._close(126)
 
-    def _open_recording(self, command: str, kind: str) -> None:
+    def _open_recording(self, command: str, wish: Wish) -> None:
         serving = self._connection.opened
         claims = serving.claims
         heading = Heading(
@@ -361,13 +366,13 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         decider = Decider(claims, lambda: serving.policy)
         words = Words(claims.sid, terminal=self._terminal is not None)
         self._performer = Performer(serving, self)
-        if kind == "subsystem":
+        if wish.kind == "subsystem":
             transcript = JsonlWriter(heading, protocol="sftp")
             self._gate = Gate(decider, transcript, words, says_on="err")
             self._files = FileRelay(serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine), self)
             return
         terminal = self._terminal or Terminal("", 0, 0)
-        cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows)
+        cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
         self._gate = Gate(decider, cast, words, says_on="err")
 
     async def _perform(self, event: Event) -> None:
@@ -416,7 +421,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     def _adopt(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
         self._target_valve.fit(channel)
-        if self._channel is None:
+        if self._channel is None or self._over:
             channel.close()
             return
         self._target = channel
@@ -451,6 +456,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._close(exit_status(notice.code) if notice.code else EXIT_FAILED)
 
     def _close(self, status: int) -> None:
+        self._over = True
         self._tell(Exited(status))
         if self._channel is not None:
             self._channel.exit(status)

@@ -12,8 +12,9 @@ from chalicelib.contracts.faults import CODES, EXIT_DENIED, Notice
 #: Exit status for everything that is not a denial: what ssh itself returns when a connection fails.
 EXIT_FAILED: Final = 255
 
-#: Control characters could move the cursor or rewrite what was said before (C0, DEL, C1).
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f]+")
+#: Control characters could move the cursor or rewrite what was said before (C0, DEL, C1); line separators and bidirectional marks
+#: could make it read as something else (Unicode TR36 §2.10).
+_CONTROL: Final = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]+")
 
 
 def exit_status(code: str) -> int:

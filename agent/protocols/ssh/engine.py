@@ -25,6 +25,9 @@ _LOCALE: Final = re.compile(rb"LANG|LC_[A-Z]{1,20}")
 _VALUE: Final = re.compile(rb"[A-Za-z0-9_.@:,+-]*")
 _TERM: Final = re.compile(r"[A-Za-z0-9_.+-]{0,64}")
 _SCP: Final = re.compile(r"\s*(?:\S*/)?scp\s+(?:-[A-Za-z]+\s+)*?-[A-Za-z]*[tf](?:[A-Za-z]*)(?:\s|$)")
+#: The same behind a wrapper (``env scp -t``), with quotes and backslashes taken out: scp's own word for "I am the far end".
+_SCP_FAR_END: Final = re.compile(r"(?<![\w.-])scp\s(?:[^;&|\n]*\s)?-[A-Za-z]*[tf][A-Za-z]*(?:\s|$)")
+_QUOTES: Final = re.compile(r"['\"\\]")
 _SFTP_SERVER: Final = re.compile(r"\s*(?:\S*/)?sftp-server(?:\s|$)")
 
 EVERY_EFFECT: Final = frozenset({READ, WRITE, ADMIN, EXECUTE, UNKNOWN})
@@ -90,6 +93,10 @@ def _exec(wish: Wish) -> Asked | Refused:
     if _SFTP_SERVER.match(text):
         return _refuse("exec", text, "not_supported", "File transfer goes through the sftp subsystem. Run sftp without -s.")
     meaning = classify(text)
+    if "scp" in meaning.verbs and _SCP_FAR_END.search(_QUOTES.sub("", text)):
+        return _refuse("exec", text, "not_supported", "The old scp protocol is not supported. Run scp without -O.")
+    if "sftp-server" in meaning.verbs:
+        return _refuse("exec", text, "not_supported", "File transfer goes through the sftp subsystem. Run sftp without -s.")
     operation = Operation(
         kind="exec",
         text=text,

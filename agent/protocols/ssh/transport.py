@@ -67,6 +67,7 @@ class Connection(asyncssh.SSHServer):
         self._explained: set[str] = set()
         self._tasks: set[asyncio.Future[Any]] = set()
         self._notice = OK
+        self._ending = False
 
     # -- life ----------------------------------------------------------------------------------------------------------------
 
@@ -153,7 +154,8 @@ class Connection(asyncssh.SSHServer):
             _log.error("ssh.task.failed", sid=self.sid, exc_info=error)
 
     def end(self, notice: Notice) -> None:
-        """End the session: tell every open channel why, give the client a moment to read it, disconnect."""
+        """End the session: tell every open channel why, give the client a moment to read it, disconnect. No new ones open."""
+        self._ending = True
         if self._notice is OK or self._notice.code != notice.code:
             self._notice = notice
         for channel in [*self.channels]:
@@ -276,6 +278,9 @@ class Connection(asyncssh.SSHServer):
         """A new channel for an exec, a shell or a subsystem."""
         if len(self.channels) >= OPEN_CHANNELS or self._last_channel >= ALL_CHANNELS:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "sallyport: too many channels in this session")
+        if self._ending:
+            words = say(self._notice, self.sid).decode().rstrip()
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, words)
         assert self._conn is not None
         return ServerChannel.open(self._conn, window=window(len(self.channels)), packet=PACKET), ClientSide(self)
 
