@@ -1,12 +1,30 @@
 """Masking: the only mint of :class:`Clean` bytes, which are the only bytes that can be shown to a client.
 
-The rule set is empty for now, so every plug-in announces that masking is *not* enforced, and ``apply`` refuses targets that
-require it. The gate already runs everything through here, so that rules, when they come, cannot be walked around.
+A :class:`Masker` holds what one session may see: the detectors of the configuration and the classes that policy reveals. From it
+come the ways out, one for each shape that bytes have on their way to the client, and each mints what it has masked:
+
+    mask     one whole piece of text (a denial, a banner)
+    stream   bytes that are cut anywhere (a terminal, a response body)
+    rows     DataRow messages of PostgreSQL
+    copy     COPY TO STDOUT
+    notices  the fields of errors and notices
+
+Without detectors and tags everything passes unchanged and undelayed. The gate runs everything through here in either case, so
+that rules cannot be walked around.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, NoReturn
+
+from agent.core.masking.classes import Report, Tally
+from agent.core.masking.copies import CopyForm, CopyMasker
+from agent.core.masking.detectors import Detectors
+from agent.core.masking.pgtypes import BUILT_IN, Catalog
+from agent.core.masking.rows import Column, RowMasker
+from agent.core.masking.stream import StreamMasker
+from agent.core.masking.text import TextScrubber
 
 _SEAL: Final = object()
 
@@ -44,9 +62,114 @@ class Clean:
 class Masker:
     """Applies the masking rules of one session. With no rules it passes bytes through, unchanged and undelayed."""
 
+    def __init__(self, detectors: Detectors | None = None, reveal: frozenset[str] = frozenset()) -> None:
+        """``reveal`` are the data classes that policy lets this principal see."""
+        self._detectors = detectors
+        self._reveal = reveal
+        self._tally = Tally()
+
     def mask(self, data: bytes) -> Clean:
-        """Return ``data`` as the client may see it."""
-        return _mint(data)
+        """Return ``data``, a whole piece of text, as the client may see it."""
+        return _mint(data if self._detectors is None else self._detectors.scrub(data, self._reveal, self._tally))
+
+    def report(self) -> Report:
+        """Return how many values of each class :meth:`mask` has replaced since the last report."""
+        return self._tally.take()
+
+    def stream(self) -> CleanStream:
+        """Return the way out for one direction of one byte stream."""
+        return CleanStream(None if self._detectors is None else StreamMasker(self._detectors, self._reveal))
+
+    def rows(self, columns: Sequence[Column], catalog: Catalog = BUILT_IN) -> CleanRows:
+        """Return the way out for the rows of one result."""
+        return CleanRows(RowMasker(columns, self._detectors or Detectors(built_in=False), self._reveal, catalog=catalog))
+
+    def copy(
+        self, columns: Sequence[Column], *, form: CopyForm, delimiter: bytes = b"", catalog: Catalog = BUILT_IN
+    ) -> CleanCopy:
+        """Return the way out for one COPY TO STDOUT."""
+        found = self._detectors or Detectors(built_in=False)
+        return CleanCopy(CopyMasker(columns, found, self._reveal, form=form, delimiter=delimiter, catalog=catalog))
+
+    def notices(self, tags: Mapping[str, str]) -> CleanNotices:
+        """Return the way out for errors and notices; ``tags`` are the classes of the target's columns, by name."""
+        return CleanNotices(TextScrubber(self._detectors or Detectors(built_in=False), self._reveal, tags=tags))
+
+
+class CleanStream:
+    """Mints what a :class:`~agent.core.masking.stream.StreamMasker` lets through."""
+
+    def __init__(self, masker: StreamMasker | None) -> None:
+        if masker is not None and type(masker) is not StreamMasker:
+            raise TypeError("only masking itself can vouch for bytes")
+        self._masker = masker
+
+    @property
+    def due_ms(self) -> int | None:
+        """When :meth:`tick` has something to show, or None."""
+        return None if self._masker is None else self._masker.due_ms
+
+    def feed(self, data: bytes, now_ms: int) -> Clean:
+        """Take ``data`` and return what may be shown by now."""
+        return _mint(data if self._masker is None else self._masker.feed(data, now_ms))
+
+    def tick(self, now_ms: int) -> Clean:
+        """Return what was held back, if its time has come."""
+        return _mint(b"" if self._masker is None else self._masker.tick(now_ms))
+
+    def flush(self) -> Clean:
+        """Return everything that was held back."""
+        return _mint(b"" if self._masker is None else self._masker.flush())
+
+    def report(self) -> Report:
+        """Return the counts since the last report."""
+        return Report({}) if self._masker is None else self._masker.report()
+
+
+class CleanRows:
+    """Mints what a :class:`~agent.core.masking.rows.RowMasker` makes of rows."""
+
+    def __init__(self, masker: RowMasker) -> None:
+        if type(masker) is not RowMasker:
+            raise TypeError("only masking itself can vouch for bytes")
+        self._masker = masker
+        self.report: Final = masker.report
+
+    def mask(self, bodies: Sequence[bytes | memoryview]) -> Clean:
+        """Return the framed DataRow messages of ``bodies``. Raises MaskFault for a malformed row."""
+        return _mint(self._masker.mask(bodies))
+
+
+class CleanCopy:
+    """Mints what a :class:`~agent.core.masking.copies.CopyMasker` makes of COPY data."""
+
+    def __init__(self, masker: CopyMasker) -> None:
+        if type(masker) is not CopyMasker:
+            raise TypeError("only masking itself can vouch for bytes")
+        self._masker = masker
+        self.report: Final = masker.report
+
+    def feed(self, data: bytes) -> Clean:
+        """Take the content of a CopyData message and return the rows that are whole by now."""
+        return _mint(self._masker.feed(data))
+
+    def end(self) -> Clean:
+        """Return the last row."""
+        return _mint(self._masker.end())
+
+
+class CleanNotices:
+    """Mints what a :class:`~agent.core.masking.text.TextScrubber` leaves of a message."""
+
+    def __init__(self, scrubber: TextScrubber) -> None:
+        if type(scrubber) is not TextScrubber:
+            raise TypeError("only masking itself can vouch for bytes")
+        self._scrubber = scrubber
+        self.report: Final = scrubber.report
+
+    def scrub(self, text: bytes) -> Clean:
+        """Return one text field of an error or notice."""
+        return _mint(self._scrubber.scrub(text))
 
 
 def _mint(data: bytes) -> Clean:

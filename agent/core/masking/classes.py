@@ -61,11 +61,11 @@ class DataClass(msgspec.Struct, frozen=True):
 
 def _mailbox(value: bytes, whole: bytes) -> bytes:
     """``alice@mail.example.com`` → ``a***@***.com``: the first letter and the last label, and no lengths."""
-    local, at, domain = value.rpartition(b"@")
-    _, dot, tld = domain.rpartition(b".")
-    if not (at and dot and local and tld.isalpha() and len(tld) <= 24 and local[:1].isalnum() and value.count(b"@") == 1):
-        return whole
-    return local[:1] + _MAILBOX + tld
+    at, dot = value.find(b"@"), value.rfind(b".")
+    tld = value[dot + 1 :]
+    if 0 < at < dot and tld.isalpha() and len(tld) <= 24 and value[:1].isalnum() and value.find(b"@", at + 1) < 0:
+        return value[:1] + _MAILBOX + tld
+    return whole
 
 
 #: The closed set. The first six are found by detectors; the others exist only as column tags.

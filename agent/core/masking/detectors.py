@@ -43,15 +43,20 @@ class Hit(NamedTuple):
 class Detectors:
     """The built-in detectors and those of one configuration. Immutable; share one between sessions."""
 
-    __slots__ = ("_classes", "_custom", "_rules", "custom")
+    __slots__ = ("_active", "_built_in", "_classes", "_custom", "_rules", "custom")
 
-    def __init__(self, custom: Sequence[Custom] = ()) -> None:
-        """Raise ValueError for a pattern that is not RE2 syntax, too large, or able to match nothing at all."""
+    def __init__(self, custom: Sequence[Custom] = (), *, built_in: bool = True) -> None:
+        """Without ``built_in`` only ``custom`` is looked for.
+
+        Raises ValueError for a pattern that is not RE2 syntax, is too large, or matches empty text.
+        """
         if len(custom) > MOST_CUSTOM:
             raise ValueError(f"there are more than {MOST_CUSTOM} custom detectors")
         self._rules = [(rule.data_class, _compiled(rule)) for rule in custom]
         self._custom = _joined([rule.pattern for rule in custom])
         self.custom: Final = bool(custom)
+        self._active: Final = built_in or self.custom
+        self._built_in = built_in
         self._classes: dict[str, DataClass] = {}
 
     def find(self, data: bytes) -> list[Hit]:
@@ -63,12 +68,14 @@ class Detectors:
 
         A stream cuts inside none of it: rejected matches and disguises are among them. ``data[:at]`` is context only.
         """
-        found = _scan(data, at)
+        if not self._active:
+            return []
+        found = _scan(data, at) if self._built_in else []
         if self.custom:
             found += self._named(data)
         folded = fold(data)
         if folded is not None:
-            inner = _scan(folded.data, folded.at(at))
+            inner = _scan(folded.data, folded.at(at)) if self._built_in else []
             if self.custom:
                 inner += self._named(folded.data)
             found += [(folded.start(start), folded.end(end), name, run) for start, end, name, run in inner]

@@ -25,6 +25,7 @@ from agent.core.masking.values import Scrubber, mask_value
 FEW: Final = 8
 _INT: Final = struct.Struct(">i")
 _FRAME: Final = struct.Struct(">cI")
+_UNSIZED: Final = b"D\x00\x00\x00\x00"
 _HEAD: Final = 7
 _NULL: Final = b"\xff\xff\xff\xff"
 _FOUR: Final = np.arange(4, dtype=np.int64)
@@ -78,9 +79,12 @@ class RowMasker:
         if len(bodies) < FEW:
             return b"".join(map(self._row, bodies))
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
-        buffer = bytearray().join(piece for body in bodies for piece in (_FRAME.pack(b"D", len(body) + 4), body))
+        pieces: list[Any] = [_UNSIZED] * (2 * len(bodies))
+        pieces[1::2] = bodies
+        buffer = bytearray().join(pieces)
         octets: Octets = np.frombuffer(buffer, np.uint8)
         starts = np.cumsum(sizes + 5) - sizes - 5
+        _resize(octets, starts, sizes)
         layout = self._layout(octets, starts, starts + 5 + sizes)
         edits: list[Edit] = []
         for column, how in self._masked.items():
@@ -140,14 +144,14 @@ class RowMasker:
         layout = []
         at = starts + _HEAD
         for _ in self._columns:
-            if (at + 4 > ends).any():
+            following = at + 4
+            if (following > ends).any():
                 raise MaskFault("a row ends inside a length")
             size = octets[at[:, None] + _FOUR].view(">i4").ravel().astype(np.int64)
-            at = at + 4
-            if (size < -1).any() or (at + size > ends).any():
+            at = following + np.maximum(size, 0)
+            if size.min() < -1 or (at > ends).any():
                 raise MaskFault("a length reaches past its row")
-            layout.append((at, size))
-            at = at + np.maximum(size, 0)
+            layout.append((following, size))
         if (at != ends).any():
             raise MaskFault("bytes follow the last column of a row")
         return layout
@@ -254,7 +258,10 @@ def _rebuilt(buffer: bytearray, starts: Ints, sizes: Ints, edits: list[Edit]) ->
     np.add.at(grown, np.fromiter((edit[2] for edit in edits), np.int64, len(edits)), change)
     joined = bytearray().join(out)
     sizes = sizes + grown
-    heads = np.cumsum(sizes + 5) - sizes - 4
-    octets: Octets = np.frombuffer(joined, np.uint8)
-    octets[heads[:, None] + _FOUR] = (sizes + 4).astype(">i4").view(np.uint8).reshape(-1, 4)
+    _resize(np.frombuffer(joined, np.uint8), np.cumsum(sizes + 5) - sizes - 5, sizes)
     return bytes(joined)
+
+
+def _resize(octets: Octets, starts: Ints, sizes: Ints) -> None:
+    """Write the length of each message, which counts itself but not the type byte."""
+    octets[starts[:, None] + (_FOUR + 1)] = (sizes + 4).astype(">i4").view(np.uint8).reshape(-1, 4)

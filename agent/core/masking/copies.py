@@ -1,0 +1,262 @@
+"""COPY … TO STDOUT: rows without messages of their own, in PostgreSQL's text, CSV and binary formats, cut anywhere.
+
+Whole rows are taken off the front of what has arrived; the rest waits for more. In the text and CSV formats the rows are scanned
+at once, and only rows with a tagged column or a hit are taken apart (text: fields between delimiters, backslash escapes, ``\\N``;
+CSV: doubled quotes, an empty unquoted field is NULL). Sources: "COPY", sections Text, CSV and Binary Format.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+from agent.core.masking.classes import MaskFault, Report, Tally
+from agent.core.masking.detectors import Detectors
+from agent.core.masking.patterns import bytewise
+from agent.core.masking.pgtypes import BUILT_IN, Catalog
+from agent.core.masking.rows import Column
+from agent.core.masking.values import Scrubber, mask_value
+
+CopyForm = Literal["text", "csv", "binary"]
+
+#: A row longer than this is not waited for. PostgreSQL's own limit for a value is 1 GiB.
+LONGEST_ROW: Final = 64 << 20
+_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00"
+_INT: Final = struct.Struct(">i")
+_NULL: Final = b"\xff\xff\xff\xff"
+_TRAILER: Final = b"\xff\xff"
+_ESCAPE: Final = bytewise(rb"(?s)\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)")
+_CONTROLS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
+_ESCAPED: Final = {0x08: b"\\b", 0x0C: b"\\f", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t", 0x0B: b"\\v", 0x5C: b"\\\\"}
+
+
+class CopyMasker:
+    """Masks one COPY. ``columns`` are in the order of the data; their ``form`` is that of COPY and is not read."""
+
+    def __init__(
+        self,
+        columns: Sequence[Column],
+        detectors: Detectors,
+        reveal: frozenset[str] = frozenset(),
+        *,
+        form: CopyForm = "text",
+        delimiter: bytes = b"",
+        catalog: Catalog = BUILT_IN,
+    ) -> None:
+        """Raise MaskFault for a delimiter that is not one byte."""
+        self._columns = tuple(columns)
+        self._detectors = detectors
+        self._reveal = reveal
+        self._catalog = catalog
+        self._form = form
+        self._delimiter = delimiter or (b"," if form == "csv" else b"\t")
+        if len(self._delimiter) != 1:
+            raise MaskFault("a delimiter is one byte")
+        self._tally = Tally()
+        self._scrubber = Scrubber(detectors, reveal, catalog=catalog, tally=self._tally)
+        self._names = [
+            one.data_class if one.data_class is not None and one.data_class not in reveal else None for one in self._columns
+        ]
+        self._tagged = any(self._names)
+        self._apart = self._tagged or any(self._disguised(one.oid) for one in self._columns)
+        self._field: Any = bytewise(rb"(?s)(?:\"(?:[^\"]|\"\")*\"|[^\"" + _class(self._delimiter) + rb"])*")
+        self._held = b""
+        self._begun = False
+        self._ended = False
+
+    def report(self) -> Report:
+        """Return how many values of each class were replaced since the last report."""
+        return self._tally.take()
+
+    def feed(self, data: bytes) -> bytes:
+        """Take the content of a CopyData message and return the masked rows that are whole by now."""
+        data = self._held + data
+        if self._form == "binary":
+            return self._binary(data)
+        cut = self._last_row(data)
+        self._hold(data[cut:])
+        return self._rows(data[:cut])
+
+    def end(self) -> bytes:
+        """Return the last row, which may lack its newline. Raises MaskFault if binary data ends inside a row."""
+        data, self._held = self._held, b""
+        if self._form == "binary":
+            if data:
+                raise MaskFault("binary COPY data ends inside a row")
+            return b""
+        return self._rows(data)
+
+    def _hold(self, data: bytes) -> None:
+        if len(data) > LONGEST_ROW:
+            raise MaskFault(f"a row of COPY data is longer than {LONGEST_ROW} bytes")
+        self._held = data
+
+    def _disguised(self, oid: int) -> bool:
+        shape = self._catalog.kind(oid).shape
+        return shape in ("bytea", "json", "jsonb", "record") or self._catalog.element(oid) is not None
+
+    def _last_row(self, data: bytes) -> int:
+        """Return where the last whole row ends. In CSV a newline inside quotes ends nothing."""
+        if self._form == "text" or b'"' not in data:
+            return data.rfind(b"\n") + 1
+        cut = at = 0
+        quoted = False
+        for part in data.split(b'"'):
+            if not quoted and b"\n" in part:
+                cut = at + part.rfind(b"\n") + 1
+            at += len(part) + 1
+            quoted = not quoted
+        return cut
+
+    def _rows(self, data: bytes) -> bytes:
+        if not data or (not self._apart and not self._hit(data)):
+            return data
+        out = []
+        for row in self._split(data):
+            if not self._apart and not self._hit(row):
+                out.append(row)
+                continue
+            body = row.rstrip(b"\r\n")
+            fields = body if self._form == "text" and body == b"\\." else self._fields(body)
+            out += (fields, row[len(body) :])
+        return b"".join(out)
+
+    def _hit(self, data: bytes) -> bool:
+        return any(span[2] and span[2] not in self._reveal for span in self._detectors.spans(data))
+
+    def _split(self, data: bytes) -> list[bytes]:
+        rows = data.splitlines(keepends=True) if self._form == "csv" and b"\r" in data else data.split(b"\n")
+        if rows and not rows[0].endswith(b"\n"):
+            rows = [row + b"\n" for row in rows[:-1]] + ([rows[-1]] if rows[-1] else [])
+        if self._form == "text" or b'"' not in data:
+            return rows
+        whole, open_row = [], b""
+        for row in rows:
+            open_row += row
+            if open_row.count(b'"') % 2 == 0:
+                whole.append(open_row)
+                open_row = b""
+        return [*whole, open_row] if open_row else whole
+
+    def _fields(self, row: bytes) -> bytes:
+        fields = row.split(self._delimiter) if self._form == "text" else self._csv_fields(row)
+        if len(fields) != len(self._columns):
+            raise MaskFault("a row of COPY data has another number of columns than its description")
+        one = self._text_field if self._form == "text" else self._csv_field
+        return self._delimiter.join([one(at, field) for at, field in enumerate(fields)])
+
+    def _text_field(self, at: int, field: bytes) -> bytes:
+        if field == b"\\N":
+            return field
+        value = _ESCAPE.sub(lambda match: _plain(match.group()), field) if b"\\" in field else field
+        shown = self._value(at, 0, value)
+        if shown is None or shown == value:
+            return field if shown is not None else b"\\N"
+        return b"".join(
+            _ESCAPED.get(byte) or (b"\\" + self._delimiter if byte == self._delimiter[0] else bytes((byte,))) for byte in shown
+        )
+
+    def _csv_fields(self, row: bytes) -> list[bytes]:
+        fields = []
+        at = 0
+        while True:
+            end = self._field.match(row, at).end()
+            fields.append(row[at:end])
+            if end == len(row):
+                return fields
+            if row[end] != self._delimiter[0]:
+                raise MaskFault("a CSV row has a quote that is not closed")
+            at = end + 1
+
+    def _csv_field(self, at: int, field: bytes) -> bytes:
+        if not field:
+            return field
+        value = field[1:-1].replace(b'""', b'"') if field[:1] == b'"' and field[-1:] == b'"' and len(field) > 1 else field
+        shown = self._value(at, 0, value)
+        if shown == value:
+            return field
+        return b"" if shown is None else b'"' + shown.replace(b'"', b'""') + b'"'
+
+    def _value(self, at: int, form: int, value: bytes) -> bytes | None:
+        column, name = self._columns[at], self._names[at]
+        if name is None:
+            return self._scrubber.scrub_value(column.oid, form, value)
+        self._tally.add(name)
+        return mask_value(name, column.oid, form, value, self._catalog)
+
+    def _binary(self, data: bytes) -> bytes:
+        out: list[bytes] = []
+        at = 0
+        if not self._begun:
+            at = _header(data)
+            if not at:
+                self._hold(data)
+                return b""
+            self._begun = True
+            out.append(data[:at])
+        while not self._ended and len(data) - at >= 2:
+            if data[at : at + 2] == _TRAILER:
+                out.append(_TRAILER)
+                at += 2
+                self._ended = True
+                break
+            end = self._tuple_end(data, at)
+            if end is None:
+                break
+            out.append(self._tuple(data, at))
+            at = end
+        if self._ended and at != len(data):
+            raise MaskFault("bytes follow the end of binary COPY data")
+        self._hold(data[at:])
+        return b"".join(out)
+
+    def _tuple_end(self, data: bytes, at: int) -> int | None:
+        if int.from_bytes(data[at : at + 2], "big") != len(self._columns):
+            raise MaskFault("a row of COPY data has another number of columns than its description")
+        at += 2
+        for _ in self._columns:
+            if len(data) < at + 4:
+                return None
+            size = _INT.unpack_from(data, at)[0]
+            if size < -1 or size > LONGEST_ROW:
+                raise MaskFault("a value of COPY data has an impossible length")
+            at += 4 + max(size, 0)
+        return at if at <= len(data) else None
+
+    def _tuple(self, data: bytes, at: int) -> bytes:
+        out = [data[at : at + 2]]
+        at += 2
+        for index in range(len(self._columns)):
+            size = _INT.unpack_from(data, at)[0]
+            at += 4
+            shown = None if size < 0 else self._value(index, 1, data[at : at + size])
+            at += max(size, 0)
+            out.append(_NULL if shown is None else _INT.pack(len(shown)) + shown)
+        return b"".join(out)
+
+
+def _header(data: bytes) -> int:
+    """Return the length of the file header, or 0 if it is not whole: signature, flags, length of the extension, extension."""
+    if not _SIGNATURE.startswith(data[: len(_SIGNATURE)]):
+        raise MaskFault("binary COPY data does not begin with its signature")
+    fixed = len(_SIGNATURE) + 8
+    if len(data) < fixed:
+        return 0
+    extension = _INT.unpack_from(data, fixed - 4)[0]
+    if not 0 <= extension <= 1 << 16:
+        raise MaskFault("the header of binary COPY data has an impossible length")
+    return fixed + extension if len(data) >= fixed + extension else 0
+
+
+def _plain(escape: bytes) -> bytes:
+    rest = escape[1:]
+    if rest[:1] == b"x" and len(rest) > 1:
+        return bytes((int(rest[1:], 16),))
+    if rest[:1] in b"01234567":
+        return bytes((int(rest, 8) & 0xFF,))
+    return _CONTROLS.get(rest, rest)
+
+
+def _class(delimiter: bytes) -> bytes:
+    return b"\\x%02x" % delimiter[0]
