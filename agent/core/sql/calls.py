@@ -9,7 +9,7 @@ from agent.core.sql.builtin_names import COMPUTES
 from agent.core.sql.catalogue import Function
 from agent.core.sql.expressions import Expressions
 from agent.core.sql.findings import TooDeep
-from agent.core.sql.model import ANYTHING, EXECUTE, NOTHING, READ, Carry
+from agent.core.sql.model import ANYTHING, EXECUTE, NOTHING, Carry
 from agent.core.sql.parsing import parse
 from agent.core.sql.routines import Found, plpgsql_parts
 from agent.core.sql.scope import Rows, Scope
@@ -76,7 +76,6 @@ class Calls(Expressions):
                 carry |= ANYTHING
             known = True
         elif builtin and name in COMPUTES:
-            findings.effects.add(READ)
             known = True
         overloads = () if schema == "pg_catalog" else findings.overloads(schema, name)
         unsure = name in findings.session.changed or (not schema and findings.session.uncertain)
@@ -112,11 +111,11 @@ class Calls(Expressions):
             return carry if function.calls else carry | findings.unknown("unknown_function")
         if function.language in ("c", "internal"):
             if known or function.volatility in ("i", "s") or function.name in COMPUTES:
-                findings.effects.add(READ)
                 return arguments
             return arguments | findings.unknown("unknown_function")
         findings.calls_user_code = True
-        findings.effects.add(EXECUTE if function.kind == "p" else READ)
+        if function.kind == "p":
+            findings.effects.add(EXECUTE)
         key = (function.qualified, function.arguments)
         if key in findings.bodies:
             inner = findings.bodies[key]

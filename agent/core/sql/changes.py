@@ -35,7 +35,7 @@ class Changes(Queries):
         return self._merge(node, target, scope)
 
     def _insert(self, node: Any, target: Source, scope: Scope) -> Rows:
-        rows = self.query(node.select_stmt, scope) if node.select_stmt.WhichOneof("node") else Rows()
+        rows = self._inserted(node.select_stmt, scope)
         names = [column.res_target.name for column in node.cols] or [name for name, _ in target.rows.columns]
         if rows.exact and len(rows.columns) <= len(names):
             assigned = {name: carry for name, (_, carry) in zip(names, rows.columns, strict=False)}
@@ -46,6 +46,15 @@ class Changes(Queries):
         if node.HasField("on_conflict_clause"):
             self._on_conflict(node.on_conflict_clause, target, assigned, scope)
         return self._finish(node, target, assigned, scope, ())
+
+    def _inserted(self, node: Any, scope: Scope) -> Rows:
+        """The rows to insert. Plain VALUES read nothing."""
+        if node.WhichOneof("node") is None:
+            return Rows()
+        fields = {field.name for field, _ in node.select_stmt.ListFields()}
+        if fields <= {"values_lists", "limit_option", "op"}:
+            return self.values(node.select_stmt.values_lists, Scope(scope))
+        return self.query(node, scope)
 
     def _on_conflict(self, clause: Any, target: Source, assigned: dict[str, Carry], scope: Scope) -> None:
         inner = Scope(scope)

@@ -114,12 +114,14 @@ class Expressions:
         return self.missing(scope, [name]) | source.whole()
 
     def _unqualified(self, name: str, scope: Scope) -> Carry:
-        carry = scope.column(name)
-        if carry is not None:
+        carry, sure = scope.column(name)
+        if carry is not None and sure:
             return carry
         source = scope.source("", name)
         if source is not None:
-            return source.whole()
+            return source.whole() if carry is None else source.whole() | carry
+        if carry is not None:
+            return carry | scope.parameters.get(name, NOTHING)
         if name in SYSTEM_COLUMNS and scope.sources():
             return NOTHING
         return self.missing(scope, [name])
@@ -137,7 +139,7 @@ class Expressions:
         return NOTHING if scope.positional is None else scope.positional
 
     def _operation(self, node: Any, scope: Scope, test: bool) -> Carry:
-        name = self.operator(node.name)
+        name = "<=" if node.kind >= _BETWEEN else self.operator(node.name)
         test = test or name not in QUIET_OPERATORS
         carry = NOTHING
         if node.HasField("lexpr"):
@@ -206,7 +208,7 @@ class Expressions:
         if node.WhichOneof("node") != "column_ref" or len(node.column_ref.fields) != 1:
             return None
         name = node.column_ref.fields[0].string.sval
-        return scope.source("", name) if scope.column(name) is None else None
+        return scope.source("", name) if scope.column(name)[0] is None else None
 
     def _target(self, node: Any, scope: Scope, test: bool) -> Carry:
         carry = self.expression(node.val, scope, test=test) if node.HasField("val") else NOTHING
@@ -221,12 +223,16 @@ class Expressions:
         return self.expression(node.node, scope, test=True)
 
     def _call(self, node: Any, scope: Scope, test: bool) -> Carry:
-        return self.call(node, scope, test=test)
+        carry = self.call(node, scope, test=test)
+        if test:
+            self.findings.tested(carry)
+        return carry
 
     def _nothing(self, _node: Any, _scope: Scope, _test: bool) -> Carry:
         return NOTHING
 
 
+_BETWEEN = 11  # A_Expr_Kind.AEXPR_BETWEEN, and its kin after it, whose name is a keyword
 _EXISTS = 1  # SubLinkType.EXISTS_SUBLINK
 _SPECIAL: dict[str, Any] = {
     "ParamRef": Expressions._parameter,

@@ -93,8 +93,8 @@ class OutputColumn(msgspec.Struct, frozen=True):
 class Session(msgspec.Struct, frozen=True):
     """What earlier statements of the same connection left behind. `Analysis.session` is the next one.
 
-    `search_path` is None until a statement sets it; `earlier` are paths that may be in force again, because the statement failed or
-    was rolled back: a name must mean the same in all of them. `prepared` and `cursors` map names to every text that the name
+    `search_path` is None until a statement sets it; `earlier` are paths that may be in force again, because the statement failed
+    or was rolled back: a name must mean the same in all of them. `prepared` and `cursors` map names to every text that the name
     was given, for the same reason. `changed` holds the unqualified names of relations and functions created, altered or renamed
     since the catalogue was read: they resolve to nothing known. `uncertain`: something ran whose consequences for names are not
     known; only qualified names resolve from then on. Read the catalogue again, and start anew, to clear both.

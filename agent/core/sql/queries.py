@@ -53,7 +53,7 @@ class Queries(Relations):
         if node.op in (_UNION, _INTERSECT, _EXCEPT):
             rows = self._set_operation(node, scope)
         elif len(node.values_lists):
-            rows = self._values(node.values_lists, scope)
+            rows = self.values(node.values_lists, scope)
         else:
             rows = self._plain(node, scope, nested=nested)
         self._order(node.sort_clause, rows, scope)
@@ -92,7 +92,8 @@ class Queries(Relations):
         pairs = zip(left.columns, right.columns, strict=True)
         return Rows(tuple((name, carry | other) for (name, carry), (_, other) in pairs))
 
-    def _values(self, lists: Any, scope: Scope) -> Rows:
+    def values(self, lists: Any, scope: Scope) -> Rows:
+        """VALUES: columns by position."""
         columns: list[Carry] = []
         for row in lists:
             for index, value in enumerate(row.list.items):
@@ -151,7 +152,7 @@ class Queries(Relations):
                 return _joined(item.star for item in scope.items)
             source = scope.source("" if len(names) == 1 else names[-2], names[-1])
             if source is None:
-                column = scope.column(names[-1])
+                column, _ = scope.column(names[-1])
                 carry = self.missing(scope, names) if column is None else column
                 return Rows((("*", carry),), exact=False)
             return _starred(source)
@@ -192,7 +193,7 @@ class Queries(Relations):
                 self._group(part, rows, scope)
         elif which == "column_ref" and len(node.column_ref.fields) == 1:
             name = node.column_ref.fields[0].string.sval
-            if scope.column(name) is not None:
+            if scope.column(name)[0] is not None:
                 self.expression(node, scope, test=True)
             else:
                 self._by_output(node, rows, scope)

@@ -96,8 +96,11 @@ class Scope:
             scope = scope.parent
         return None
 
-    def column(self, name: str) -> Carry | None:
-        """What an unqualified column carries; None where nothing in sight has it."""
+    def column(self, name: str) -> tuple[Carry | None, bool]:
+        """What an unqualified column carries, None where nothing in sight has it; and whether some source is known to have it.
+
+        Where none is, the name may also mean something else: a whole row, a parameter.
+        """
         carried: Carry = NOTHING
         open_seen = False
         scope: Scope | None = self
@@ -108,6 +111,6 @@ class Scope:
                 open_seen = True
                 carried = carried.union(*beyond)
             if found:
-                return carried.union(*found)
+                return carried.union(*found), True
             scope = scope.parent
-        return carried if open_seen else None
+        return (carried if open_seen else None), False

@@ -1,0 +1,433 @@
+"""The analysis against a real PostgreSQL: what it says a statement reads, changes and returns must hold there.
+
+Random queries are grown over a small schema whose tagged columns hold marker values. The server says which relations a plan has,
+whether a statement may run in a read-only transaction, and, by the markers, where values really come out.
+"""
+
+import json
+import os
+import random
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+
+from agent.core.sql import Analysis, Catalogue, Tagged, analyse, catalogue_queries, tagged
+from agent.core.sql.builtin_names import COMPUTES
+from agent.core.sql.builtin_relations import SYSTEM_RELATIONS
+
+BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+SEED = int(os.environ.get("SQL_ORACLE_SEED", "7"))
+QUERIES = int(os.environ.get("SQL_ORACLE_QUERIES", "1500"))
+CHANGES = int(os.environ.get("SQL_ORACLE_CHANGES", "400"))
+
+pytestmark = [pytest.mark.servers, pytest.mark.skipif(not BINARIES, reason="PostgreSQL is not installed")]
+
+SCHEMA = """
+CREATE SCHEMA app; CREATE SCHEMA other; CREATE SEQUENCE app.numbers;
+CREATE TABLE app.customers (id int PRIMARY KEY, name text, email text, ssn text, data jsonb, extra text[]);
+CREATE TABLE app.orders (id int PRIMARY KEY, customer_id int, note text, total int, secret text);
+CREATE TABLE other.customers (id int PRIMARY KEY, name text, ssn text);
+CREATE TABLE app.events (id int, kind text, body text, created date) PARTITION BY RANGE (id);
+CREATE TABLE app.events_low PARTITION OF app.events FOR VALUES FROM (0) TO (3);
+CREATE TABLE app.events_high PARTITION OF app.events FOR VALUES FROM (3) TO (100);
+CREATE TABLE app.people (id int, name text, passport text);
+CREATE TABLE app.staff (badge text) INHERITS (app.people);
+INSERT INTO app.customers SELECT i, 'name' || i, 'xEMAILx' || i || '@example.org', 'xSSNx' || i,
+  jsonb_build_object('id', i, 'phone', 'xPHONEx' || i, 'list', jsonb_build_array('xPHONEx' || i, i)), ARRAY['xEXTRAx' || i, 'b']
+  FROM generate_series(1, 5) i;
+INSERT INTO app.orders SELECT i, 1 + i % 5, 'note' || i, i * 10, 'xSECRETx' || i FROM generate_series(1, 8) i;
+INSERT INTO other.customers SELECT i, 'other' || i, 'xOTHERx' || i FROM generate_series(1, 3) i;
+INSERT INTO app.events SELECT i, 'kind', 'xBODYx' || i, DATE '2026-01-01' + i FROM generate_series(1, 6) i;
+INSERT INTO app.people VALUES (1, 'ann', 'xPASSx1'); INSERT INTO app.staff VALUES (2, 'bob', 'xPASSx2', 'xBADGEx2');
+CREATE VIEW app.contacts AS SELECT id, name, email AS address, left(ssn, 40) AS code FROM app.customers;
+CREATE VIEW app.wide AS SELECT c.*, o.note, o.secret AS hidden FROM app.contacts c JOIN app.orders o ON o.customer_id = c.id;
+CREATE MATERIALIZED VIEW app.summary AS SELECT customer_id AS id, string_agg(secret, ',') AS note FROM app.orders GROUP BY 1;
+CREATE FUNCTION app.code_of(int) RETURNS text LANGUAGE sql STABLE AS 'SELECT ssn FROM app.customers WHERE id = $1';
+CREATE FUNCTION app.mail_of(customer int) RETURNS text LANGUAGE sql STABLE AS
+  'SELECT c.email FROM app.customers c WHERE c.id = customer';
+CREATE FUNCTION app.rows_of() RETURNS SETOF app.customers LANGUAGE sql STABLE AS 'SELECT * FROM app.customers';
+CREATE FUNCTION app.hidden(which int) RETURNS text LANGUAGE plpgsql STABLE AS
+  'DECLARE found_it text; BEGIN SELECT o.secret INTO found_it FROM app.orders o WHERE o.id = which; RETURN found_it; END';
+CREATE FUNCTION app.plain(int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT $1 + 1';
+CREATE FUNCTION app.modern(x int) RETURNS text LANGUAGE sql STABLE BEGIN ATOMIC SELECT ssn FROM app.customers WHERE id = x; END;
+CREATE FUNCTION app.shout(c app.customers) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT upper(c.name)';
+CREATE FUNCTION app.touch() RETURNS int LANGUAGE sql AS 'UPDATE app.orders SET total = total RETURNING 1';
+"""
+TAGS = {
+    "app.customers.email": "EMAIL", "app.customers.ssn": "SSN", "app.customers.data": "PHONE", "app.customers.extra": "EXTRA",
+    "app.orders.secret": "SECRET", "other.customers.ssn": "OTHER", "app.events.body": "BODY", "app.people.passport": "PASS",
+    "app.staff.badge": "BADGE",
+}  # fmt: skip
+
+
+class Server:
+    """A PostgreSQL of our own, on a socket in a temporary directory."""
+
+    def __init__(self, directory: Path, binaries: Path) -> None:
+        self.directory, self.binaries = directory, binaries
+        self.account: dict[str, Any] = {}
+        if os.geteuid() == 0:
+            shutil.chown(directory, "postgres")
+            self.account = {"user": "postgres", "group": "postgres", "extra_groups": []}
+
+    def start(self) -> None:
+        data = str(self.directory / "data")
+        initialise = [
+            str(self.binaries / "initdb"),
+            "-D",
+            data,
+            "-A",
+            "trust",
+            "-U",
+            "postgres",
+            "-N",
+            "--locale=C",
+            "-E",
+            "UTF8",
+        ]
+        subprocess.run(initialise, check=True, capture_output=True, cwd="/", **self.account)
+        options = f"-k {self.directory} -c listen_addresses='' -c fsync=off -c shared_buffers=16MB"
+        control = [str(self.binaries / "pg_ctl"), "-D", data, "-w", "-l", str(self.directory / "log"), "-o", options]
+        subprocess.run([*control, "start"], check=True, capture_output=True, cwd="/", **self.account)
+
+    def stop(self) -> None:
+        control = [str(self.binaries / "pg_ctl"), "-D", str(self.directory / "data"), "-m", "immediate", "-w", "stop"]
+        subprocess.run(control, check=False, capture_output=True, cwd="/", **self.account)
+
+    def connect(self) -> "psycopg.Connection[Any]":
+        return psycopg.connect(host=str(self.directory), user="postgres", dbname="postgres", autocommit=True)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    directory = Path(tempfile.mkdtemp(prefix="sql-oracle-", dir="/tmp"))
+    running = Server(directory, BINARIES[-1].parent)
+    try:
+        running.start()
+        yield running
+    finally:
+        running.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def connection(server: Server) -> "Iterator[psycopg.Connection[Any]]":
+    with server.connect() as opened:
+        opened.execute(SCHEMA)
+        opened.execute("ANALYZE")
+        opened.execute("SET search_path = app, other")
+        opened.execute("SET statement_timeout = '3s'")
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def catalogue(server: Server, connection: "psycopg.Connection[Any]") -> Catalogue:
+    """Fetched as the runtime would."""
+    with server.connect() as opened, opened.transaction():
+        opened.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        opened.execute(catalogue_queries.PREPARE)
+
+        def rows(query: str) -> list[Any]:
+            return opened.execute(query).fetchall()
+
+        return Catalogue.build(
+            relations=rows(catalogue_queries.RELATIONS),
+            columns=rows(catalogue_queries.COLUMNS),
+            inherits=rows(catalogue_queries.INHERITS),
+            functions=rows(catalogue_queries.functions_query(opened.info.server_version)),
+            operators=rows(catalogue_queries.OPERATORS),
+            search_path=("app", "other"),
+            user="postgres",
+        )
+
+
+class Grower:
+    """Grows one random query; every expression is text, so that most of them run."""
+
+    TABLES = {
+        "customers": ["name", "email", "ssn", "data::text", "array_to_string(extra, ',')", "data->>'phone'"],
+        "orders": ["note", "secret", "total::text"],
+        "other.customers": ["name", "ssn"],
+        "events": ["kind", "body"],
+        "events_high": ["kind", "body"],
+        "people": ["name", "passport"],
+        "staff": ["name", "passport", "badge"],
+        "contacts": ["name", "address", "code"],
+        "wide": ["name", "address", "code", "note", "hidden"],
+        "summary": ["note"],
+        "rows_of()": ["name", "email", "ssn"],
+    }
+
+    def __init__(self, rng: random.Random) -> None:
+        self.rng = rng
+        self.names = 0
+        self.budget = 60
+
+    def fresh(self) -> str:
+        self.names += 1
+        return f"a{self.names}"
+
+    def column(self, sources: list[tuple[str, list[str]]]) -> str:
+        alias, columns = self.rng.choice(sources)
+        column = self.rng.choice(columns)
+        for bare in ("extra", "data"):
+            if column.startswith((bare + "::", bare + "->", f"array_to_string({bare}")):
+                return column.replace(bare, f"{alias}.{bare}", 1)
+        return f"{alias}.{column}"
+
+    def text(self, sources: list[tuple[str, list[str]]], depth: int = 0) -> str:
+        self.budget -= 1
+        rng, again = self.rng, lambda: self.text(sources, depth + 1)
+        if depth > 2 or self.budget <= 0 or rng.random() < 0.4:
+            return self.column(sources)
+        alias = rng.choice(sources)[0]
+        which = rng.randrange(24)
+        made = [
+            lambda: f"lower({again()}) || 'x'", lambda: f"coalesce({again()}, {again()})", lambda: f"left({again()}, 60)",
+            lambda: f"CASE WHEN {self.predicate(sources)} THEN {again()} ELSE {again()} END", lambda: f"({alias}::text)",
+            lambda: f"row_to_json({alias})::text", lambda: f"to_jsonb({alias})::text", lambda: f"({again()})::varchar(80)",
+            lambda: f"(SELECT {self.aggregate(sources)})", lambda: f"({self.scalar(sources)})", lambda: f"nullif({again()}, 'q')",
+            lambda: f"greatest({again()}, {again()})", lambda: f"(ARRAY[{again()}, {again()}])[1]", lambda: f"concat_ws('-', {again()}, {alias})",
+            lambda: f"ROW({again()}, 1)::text", lambda: f"format('%s', {again()})", lambda: f"substring({again()} from 1 for 50)",
+            lambda: f"split_part({again()}, '@', 1)", lambda: "code_of(1)", lambda: "hidden(2)", lambda: "mail_of(3)",
+            lambda: f"regexp_replace({again()}, 'zz', '')", lambda: "modern(2)", lambda: f"json_build_object('k', {again()})::text",
+        ]  # fmt: skip
+        return made[which]()
+
+    def aggregate(self, sources: list[tuple[str, list[str]]]) -> str:
+        inner, item = self.source([])
+        return f"{self.rng.choice(['min', 'max'])}({self.text([inner], 2)}) FROM {item}"
+
+    def scalar(self, sources: list[tuple[str, list[str]]]) -> str:
+        inner, item = self.source([])
+        return f"SELECT {self.text([inner, *sources], 2)} FROM {item} LIMIT 1"
+
+    def predicate(self, sources: list[tuple[str, list[str]]]) -> str:
+        rng = self.rng
+        inner, item = self.source([])
+        return rng.choice(
+            [
+                f"{self.column(sources)} LIKE '%1%'", f"{self.column(sources)} IS NOT NULL", "true",
+                f"EXISTS (SELECT 1 FROM {item} WHERE {self.column([inner])} > {self.column(sources)})",
+                f"{self.column(sources)} NOT IN ('a', 'b')", f"length({self.column(sources)}) > 2",
+            ]
+        )  # fmt: skip
+
+    def source(self, lateral: list[tuple[str, list[str]]]) -> tuple[tuple[str, list[str]], str]:
+        """A FROM item: its alias and columns, and its text."""
+        rng, alias = self.rng, self.fresh()
+        self.budget -= 2
+        if self.budget <= 0 or rng.random() < 0.6:
+            name = rng.choice(list(self.TABLES))
+            return (alias, self.TABLES[name]), f"{name} AS {alias}"
+        which = rng.randrange(6)
+        if which == 0 and lateral:
+            return (alias, ["v"]), f"LATERAL (SELECT {self.text(lateral, 2)} AS v) AS {alias}"
+        if which == 1:
+            return (alias, ["p", "q"]), f"(VALUES ((SELECT ssn FROM customers LIMIT 1), 'q'), ('a', 'b')) AS {alias} (p, q)"
+        if which == 2 and any(columns is self.TABLES["customers"] for _, columns in lateral):
+            owner = next(name for name, columns in lateral if columns is self.TABLES["customers"])
+            return (alias, ["value"]), f"jsonb_array_elements_text({owner}.data->'list') AS {alias} (value)"
+        if which == 3 and any(columns is self.TABLES["customers"] for _, columns in lateral):
+            owner = next(name for name, columns in lateral if columns is self.TABLES["customers"])
+            return (alias, ["u"]), f"unnest({owner}.extra) AS {alias} (u)"
+        if which == 4:
+            inner, item = self.source([])
+            return (alias, ["x", "y"]), f"(SELECT DISTINCT {self.text([inner])} AS x, 'k' AS y FROM {item}) AS {alias}"
+        columns, query = self.query(nested=True)
+        return (alias, columns), f"({query}) AS {alias}"
+
+    def query(self, *, nested: bool = False) -> tuple[list[str], str]:
+        rng = self.rng
+        self.budget -= 3
+        if rng.random() < 0.15 and self.budget > 0:
+            operation = rng.choice(["UNION", "UNION ALL", "EXCEPT", "INTERSECT"])
+            left, right = self.source([]), self.source([])
+            body = [f"SELECT {self.text([part[0]])} AS s, {self.text([part[0]])} AS t FROM {part[1]}" for part in (left, right)]
+            return ["s", "t"], f"{body[0]} {operation} {body[1]}"
+        sources: list[tuple[str, list[str]]] = []
+        first, text = self.source([])
+        sources.append(first)
+        for _ in range(rng.choice([0, 0, 1, 1, 2])):
+            other, item = self.source(sources)
+            sources.append(other)
+            text += f"{rng.choice([', ', ' CROSS JOIN '])}{item}" if rng.random() < 0.6 else f" LEFT JOIN {item} ON true"
+        names = [f"c{number}" for number in range(rng.choice([1, 2, 3]))]
+        targets = [f"{self.text(sources)} AS {name}" for name in names]
+        if not nested and rng.random() < 0.3:
+            targets.append(rng.choice(["*", f"{sources[0][0]}.*", f"({sources[-1][0]}).*", sources[0][0]]))
+        if rng.random() < 0.15:
+            targets.append(f"first_value({self.column(sources)}) OVER (ORDER BY {self.column(sources)}) AS w")
+        query = f"SELECT {', '.join(targets)} FROM {text}"
+        if rng.random() < 0.4:
+            query += f" WHERE {self.predicate(sources)}"
+        if rng.random() < 0.2:
+            query += " ORDER BY 1"
+        return names, query
+
+    def statement(self) -> str:
+        roll = self.rng.random()
+        _, query = self.query()
+        if roll < 0.15:
+            columns, inner = self.query(nested=True)
+            return f"WITH q AS ({inner}) SELECT q.*, q.{columns[0]} || '' AS z, q FROM q LIMIT 20"
+        if roll < 0.22:
+            inner, item = self.source([])
+            recursive = f"SELECT {self.text([inner])}, 1 FROM {item} UNION ALL SELECT r.v || '.', r.n + 1 FROM r WHERE r.n < 3"
+            return f"WITH RECURSIVE r (v, n) AS ({recursive}) SELECT v, n FROM r LIMIT 30"
+        if roll < 0.3:
+            inner, item = self.source([])
+            return (
+                f"SELECT string_agg({self.text([inner])}, ',') AS s, array_agg({inner[0]}) AS a, count(*) AS n, "
+                f"json_agg({inner[0]}) AS j FROM {item}"
+            )
+        return f"{query} LIMIT 40"
+
+
+def relations_of(plan: Any) -> set[str]:
+    """Every relation that a plan names."""
+    found = set()
+    if isinstance(plan, dict):
+        if "Relation Name" in plan:
+            found.add(f"{plan['Schema']}.{plan['Relation Name']}")
+        for value in plan.values():
+            found |= relations_of(value)
+    elif isinstance(plan, list):
+        for value in plan:
+            found |= relations_of(value)
+    return found
+
+
+def marked(cell: object) -> set[str]:
+    """The classes whose markers show in a value."""
+    text = str(cell).lower()
+    return {name for name in TAGS.values() if f"x{name.lower()}x" in text}
+
+
+def check_rows(text: str, found: Analysis, cursor: "psycopg.Cursor[Any]") -> None:
+    facts: Tagged = tagged(found, TAGS)[-1]
+    assert cursor.description is not None
+    if facts.aligned:
+        assert [column.name for column in cursor.description] == [column.name for column in found.statements[-1].outputs], text
+    for row in cursor.fetchall():
+        for index, cell in enumerate(row):
+            assert marked(cell) <= facts.column(index), (text, index, cell, found.statements[-1].outputs)
+
+
+def test_queries(connection: "psycopg.Connection[Any]", catalogue: Catalogue) -> None:
+    """Relations, effects, output names and lineage of generated queries."""
+    rng = random.Random(SEED)
+    ran = 0
+    for _ in range(QUERIES):
+        text = Grower(rng).statement()
+        found = analyse(text, catalogue)
+        try:
+            plan = connection.execute(f"EXPLAIN (VERBOSE, FORMAT JSON) {text}").fetchall()[0][0]
+        except psycopg.Error:
+            continue
+        assert found.effects == {"read"}, (text, found.effects, found.flags)
+        assert relations_of(plan if not isinstance(plan, str) else json.loads(plan)) <= found.tables, text
+        with connection.transaction(force_rollback=True):
+            connection.execute("SET TRANSACTION READ ONLY")
+            try:
+                with connection.transaction():
+                    cursor = connection.execute(text)
+                    check_rows(text, found, cursor)
+            except (psycopg.errors.ReadOnlySqlTransaction, psycopg.errors.UndefinedColumn):
+                raise
+            except psycopg.Error:
+                continue
+        ran += 1
+    assert ran > QUERIES * 0.6, ran
+
+
+def changes(rng: random.Random) -> Iterator[str]:
+    """Statements that write, with RETURNING where something can come back."""
+    while True:
+        grower = Grower(rng)
+        source, item = grower.source([])
+        text = grower.text([source])
+        yield rng.choice(
+            [
+                f"UPDATE orders SET note = (SELECT {text} FROM {item} LIMIT 1) RETURNING note, id, orders",
+                f"UPDATE orders o SET note = {text} FROM {item} RETURNING o.*, {text} AS t",
+                f"INSERT INTO orders (id, note) SELECT 1000, {text} FROM {item} LIMIT 1 RETURNING *",
+                f"INSERT INTO orders (id, note) SELECT 1, {text} FROM {item} LIMIT 1 ON CONFLICT (id) DO UPDATE"
+                " SET secret = excluded.note, note = orders.secret RETURNING note, secret",
+                f"DELETE FROM orders o USING {item} RETURNING o.note, {text} AS t",
+                f"WITH d AS (DELETE FROM events RETURNING *), u AS (UPDATE customers SET name = ssn RETURNING name, id) "
+                f"SELECT d.*, u.name, {text} AS t FROM d, u, {item} LIMIT 30",
+                f"WITH i AS (INSERT INTO orders (id, note) SELECT 1001, {text} FROM {item} LIMIT 1 RETURNING note) SELECT * FROM i",
+                f"SELECT o.note, {text} AS t FROM {item}, orders o FOR UPDATE OF o",
+                "SELECT touch()",
+                f"SELECT {text} AS t INTO made FROM {item}",
+                f"CREATE TABLE made AS SELECT {text} AS t FROM {item}",
+                "MERGE INTO orders o USING customers c ON c.id = o.customer_id WHEN MATCHED THEN UPDATE SET note = c.ssn",
+                "TRUNCATE orders",
+                "DROP TABLE orders",
+                "CREATE INDEX ON orders (total)",
+                "SELECT nextval('app.numbers')",
+                "SELECT setval('app.numbers', 7)",
+                f"EXPLAIN ANALYZE DELETE FROM orders USING {item}",
+            ]
+        )
+
+
+def test_changes(connection: "psycopg.Connection[Any]", catalogue: Catalogue) -> None:
+    """What is called a write fails where only reading is allowed, and what comes back is tagged."""
+    rng = random.Random(SEED + 1)
+    refused = 0
+    for _, text in zip(range(CHANGES), changes(rng), strict=False):
+        found = analyse(text, catalogue)
+        assert "unknown" not in found.effects, (text, found.flags)
+        assert "write" in found.effects, text
+        try:
+            with connection.transaction(force_rollback=True):
+                check = connection.execute(text)
+                if check.description is not None and not text.startswith("EXPLAIN"):
+                    check_rows(text, found, check)
+        except psycopg.Error:
+            continue
+        connection.execute("BEGIN READ ONLY")
+        with pytest.raises(psycopg.errors.ReadOnlySqlTransaction):
+            connection.execute(text)
+        connection.execute("ROLLBACK")
+        refused += 1
+    assert refused > CHANGES * 0.5, refused
+
+
+def test_the_table_of_functions_covers_the_server(connection: "psycopg.Connection[Any]") -> None:
+    """No volatile function of this server is taken to compute only, unless it is named here."""
+    harmless = {
+        "clock_timestamp", "current_query", "gen_random_uuid", "random", "timeofday", "currval", "lastval",
+    }  # fmt: skip
+    rows = connection.execute("SELECT DISTINCT proname FROM pg_proc WHERE pronamespace = 11 AND provolatile = 'v'").fetchall()
+    suspicious = {name for (name,) in rows if name in COMPUTES and not name.startswith(("pg_", "txid_"))}
+    assert suspicious == harmless, suspicious ^ harmless
+    relations = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 11 AND relkind IN ('r', 'v')").fetchall()
+    assert {name for (name,) in relations} <= SYSTEM_RELATIONS
+
+
+def test_functions_that_compute_run_where_only_reading_is_allowed(connection: "psycopg.Connection[Any]") -> None:
+    """Every function without arguments that is said to compute does so in a read-only transaction."""
+    rows = connection.execute(
+        "SELECT proname FROM pg_proc WHERE pronamespace = 'pg_catalog'::regnamespace AND pronargs = 0 AND prokind = 'f'"
+        " AND prorettype NOT IN (2279, 3838)"
+    ).fetchall()
+    for (name,) in rows:
+        if name not in COMPUTES:
+            continue
+        try:
+            with connection.transaction(force_rollback=True):
+                connection.execute("SET TRANSACTION READ ONLY")
+                connection.execute(f"SELECT pg_catalog.{name}()")
+        except psycopg.errors.ReadOnlySqlTransaction:
+            pytest.fail(name)
+        except psycopg.Error:
+            continue
