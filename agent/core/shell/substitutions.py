@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from tree_sitter import Node
 
-from agent.core.shell.model import Redirection
-from agent.core.shell.words import Pieces, Word, is_live, unescape_unquoted
+from agent.core.shell.options import names
+from agent.core.shell.words import Pieces
 
 if TYPE_CHECKING:
     from agent.core.shell.walk import Walk
@@ -31,7 +31,11 @@ _INERT = re.compile(
     |date\ (?:-u\ )?['"]?\+%[-_.:%a-zA-Z0-9T]*['"]?|date\ -I)\s*""",
     re.VERBOSE,
 )
-_NESTING = frozenset({"expansion", "simple_expansion", "command_substitution", "process_substitution", "arithmetic_expansion"})
+WORD_NODES = names("""
+    word number raw_string string ansi_c_string translated_string simple_expansion expansion command_substitution
+    process_substitution arithmetic_expansion concatenation brace_expression
+""")
+NESTING = frozenset({"expansion", "simple_expansion", "command_substitution", "process_substitution", "arithmetic_expansion"})
 
 
 def expand(walk: Walk, node: Node, pieces: Pieces, *, quoted: bool) -> None:
@@ -95,7 +99,7 @@ def inside(walk: Walk, node: Node) -> None:
     stack = list(reversed(node.children))
     while stack:
         child = stack.pop()
-        if child.type in _NESTING:
+        if child.type in NESTING:
             rest.append(walk.source[at : child.start_byte])
             at = child.end_byte
             expand(walk, child, Pieces(), quoted=True)
@@ -143,7 +147,7 @@ def double_quoted(walk: Walk, node: Node, pieces: Pieces) -> None:
     at = node.start_byte + (2 if walk.source[node.start_byte : node.start_byte + 1] == b"$" else 1)
     pieces.literal("", quoted=True)
     for child in node.children:
-        if child.type not in _NESTING:
+        if child.type not in NESTING:
             if child.is_named and child.type != "string_content":
                 walk.flag("parse_error")
             continue
@@ -169,71 +173,3 @@ def check_arithmetic(walk: Walk, node: Node) -> None:
             walk.flag("dynamic_code")
         else:
             stack.extend(child.children)
-
-
-def heredoc(walk: Walk, node: Node, found: list[Redirection]) -> list[Word]:
-    """`<<word`: expansions in the body run too, unless any part of the delimiter is quoted (POSIX 2.7.4)."""
-    # bash prints a substitution and reads it again. It loses track of a here-document that is two deep, or that is
-    # not the last thing inside, and runs its body.
-    if walk.nesting > 1 or (walk.nesting == 1 and walk.source[node.end_byte : walk.block_end].strip()):
-        walk.flag("parse_error")
-    start = body = end = None
-    words: list[Word] = []
-    for child in node.children:
-        kind = child.type
-        if kind == "heredoc_start":
-            start = child
-        elif kind == "heredoc_body":
-            body = child
-        elif kind == "heredoc_end":
-            end = child
-        elif kind in {"file_redirect", "herestring_redirect", "heredoc_redirect"}:
-            words.extend(walk.redirect(child, found))
-        elif kind == "file_descriptor":
-            walk.flag("parse_error")
-        elif child.is_named:
-            argument = node.children_by_field_name("argument")
-            if child in argument:
-                words.append(walk.word(child))
-            else:
-                walk.substatements(child)
-        elif child.type == "&":
-            walk.flag("background")
-    _check_heredoc(walk, node, start, body, end)
-    found.append(Redirection("<<", None))
-    return words
-
-
-def _check_heredoc(walk: Walk, node: Node, start: Node | None, body: Node | None, end: Node | None) -> None:
-    if start is None or end is None:
-        walk.flag("parse_error")
-        return
-    raw_delimiter = walk.raw(start)
-    delimiter = unescape_unquoted(re.sub(r"^(['\"])([^'\"\\]*)\1$", r"\2", raw_delimiter))
-    strip = "\t" if walk.raw(node).startswith("<<-") else ""
-    if not re.fullmatch(r"[\w.+-]+", delimiter) or walk.raw(end).lstrip(strip or "\n") != delimiter:
-        walk.flag("parse_error")
-        return
-    line = walk.source.rfind(b"\n", 0, end.start_byte) + 1
-    if walk.source[line : end.start_byte].strip(strip.encode() or b"\n"):
-        walk.flag("parse_error")  # the parser takes an indented delimiter; the shell reads on
-    if walk.source[end.end_byte : end.end_byte + 1] not in {b"", b"\n"}:
-        walk.flag("parse_error")
-    if body is None:
-        return
-    text = walk.raw(body)
-    if any(line.lstrip(strip) == delimiter if strip else line == delimiter for line in text.split("\n")):
-        walk.flag("parse_error")
-    if raw_delimiter != delimiter:
-        return
-    rest, at = [], body.start_byte
-    for child in body.children:
-        if child.type in _NESTING:
-            rest.append(walk.source[at : child.start_byte].decode("utf-8", "replace"))
-            at = child.end_byte
-            expand(walk, child, Pieces(), quoted=True)
-        elif child.is_named and child.type != "heredoc_content":
-            walk.flag("parse_error")
-    rest.append(walk.source[at : body.end_byte].decode("utf-8", "replace"))
-    if any(is_live(piece, quoted=True) for piece in rest):
-        walk.flag("parse_error")

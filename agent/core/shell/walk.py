@@ -14,10 +14,11 @@ import re
 
 from tree_sitter import Node
 
-from agent.core.shell import dialects, substitutions
+from agent.core.shell import dialects, redirecting, substitutions
 from agent.core.shell.model import Redirection
 from agent.core.shell.options import names
 from agent.core.shell.reading import Reading
+from agent.core.shell.substitutions import WORD_NODES
 from agent.core.shell.words import (
     UNKNOWN,
     Pieces,
@@ -40,8 +41,6 @@ STRUCTURE = names("""
 # After these, code no longer runs exactly once and in order, so assignments inside are not propagated.
 STRAIGHT = frozenset({"program"})
 ATOMS = frozenset({"variable_name", "special_variable_name", "test_operator", "heredoc_start", "heredoc_end", "file_descriptor"})
-WORDS = names("""word number raw_string string ansi_c_string translated_string simple_expansion expansion command_substitution
-    process_substitution arithmetic_expansion concatenation brace_expression""")
 REDIRECTS = frozenset({"file_redirect", "herestring_redirect", "heredoc_redirect"})
 ARITHMETIC = frozenset({"arithmetic_expansion", "c_style_for_statement", "subscript"})
 RESERVED = names("{ } ! if then else elif fi for while until do done case esac in function select [[ ]] time coproc")
@@ -168,7 +167,7 @@ class Walk:
             self.reading.command([], [])
         elif kind == "function_definition":
             self.function(node)
-        elif kind in WORDS:
+        elif kind in WORD_NODES:
             self.word(node)
         elif kind == "array":
             self.nested_words(node)
@@ -194,7 +193,7 @@ class Walk:
         """Words directly below a node that is not itself a word."""
         words = []
         for child in node.named_children:
-            if child.type in WORDS:
+            if child.type in WORD_NODES:
                 words.append(self.word(child))
             elif child.type == "variable_name":
                 words.append(literal(self.raw(child)))
@@ -255,13 +254,13 @@ class Walk:
                 self.flag("parse_error")  # two words that touch are one word to the shell
             end, was_redirect = child.end_byte, redirect
             if redirect:
-                words.extend(self.redirect(child, redirections))
+                words.extend(redirecting.redirect(self, child, redirections))
             elif kind == "variable_assignment":
                 self.assignment(child, straight=False)
             elif kind == "command_name":
                 inner = child.children
                 words.append(self.name(inner[0]) if len(inner) == 1 else UNKNOWN)
-            elif kind in WORDS:
+            elif kind in WORD_NODES:
                 words.append(self.word(child))
             elif kind in {"$", "==", "="}:
                 if kind == "$":
@@ -292,7 +291,7 @@ class Walk:
                 self.assignment(child, straight=False)
                 name = child.child_by_field_name("name")
                 words.append(Word(None, prefix=self.raw(name) + "=" if name else ""))
-            elif child.type in WORDS:
+            elif child.type in WORD_NODES:
                 words.append(self.word(child))
             elif child.type == "variable_name":
                 words.append(literal(self.raw(child)))
@@ -308,7 +307,7 @@ class Walk:
         body = node.child_by_field_name("body")
         for child in node.children:
             if child.type in REDIRECTS:
-                more.extend(self.redirect(child, redirections))
+                more.extend(redirecting.redirect(self, child, redirections))
             elif child != body:
                 self.flag("parse_error")
         if more and any(each.operator.startswith("&>") for each in redirections):
@@ -329,7 +328,7 @@ class Walk:
 
     def standing_redirect(self, node: Node) -> None:
         redirections: list[Redirection] = []
-        if self.redirect(node, redirections):
+        if redirecting.redirect(self, node, redirections):
             self.flag("parse_error")
         self.reading.command([], redirections)
 
@@ -348,7 +347,7 @@ class Walk:
         if not _NAME.fullmatch(text):
             self.flag("parse_error")
         word: Word | None = None
-        if value is not None and value.type in WORDS:
+        if value is not None and value.type in WORD_NODES:
             word = self.word(value)
         elif value is not None:
             self.nesting += 1
@@ -358,40 +357,6 @@ class Walk:
         if any(child.type == "+=" for child in node.children):
             straight = False
         self.reading.assign(text, word, straight=straight)
-
-    # -- redirections ----------------------------------------------------------------------------------------------
-
-    def redirect(self, node: Node, found: list[Redirection]) -> list[Word]:
-        """Add the redirection to `found`; return the words of the command that follow it on the same line."""
-        if node.type == "heredoc_redirect":
-            return substitutions.heredoc(self, node, found)
-        self.gaps(node)
-        operator, descriptor = "", None
-        words: list[Word] = []
-        for child in node.children:
-            if child.type == "file_descriptor":
-                descriptor = self.raw(child)
-                if self.before(child) not in b" \t\n;&|()<>":
-                    self.flag("parse_error")  # `rm2>x` is the word rm2
-            elif child.type in WORDS:
-                words.append(self.word(child))
-            elif child.is_named:
-                self.flag("parse_error")
-                self.substatements(child)
-            else:
-                operator = child.type
-        if len(words) != 1 and not (not words and operator.endswith("&-")):
-            # The parser lets `> a b` be two targets; to the shell b is an argument.
-            extra = words[1:]
-            words = words[:1]
-            if not words:
-                self.flag("parse_error")
-        else:
-            extra = []
-        redirection = Redirection(operator, words[0].text if words else None, descriptor)
-        found.append(redirection)
-        self.reading.redirect(redirection)
-        return extra
 
     # -- words -----------------------------------------------------------------------------------------------------
 
