@@ -7,7 +7,7 @@ be exactly the person whom the control plane's ticket names: a certificate for a
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import Literal
+from typing import Final, Literal
 
 from cryptography.hazmat.primitives.serialization import SSHCertificate, SSHCertificateType, load_ssh_public_identity
 
@@ -19,6 +19,9 @@ from agent.runtime.session import LiveSession
 from chalicelib.contracts.api import DirectOpen
 from chalicelib.contracts.capability import TicketClaims
 from chalicelib.contracts.faults import Fault
+
+#: Seconds for which a client whose certificate was proved waits for the offer that it names.
+OFFER_S: Final = 5.0
 
 Admit = Callable[[TicketClaims, Literal["relay", "direct"]], Awaitable[LiveSession]]
 
@@ -47,7 +50,7 @@ class ConnectionDoor:
 
     async def offered(self, sid: str, certificate: str) -> Serving:
         """Take the session ``sid``; see ``serving.Door``."""
-        claims = self._offers.find(sid)
+        claims = await self._offers.arrived(sid, OFFER_S)
         # Somebody else's offer is not told apart from none: its existence is nobody else's business.
         if claims is None or principal_of(certificate) != claims.sub:
             raise Fault("unknown_session", "There is no such offer for you here.", hint="Connect again.")

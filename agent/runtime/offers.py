@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Final
 
 from agent.runtime.identity import Identity
@@ -23,6 +24,7 @@ class Offers:
         self._pending: dict[str, TicketClaims] = {}
         self._relays: dict[str, asyncio.Task[None]] = {}
         self._used: dict[str, int] = {}
+        self._arrivals = asyncio.Event()
 
     def add(self, claims: TicketClaims) -> bool:
         """Remember an offer; tell whether somebody should wait for its client on the relay now.
@@ -37,6 +39,8 @@ class Offers:
         if claims.sid in self._used or len(self._pending) >= PENDING_LIMIT:
             return False
         self._pending[claims.sid] = claims
+        self._arrivals.set()
+        self._arrivals = asyncio.Event()
         return True
 
     def waits_in(self, sid: str, relay: asyncio.Task[None]) -> None:
@@ -47,6 +51,17 @@ class Offers:
         """Return a pending offer that is still good."""
         self._forget()
         return self._pending.get(sid)
+
+    async def arrived(self, sid: str, within_s: float) -> TicketClaims | None:
+        """Return a pending offer, or wait for it for at most ``within_s``.
+
+        The client may be faster than the offer: it comes on a socket of its own, right after the gateway's answer.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(within_s):
+                while self.find(sid) is None and sid not in self._used:
+                    await self._arrivals.wait()
+        return self.find(sid)
 
     def withdraw(self, sid: str) -> None:
         """Forget an offer, and stop waiting for its client."""

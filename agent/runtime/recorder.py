@@ -22,7 +22,7 @@ from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
 
 #: More text than this in memory, and sources are paused until it is half of it.
-HIGH_BYTES: Final = 2 * 1024 * 1024
+HIGH_BYTES: Final = 4 * recording.CHUNK_BYTES
 LOW_BYTES: Final = HIGH_BYTES // 2
 #: A source that ignores ``pressure`` ends its session here, rather than the agent.
 HARD_BYTES: Final = 32 * 1024 * 1024
@@ -175,12 +175,14 @@ class SpoolRecorder:
         self._held += len(lines) + HEADER_BYTES
         if self._held > HIGH_BYTES and self._journal.fault is None:
             self._relief.clear()
+            self._wake.set()
 
     async def _cut_until_closed(self) -> None:
         while True:
             self._wake.clear()
             closing = self._closed
-            self._collect(everything=closing)
+            # Under pressure nothing is worth waiting for: many channels may each hold less than a chunk.
+            self._collect(everything=closing or self.pressure())
             while self._full:
                 await self._cut(self._full[0])
             if closing:
@@ -247,13 +249,13 @@ class SpoolRecorder:
 
 
 def _pieces(lines: bytes) -> list[bytes]:
-    """Cut ``lines`` at newlines into pieces that fit a chunk each. Raises Fault for a line past ``LINE_LIMIT``."""
-    if len(lines) <= recording.CHUNK_BYTES:
+    """Cut ``lines`` at newlines into pieces of at most ``LINE_LIMIT`` bytes. Raises Fault for a line that is longer."""
+    if len(lines) <= LINE_LIMIT:
         return [lines]
     pieces, at = [], 0
     while at < len(lines):
-        end = lines.rfind(b"\n", at, at + recording.CHUNK_BYTES) + 1 or lines.index(b"\n", at) + 1
-        if end - at > LINE_LIMIT:
+        end = lines.rfind(b"\n", at, at + LINE_LIMIT) + 1
+        if not end:
             raise Fault("recording_failed", f"A line of the recording is longer than {LINE_LIMIT} bytes.")
         pieces.append(lines[at:end])
         at = end

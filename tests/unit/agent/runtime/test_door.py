@@ -66,6 +66,17 @@ async def test_the_offered_person_is_let_in_once(run_rig: RunRig, control: FakeC
         assert control.text_of(sid) == "hello\n"
 
 
+async def test_a_client_that_is_faster_than_its_offer_is_let_in_when_it_comes(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        made = rig.control.session()
+        client = Client(rig, made.sid)
+        said = asyncio.ensure_future(client.say(control.person_certificate(ALICE, person_key()) + "\nhello\n"))
+        await asyncio.sleep(0)
+        rig.supervisor.offered(relay.Offer(made.sid, rig.control.ticket(made)))
+        assert await said == "echo hello\n"
+        await client.leave()
+
+
 @pytest.mark.parametrize("who", ["mallory@example.com", "Alice@example.com", "alice@example.com ", "alice"])
 async def test_anybody_else_sees_no_offer_and_uses_nothing_up(run_rig: RunRig, control: FakeControlPlane, who: str) -> None:
     async with run_rig() as rig:

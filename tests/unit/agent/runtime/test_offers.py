@@ -115,3 +115,21 @@ def test_there_is_an_end_to_what_is_remembered(offers: Offers, monkeypatch: pyte
     assert [offers.add(ticket(number)) for number in range(5)] == [True, True, True, False, False]
     offers.withdraw_all()
     assert offers.add(ticket(4))
+
+
+async def test_a_client_that_is_faster_than_its_offer_waits_for_it(offers: Offers) -> None:
+    early = asyncio.ensure_future(offers.arrived(ticket(1).sid, 30))
+    await asyncio.sleep(0)
+    offers.add(ticket(2))
+    await asyncio.sleep(0)
+    assert not early.done(), "somebody else's offer is not its own"
+    offers.add(ticket(1))
+    assert await early == ticket(1)
+    assert await offers.arrived(ticket(1).sid, 30) == ticket(1)
+
+
+async def test_nobody_waits_for_what_was_used_or_never_comes(offers: Offers) -> None:
+    offers.add(ticket(1))
+    offers.take(ticket(1))
+    assert await offers.arrived(ticket(1).sid, 30) is None
+    assert await offers.arrived(ticket(2).sid, 0.01) is None

@@ -18,6 +18,7 @@ from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
 from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.recording import CHUNK_BYTES
 from tests.unit.agent.runtime.folder_road import FolderRoad
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -120,11 +121,12 @@ async def test_many_durable_writes_share_a_sync(bench: Bench, monkeypatch: pytes
 
 async def test_a_chunk_is_cut_by_size(bench: Bench) -> None:
     line = b"x" * 1023 + b"\n"
+    count = 2 * CHUNK_BYTES // len(line) + 100
     async with bench.recording() as recorder:
-        for _ in range(600):
+        for _ in range(count):
             recorder.write_soon(1, "cast", line)
     sizes = [len(bench.road.lines("ch01.cast")), len(bench.road.chunks())]
-    assert sizes == [600, 3]
+    assert sizes == [count, 3]
 
 
 async def test_a_chunk_is_cut_by_time(tmp_path: Path) -> None:
@@ -143,7 +145,7 @@ async def test_a_chunk_is_cut_by_time(tmp_path: Path) -> None:
 
 
 async def test_a_huge_write_is_cut_at_lines(bench: Bench) -> None:
-    lines = b"".join(b"%07d\n" % number for number in range(100_000))
+    lines = b"".join(b"%07d\n" % number for number in range(3 * CHUNK_BYTES // 8 + 100))
     async with bench.recording() as recorder:
         await recorder.write(1, "jsonl", lines, durable=True)
     assert bench.road.lines("ch01.jsonl") == lines.decode().splitlines()
