@@ -23,8 +23,11 @@ _HASHES: Final[dict[str, hashes.HashAlgorithm]] = {
 
 def sign(body: bytes, region: str) -> tuple[int, bytes] | None:
     """Answer a ``TrentService.Sign`` request: status and JSON, or None where moto is right and shall answer."""
-    asked = json.loads(body)
-    message = base64.b64decode(asked.get("Message", ""))
+    try:
+        asked = json.loads(body)
+        message = base64.b64decode(asked.get("Message", ""))
+    except (ValueError, AttributeError, TypeError):
+        return None  # moto says what is wrong with it
     if asked.get("MessageType", "RAW") == "RAW":
         return None if len(message) <= RAW_LIMIT else _refused(f"a RAW message has at most {RAW_LIMIT} bytes")
     algorithm = _HASHES.get(asked.get("SigningAlgorithm", ""))
