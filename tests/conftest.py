@@ -6,12 +6,19 @@ Tests that start servers share them per package, and one process can hold only o
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
 
 import pytest
 
 HERE = Path(__file__).parent
 TOGETHER = {"integration": 2, "e2e": 1, "bypass": 2, "conformance": 1}
+
+
+def pytest_configure() -> None:
+    """A suite that a shell runs in the background inherits an ignored Ctrl-C, and so would every program that it tests."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
