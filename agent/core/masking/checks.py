@@ -156,7 +156,8 @@ def _phone(data: bytes, start: int, end: int, text: bytes, size: int) -> bool:
     if start >= 2 and data[start - 1] in b"-." and data[start - 2] in _ALNUM:
         return False
     if text[0] == 0x30 and len(text) == 14 and text[2:3] in (b" ", b"."):  # five pairs: a hex dump has more of them
-        beside = data[end : end + 1] == text[2:3] and data[end + 1 : end + 2].isalnum()
+        pair = data[end + 1 : end + 3]
+        beside = data[end : end + 1] == text[2:3] and len(pair) == 2 and all(map(_HEX.__contains__, pair)) and _free(data, end + 3)
         before = start >= 2 and data[start - 1] == text[2] and data[start - 2] in _HEX
         return not beside and not before
     return True

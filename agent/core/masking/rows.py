@@ -100,8 +100,8 @@ class RowMasker:
         shape = self._catalog.kind(column.oid).shape
         if self._catalog.element(column.oid) is not None or shape == "record":
             return False
-        if shape == "bytea":
-            return column.form == 1
+        if shape in ("bytea", "float"):
+            return shape == "bytea" and column.form == 1
         return column.form == 0 or shape in ("text", "json", "jsonb", "char")
 
     def _row(self, body: bytes | memoryview) -> bytes:

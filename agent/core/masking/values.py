@@ -111,7 +111,7 @@ class Scrubber:
 
     def _constant(self, kind: Kind, form: int, value: bytes) -> bytes | None:
         """Return the type's constant if ``value``, written as text, is a secret."""
-        text = value if form == 0 else _spelled(kind, value)
+        text = _spelled(kind, value) if form == 1 else _whole(value) if kind.shape == "float" else value
         if self.scrub_text(text) == text:
             return value
         return kind.binary if form == 1 else kind.text
@@ -166,11 +166,19 @@ def _spelled(kind: Kind, value: bytes) -> bytes:
     if kind.shape == "integer":
         return b"%d" % int.from_bytes(value, "big", signed=True)
     if kind.shape == "float":
-        number = struct.unpack(">d", value)[0]
-        return b"%d" % number if number.is_integer() and abs(number) < 1e20 else b""
+        return _whole(repr(struct.unpack(">d", value)[0]).encode())
     if kind.shape == "numeric":
         return _numeric(value)
     return value
+
+
+def _whole(value: bytes) -> bytes:
+    """Return a whole floating-point number without its exponent, and anything else as it is."""
+    try:
+        number = float(value)
+    except ValueError:
+        return value
+    return b"%d" % int(number) if abs(number) < 1e20 and number.is_integer() else value
 
 
 def _numeric(value: bytes) -> bytes:
