@@ -93,7 +93,7 @@ class Calls(Expressions):
         """An operator by its possibly qualified name. Those of extensions stand in the catalogue."""
         name: str = names[-1].string.sval
         operators = self.findings.catalogue.operators
-        if name not in OPERATORS and name not in operators:
+        if (name not in OPERATORS and name not in operators) or name in self.findings.session.changed:
             self.findings.unknown("unknown_function")
         elif name in operators and name in OPERATORS:
             for function in operators[name]:
@@ -116,17 +116,19 @@ class Calls(Expressions):
         findings.calls_user_code = True
         if function.kind == "p":
             findings.effects.add(EXECUTE)
-        key = (function.qualified, function.arguments)
+        name, key = (function.qualified, function.arguments), (function.qualified, function.arguments, arguments)
         if key in findings.bodies:
-            inner = findings.bodies[key]
-            return arguments | (findings.unknown("too_deep") if inner is None else inner)
-        findings.bodies[key] = None  # so that a function that calls itself ends
+            return arguments | findings.bodies[key]
+        if name in findings.running:  # it calls itself
+            return arguments | findings.unknown("too_deep")
+        findings.running.add(name)
         if function.language == "sql":
             carry = self._in_body(function, arguments, self._sql_body)
         elif function.language == "plpgsql":
             carry = self._in_body(function, arguments, self._plpgsql_body)
         else:
             carry = findings.unknown("unknown_function")
+        findings.running.discard(name)
         findings.bodies[key] = carry
         return arguments | carry
 
@@ -156,32 +158,45 @@ class Calls(Expressions):
         return rows.everything()
 
     def _plpgsql_body(self, function: Function, arguments: Carry) -> Carry:
-        """PL/pgSQL: its statements are read, its variables are not followed: it returns anything if it reads anything."""
-        scope = Scope(lenient=True)
-        scope.positional = arguments
-        scope.parameters = dict.fromkeys(filter(None, function.argument_names), ANYTHING)
-        return self.plpgsql(function.definition, scope)
+        return self.plpgsql(function.definition, arguments, function.argument_names)
 
-    def plpgsql(self, definition: str, scope: Scope) -> Carry:
-        """The routine that `definition` would create, read but not followed; what it may return."""
+    def plpgsql(self, definition: str, arguments: Carry, names: tuple[str, ...] = ()) -> Carry:
+        """The routine that `definition` would create; what it may return.
+
+        Its variables are not followed: each may carry whatever the routine reads and is given. So it is read twice, first to
+        know what that is.
+        """
         findings = self.findings
         found: Found = plpgsql_parts(definition, findings.limits)
         if not found.understood:
             return findings.unknown("unknown_function")
         if found.dynamic:
             findings.unknown("dynamic")
-        before = set(findings.tables)
-        findings.tables.clear()
-        for text in found.texts:
-            tree, _ = parse(text, findings.limits)
+        probed, stored, columns = set(findings.probed), set(findings.stored), set(findings.columns)
+        findings.columns.clear()
+        carry = self._texts(found.texts, arguments, names) | frozenset(findings.columns) | arguments
+        if found.dynamic:
+            carry |= ANYTHING
+        findings.probed, findings.stored = probed, stored
+        findings.columns |= columns
+        carry |= self._texts(found.texts, carry, names)
+        if found.raises:  # what a notice or an error says is no column
+            findings.tested(carry)
+        return carry
+
+    def _texts(self, texts: tuple[str, ...], variables: Carry, names: tuple[str, ...]) -> Carry:
+        scope = Scope(variables=variables)
+        scope.positional = variables
+        scope.parameters = dict.fromkeys(filter(None, names), variables)
+        carry = NOTHING
+        for text in texts:
+            tree, _ = parse(text, self.findings.limits)
             if tree is None:
-                findings.unknown("unknown_function")
+                carry |= self.findings.unknown("unknown_function")
                 continue
             for statement in tree.stmts:
-                self.body_statement(statement.stmt, scope)
-        reads = bool(findings.tables) or found.dynamic
-        findings.tables |= before
-        return ANYTHING if reads else NOTHING
+                carry |= self.body_statement(statement.stmt, scope).everything()
+        return carry
 
 
 def _unwrapped(body: str) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 from agent.core.sql import nodes
 from agent.core.sql.builtin_effects import OPERATORS, QUIET_OPERATORS
 from agent.core.sql.findings import Findings, union
-from agent.core.sql.model import ANYTHING, NOTHING, Carry
+from agent.core.sql.model import NOTHING, Carry
 from agent.core.sql.scope import SYSTEM_COLUMNS, Rows, Scope, Source
 
 # Casts to these cannot fail, so that no error text shows the value.
@@ -131,8 +131,8 @@ class Expressions:
         for name in names:
             if name in scope.parameters:
                 return scope.parameters[name]
-        if scope.lenient:
-            return ANYTHING
+        if scope.variables is not None:
+            return scope.variables
         return self.findings.unknown("unknown_column")
 
     def _parameter(self, _node: Any, scope: Scope, _test: bool) -> Carry:

@@ -18,7 +18,7 @@ class Findings:
     def __init__(self, catalogue: Catalogue, session: Session, path: tuple[str, ...], limits: Limits) -> None:
         self.catalogue = catalogue
         self.session = session
-        self.path = path
+        self.path = self.session_path = path
         self.others = tuple(catalogue.path(earlier) for earlier in session.earlier)
         self.limits = limits
         self.effects: set[str] = set()
@@ -32,7 +32,8 @@ class Findings:
         self.settings: list[tuple[str, str | None]] = []
         self.calls_user_code = False
         self.views: dict[str, Any] = {}
-        self.bodies: dict[tuple[str, str], Carry | None] = {}
+        self.bodies: dict[tuple[str, str, Carry], Carry] = {}
+        self.running: set[tuple[str, str]] = set()
         self.expanding = 0
         self.depth = 0
         self.work = 0
@@ -42,7 +43,7 @@ class Findings:
         if name in self.session.changed or schema.startswith("pg_temp") or (self.session.uncertain and not schema):
             return None
         found = self.catalogue.relation(schema, name, self.path)
-        if not schema and not self.expanding:
+        if not schema and self.path is self.session_path:
             for path in self.others:
                 if self.catalogue.relation("", name, path) != found:
                     return None

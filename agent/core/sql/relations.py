@@ -230,7 +230,7 @@ def _outside(scope: Scope) -> Scope:
     """The scope without its own FROM items: a subquery that is not LATERAL sees the query around, not its neighbours."""
     outside = Scope(scope.parent)
     outside.queries = scope.queries
-    outside.lenient, outside.parameters, outside.positional = scope.lenient, scope.parameters, scope.positional
+    outside.variables, outside.parameters, outside.positional = scope.variables, scope.parameters, scope.positional
     return outside
 
 

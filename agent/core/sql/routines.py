@@ -17,6 +17,7 @@ from agent.core.sql.parsing import screen
 _MOST_BYTES = 65_536
 _MOST_NODES = 20_000
 _DYNAMIC = frozenset({"PLpgSQL_stmt_dynexecute", "PLpgSQL_stmt_dynfors", "dynquery"})
+_RAISING = frozenset({"PLpgSQL_stmt_raise", "PLpgSQL_stmt_assert"})
 # How the reader of PL/pgSQL says that a text is: whole statements, a type, an expression, or ``variable := expression``.
 _STATEMENT, _EXPRESSION = 0, 2
 
@@ -26,6 +27,8 @@ class Found(msgspec.Struct, frozen=True):
 
     understood: bool
     dynamic: bool = False
+    raises: bool = False
+    """It says something in notices or errors."""
     texts: tuple[str, ...] = ()
 
 
@@ -38,16 +41,17 @@ def plpgsql_parts(definition: str, limits: Limits) -> Found:
     except (PgQueryError, ValueError, RecursionError):
         return Found(understood=False)
     texts: list[str] = []
-    dynamic = False
+    dynamic = raises = False
     waiting: list[Any] = [tree]
     for _ in range(_MOST_NODES):
         if not waiting:
-            return Found(understood=bool(tree), dynamic=dynamic, texts=tuple(texts))
+            return Found(understood=bool(tree), dynamic=dynamic, raises=raises, texts=tuple(texts))
         node = waiting.pop()
         if isinstance(node, list):
             waiting.extend(node)
         elif isinstance(node, dict):
             dynamic = dynamic or not _DYNAMIC.isdisjoint(node)
+            raises = raises or not _RAISING.isdisjoint(node)
             expression = node.get("PLpgSQL_expr")
             if isinstance(expression, dict):
                 texts.append(_statement(str(expression.get("query", "")), expression.get("parseMode", 0)))

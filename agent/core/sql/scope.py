@@ -58,11 +58,12 @@ class Item(msgspec.Struct, frozen=True):
 
 
 class Scope:
-    """One query level. `lenient`: names that are not found are variables of a routine, not mistakes."""
+    """One query level. `variables`: what a name that is not found carries, where it is a routine's variable and no mistake."""
 
-    def __init__(self, parent: Scope | None = None, *, lenient: bool = False) -> None:
+    def __init__(self, parent: Scope | None = None, *, variables: Carry | None = None) -> None:
         self.parent = parent
-        self.lenient: bool = lenient or (parent is not None and parent.lenient)
+        inherited: Carry | None = None if parent is None else parent.variables
+        self.variables: Carry | None = inherited if variables is None else variables
         self.items: list[Item] = []
         self.merged: set[str] = set()
         self.queries: dict[str, Source] = {}

@@ -10,7 +10,7 @@ from agent.core.sql.grammar import postgast
 from agent.core.sql.kinds import BY_OBJECT, KINDS, UNSETTLING, verbs_of
 from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, WRITE, Carry
 from agent.core.sql.parsing import parse
-from agent.core.sql.scope import UNKNOWN_ROWS, Item, Rows, Scope
+from agent.core.sql.scope import UNKNOWN_ROWS, Item, Rows, Scope, Source
 
 _MESSAGE = 11
 _OBJECTS: dict[int, str] = {
@@ -43,9 +43,12 @@ class Utilities(Changes):
         if which in _QUERIES:
             self.kind = _QUERIES[which]
             rows = self.query(node, scope, nested=False)
+            while which == "select_stmt" and inner.HasField("larg"):
+                inner = inner.larg  # INTO of a set operation stands in its first query
             if which == "select_stmt" and inner.HasField("into_clause"):
                 self.kind = "select_into"
                 self.changed(inner.into_clause.rel.relname)
+                self.findings.store(rows.everything())
                 return Rows()
             return rows
         method = _METHODS.get(which)
@@ -105,6 +108,8 @@ class Utilities(Changes):
         self.sweep(node, scope)
         if which == "view_stmt":
             findings.stored |= self._definition(node.query)
+        elif which in ("alter_table_stmt", "rename_stmt", "alter_object_schema_stmt"):
+            self._moved(which, node)
         if which == "variable_show_stmt":
             return Rows(((node.name, NOTHING),), exact=node.name != "all")
         return Rows()
@@ -112,6 +117,28 @@ class Utilities(Changes):
     def _definition(self, query: Any) -> Carry:
         """A view shows these columns to whoever may read it, under names of its own."""
         return self.query(query, Scope()).everything()
+
+    def _moved(self, which: str, node: Any) -> None:
+        """Columns that get another name, or whose values are computed into another column: tags do not follow."""
+        relation = self.findings.relation(node.relation.schemaname, node.relation.relname)
+        if relation is None:
+            if len(node.relation.relname):
+                self.findings.store(ANYTHING)
+            return
+        source = Source(relation.name, Rows(self.relation_columns(relation)), relation.schema, relation.name)
+        if which == "alter_table_stmt":
+            scope = Scope(variables=NOTHING)
+            scope.items.append(Item((source,), source.rows))
+            for part in node.cmds:
+                definition = getattr(part.alter_table_cmd, "def").column_def
+                computed = [definition.raw_default] + [
+                    rule.constraint.raw_expr for rule in definition.constraints if rule.constraint.generated_when
+                ]
+                self.findings.store(union(self.expression(value, scope) for value in computed))
+        elif which == "rename_stmt" and _OBJECTS.get(node.rename_type) in ("column", "attribute"):
+            self.findings.store(source.column(node.subname) or NOTHING)
+        elif which != "rename_stmt" or _OBJECTS.get(node.rename_type) in ("table", "view", "matview", "foreign_table"):
+            self.findings.store(source.whole())
 
     def _names(self, which: str, node: Any) -> None:
         """Names that mean something else from now on."""
@@ -128,7 +155,7 @@ class Utilities(Changes):
 
     def sweep(self, node: Any, scope: Scope) -> None:
         """Relations, queries and calls that stand anywhere inside a statement that is not a query itself."""
-        lenient = Scope(scope, lenient=True)
+        lenient = Scope(scope, variables=NOTHING)
         waiting = [node]
         while waiting:
             current = waiting.pop()
@@ -308,7 +335,7 @@ class Utilities(Changes):
             body = options.get("as", "")
             quote = "$sallyport$" if "$sallyport$" not in body else "$sallyport_block$"
             block = f"CREATE FUNCTION block() RETURNS void LANGUAGE plpgsql AS {quote}{body}{quote}"
-            self.plpgsql(block, Scope(lenient=True))
+            self.plpgsql(block, NOTHING)
         self.kind = "do"
         return Rows()
 
