@@ -191,6 +191,16 @@ class World:
         assert status == 200, page
         return list(page["sessions"])
 
+    async def over(self, sid: str) -> dict[str, Any]:
+        """Return a session when it is over and its recording is stored."""
+        for _ in range(200):
+            status, session = await asyncio.to_thread(self.api, "GET", f"/sessions/{sid}", who="alice")
+            assert status == 200, session
+            if session["state"] not in ("offered", "live"):
+                return session
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{sid} does not end")
+
     def restore(self) -> None:
         """Put the world's own configuration in force again."""
         must(self.people["pat"].run(["sallyport", "apply", "--yes", str(self.gateway)]))
