@@ -243,8 +243,9 @@ class Connection(asyncssh.SSHServer):
         Guard(conn, lambda full: self._press(target=False, full=full))
         if self._certificates:
             # asyncssh would refuse forwarding by the certificate alone, unheard; here it is refused on record.
-            by_certificate = conn.check_certificate_permission
-            conn.check_certificate_permission = lambda what: what == "port-forwarding" or by_certificate(what)  # type: ignore[method-assign]
+            permitted = conn.check_certificate_permission
+            told: Any = conn
+            told.check_certificate_permission = lambda what: what == "port-forwarding" or permitted(what)
             verify = conn.validate_public_key
 
             async def validate(username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
