@@ -18,12 +18,15 @@ from agent.runtime.wal import Frame, Progress, encode
 from chalicelib.contracts.faults import Fault
 
 LINGER_S: Final = 0.025
-#: A segment is closed after this many bytes; it goes once its lines are in chunks.
-SEGMENT_BYTES: Final = 1024 * 1024
+#: A segment is closed after this many bytes; it goes once its lines are in chunks. Small ones cost a synced directory each.
+SEGMENT_BYTES: Final = 16 * 1024 * 1024
 
 
 class Journal:
-    """One session's write-ahead log. ``progress`` returns what is known about chunks now; ``on_failure`` is called once."""
+    """One session's write-ahead log. ``progress`` returns what is known about chunks now.
+
+    ``on_failure`` is called once, ``on_written`` whenever the backlog has shrunk.
+    """
 
     def __init__(
         self,
@@ -33,11 +36,13 @@ class Journal:
         on_failure: Callable[[Fault], None],
         *,
         segment_bytes: int = SEGMENT_BYTES,
+        on_written: Callable[[], None] = lambda: None,
     ) -> None:
         self._folder = folder
         self._disk = disk
         self._progress = progress
         self._on_failure = on_failure
+        self._on_written = on_written
         self._segment_bytes = segment_bytes
         self._number = 0
         self._descriptor = -1
@@ -144,6 +149,7 @@ class Journal:
             self.backlog -= len(batch)
             self._size += len(batch)
             self._reached()
+            self._on_written()
             if self._size >= self._segment_bytes:
                 await self._begin_segment()
         except OSError as error:

@@ -73,7 +73,7 @@ class SpoolRecorder:
         self._now_ms = now_ms
         self._on_failure = on_failure
         self._chunk_seconds = chunk_seconds
-        self._journal = Journal(folder, disk, lambda: self.progress, self._failed)
+        self._journal = Journal(folder, disk, lambda: self.progress, self._failed, on_written=self._relieve)
         self._open: dict[str, _Buffer] = {}
         self._full: deque[_Buffer] = deque()
         self._held = 0
@@ -149,7 +149,7 @@ class SpoolRecorder:
             raise Fault("recording_failed", "The recording is closed.")
         if not lines.endswith(b"\n"):
             raise Fault("recording_failed", "A recording takes whole lines.", detail=f"channel {channel}, {len(lines)} bytes")
-        if self._held + self._journal.backlog > HARD_BYTES:
+        if self._behind > HARD_BYTES:
             raise Fault("recording_failed", "Output arrived faster than it could be recorded.")
         now_ms, seq = self._now_ms(), 0
         for piece in _pieces(lines):
@@ -173,9 +173,18 @@ class SpoolRecorder:
             self._wake.set()
         buffer.add(seq, lines)
         self._held += len(lines) + HEADER_BYTES
-        if self._held > HIGH_BYTES and self._journal.fault is None:
+        if self._behind > HIGH_BYTES and self._journal.fault is None:
             self._relief.clear()
             self._wake.set()
+
+    @property
+    def _behind(self) -> int:
+        """Bytes that wait for the log or for their chunk; the slower of the two sets the pace."""
+        return max(self._held, self._journal.backlog)
+
+    def _relieve(self) -> None:
+        if self._behind < LOW_BYTES:
+            self._relief.set()
 
     async def _cut_until_closed(self) -> None:
         while True:
@@ -219,8 +228,7 @@ class SpoolRecorder:
                 self._failed(Fault("recording_failed", "A chunk of the recording could not be written.", detail=str(error)))
         self._full.remove(buffer)
         self._held -= buffer.size + HEADER_BYTES * len(buffer.parts)
-        if self._held < LOW_BYTES:
-            self._relief.set()
+        self._relieve()
         if self.complete:
             await self._release()
 

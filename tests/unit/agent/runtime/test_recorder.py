@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
+import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -246,3 +248,28 @@ async def test_closed_segments_go_once_their_lines_are_in_chunks(bench: Bench) -
     segments = list(bench.folder.path.glob("wal-*"))
     assert len(segments) < 3
     assert sum(len(bench.road.lines(f"ch0{channel}.cast")) for channel in (1, 2, 3)) == 80
+
+
+async def test_a_log_that_is_behind_is_pressure_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Chunks alone may keep up while the log does not: what is not on disk yet must pause its source as well.
+    gate, entered = threading.Event(), threading.Event()
+    sync = os.fdatasync
+
+    def stalled(descriptor: int) -> None:
+        entered.set()
+        gate.wait(20)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fdatasync", stalled)
+    block = b"x" * 1023 + b"\n"
+    async with bench.recording() as recorder:
+        recorder.write_soon(1, "cast", block)
+        assert await asyncio.to_thread(entered.wait, 10)
+        while not recorder.pressure():
+            recorder.write_soon(1, "cast", block * 512)
+        assert recorder._journal.backlog > HIGH_BYTES
+        gate.set()
+        async with asyncio.timeout(20):
+            await recorder.relieved()
+        assert recorder._journal.backlog < HIGH_BYTES
+    assert not bench.faults
