@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from typing import Final
 
-from agent.core.masking.patterns import IBAN_LENGTHS, KEY, PEM_END, RUN_ENDS
+from agent.core.masking.patterns import AFTER_AT, IBAN_LENGTHS, KEY, PEM_END, RUN_ENDS
 
 _DOUBLED: Final = bytes.maketrans(b"0123456789", b"0246813579")
 _KEEP_DIGITS: Final = bytes(byte for byte in range(256) if not 0x30 <= byte <= 0x39)
 _ALNUM: Final = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz")
 _DIGIT: Final = frozenset(b"0123456789")
+_GROUPS: Final = (b" ", b".", b"-", b"/", b")", b"(")
+_SHORTEST: Final = 7
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
 #: Last labels that are file or unit names rather than domains: ``icon@2x.png``, ``getty@tty1.service``.
@@ -107,18 +109,23 @@ def _free(data: bytes, end: int) -> bool:
 
 def _email(data: bytes, start: int, end: int) -> Span | None:
     local, _, domain = data[start:end].rpartition(b"@")
-    label = domain.rpartition(b".")[2].lower()
-    if label in _NOT_DOMAINS or local == b"git" or domain.startswith(b".") or b".." in domain:
-        return None if local == b"git" or label in _NOT_DOMAINS else (start, end, "email", "")
+    if local == b"git" or domain.rpartition(b".")[2].lower() in _NOT_DOMAINS:
+        return None
+    if data[end : end + 1] == b"@":  # two addresses in one word: the first has eaten the second one's name
+        end = AFTER_AT.match(data, end + 1).end()
     return (start, end, "email", "")
 
 
 def _number(data: bytes, start: int, end: int) -> Span | None:
     text = data[start:end]
     digits = text.translate(None, _KEEP_DIGITS)
+    grouped = len(digits) < len(text)
+    if not _free(data, end) and (data[end] in _DIGIT or not grouped):
+        if not grouped or not (text[0] == 0x2B or len(digits) > 16):
+            return None  # the middle of a longer number or word
+        cut = max(map(text.rfind, _GROUPS))  # the match has begun to eat the number that follows
+        return _number(data, start, start + len(text[:cut].rstrip(b" .-/()"))) if cut > _SHORTEST else None
     size = len(digits)
-    if not _free(data, end) and (data[end] in _DIGIT or (size == len(text))):
-        return None  # the middle of a longer number or word; groups end where their shape ends
     if text[0] in b"+(" or (text[0] == 0x30 and size != 9):
         return (start, end, "phone", "") if _phone(data, start, end, text, size) else None
     if size >= 14:
@@ -157,7 +164,9 @@ def _phone(data: bytes, start: int, end: int, text: bytes, size: int) -> bool:
         return False
     if text[0] == 0x30 and len(text) == 14 and text[2:3] in (b" ", b"."):  # five pairs: a hex dump has more of them
         pair = data[end + 1 : end + 3]
-        beside = data[end : end + 1] == text[2:3] and len(pair) == 2 and all(map(_HEX.__contains__, pair)) and _free(data, end + 3)
+        beside = (
+            data[end : end + 1] == text[2:3] and len(pair) == 2 and all(map(_HEX.__contains__, pair)) and _free(data, end + 3)
+        )
         before = start >= 2 and data[start - 1] == text[2] and data[start - 2] in _HEX
         return not beside and not before
     return True

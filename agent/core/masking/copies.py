@@ -60,7 +60,9 @@ class CopyMasker:
         ]
         self._tagged = any(self._names)
         self._apart = self._tagged or any(self._disguised(one.oid) for one in self._columns)
-        self._field: Any = bytewise(rb"(?s)(?:\"(?:[^\"]|\"\")*\"|[^\"" + _class(self._delimiter) + rb"])*")
+        mark = b"\\x%02x" % self._delimiter[0]
+        plain, quoted = (rb"[^\"" + mark, rb"\"(?:[^\"]|\"\")*\"") if form == "csv" else (rb"[^\\" + mark, rb"\\.")
+        self._field: Any = bytewise(rb"(?s)(?:" + quoted + rb"|" + plain + rb"])*")
         self._held = b""
         self._begun = False
         self._ended = False
@@ -140,7 +142,7 @@ class CopyMasker:
         return [*whole, open_row] if open_row else whole
 
     def _fields(self, row: bytes) -> bytes:
-        fields = row.split(self._delimiter) if self._form == "text" else self._csv_fields(row)
+        fields = row.split(self._delimiter) if self._form == "text" and b"\\" not in row else self._quoted_fields(row)
         if len(fields) != len(self._columns):
             raise MaskFault("a row of COPY data has another number of columns than its description")
         one = self._text_field if self._form == "text" else self._csv_field
@@ -157,7 +159,7 @@ class CopyMasker:
             _ESCAPED.get(byte) or (b"\\" + self._delimiter if byte == self._delimiter[0] else bytes((byte,))) for byte in shown
         )
 
-    def _csv_fields(self, row: bytes) -> list[bytes]:
+    def _quoted_fields(self, row: bytes) -> list[bytes]:
         fields = []
         at = 0
         while True:
@@ -166,7 +168,7 @@ class CopyMasker:
             if end == len(row):
                 return fields
             if row[end] != self._delimiter[0]:
-                raise MaskFault("a CSV row has a quote that is not closed")
+                raise MaskFault("a row of COPY data is not quoted as its format says")
             at = end + 1
 
     def _csv_field(self, at: int, field: bytes) -> bytes:
@@ -256,7 +258,3 @@ def _plain(escape: bytes) -> bytes:
     if rest[:1] in b"01234567":
         return bytes((int(rest, 8) & 0xFF,))
     return _CONTROLS.get(rest, rest)
-
-
-def _class(delimiter: bytes) -> bytes:
-    return b"\\x%02x" % delimiter[0]

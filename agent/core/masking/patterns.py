@@ -107,5 +107,6 @@ def bytewise(pattern: bytes) -> Any:
 
 ALL: Final = bytewise(_LEFT + rb"(?:" + rb"|".join((_CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN)) + rb")|" + _PEM + rb"|" + _EMAIL)
 KEY: Final = bytewise(_KEY)
+AFTER_AT: Final = bytewise(rb"[A-Za-z0-9\x80-\xff.-]{0,190}")
 PEM_END: Final = bytewise(_PEM_END)
 RUN_ENDS: Final = {name: bytewise(stop) for name, stop in RUNS.items()}
