@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from agent.protocols.postgres import messages
+from agent.protocols.postgres.classify import Meaning
 from agent.protocols.postgres.codec import Message, Rows
 from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
@@ -21,6 +22,8 @@ from chalicelib.contracts.faults import Fault
 #: Fields of an error or a notice that hold text of the data or of the statement (§55.8): message, detail, hint, internal query,
 #: context. The names of schema, table, column, type and constraint, and positions, are left alone.
 _TEXTS: Final = frozenset("MDHqW")
+
+_RESULTS_KEPT: Final = 64
 
 #: Settings that the gateway relies on, and the only value that it accepts. The server reports every change at once.
 _FIXED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
@@ -53,7 +56,7 @@ class Answers:
     def __init__(self, shared: Shared, masks: Masks) -> None:
         self._shared = shared
         self._masks = masks
-        self._results: dict[tuple[bytes, int], tuple[tuple[messages.Field, ...], ResultMask]] = {}
+        self._results: dict[bytes, tuple[Meaning, ResultMask]] = {}
         self._mask: ResultMask | None = None
         self._copy_mask: CopyMask | None = None
         self._late: list[tuple[frozenset[str], frozenset[str]]] = []
@@ -135,7 +138,7 @@ class Answers:
         head = self._head(found.kind, Kind.QUERY, Kind.DESCRIBE_STATEMENT, Kind.DESCRIBE_PORTAL)
         if head.kind is Kind.QUERY:
             run = self._running(head, found.kind)
-            self._mask = self._result(found.body, run)[1]
+            self._mask = self._result(found.body, run)
             return found.raw
         self._shared.queue.pop()
         fields = messages.read_row_description(found.body) if found.kind == "T" else ()
@@ -145,16 +148,16 @@ class Answers:
             head.portal.fields, head.portal.described = fields, True
         return b"" if head.silent else found.raw
 
-    def _result(self, body: bytes, run: Run) -> tuple[tuple[messages.Field, ...], ResultMask]:
-        key = (body, id(run.meaning))
-        known = self._results.get(key)
-        if known is None:
-            fields = messages.read_row_description(body)
-            known = (fields, self._masks.result(fields, run.meaning))
-            if len(self._results) >= 64:
-                self._results.clear()
-            self._results[key] = known
-        return known
+    def _result(self, body: bytes, run: Run) -> ResultMask:
+        """Return the mask of a result. The last ones are kept, because clients repeat themselves."""
+        known = self._results.get(body)
+        if known is not None and known[0] is run.meaning:
+            return known[1]
+        mask = self._masks.result(messages.read_row_description(body), run.meaning)
+        if len(self._results) >= _RESULTS_KEPT:
+            self._results.clear()
+        self._results[body] = (run.meaning, mask)
+        return mask
 
     def _rows(self, rows: Rows) -> bytes:
         head = self._head("D", Kind.QUERY, Kind.EXECUTE)

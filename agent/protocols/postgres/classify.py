@@ -85,7 +85,7 @@ class Classifier:
 
     _KEPT: Final = 512
 
-    def __init__(self, analyse: Analyse, catalogue: Catalogue, tags: Mapping[str, str] = {}) -> None:  # noqa: B006 - read only
+    def __init__(self, analyse: Analyse, catalogue: Catalogue, tags: Mapping[str, str] = {}) -> None:
         self._analyse = analyse
         self._tags = tags
         self.catalogue = catalogue

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final
 
-from agent.core.sql.catalogue import Catalogue
+from agent.core.sql.catalogue import SYSTEM_SCHEMAS, Catalogue
 from agent.core.sql.tags import Tagged
 from agent.protocols.postgres.messages import Field
 from chalicelib.contracts.faults import Fault
@@ -15,7 +15,7 @@ _TAG: Final = re.compile(r"(?P<column>[^.=]+\.[^.=]+\.[^.=]+)=(?P<data_class>[a-
 
 
 def read_tags(options: Mapping[str, Any]) -> dict[str, str]:
-    """Return ``schema.table.column`` → class from a target's options. Raises Fault(config_invalid): a tag that does not read hides nothing."""
+    """Return ``schema.table.column`` → class. Raises Fault(config_invalid): a tag that does not read would hide nothing."""
     tags: dict[str, str] = {}
     for line in options.get("columns") or []:
         match = _TAG.fullmatch(line.strip()) if isinstance(line, str) else None
@@ -48,9 +48,10 @@ class Columns:
             return frozenset()
         named = self._relations.get(field.table)
         if named is None:
-            # pg_catalog's own tables are not among the relations, and hold no column that can be tagged; below this number are
-            # only objects of initdb (FirstNormalObjectId).
-            return frozenset() if field.table < 16_384 else self._every
+            return self._every
+        if named[0] in SYSTEM_SCHEMAS:
+            # Nothing there can be tagged. What its views show of other tables (pg_stats), lineage knows.
+            return frozenset()
         return self._of(named, field.column, 0)
 
     def _of(self, named: tuple[str, str], number: int, depth: int) -> frozenset[str]:

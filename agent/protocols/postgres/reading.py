@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
-from agent.core.masking.classes import Tally
+from agent.core.masking.classes import BUILT_IN, Tally
 from agent.core.masking.detectors import Detectors
 from agent.core.sql import Session, analyse
 from agent.core.sql.catalogue import Catalogue
@@ -14,11 +15,13 @@ from agent.protocols.postgres.catalogue import Snapshot
 from agent.protocols.postgres.classify import Classifier, Meaning
 from agent.protocols.postgres.columns import Columns, read_tags
 from agent.protocols.postgres.messages import Field
-from agent.protocols.postgres.rows import RowMask, TextCopyMask
+from agent.protocols.postgres.rows import RowMask, TextCopyMask, one_of
 from agent.runtime.serving import Serving
 from chalicelib.contracts.policy import Moment, Policy
 
 _DETECTORS: Final = Detectors()
+#: Words in the options of a COPY whose data is not lines of text. Errs towards refusing.
+_NOT_TEXT: Final = re.compile(r"(?i)\b(?:csv|binary|delimiter|delimiters|null|header)\b")
 
 
 def make_classifier(serving: Serving, snapshot: Snapshot) -> Classifier:
@@ -42,8 +45,9 @@ class SessionMasks:
         self._serving = serving
         self._snapshot = snapshot
         self._tags = read_tags(serving.target.options)
+        self._every = frozenset(self._tags.values()) | frozenset(BUILT_IN)
         self._policy: Policy | None = None
-        self._answers: dict[str, bool] = {}
+        self._revealed: frozenset[str] = frozenset()
         self._tally = Tally()
 
     def result(self, fields: tuple[Field, ...], meaning: Meaning | None) -> RowMask:
@@ -51,41 +55,30 @@ class SessionMasks:
         snapshot = self._snapshot()
         columns = Columns(self._tags, snapshot.catalogue, snapshot.relations)
         tagged = meaning.tagged if meaning is not None else None
-        hidden = [self._hidden(classes) for classes in columns.classes(fields, tagged)]
-        return RowMask(fields, hidden, self.detected)
+        return RowMask(fields, columns.classes(fields, tagged), _DETECTORS, self.revealed)
 
     def copy(self, meaning: Meaning, overall: int, columns: int) -> TextCopyMask | None:
         """Return what masks a COPY in text format; the others cannot be masked yet."""
-        if overall or "csv" in meaning.text.lower():
+        if overall or _NOT_TEXT.search(meaning.text):
             return None
-        tagged = meaning.tagged
-        hidden = [self._hidden(tagged.column(place)) for place in range(columns)]
+        hidden = [one_of(meaning.tagged.column(place) - self.revealed()) for place in range(columns)]
         return TextCopyMask(hidden, self.detected)
 
     def text(self, words: str) -> str:
         """Return a text that may quote data."""
-        data = words.encode(errors="replace")
-        return self.detected(data).decode(errors="replace")
+        return self.detected(words.encode(errors="replace")).decode(errors="replace")
 
     def detected(self, data: bytes) -> bytes:
-        """Return ``data`` without the secrets that it shows by itself."""
-        spans = [span for span in _DETECTORS.spans(data) if span[2]]
-        if not spans:
-            return data
-        reveal = frozenset(span[2] for span in spans if self._reveals(span[2]))
-        return _DETECTORS.scrub(data, reveal, self._tally)
+        """Return ``data`` without the secrets that show by themselves; the same object where there are none."""
+        return _DETECTORS.scrub(data, self.revealed(), self._tally)
 
-    def _hidden(self, classes: frozenset[str]) -> frozenset[str]:
-        return frozenset(name for name in classes if not self._reveals(name))
-
-    def _reveals(self, data_class: str) -> bool:
+    def revealed(self) -> frozenset[str]:
+        """Return the classes that the policy in force lets this person see; the same object while that is the same."""
         policy = self._serving.policy
         if policy is not self._policy:
-            self._policy, self._answers = policy, {}
-        known = self._answers.get(data_class)
-        if known is None:
-            known = self._answers[data_class] = self._ask(policy, data_class)
-        return known
+            self._policy = policy
+            self._revealed = frozenset(name for name in self._every if self._ask(policy, name))
+        return self._revealed
 
     def _ask(self, policy: Policy, data_class: str) -> bool:
         claims = self._serving.claims

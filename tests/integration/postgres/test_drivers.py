@@ -1,0 +1,166 @@
+"""Drivers as people use them: psycopg, asyncpg, SQLAlchemy, and pgbench."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from pathlib import Path
+
+import asyncpg
+import psycopg
+import pytest
+import sqlalchemy as sa
+
+from tests.integration.postgres.conftest import RUN, Gateway
+
+pytestmark = pytest.mark.servers
+
+
+async def connect(gateway: Gateway, **options: object) -> psycopg.AsyncConnection:
+    return await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True, **options)  # type: ignore[arg-type]
+
+
+async def test_psycopg_binds_values_and_they_are_recorded(gateway: Gateway) -> None:
+    async with await connect(gateway) as connection:
+        cursor = await connection.execute("SELECT id, name FROM customers WHERE id = %s AND name = %s", (3, "Name 3"))
+        assert await cursor.fetchall() == [(3, "Name 3")]
+    executed = [line for line in gateway.recorded("operation") if line["kind"] == "execute"]
+    assert [line["arguments"] for line in executed] == [["3", "Name 3"]]
+
+
+@pytest.mark.parametrize("binary", [False, True])
+async def test_psycopg_sees_masked_values_of_the_right_type(gateway: Gateway, binary: bool) -> None:
+    async with await connect(gateway) as connection:
+        cursor = connection.cursor(binary=binary)
+        await cursor.execute("SELECT id, mail, ssn, balance FROM customers WHERE id < %s ORDER BY id", (30,))
+        rows = await cursor.fetchall()
+    assert len(rows) == 29
+    assert {(mail, ssn, balance) for _, mail, ssn, balance in rows} == {("p***@***.com", "***-**-****", 0)}
+    assert gateway.recorded("done")[-1]["masked"] == 3 * 29
+
+
+async def test_psycopg_prepares_after_a_few_times(gateway: Gateway) -> None:
+    async with await connect(gateway) as connection:
+        for number in range(1, 12):
+            cursor = await connection.execute("SELECT ssn FROM customers WHERE id = %s", (number,))
+            assert await cursor.fetchall() == [("***-**-****",)]
+
+
+async def test_psycopg_pipeline_with_a_denial_in_its_middle(gateway: Gateway) -> None:
+    async with await connect(gateway) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="Tables stay"):
+            async with connection.pipeline():
+                first = await connection.execute("SELECT 1")
+                await connection.execute("DROP TABLE notes")
+                await connection.execute("SELECT 2")
+        assert await first.fetchone() == (1,)
+        cursor = await connection.execute("SELECT 3")
+        assert await cursor.fetchone() == (3,)
+    assert "DROP TABLE notes" not in gateway.postgres.log.read_text()
+
+
+async def test_psycopg_transaction_rolls_back_after_a_denial(gateway: Gateway) -> None:
+    async with await connect(gateway) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with connection.transaction():
+                await connection.execute("INSERT INTO notes (body) VALUES ('never')")
+                await connection.execute("DROP TABLE notes")
+        cursor = await connection.execute("SELECT count(*) FROM notes WHERE body = 'never'")
+        assert await cursor.fetchone() == (0,)
+
+
+async def test_psycopg_copies_in_and_out(gateway: Gateway) -> None:
+    gateway.postgres.direct("CREATE TABLE IF NOT EXISTS bulk (a int, b text)")
+    async with await connect(gateway) as connection:
+        cursor = connection.cursor()
+        async with cursor.copy("COPY bulk (a, b) FROM STDIN") as copy:
+            for number in range(1000):
+                await copy.write_row((number, f"row {number}"))
+        async with cursor.copy("COPY (SELECT id, ssn FROM customers ORDER BY id) TO STDOUT") as copy:
+            rows = [row async for row in copy.rows()]
+    assert gateway.postgres.direct("SELECT count(*) FROM bulk") == "1000"
+    assert rows == [(str(number), "***-**-****") for number in range(1, 51)]
+    kinds = [(line["kind"], line["verdict"]) for line in gateway.recorded("operation")]
+    assert ("copy", "allowed") in kinds
+    gateway.postgres.direct("DROP TABLE bulk")
+
+
+async def test_psycopg_copy_is_denied_without_a_transfer(gateway: Gateway) -> None:
+    gateway.rules = ('permit(principal, action == Action::"run", resource);',)
+    async with await connect(gateway) as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            async with connection.cursor().copy("COPY customers TO STDOUT") as copy:
+                await copy.read()
+        cursor = await connection.execute("SELECT 1")
+        assert await cursor.fetchone() == (1,)
+
+
+async def test_psycopg_server_side_cursor(gateway: Gateway) -> None:
+    async with await connect(gateway) as connection, connection.transaction():
+        async with connection.cursor("walk") as cursor:
+            await cursor.execute("SELECT id, mail FROM customers ORDER BY id")
+            rows = await cursor.fetchmany(7)
+    assert [mail for _, mail in rows] == ["p***@***.com"] * 7
+
+
+async def test_psycopg_cancels_a_statement(gateway: Gateway) -> None:
+    async with await connect(gateway) as connection:
+        sleeping = asyncio.ensure_future(connection.execute("SELECT pg_sleep(30)"))
+        while "pg_sleep" not in gateway.postgres.admin("shop", "SELECT query FROM pg_stat_activity WHERE state = 'active'"):
+            await asyncio.sleep(0.02)
+        await asyncio.to_thread(connection.cancel)
+        with pytest.raises(psycopg.errors.QueryCanceled):
+            await sleeping
+    await gateway.idle()
+    assert [line["event"] for serving in gateway.servings for line in serving.recorder.lines(1, "jsonl")[1:]].count("cancel") == 1
+
+
+async def test_asyncpg(gateway: Gateway) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = await asyncpg.connect(host="127.0.0.1", port=gateway.port, user="ann", database="shop", ssl=context)
+    try:
+        rows = await connection.fetch("SELECT id, mail, ssn, balance FROM customers WHERE id <= $1 ORDER BY id", 20)
+        assert [row["id"] for row in rows] == list(range(1, 21))
+        assert {row["ssn"] for row in rows} == {"***-**-****"}
+        assert {row["balance"] for row in rows} == {0}
+        async with connection.transaction():
+            seen = [row["mail"] async for row in connection.cursor("SELECT mail FROM customers", prefetch=10)]
+        assert seen == ["p***@***.com"] * 50
+        with pytest.raises(asyncpg.InsufficientPrivilegeError, match="Tables stay"):
+            await connection.execute("DROP TABLE notes")
+        with pytest.raises(asyncpg.UniqueViolationError):
+            await connection.execute("INSERT INTO customers (id) VALUES ($1)", 1)
+        assert await connection.fetchval("SELECT 7") == 7
+    finally:
+        await connection.close()
+
+
+async def test_sqlalchemy(gateway: Gateway) -> None:
+    def work() -> list[tuple[object, ...]]:
+        url = f"postgresql+psycopg://ann@127.0.0.1:{gateway.port}/shop?sslmode=require"
+        engine = sa.create_engine(url)
+        customers = sa.Table("customers", sa.MetaData(), autoload_with=engine)
+        with engine.begin() as connection:
+            found = connection.execute(sa.select(customers.c.id, customers.c.ssn).where(customers.c.id < 3).order_by("id"))
+            rows = [tuple(row) for row in found]
+        with engine.connect() as connection, pytest.raises(sa.exc.ProgrammingError, match="Tables stay"):
+            connection.execute(sa.text("DROP TABLE notes"))
+        engine.dispose()
+        assert [column.name for column in customers.columns] == ["id", "name", "mail", "ssn", "balance"]
+        return rows
+
+    assert await asyncio.to_thread(work) == [(1, "***-**-****"), (2, "***-**-****")]
+
+
+@pytest.mark.parametrize("mode", ["simple", "extended", "prepared"])
+async def test_pgbench(gateway: Gateway, mode: str, tmp_path: Path) -> None:
+    gateway.rules = (RUN,)
+    gateway.options = {}
+    bench = ["pgbench", "-h", "127.0.0.1", "-p", str(gateway.port), "-U", "ann"]
+    initialised = await gateway.run([*bench, "-i", "-s", "1", "--quiet", "shop"])
+    assert initialised.status == 0, initialised
+    ran = await gateway.run([*bench, "-M", mode, "-c", "4", "-j", "2", "-t", "25", "shop"])
+    assert ran.status == 0, ran
+    assert "number of transactions actually processed: 100/100" in ran.out
+    assert gateway.postgres.direct("SELECT count(*) FROM pgbench_history") == "100"
