@@ -127,11 +127,11 @@ PREFIXES: Final[dict[str, Effect]] = {
 #: Functions (and operators) whose errors cannot show a value, and whose result shows it only where they are output.
 _QUIET_NAMES = """
 count min max array_agg string_agg json_agg jsonb_agg json_object_agg jsonb_object_agg row_to_json to_json to_jsonb
-json_build_object jsonb_build_object json_build_array jsonb_build_array concat concat_ws lower upper initcap btrim trim
+json_build_object jsonb_build_object json_build_array jsonb_build_array concat concat_ws lower upper initcap btrim
 ltrim rtrim first_value last_value lag lead row_number array_to_json array_to_string unnest jsonb_array_elements
 jsonb_array_elements_text json_array_elements json_array_elements_text jsonb_each jsonb_each_text json_each json_each_text
-jsonb_object_keys json_object_keys jsonb_populate_record json_populate_record any_value sum avg coalesce quote_literal
-quote_ident quote_nullable md5 sha256 sha512 to_char date_trunc xmlagg every bool_and bool_or now current_timestamp
+jsonb_object_keys json_object_keys jsonb_populate_record json_populate_record any_value sum avg quote_literal
+quote_ident quote_nullable md5 sha256 sha512 to_char date_trunc xmlagg every bool_and bool_or now
 regexp_split_to_table regexp_split_to_array string_to_array string_to_table left right substring substr reverse replace
 length char_length octet_length to_tsvector format array_append array_cat json_strip_nulls jsonb_strip_nulls jsonb_pretty
 jsonb_extract_path jsonb_extract_path_text json_extract_path json_extract_path_text text

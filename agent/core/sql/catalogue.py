@@ -15,11 +15,12 @@ SYSTEM_SCHEMAS = ("pg_catalog", "information_schema")
 
 
 class Column(msgspec.Struct, frozen=True):
-    """One live column."""
+    """One live column. `generated` is the expression of a generated column: it shows what the expression reads."""
 
     name: str
     attnum: int = 0
     type_oid: int = 0
+    generated: str = ""
 
 
 class Relation(msgspec.Struct, frozen=True):
@@ -92,9 +93,10 @@ class Catalogue(msgspec.Struct, frozen=True):
     ) -> Catalogue:
         """From the rows of the queries in `catalogue_queries`, in their column order."""
         by_relation: dict[tuple[str, str], list[Column]] = {}
-        for schema, name, column, attnum, type_oid in columns:
+        for schema, name, column, attnum, type_oid, *generated in columns:
             known = by_relation.setdefault((str(schema), str(name)), [])
-            known.append(Column(str(column), int(str(attnum)), int(str(type_oid))))
+            expression = str(generated[0]) if generated and generated[0] else ""
+            known.append(Column(str(column), int(str(attnum)), int(str(type_oid)), expression))
         parents: dict[str, list[str]] = {}
         children: dict[str, list[str]] = {}
         for child_schema, child, parent_schema, parent in inherits:

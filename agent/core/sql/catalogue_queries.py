@@ -20,10 +20,12 @@ WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c') AND n.nspname NOT IN ('pg
   AND n.nspname NOT LIKE 'pg!_temp!_%' ESCAPE '!'
 """
 
-#: schema, relation, column, attnum, type oid
+#: schema, relation, column, attnum, type oid, expression of a generated column
 COLUMNS: Final = """
-SELECT n.nspname, c.relname, a.attname, a.attnum, a.atttypid
+SELECT n.nspname, c.relname, a.attname, a.attnum, a.atttypid,
+       CASE WHEN a.attgenerated <> '' THEN pg_get_expr(d.adbin, d.adrelid) END
 FROM pg_attribute a JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace
+     LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
 WHERE a.attnum > 0 AND NOT a.attisdropped AND c.relkind IN ('r', 'p', 'v', 'm', 'f', 'S', 'c')
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg!_temp!_%' ESCAPE '!'
 ORDER BY n.nspname, c.relname, a.attnum

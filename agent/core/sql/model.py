@@ -98,6 +98,8 @@ class Session(msgspec.Struct, frozen=True):
     was given, for the same reason. `changed` holds the unqualified names of relations and functions created, altered or renamed
     since the catalogue was read: they resolve to nothing known. `uncertain`: something ran whose consequences for names are not
     known; only qualified names resolve from then on. Read the catalogue again, and start anew, to clear both.
+
+    Adopt `Analysis.session` only once the text has been forwarded: what was denied has left nothing behind.
     """
 
     search_path: tuple[str, ...] | None = None

@@ -65,11 +65,32 @@ class Relations(Calls):
         else:
             columns = [(column.name, frozenset(f"{name}.{column.name}" for name in kin)) for column in relation.columns]
         if relation.kind not in ("view", "matview"):
-            return tuple(columns)
+            return self._generated(relation, tuple(columns))
         inner = self._view(relation)
         if not inner.exact or len(inner.columns) != len(columns):
             return tuple((name, own | inner.everything() | ANYTHING) for name, own in columns)
         return tuple((name, own | carry) for (name, own), (_, carry) in zip(columns, inner.columns, strict=True))
+
+    def _generated(self, relation: Relation, columns: tuple[tuple[str, Carry], ...]) -> tuple[tuple[str, Carry], ...]:
+        """Generated columns carry what they are computed from."""
+        if not any(column.generated for column in relation.columns):
+            return columns
+        findings = self.findings
+        scope = Scope()
+        source = Source(relation.name, Rows(columns), relation.schema, relation.name)
+        scope.items.append(Item((source,), source.rows))
+        probed, read = set(findings.probed), set(findings.columns)
+        found = []
+        for column, (name, carry) in zip(relation.columns, columns, strict=True):
+            if column.generated:
+                tree, _ = parse(f"SELECT {column.generated}", findings.limits)
+                if tree is None or len(tree.stmts) != 1:
+                    carry |= findings.unknown("opaque")
+                else:
+                    carry |= union(self.expression(target, scope) for target in tree.stmts[0].stmt.select_stmt.target_list)
+            found.append((name, carry))
+        findings.probed, findings.columns = probed, read
+        return tuple(found)
 
     def _kin(self, relation: Relation, direction: str) -> list[str]:
         found: list[str] = []
@@ -98,13 +119,15 @@ class Relations(Calls):
             return UNKNOWN_ROWS
         if findings.expanding >= findings.limits.max_expansions:
             raise TooDeep
-        probed, path = set(findings.probed), findings.path
+        probed, path, selects = set(findings.probed), findings.path, "SELECT" in findings.verbs
         findings.path = findings.catalogue.path(())
         findings.expanding += 1
         rows = self.query(tree.stmts[0].stmt, Scope())
         findings.expanding -= 1
         findings.path = path
         findings.probed = probed
+        if not selects:  # the verb is its owner's as well
+            findings.verbs.discard("SELECT")
         findings.views[relation.qualified] = rows
         return rows
 
