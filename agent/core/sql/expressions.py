@@ -88,6 +88,7 @@ class Expressions:
         return frozenset(carried) if carried else NOTHING
 
     def _column(self, node: Any, scope: Scope) -> Carry:
+        self.findings.spend(scope.weight())
         names = [field.string.sval for field in node.fields if field.WhichOneof("node") == "string"]
         if len(names) < len(node.fields):
             source = scope.source("" if len(names) < 2 else names[-2], names[-1]) if names else None

@@ -60,6 +60,12 @@ class Findings:
         if self.depth > self.limits.max_depth * (1 + self.expanding) or self.work > self.limits.max_work:
             raise TooDeep
 
+    def spend(self, work: int) -> None:
+        """Work that is not a node: columns that were looked through."""
+        self.work += work
+        if self.work > self.limits.max_work:
+            raise TooDeep
+
     def leave(self) -> None:
         """Undo `enter`."""
         self.depth -= 1

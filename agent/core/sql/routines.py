@@ -12,7 +12,7 @@ import msgspec
 
 from agent.core.sql.grammar import PgQueryError, postgast
 from agent.core.sql.model import Limits
-from agent.core.sql.parsing import screen
+from agent.core.sql.parsing import parse
 
 _MOST_BYTES = 65_536
 _MOST_NODES = 20_000
@@ -34,7 +34,7 @@ class Found(msgspec.Struct, frozen=True):
 
 def plpgsql_parts(definition: str, limits: Limits) -> Found:
     """What the routine that `definition` creates would run."""
-    if not definition or len(definition) > _MOST_BYTES or screen(definition, limits) is not None:
+    if not definition or len(definition) > _MOST_BYTES or not _creates(definition, limits):
         return Found(understood=False)
     try:
         tree: Any = postgast.parse_plpgsql(definition)
@@ -57,6 +57,17 @@ def plpgsql_parts(definition: str, limits: Limits) -> Found:
                 texts.append(_statement(str(expression.get("query", "")), expression.get("parseMode", 0)))
             waiting.extend(node.values())
     return Found(understood=False)
+
+
+def _creates(definition: str, limits: Limits) -> bool:
+    """Whether it is one CREATE FUNCTION with a body in PL/pgSQL: the reader ends the process where there is none."""
+    tree, _ = parse(definition, limits)
+    if tree is None or len(tree.stmts) != 1 or tree.stmts[0].stmt.WhichOneof("node") != "create_function_stmt":
+        return False
+    options = {option.def_elem.defname: option.def_elem.arg for option in tree.stmts[0].stmt.create_function_stmt.options}
+    if "as" not in options or "language" not in options or options["language"].string.sval.lower() != "plpgsql":
+        return False
+    return len(options["as"].list.items) == 1 and bool(options["as"].list.items[0].string.sval)
 
 
 def _statement(query: str, mode: object) -> str:

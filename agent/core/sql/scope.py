@@ -74,6 +74,16 @@ class Scope:
         """Those of this level."""
         return [source for item in self.items for source in item.sources]
 
+    def weight(self) -> int:
+        """How much there is to look through for a name."""
+        weight = 0
+        scope: Scope | None = self
+        while scope is not None:
+            for item in scope.items:
+                weight += len(item.sources) + len(item.star.columns) // 16
+            scope = scope.parent
+        return weight
+
     def query(self, name: str) -> Source | None:
         """The WITH query of that name, nearest first."""
         scope: Scope | None = self

@@ -107,6 +107,12 @@ def test_work_is_bounded_through_views_and_stars() -> None:
     assert "too_deep" in found.flags
 
 
+def test_work_is_bounded_in_wide_scopes() -> None:
+    sources = ", ".join(f"(SELECT 1 AS x{number}) c{number}" for number in range(2_000))
+    found = analyse(f"SELECT {', '.join(['id'] * 2_000)} FROM {sources}, orders", CATALOGUE)
+    assert "too_deep" in found.flags
+
+
 def test_a_session_remembers_across_texts() -> None:
     first = analyse("PREPARE p AS SELECT ssn FROM customers", CATALOGUE)
     second = analyse("EXECUTE p", CATALOGUE, session=first.session)
