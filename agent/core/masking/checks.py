@@ -136,6 +136,8 @@ def _number(data: bytes, start: int, end: int) -> Span | None:
 
 
 def _card(data: bytes, start: int, end: int, text: bytes, digits: bytes) -> Span | None:
+    if start and data[start - 1] in _DIGIT:
+        return None
     if start >= 2 and data[start - 1] == 0x2E and data[start - 2] in _DIGIT:
         return None  # the fraction of a decimal number
     if card(digits):

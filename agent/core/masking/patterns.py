@@ -20,9 +20,10 @@ _EMAIL: Final = (
     rb"(?:" + _LOCAL + rb"{1,64}|\"[^\"\s\x00]{1,62}\")@"
     rb"(?:[A-Za-z0-9\x80-\xff.-]{1,190}\.(?:[xX][nN]--[A-Za-z0-9-]{2,40}|[A-Za-z\x80-\xff]{2,24}))"
 )
-_CARD: Final = (
-    rb"(?:4\d{15}|5\d{15}|2[2-7]\d{14}|6\d{15}|3[47]\d{13}|3[0689]\d{12}|35\d{14}"
-    rb"|[2-6]\d{3}[ .-]\d{4}[ .-]\d{4}[ .-]\d{4}(?:[ .-]\d{3})?"
+_CARD: Final = rb"(?:4\d{15}|5\d{15}|2[2-7]\d{14}|6\d{15}|3[47]\d{13}|3[0689]\d{12}|35\d{14})"
+#: In groups: so telling that letters may stand right beside it.
+_GROUPED: Final = (
+    rb"(?:[2-6]\d{3}[ .-]\d{4}[ .-]\d{4}[ .-]\d{4}(?:[ .-]\d{3})?"
     rb"|3[47]\d\d[ .-]\d{6}[ .-]\d{5}|3[0689]\d\d[ .-]\d{6}[ .-]\d{4})"
 )
 _SSN: Final = rb"(?:\d{3}-\d{2}-\d{4}|\d{3} \d{2} \d{4})"
@@ -105,7 +106,17 @@ def bytewise(pattern: bytes) -> Any:
     return re2.compile(pattern, options(latin1=True))
 
 
-ALL: Final = bytewise(_LEFT + rb"(?:" + rb"|".join((_CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN)) + rb")|" + _PEM + rb"|" + _EMAIL)
+ALL: Final = bytewise(
+    _LEFT
+    + rb"(?:"
+    + rb"|".join((_GROUPED, _CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN))
+    + rb")|"
+    + _GROUPED
+    + rb"|"
+    + _PEM
+    + rb"|"
+    + _EMAIL
+)
 KEY: Final = bytewise(_KEY)
 AFTER_AT: Final = bytewise(rb"[A-Za-z0-9\x80-\xff.-]{0,190}")
 PEM_END: Final = bytewise(_PEM_END)

@@ -84,8 +84,7 @@ def test_bytea_and_json_are_read() -> None:
 def test_malformed_data_is_a_fault(form: str, data: bytes) -> None:
     masker = CopyMasker(TEXT, DETECTORS, form=form)  # type: ignore[arg-type]
     with pytest.raises(MaskFault):
-        masker.feed(data)
-        masker.end()
+        fed(masker, data, len(data))
 
 
 def test_a_delimiter_is_one_byte() -> None:
