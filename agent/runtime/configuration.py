@@ -25,7 +25,7 @@ class Configuration:
             return  # an answer that was overtaken by a newer one
         try:
             self.policy = Policy(document)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             logger(version=document.version).error("policy.unusable", detail=str(error))
             self.policy = _nothing(document.version)
 

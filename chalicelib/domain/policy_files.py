@@ -24,11 +24,15 @@ RULE_BYTES: Final = 16 * 1024
 MESSAGE_LIMIT: Final = 500
 #: Cedar's parser recurses; more brackets than this in one rule is not a policy that a person wrote.
 BRACKETS_LIMIT: Final = 100
+#: A chain of operators nests too: ``a && b && c`` is a tree as deep as it is long. Whoever reads it back, here or in an agent,
+#: has Python's own limit of a thousand, less what is on the stack already.
+DEPTH_LIMIT: Final = 500
 
 _ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
 #: Anything else is refused: a misspelt @approval would silently turn "ask first" into "never".
 _ANNOTATIONS: Final = frozenset({"id", "message", "approval"})
 _TOKEN: Final = re.compile(r'//[^\n\r]*|"(?:[^"\\]|\\[\s\S])*"|[;"(\[{)\]}]|[^\s;"(\[{)\]}/]+|/|\s+')
+_BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
 #: Only these can wait for somebody inside a session.
 HOLDABLE: Final = frozenset({"run", "transfer"})
 
@@ -95,9 +99,12 @@ def _rule(file: str, line: int, body: str) -> Parsed | Problem:
     if len(body) > RULE_BYTES or sum(body.count(bracket) for bracket in "([{") > BRACKETS_LIMIT:
         return Problem(file, line, "the rule is too long or too deeply nested")
     try:
-        decoded = msgspec.json.decode(cedarpy.policies_to_json_str(body))
+        text = cedarpy.policies_to_json_str(body)
     except ValueError as error:
         return Problem(file, line, f"not a Cedar policy: {_first_line(error)}")
+    if _depth(text) > DEPTH_LIMIT:
+        return Problem(file, line, "the rule is too deeply nested; use sets, or several rules, instead of long chains")
+    decoded = msgspec.json.decode(text)
     if decoded["templates"] or len(decoded["staticPolicies"]) != 1:
         return Problem(file, line, "a rule is one Cedar policy without slots (?principal, ?resource)")
     (policy,) = decoded["staticPolicies"].values()
@@ -110,6 +117,15 @@ def _rule(file: str, line: int, body: str) -> Parsed | Problem:
     if scope.approval and not (scope.actions and scope.actions <= HOLDABLE):
         return Problem(file, line, "@approval stands on rules about run and transfer only; name the action")
     return Parsed(rule, scope)
+
+
+def _depth(text: str) -> int:
+    """Return how deep a JSON text nests."""
+    deepest = depth = 0
+    for bracket in _BRACKETS.finditer(text):
+        depth += 1 if bracket[0] in "[{" else -1 if bracket[0] in "]}" else 0
+        deepest = max(deepest, depth)
+    return deepest
 
 
 def _check_annotations(annotations: dict[str, str | None], effect: str) -> str | None:
