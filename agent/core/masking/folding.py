@@ -40,6 +40,8 @@ PARTIAL: Final = re2.compile(
 
 _DASHES: Final = frozenset(map(chr, (*range(0x2010, 0x2016), 0x2043, 0x2212, 0xFE58, 0xFE63)))
 _STOPS: Final = {chr(0xFE52): ".", chr(0xFE6B): "@", chr(0x2024): ".", chr(0x3002): ".", chr(0xFF61): "."}
+#: Every disguise of ASCII begins with one of these. Looking for a byte is ten times as fast as looking for a pattern.
+_LEADS: Final = (b"\x1b", b"\\", b"%", b"&")
 _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t", "/": "/", '"': '"'}
 
 
@@ -74,6 +76,8 @@ class Folded:
 
 def fold(data: bytes) -> Folded | None:
     """Return ``data`` without its disguises, or None if it wears none. Linear; the result is never longer than ``data``."""
+    if data.isascii() and not any(map(data.__contains__, _LEADS)):
+        return None
     out: list[bytes] = []
     pieces: list[tuple[int, int, int, int]] = []
     spans: list[tuple[int, int]] = []

@@ -93,7 +93,7 @@ class RowMasker:
             self._scan(buffer, octets, starts, layout, edits)
         for column in self._each:
             self._look(buffer, layout[column], range(len(bodies)), column, edits)
-        return _rebuilt(buffer, starts, sizes, edits) if edits else bytes(buffer)
+        return _rebuilt(buffer, sizes, edits) if edits else bytes(buffer)
 
     def _flat(self, column: Column) -> bool:
         """True if a scan of the bytes as they are finds what is in a value; bytea text, numbers and containers must be read."""
@@ -173,10 +173,11 @@ class RowMasker:
                 hit = rows[same]
                 octets[at[hit][:, None] + np.arange(len(how.whole))] = np.frombuffer(how.whole, np.uint8)
                 rows = rows[~same]
-            replace = how.replace
-            for row, start, length in zip(rows.tolist(), at[rows].tolist(), size[rows].tolist(), strict=True):
-                shown = replace(bytes(buffer[start : start + length]))
-                edits.append((start - 4, start + length, row, _INT.pack(len(shown)) + shown))
+            data, pack, replace = bytes(buffer), _INT.pack, how.replace
+            ends = (at + size)[rows].tolist()
+            shown = [replace(data[start:end]) for start, end in zip(at[rows].tolist(), ends, strict=True)]
+            found = [pack(len(one)) + one for one in shown]
+            edits.extend(zip((at[rows] - 4).tolist(), ends, rows.tolist(), found, strict=True))
             return
         for row, start, length in zip(rows.tolist(), at[rows].tolist(), size[rows].tolist(), strict=True):
             value = mask_value(how.name, oid, form, bytes(buffer[start : start + length]), self._catalog)
@@ -244,20 +245,16 @@ def _blank(scan: Octets, at: Ints, size: Ints) -> None:
     scan[offset + np.arange(total)] = 0
 
 
-def _rebuilt(buffer: bytearray, starts: Ints, sizes: Ints, edits: list[Edit]) -> bytes:
+def _rebuilt(buffer: bytearray, sizes: Ints, edits: list[Edit]) -> bytes:
     edits.sort()
-    out: list[Any] = []
-    at = 0
-    view = memoryview(buffer)
-    grown = np.zeros(len(starts), np.int64)
-    for start, end, _, shown in edits:
-        out += (view[at:start], shown)
-        at = end
-    out.append(view[at:])
-    change = np.fromiter((len(edit[3]) - edit[1] + edit[0] for edit in edits), np.int64, len(edits))
-    np.add.at(grown, np.fromiter((edit[2] for edit in edits), np.int64, len(edits)), change)
-    joined = bytearray().join(out)
-    sizes = sizes + grown
+    begin, end, rows, shown = zip(*edits, strict=True)
+    data = bytes(buffer)
+    pieces: list[Any] = [b""] * (2 * len(edits) + 1)
+    pieces[::2] = [data[last:first] for last, first in zip((0, *end), (*begin, len(data)), strict=True)]
+    pieces[1::2] = shown
+    joined = bytearray().join(pieces)
+    sizes = sizes.copy()
+    np.add.at(sizes, np.array(rows), np.fromiter(map(len, shown), np.int64, len(shown)) - np.array(end) + np.array(begin))
     _resize(np.frombuffer(joined, np.uint8), np.cumsum(sizes + 5) - sizes - 5, sizes)
     return bytes(joined)
 

@@ -216,7 +216,7 @@ def innocent_corpus(lines: int) -> list[bytes]:
             f"{sha1(digest).hexdigest()} {sha256(digest).hexdigest()} {md5(digest).hexdigest().upper()}",
             f"v{upto(9)}.{upto(99)}.{upto(999)} 10.{upto(255)}.{upto(255)}.7:{upto(65535)}",
             f"order {upto(10**9, 10**6)} price {upto(10**6) / 100:.2f} qty {upto(99)} sku AB-{upto(9999, 1000)}-X",
-            f"{upto(2 * 10**12, 10**12)} pid={upto(99999)} addr=0x{chance.getrandbits(48):012x} took {chance.random() * 100:.3f}ms",
+            f"{upto(2 * 10**12, 10**12)} pid={upto(99999)} addr=0x{chance.getrandbits(48):012x} took {chance.random():.3f}ms",
             f"-rw-r--r-- 1 root root {upto(10**9):>10} May {upto(28, 1):>2} 12:34 file-{number}.tar.gz",
             f"| {number:>8} | {upto(999, 100)} | {upto(999, 100)} | {upto(9999, 1000)} |",
             f"def f_{number}(a, b): return a[{number}] + b.get('key_{number}', {chance.random():.4f})  # noqa",
