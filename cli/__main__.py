@@ -112,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
     except Exception as error:  # noqa: BLE001 - the one catch-all of this process
-        return _explain(error)
+        return explain(error)
     return status
 
 
@@ -127,7 +127,8 @@ def _run(arguments: list[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-def _explain(error: Exception) -> int:
+def explain(error: Exception) -> int:
+    """Say on standard error what went wrong, in words; return the exit status that it means."""
     from cli.control_plane import Refusal
     from cli.screen import fail, note
 

@@ -63,11 +63,12 @@ def options(target: TargetView, home: Home, command: list[str], *, way: str = ""
     """Return ssh's options for one target, quoted as ssh_config(5) reads them. Raises Fault(bad_request)."""
     name = _checked(_NAME, target.name, "target's name")
     words = [_shell_word(word) for word in command]
-    words += ["connect", "--stdio", *(["--way", way] if way else []), "--login", "'%r'", name]
+    words += ["connect", "--fdpass", *(["--way", way] if way else []), "--login", "'%r'", name]
     chosen = {
         "HostName": name,
         "HostKeyAlias": _checked(_ALIAS, target.host_alias, "target's host alias"),
         "ProxyCommand": " ".join(words),
+        "ProxyUseFdpass": "yes",
         "UserKnownHostsFile": _path(home.known_hosts_file),
         "GlobalKnownHostsFile": "/dev/null",
         "StrictHostKeyChecking": "yes",

@@ -20,13 +20,14 @@ if TYPE_CHECKING:
 @click.option("--login", "-l", metavar="NAME", default="", help="Account on the target. Default: the target's own default.")
 @click.option("--reason", metavar="TEXT", default="", help="Why; policies may ask for one. Default: SALLYPORT_REASON.")
 @click.option("--stdio", is_flag=True, help="Carry the session's bytes on standard input and output (ssh's ProxyCommand).")
+@click.option("--fdpass", is_flag=True, help="Hand ssh a connected socket (ProxyUseFdpass); as --stdio where it cannot take one.")
 @click.option(
     "--way",
     type=click.Choice(["direct", "relay"]),
     envvar="SALLYPORT_WAY",
     help="Use only this way to the agent. Default: direct, then relay.",
 )
-def connect(target: str, arguments: tuple[str, ...], login: str, reason: str, stdio: bool, way: str | None) -> None:
+def connect(target: str, arguments: tuple[str, ...], login: str, reason: str, stdio: bool, fdpass: bool, way: str | None) -> None:
     """Connect to a target.
 
     For a target that speaks ssh this runs your own ssh with the right options. What follows -- is passed on to it.
@@ -41,16 +42,18 @@ def connect(target: str, arguments: tuple[str, ...], login: str, reason: str, st
     from cli.home import Home
 
     home = Home.find()
-    if not stdio:
+    reason = reason or os.environ.get("SALLYPORT_REASON", "")
+    if not (stdio or fdpass):
         _run_client(home, target, list(arguments), login, reason, way or "")
         return
     if arguments:
-        raise click.UsageError("--stdio takes no further arguments.")
-    from cli.ways import carry
+        raise click.UsageError("--stdio and --fdpass take no further arguments.")
+    from cli import handing, ways
 
-    carry(
-        home, target, login, reason or os.environ.get("SALLYPORT_REASON", ""), way or "", sys.stdin.fileno(), sys.stdout.fileno()
-    )
+    if fdpass and handing.can_receive(sys.stdout.fileno()):
+        ways.hand_over(home, target, login, reason, way or "", sys.stdout.fileno())
+    else:
+        ways.carry(home, target, login, reason, way or "", sys.stdin.fileno(), sys.stdout.fileno())
 
 
 def _run_client(home: Home, name: str, arguments: list[str], login: str, reason: str, way: str) -> None:

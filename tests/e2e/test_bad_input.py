@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import socket
 import subprocess
 import urllib.error
@@ -385,3 +386,26 @@ def test_a_control_that_the_protocol_cannot_enforce_is_refused(world: World, tmp
 def test_nobody_but_an_administrator_applies(world: World) -> None:
     answer = run(world, "sallyport", "apply", "--yes", str(world.stack.folder / "gateway"))
     assert (answer.returncode, "denied" in answer.stderr) == (126, True), answer.stderr
+
+
+# --- how ssh gets its connection
+
+
+@pytest.mark.parametrize("way", ["relay", "direct"])
+@pytest.mark.parametrize("manner", ["yes", "no"])
+def test_ssh_is_handed_a_socket_or_has_its_bytes_carried(world: World, way: str, manner: str) -> None:
+    # With "no" the very same ProxyCommand finds a pipe or socket that ssh reads from, as other clients do.
+    command = "connect --stdio" if manner == "no" else "connect --fdpass"
+    proxy = f"{world.alice.command(['sallyport'])[0]} {command} --way {way} prod-web"
+    options = ["-o", f"ProxyCommand={proxy}", "-o", f"ProxyUseFdpass={manner}"]
+    answer = run(world, "ssh", *options, "prod-web", "echo out; echo err >&2; exit 7")
+    assert (answer.returncode, answer.stdout, answer.stderr) == (7, "out\n", "err\n")
+
+
+@pytest.mark.parametrize("way", ["relay", "direct"])
+def test_a_megabyte_goes_in_and_comes_back(world: World, way: str) -> None:
+    sent = os.urandom(1_000_000)
+    command = world.alice.command(["ssh", "prod-web", "cat"])
+    environment = world.alice.environment | {"SALLYPORT_WAY": way}
+    back = subprocess.run(command, input=sent, env=environment, capture_output=True, timeout=60)
+    assert back.stdout == sent

@@ -42,7 +42,7 @@ def test_ssh_reads_what_we_mean(odd: Home, tmp_path: Path) -> None:
         "identitiesonly": "yes",
         "forwardagent": "no",
     }
-    assert seen["proxycommand"] == "'/opt/sally port/100%%/bin/sallyport' connect --stdio --login '%r' prod-web"
+    assert seen["proxycommand"] == "'/opt/sally port/100%%/bin/sallyport' connect --fdpass --login '%r' prod-web"
     assert seen["preferredauthentications"] == "publickey"
     assert seen["controlmaster"] == "false"
     assert "controlpath" not in seen
@@ -67,7 +67,7 @@ def test_the_shell_gets_one_word_each(odd: Home, tmp_path: Path) -> None:
     file.write_text(ssh_config.render([target()], odd, [str(program)]))
     ran = subprocess.run(["ssh", "-T", "-F", file, "-l", "x$HOME y", "prod-web"], capture_output=True, text=True, check=False)
     words = [line for line in ran.stderr.splitlines() if line.startswith("<")]
-    assert words == ["<connect>", "<--stdio>", "<--login>", "<x$HOME y>", "<prod-web>"]
+    assert words == ["<connect>", "<--fdpass>", "<--login>", "<x$HOME y>", "<prod-web>"]
 
 
 @pytest.mark.parametrize(
