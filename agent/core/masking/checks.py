@@ -165,13 +165,15 @@ def _phone(data: bytes, start: int, end: int, text: bytes, size: int) -> bool:
     if start >= 2 and data[start - 1] in b"-." and data[start - 2] in _ALNUM:
         return False
     if text[0] == 0x30 and len(text) == 14 and text[2:3] in (b" ", b"."):  # five pairs: a hex dump has more of them
-        pair = data[end + 1 : end + 3]
-        beside = (
-            data[end : end + 1] == text[2:3] and len(pair) == 2 and all(map(_HEX.__contains__, pair)) and _free(data, end + 3)
-        )
-        before = start >= 2 and data[start - 1] == text[2] and data[start - 2] in _HEX
-        return not beside and not before
+        behind, before = data[end + 1 : end + 3], data[max(start - 3, 0) : max(start - 1, 0)]
+        follows = data[end : end + 1] == text[2:3] and _octet(behind) and _free(data, end + 3)
+        precedes = data[start - 1 : start] == text[2:3] and _octet(before) and (start < 4 or data[start - 4] not in _ALNUM)
+        return not follows and not precedes
     return True
+
+
+def _octet(pair: bytes) -> bool:
+    return len(pair) == 2 and pair[0] in _HEX and pair[1] in _HEX
 
 
 def _key(data: bytes, start: int, end: int) -> Span | None:

@@ -11,10 +11,11 @@ import struct
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
+from agent.core.masking.checks import Span
 from agent.core.masking.classes import MaskFault, Report, Tally
-from agent.core.masking.detectors import Detectors
+from agent.core.masking.detectors import Detectors, merge
 from agent.core.masking.patterns import bytewise
-from agent.core.masking.pgtypes import BUILT_IN, Catalog
+from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, Catalog
 from agent.core.masking.rows import Column
 from agent.core.masking.values import Scrubber, mask_value
 
@@ -59,6 +60,13 @@ class CopyMasker:
             one.data_class if one.data_class is not None and one.data_class not in reveal else None for one in self._columns
         ]
         self._tagged = any(self._names)
+        kinds = [(one.oid, catalog.kind(one.oid)) for one in self._columns]
+        self._plain = (
+            form != "binary"
+            and self._delimiter in (b"\t", b",", b"|", b";")
+            and all(oid in HARMLESS or (kind.shape == "text" and kind.text is None) for oid, kind in kinds)
+        )
+        self._mark = b"\\" if form == "text" else b'"'
         self._apart = self._tagged or any(self._disguised(one.oid) for one in self._columns)
         mark = b"\\x%02x" % self._delimiter[0]
         plain, quoted = (rb"[^\"" + mark, rb"\"(?:[^\"]|\"\")*\"") if form == "csv" else (rb"[^\\" + mark, rb"\\.")
@@ -112,11 +120,17 @@ class CopyMasker:
         return cut
 
     def _rows(self, data: bytes) -> bytes:
-        if not data or (not self._apart and not self._hit(data)):
+        if not data:
             return data
-        out = []
+        if not self._apart:
+            hits = merge(self._hits(data))
+            if not hits:
+                return data
+            if self._plain and self._mark not in data and all(self._inside(data[start:end]) for start, end, _, _ in hits):
+                return self._detectors.replaced(data, hits, self._tally)
+        out: list[bytes] = []
         for row in self._split(data):
-            if not self._apart and not self._hit(row):
+            if not self._apart and not self._hits(row):
                 out.append(row)
                 continue
             body = row.rstrip(b"\r\n")
@@ -124,8 +138,12 @@ class CopyMasker:
             out += (fields, row[len(body) :])
         return b"".join(out)
 
-    def _hit(self, data: bytes) -> bool:
-        return any(span[2] and span[2] not in self._reveal for span in self._detectors.spans(data))
+    def _hits(self, data: bytes) -> list[Span]:
+        return [span for span in self._detectors.spans(data) if span[2] and span[2] not in self._reveal]
+
+    def _inside(self, hit: bytes) -> bool:
+        """True if a hit lies inside one field, so that it can be replaced where it stands."""
+        return self._delimiter not in hit and b"\n" not in hit
 
     def _split(self, data: bytes) -> list[bytes]:
         rows = data.splitlines(keepends=True) if self._form == "csv" and b"\r" in data else data.split(b"\n")

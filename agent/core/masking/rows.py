@@ -17,9 +17,10 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.masking.checks import Span
 from agent.core.masking.classes import DataClass, MaskFault, Report, Tally, data_class
-from agent.core.masking.detectors import Detectors
-from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, Catalog
+from agent.core.masking.detectors import Detectors, merge
+from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT, Catalog
 from agent.core.masking.values import Scrubber, mask_value
 
 FEW: Final = 8
@@ -27,6 +28,7 @@ _INT: Final = struct.Struct(">i")
 _FRAME: Final = struct.Struct(">cI")
 _UNSIZED: Final = b"D\x00\x00\x00\x00"
 _HEAD: Final = 7
+_NAME: Final = 19
 _NULL: Final = b"\xff\xff\xff\xff"
 _FOUR: Final = np.arange(4, dtype=np.int64)
 _IS_DIGIT: Final = np.isin(np.arange(256), np.frombuffer(b"0123456789*", np.uint8))
@@ -68,6 +70,7 @@ class RowMasker:
         }
         rest = [at for at, one in enumerate(columns) if at not in self._masked and one.oid not in HARMLESS]
         self._scanned = [at for at in rest if self._flat(columns[at])]
+        self._texts = {at for at in self._scanned if catalog.kind(columns[at].oid) is TEXT and columns[at].oid != _NAME}
         self._each = [at for at in rest if not self._flat(columns[at])]
 
     def report(self) -> Report:
@@ -165,7 +168,7 @@ class RowMasker:
         self._tally.add(how.name, len(rows))
         oid, form, _ = self._columns[column]
         kind = self._catalog.kind(oid)
-        if self._catalog.element(oid) is None and kind.shape == "text" and kind.text is None and oid != 19:
+        if self._catalog.element(oid) is None and kind.shape == "text" and kind.text is None and oid != _NAME:
             if how.shape == "digits":
                 rows = _star(octets, at, size, rows, how)
             elif how.shape == "whole":
@@ -198,11 +201,20 @@ class RowMasker:
         lasts = firsts + np.stack([layout[column][1] for column in self._scanned], axis=1).ravel()
         low = np.searchsorted(lasts, [span[0] for span in spans], "right").tolist()
         high = np.searchsorted(firsts, [span[1] for span in spans], "left").tolist()
-        touched = {cell for first, last in zip(low, high, strict=True) for cell in range(first, last)}
+        touched: dict[int, list[Span]] = {}
+        for first, last, span in zip(low, high, spans, strict=True):
+            for cell in range(first, last):
+                touched.setdefault(cell, []).append(span)
         width = len(self._scanned)
-        for cell in touched:
+        for cell, inside in touched.items():
             column = self._scanned[cell % width]
-            self._look(buffer, layout[column], (cell // width,), column, edits)
+            start, end = int(firsts[cell]), int(lasts[cell])
+            if column in self._texts and all(start <= span[0] and span[1] <= end for span in inside):
+                shifted = merge([(span[0] - start, span[1] - start, span[2], "") for span in inside])
+                shown = self._detectors.replaced(bytes(buffer[start:end]), shifted, self._tally)
+                edits.append((start - 4, end, cell // width, _INT.pack(len(shown)) + shown))
+            else:
+                self._look(buffer, layout[column], (cell // width,), column, edits)
 
     def _look(self, buffer: bytearray, cells: tuple[Ints, Ints], rows: Sequence[int], column: int, edits: list[Edit]) -> None:
         """Scrub values one by one, and note those that changed."""

@@ -247,6 +247,13 @@ def test_boundaries() -> None:
     ]
 
 
+def test_five_pairs_are_a_phone_unless_they_are_octets() -> None:
+    for text in (b"12 06 12 34 56 78", b"06 12 34 56 78 9a", b"00000010: 0a 06 12 34 56 78"):
+        assert DETECTORS.find(text) == []
+    for text in (b"wz12 06 12 34 56 78", b"06 12 34 56 78 9th", b"face 06 12 34 56 78"):
+        assert [hit.data_class for hit in DETECTORS.find(text)] == ["phone"]
+
+
 def test_a_key_block_without_its_end_goes_up_to_what_no_block_contains() -> None:
     shown = DETECTORS.scrub(b"-----BEGIN PRIVATE KEY-----\nMIIE\nabc\n$ ls", frozenset(), Tally())
     assert shown == b"[masked secret]$ ls"
