@@ -62,6 +62,16 @@ def test_a_peer_that_does_not_read_answers_is_not_read_either() -> None:
     assert (conn._transport.reading, pressed) == (True, [True, False])
 
 
+def test_the_empty_packets_against_cbc_are_not_sent() -> None:
+    conn, _ = guarded()
+    conn.send_packet(2, b"\0\0\0\0")
+    assert conn.sent == 0
+    # One with something in it was asked for.
+    conn.send_packet(2, b"\0\0\0\1x")
+    conn.send_packet(94, b"\0\0\0\0")
+    assert conn.sent == 2
+
+
 def test_a_key_exchange_that_is_not_completed_holds_the_sources_and_then_gives_up() -> None:
     conn, pressed = guarded()
     conn._kex_complete = False
