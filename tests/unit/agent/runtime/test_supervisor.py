@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import pytest
 from joserfc.jwk import ECKey
 
@@ -13,6 +14,7 @@ from agent.runtime import session as sessions
 from chalicelib.contracts import ids, relay
 from chalicelib.contracts.capability import ACCESS_TYP
 from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.policy import Rule
 from tests.fakes.control_plane import FakeControlPlane, document
 from tests.unit.agent.runtime.conftest import CLOCK, FakeTunnel, Rig, RunRig, until
 
@@ -280,6 +282,29 @@ async def test_a_target_that_leaves_the_configuration_ends_its_sessions(run_rig:
         rig.supervisor.refreshed("2")
         await until(lambda: sid in control.closes)
         assert "configuration" in control.closes[sid].message
+
+
+@pytest.mark.parametrize("rule", ['forbid(principal, action == Action::"connect", resource);', ""])
+async def test_a_newer_policy_that_does_not_permit_it_kills_a_session(
+    run_rig: RunRig, control: FakeControlPlane, rule: str
+) -> None:
+    async with run_rig() as rig:
+        sid, _ = await serve_one(rig)
+        newer = document(version=2)
+        rules = [*newer.rules, Rule("out", "all.cedar", 2, f'@id("out") {rule}')] if rule else []
+        control.document = msgspec.structs.replace(newer, rules=rules)
+        rig.supervisor.refreshed("2")
+        await until(lambda: sid in control.closes)
+        assert (control.closes[sid].state, rig.plugin.endings[0].code) == ("killed", "session_killed")
+
+
+async def test_a_newer_policy_that_still_permits_it_leaves_a_session_alone(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        await serve_one(rig)
+        control.document = document(version=2)
+        rig.supervisor.refreshed("2")
+        await until(lambda: rig.plugin.served[0].policy.version == 2)
+        assert not rig.plugin.endings
 
 
 async def test_a_plugin_that_does_not_end_is_cut_off(

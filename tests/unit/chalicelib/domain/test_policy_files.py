@@ -61,6 +61,8 @@ def test_a_carriage_return_ends_a_comment_as_it_does_for_cedar() -> None:
         ('@approval("group:dba") forbid(principal, action, resource);', 1, "run and transfer only"),
         ('@approval("group:dba") forbid(principal, action == Action::"connect", resource);', 1, "run and transfer only"),
         ("permit(principal, action, resource) when { " + "(" * 101 + "true" + ")" * 101 + " };", 1, "too deeply nested"),
+        ("permit(principal, action, resource) when { " + "true && " * 300 + "true };", 1, "too deeply nested"),
+        ("permit(principal, action, resource) when { " + "true && " * 1_900 + "true };", 1, "too deeply nested"),
     ],
 )
 def test_a_mistake_is_told_with_its_line(text: str, line: int, word: str) -> None:

@@ -28,6 +28,11 @@ def lines(data: bytes) -> list[Any]:
     return [msgspec.json.decode(line) for line in data.splitlines()]
 
 
+def test_the_heading_tells_what_was_passed_to_the_program() -> None:
+    writer = CastWriter(HEADING, environment=(("LC_A", "rm"),))
+    assert lines(writer.shown(mask(b"hi"), "out", NOW_MS))[0]["env"] == {"LC_A": "rm"}
+
+
 def test_the_heading_comes_with_the_first_event() -> None:
     writer = CastWriter(HEADING, term="xterm", columns=100, rows=30)
     head, event = lines(writer.shown(mask(b"hi"), "out", NOW_MS + 1234))

@@ -22,12 +22,12 @@ def test_a_next_step_has_its_own_line_and_a_terminal_its_carriage_returns() -> N
     assert words == b"sallyport: Wrong. (target_host_key, ses_1)\r\nsallyport: Ask.\r\n"
 
 
-@pytest.mark.parametrize("evil", ["a\x1b[2Jb", "a\r\nsallyport: all is well", "a\x9b31mb", "a\0b"])
+@pytest.mark.parametrize("evil", ["a\x1b[2Jb", "a\r\nsallyport: all is well", "a\x9b31mb", "a\0b", "a\u202eb\u2066c\u2028d"])
 def test_nobody_can_move_the_cursor_or_add_a_line(evil: str) -> None:
     words = say(Notice("denied", evil, evil), "ses_1")
     assert words.count(b"\n") == 2
     assert not set(words) & (set(range(0x20)) - {0x0A})
-    assert "\x9b" not in words.decode()
+    assert not set("\x9b\u202e\u2066\u2028") & set(words.decode())
 
 
 @pytest.mark.parametrize("code", sorted(CODES))

@@ -51,6 +51,9 @@ def test_the_environment_is_part_of_what_is_approved() -> None:
         ("/usr/bin/scp -v -f x", "not_supported"),
         ("/usr/lib/openssh/sftp-server", "not_supported"),
         ("sftp-server -l INFO", "not_supported"),
+        ("env scp -t /tmp", "not_supported"),
+        ("true; 'sc'p -qf /etc/passwd", "not_supported"),
+        ("exec /usr/lib/openssh/sftp-server", "not_supported"),
     ],
 )
 def test_commands_that_are_refused(text: str, code: str) -> None:
