@@ -39,8 +39,6 @@ class Changes(Queries):
         names = [column.res_target.name for column in node.cols] or [name for name, _ in target.rows.columns]
         if rows.exact and len(rows.columns) <= len(names):
             assigned = {name: carry for name, (_, carry) in zip(names, rows.columns, strict=False)}
-            for column in node.cols:
-                assigned.setdefault(column.res_target.name, NOTHING)
         else:
             assigned = dict.fromkeys(names, rows.everything())
         if node.HasField("on_conflict_clause"):

@@ -8,7 +8,7 @@ from agent.core.sql.changes import Changes
 from agent.core.sql.findings import union
 from agent.core.sql.grammar import postgast
 from agent.core.sql.kinds import BY_OBJECT, KINDS, UNSETTLING, verbs_of
-from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, WRITE, Carry
+from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, UNKNOWN_FLAGS, WRITE, Carry
 from agent.core.sql.parsing import parse
 from agent.core.sql.scope import UNKNOWN_ROWS, Item, Rows, Scope, Source
 
@@ -183,8 +183,6 @@ class Utilities(Changes):
             self.findings.tables.add(relation.qualified)
         elif not any(table.rpartition(".")[2] == node.relname for table in self.findings.tables):
             self.findings.tables.add(f"{node.schemaname}.{node.relname}" if node.schemaname else node.relname)
-        if node.relpersistence == "t":
-            self.findings.flags.add("temp")
 
     def _drop(self, node: Any, scope: Scope) -> Rows:
         rows = self._named("drop_stmt", node, scope)
@@ -254,7 +252,7 @@ class Utilities(Changes):
         analyse = any(_truth(option.def_elem) for option in node.options if option.def_elem.defname == "analyze")
         self.body_statement(node.query, scope)
         self.kind = "explain_analyze" if analyse else "explain"
-        code = findings.calls_user_code or UNKNOWN in findings.effects
+        code = findings.calls_user_code or UNKNOWN in findings.effects or bool(findings.flags & UNKNOWN_FLAGS)
         if not analyse:
             if not code:
                 findings.effects = {READ}

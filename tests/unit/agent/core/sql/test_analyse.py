@@ -107,6 +107,13 @@ def test_work_is_bounded_through_views_and_stars() -> None:
     assert "too_deep" in found.flags
 
 
+def test_depth_and_work_are_bounded() -> None:
+    assert "too_deep" in analyse("SELECT ((1 + 2) + 3) + 4", CATALOGUE, limits=Limits(max_depth=3)).flags
+    assert "too_deep" in analyse("SELECT 1 + 2, 3 + 4, 5 + 6", CATALOGUE, limits=Limits(max_work=3)).flags
+    assert "too_deep" in analyse("SELECT line FROM contact_list", CATALOGUE, limits=Limits(max_expansions=1)).flags
+    assert "too_deep" not in analyse("SELECT line FROM contact_list", CATALOGUE, limits=Limits(max_expansions=2)).flags
+
+
 def test_work_is_bounded_in_wide_scopes() -> None:
     sources = ", ".join(f"(SELECT 1 AS x{number}) c{number}" for number in range(2_000))
     found = analyse(f"SELECT {', '.join(['id'] * 2_000)} FROM {sources}, orders", CATALOGUE)

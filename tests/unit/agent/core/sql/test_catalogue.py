@@ -35,6 +35,17 @@ def test_partitions_and_their_parents() -> None:
     assert child.outputs[0].columns == {"public.events_2026.body", "public.events.body"}
 
 
+def test_partitions_of_partitions() -> None:
+    catalogue = Catalogue.build(
+        relations=[("s", name, "r", name != "a", None) for name in "abc"],
+        columns=[("s", name, "x", 1, 25) for name in "abc"],
+        inherits=[("s", "b", "s", "a"), ("s", "c", "s", "b")],
+        search_path=("s",),
+    )
+    assert analyse("SELECT x FROM a", catalogue).tables == {"s.a", "s.b", "s.c"}
+    assert analyse("SELECT x FROM c", catalogue).outputs[0].columns == {"s.a.x", "s.b.x", "s.c.x"}
+
+
 def test_a_function_is_looked_for_in_the_path_only() -> None:
     assert [one.qualified for one in CATALOGUE.overloads("", "purge", ("pg_catalog", "public"))] == ["public.purge"]
     assert CATALOGUE.overloads("", "purge", ("pg_catalog",)) == ()

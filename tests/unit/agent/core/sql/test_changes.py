@@ -40,6 +40,13 @@ def test_names_that_returning_gives(text: str, names: str) -> None:
     assert [column.name for column in analyse(text, CATALOGUE).outputs] == names.split()
 
 
+def test_a_merge_names_the_verbs_of_its_branches() -> None:
+    merge = "MERGE INTO orders o USING accounts a ON a.id = o.id"
+    assert analyse(f"{merge} WHEN NOT MATCHED THEN INSERT (id) VALUES (a.id)", CATALOGUE).verbs == {"MERGE", "INSERT"}
+    assert analyse(f"{merge} WHEN MATCHED THEN DELETE", CATALOGUE).verbs == {"MERGE", "DELETE"}
+    assert analyse(f"{merge} WHEN MATCHED THEN DO NOTHING", CATALOGUE).verbs == {"MERGE"}
+
+
 def test_what_is_written_is_among_the_columns() -> None:
     found = analyse("UPDATE orders SET note = 'x' WHERE id = 1", CATALOGUE)
     assert found.columns == {"public.orders.note", "public.orders.id"}

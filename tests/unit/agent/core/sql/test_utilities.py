@@ -61,3 +61,4 @@ def test_settings_are_told() -> None:
 def test_a_plan_of_code_may_show_anything() -> None:
     assert not analyse("EXPLAIN SELECT id FROM orders", CATALOGUE).outputs[0].tainted
     assert analyse("EXPLAIN SELECT get_ssn(1)", CATALOGUE).outputs[0].tainted
+    assert analyse("EXPLAIN SELECT nowhere(1)", CATALOGUE).outputs[0].tainted
