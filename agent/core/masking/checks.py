@@ -119,20 +119,22 @@ def _email(data: bytes, start: int, end: int) -> Span | None:
 def _number(data: bytes, start: int, end: int) -> Span | None:
     text = data[start:end]
     digits = text.translate(None, _KEEP_DIGITS)
-    grouped = len(digits) < len(text)
-    if not _free(data, end) and (data[end] in _DIGIT or not grouped):
-        if not grouped or not (text[0] == 0x2B or len(digits) > 16):
-            return None  # the middle of a longer number or word
-        cut = max(map(text.rfind, _GROUPS))  # the match has begun to eat the number that follows
-        return _number(data, start, start + len(text[:cut].rstrip(b" .-/()"))) if cut > _SHORTEST else None
     size = len(digits)
-    if text[0] in b"+(" or (text[0] == 0x30 and size != 9):
-        return (start, end, "phone", "") if _phone(data, start, end, text, size) else None
-    if size >= 14:
-        return _card(data, start, end, text, digits)
-    if size == 9 and text[3:4] in (b"-", b" ") and text[6:7] == text[3:4]:
-        return (start, end, "ssn", "") if _ssn(data, start, end, digits) else None
-    return (start, end, "phone", "") if _phone(data, start, end, text, size) else None
+    found = None
+    if _free(data, end) or (data[end] not in _DIGIT and size < len(text)):
+        if text[0] in b"+(" or (text[0] == 0x30 and size != 9):
+            found = (start, end, "phone", "") if _phone(data, start, end, text, size) else None
+        elif size >= 14:
+            found = _card(data, start, end, text, digits)
+        elif size == 9 and text[3:4] in (b"-", b" ") and text[6:7] == text[3:4]:
+            found = (start, end, "ssn", "") if _ssn(data, start, end, digits) else None
+        elif _phone(data, start, end, text, size):
+            found = (start, end, "phone", "")
+    if found is None and size < len(text) and (text[0] == 0x2B or text[:2] == b"00" or size > 16):
+        cut = max(map(text.rfind, _GROUPS))  # the match may have begun to eat the number that follows
+        if cut > _SHORTEST:
+            return _number(data, start, start + len(text[:cut].rstrip(b" .-/()")))
+    return found
 
 
 def _card(data: bytes, start: int, end: int, text: bytes, digits: bytes) -> Span | None:

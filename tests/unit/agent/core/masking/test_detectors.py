@@ -238,6 +238,10 @@ def test_boundaries() -> None:
     assert DETECTORS.find(b"4111 1111 1111 1111 123") == [Hit(0, 19, "card")]
     assert DETECTORS.find(b"1234 4111 1111 1111 1111") == [Hit(5, 24, "card")]
     assert DETECTORS.find(b"94111111111111111") == []
+    assert DETECTORS.find(b"+1 212 555 0100 (212) 555-0100") == [Hit(0, 15, "phone"), Hit(16, 30, "phone")]
+    assert DETECTORS.find(b"+12125550100 123456") == [Hit(0, 12, "phone")]
+    assert DETECTORS.find(b"0049 30 1234567 4111111111111111") == [Hit(0, 15, "phone"), Hit(16, 32, "card")]
+    assert DETECTORS.find(b"+1 2 3 45678901234567") == []
     assert DETECTORS.find(b"card_4111111111111111") == [Hit(5, 21, "card")]
     assert [hit.data_class for hit in DETECTORS.find(b"DE89 3704 0044 0532 0130 00 AND MORE TEXT")] == ["iban"]
     assert [hit.data_class for hit in DETECTORS.find(b"4111111111111111,alice@example.com;123-45-6789")] == [
