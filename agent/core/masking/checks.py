@@ -142,11 +142,9 @@ def _card(data: bytes, start: int, end: int, text: bytes, digits: bytes) -> Span
         return None
     if start >= 2 and data[start - 1] == 0x2E and data[start - 2] in _DIGIT:
         return None  # the fraction of a decimal number
-    if card(digits):
-        return (start, end, "card", "")
     if len(digits) == 19 and len(text) > 19 and card(digits[:16]):
-        return (start, end - 4, "card", "")  # followed by a security code
-    return None
+        return (start, end - 4, "card", "")  # followed by a security code, or by the next number
+    return (start, end, "card", "") if card(digits) else None
 
 
 def _ssn(data: bytes, start: int, end: int, digits: bytes) -> bool:

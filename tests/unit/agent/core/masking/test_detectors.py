@@ -238,6 +238,7 @@ def test_boundaries() -> None:
     assert DETECTORS.find(b"4111 1111 1111 1111 123") == [Hit(0, 19, "card")]
     assert DETECTORS.find(b"1234 4111 1111 1111 1111") == [Hit(5, 24, "card")]
     assert DETECTORS.find(b"94111111111111111") == []
+    assert DETECTORS.find(b"4111 1111 1111 1111 078 05 1120") == [Hit(0, 19, "card"), Hit(20, 31, "ssn")]
     assert DETECTORS.find(b"+1 212 555 0100 (212) 555-0100") == [Hit(0, 15, "phone"), Hit(16, 30, "phone")]
     assert DETECTORS.find(b"+12125550100 123456") == [Hit(0, 12, "phone")]
     assert DETECTORS.find(b"0049 30 1234567 4111111111111111") == [Hit(0, 15, "phone"), Hit(16, 32, "card")]
