@@ -68,6 +68,8 @@ _FUNCTIONS = [
     _plpgsql("loud_line", "x integer", "SETOF text", "BEGIN RETURN QUERY SELECT get_ssn(x); END", ("x",)),
     _plpgsql("nested_purge", "", "void", "BEGIN IF true THEN PERFORM outer_purge(); END IF; END"),
     _plpgsql("nested_square", "", "integer", "BEGIN IF true THEN RETURN square(2); END IF; RETURN 0; END"),
+    ("public", "gather", "integer", "internal", "i", "", "a", (), "", None, ("public.purge", "pg_catalog.int4pl")),
+    ("public", "heap", "integer", "internal", "i", "", "a", (), "", None, ("pg_catalog.int4pl",)),
     _c("dblink", "v"), _c("dblink_exec", "v"), _c("uuid_generate_v4", "v"), _c("similarity", "i"), _c("mystery", "v"),
     _c("xpath_table", "s"), _c("crosstab", "s"), _c("pg_file_write", "v"), _c("get_raw_page", "v"), _c("unaccent", "s"),
     ("public", "interpreted", "", "plpython3u", "v", "import os", "f", (), "", None, ()),
