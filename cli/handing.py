@@ -1,8 +1,8 @@
 """Handing ssh a connected socket instead of carrying its bytes (ssh_config(5), ``ProxyUseFdpass``).
 
 ssh starts us with a Unix socket as standard output and waits until we have passed a descriptor through it and exited. For a
-direct connection that is all: nothing of ours is left on the path. For the relay a process stays in the background, in a session of its
-own so that Ctrl-C is ssh's alone to deal with, and ends when either side does.
+direct connection that is all: nothing of ours is left on the path. For the relay a process stays in the background, in a
+session of its own so that Ctrl-C is ssh's alone to deal with, and ends when either side does.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """From a target's name to moving bytes: ask for a session, then try its ways, best first.
 
 ssh takes the bytes in one of two manners. With ``ProxyUseFdpass`` it is *handed* a connected socket and talks to the agent
-itself, without a process of ours in between; for the relay that socket leads to a process in the background. Every other client gets them
-on standard input and output.
+itself, without a process of ours in between; for the relay that socket leads to a process in the background. Every other
+client gets them on standard input and output.
 """
 
 from __future__ import annotations
