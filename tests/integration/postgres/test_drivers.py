@@ -108,7 +108,7 @@ async def test_psycopg_cancels_a_statement(gateway: Gateway) -> None:
         sleeping = asyncio.ensure_future(connection.execute("SELECT pg_sleep(30)"))
         while "pg_sleep" not in gateway.postgres.admin("shop", "SELECT query FROM pg_stat_activity WHERE state = 'active'"):
             await asyncio.sleep(0.02)
-        await asyncio.to_thread(connection.cancel)
+        await connection.cancel_safe()
         with pytest.raises(psycopg.errors.QueryCanceled):
             await sleeping
     await gateway.idle()
