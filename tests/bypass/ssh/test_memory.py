@@ -47,7 +47,8 @@ async def test_a_hundred_channels_that_nobody_reads(world: World) -> None:
         for _ in range(90):
             await conn.create_session(Deaf, "flood", encoding=None)
         grown = await settle(world, 10) - before
-    assert grown < 200 * MB
+    # With full windows for every channel it is 800 MB; what is left beside the windows is the recording of what did flow.
+    assert grown < 400 * MB
 
 
 async def test_file_requests_whose_refusals_nobody_reads(world: World) -> None:
