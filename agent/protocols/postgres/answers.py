@@ -297,19 +297,24 @@ class Answers:
         return found.raw
 
     def _copy_data(self, found: Message) -> bytes:
-        head = self._head("d", Kind.QUERY, Kind.EXECUTE)
-        run = self._running(head, "d")
-        if self._copy_mask is None:
-            raise _unexpected("d")
-        shown, masked = self._copy_mask.data(found.body)
-        run.saw(shown, 1, masked)
-        return messages.message("d", shown)
+        mask, run = self._copying_out("d")
+        return self._copied(run, *mask.data(found.body))
 
     def _copy_done(self, found: Message) -> bytes:
-        self._running(self._head("c", Kind.QUERY, Kind.EXECUTE), "c")
+        mask, run = self._copying_out("c")
+        return self._copied(run, *mask.end()) + found.raw
+
+    def _copying_out(self, answer: str) -> tuple[CopyMask, Run]:
+        run = self._running(self._head(answer, Kind.QUERY, Kind.EXECUTE), answer)
         if self._copy_mask is None:
-            raise _unexpected("c")
-        return found.raw
+            raise _unexpected(answer)
+        return self._copy_mask, run
+
+    def _copied(self, run: Run, shown: bytes, masked: int) -> bytes:
+        if not shown:
+            return b""
+        run.saw(shown, 1, masked)
+        return messages.message("d", shown)
 
 
 def _only_value(rows: Rows) -> str:

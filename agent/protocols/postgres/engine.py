@@ -12,8 +12,8 @@ the server itself is in a failed transaction, skips to the next Sync, and says s
 PostgreSQL's state here that could be wrong. Its error is replaced by the policy's words on the way back (``answers``).
 
 **Skipping.** After a denial in the extended protocol, the server skips up to the next Sync, and so do we: what would be skipped
-is neither decided nor forwarded. When the *server* fails first, messages under way are decided and recorded as asked for, and their
-line in the transcript says ``skipped``.
+is neither decided nor forwarded. When the *server* fails first, messages under way are decided and recorded as asked for, and
+their line in the transcript says ``skipped``.
 
 **Names.** What a name means is decided when it is sent, and sometimes only the server can tell (``names``); the client waits.
 

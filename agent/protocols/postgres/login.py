@@ -1,8 +1,8 @@
 """The two handshakes, sans-io: what a client may ask for when it connects, and how the gateway logs in to the server.
 
 Towards the client there is no password: the ticket, or the certificate behind it, was the proof. Towards the server the
-credential is injected here and nowhere else. Nothing is ever downgraded: a password in clear needs a verified certificate, a server
-that offers channel binding gets it, and a server that skips the end of SCRAM was not the one that knows the password.
+credential is injected here and nowhere else. Nothing is ever downgraded: a password in clear needs a verified certificate, a
+server that offers channel binding gets it, and a server that skips the end of SCRAM was not the one that knows the password.
 """
 
 from __future__ import annotations

@@ -21,7 +21,11 @@ class CopyMask(Protocol):
     """Masks the data of one COPY TO STDOUT."""
 
     def data(self, body: bytes) -> tuple[bytes, int]:
-        """Return the body of one CopyData as the client may see it, and how many values were masked."""
+        """Return what can be shown of the data so far, which may be nothing yet, and how many values were masked."""
+        ...
+
+    def end(self) -> tuple[bytes, int]:
+        """Return the rest, when the data is over."""
         ...
 
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
-from agent.core.masking.classes import BUILT_IN, Tally
+from agent.core.masking.classes import BUILT_IN
 from agent.core.masking.detectors import Detectors
+from agent.core.masking.text import TextScrubber
 from agent.core.sql import Session, analyse
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis
@@ -15,13 +16,14 @@ from agent.protocols.postgres.catalogue import Snapshot
 from agent.protocols.postgres.classify import Classifier, Meaning
 from agent.protocols.postgres.columns import Columns, read_tags
 from agent.protocols.postgres.messages import Field
-from agent.protocols.postgres.rows import RowMask, TextCopyMask, one_of
+from agent.protocols.postgres.rows import LineCopyMask, RowMask
 from agent.runtime.serving import Serving
 from chalicelib.contracts.policy import Moment, Policy
 
 _DETECTORS: Final = Detectors()
-#: Words in the options of a COPY whose data is not lines of text. Errs towards refusing.
-_NOT_TEXT: Final = re.compile(r"(?i)\b(?:csv|binary|delimiter|delimiters|null|header)\b")
+_CSV: Final = re.compile(r"(?i)\bcsv\b")
+#: Words in a COPY whose rows do not look like those of plain text or CSV. Errs towards refusing.
+_UNREADABLE: Final = re.compile(r"(?i)\b(?:binary|delimiters?|quote|escape|null\s+(?:as\s+)?'|encoding)\b")
 
 
 def make_classifier(serving: Serving, snapshot: Snapshot) -> Classifier:
@@ -48,7 +50,10 @@ class SessionMasks:
         self._every = frozenset(self._tags.values()) | frozenset(BUILT_IN)
         self._policy: Policy | None = None
         self._revealed: frozenset[str] = frozenset()
-        self._tally = Tally()
+        # Errors name columns without their tables.
+        self._names = {column.rpartition(".")[2]: data_class for column, data_class in self._tags.items()}
+        self._scrubs_for: frozenset[str] | None = None
+        self._scrubber: TextScrubber
 
     def result(self, fields: tuple[Field, ...], meaning: Meaning | None) -> RowMask:
         """Return what masks a result with these columns."""
@@ -57,20 +62,20 @@ class SessionMasks:
         tagged = meaning.tagged if meaning is not None else None
         return RowMask(fields, columns.classes(fields, tagged), _DETECTORS, self.revealed)
 
-    def copy(self, meaning: Meaning, overall: int, columns: int) -> TextCopyMask | None:
-        """Return what masks a COPY in text format; the others cannot be masked yet."""
-        if overall or _NOT_TEXT.search(meaning.text):
+    def copy(self, meaning: Meaning, overall: int, columns: int) -> LineCopyMask | None:
+        """Return what masks a COPY in text or CSV format. The types that a binary one would need are not announced."""
+        if overall or _UNREADABLE.search(meaning.text):
             return None
-        hidden = [one_of(meaning.tagged.column(place) - self.revealed()) for place in range(columns)]
-        return TextCopyMask(hidden, self.detected)
+        form: Literal["text", "csv"] = "csv" if _CSV.search(meaning.text) else "text"
+        return LineCopyMask(form, [meaning.tagged.column(place) for place in range(columns)], _DETECTORS, self.revealed())
 
     def text(self, words: str) -> str:
         """Return a text that may quote data."""
-        return self.detected(words.encode(errors="replace")).decode(errors="replace")
-
-    def detected(self, data: bytes) -> bytes:
-        """Return ``data`` without the secrets that show by themselves; the same object where there are none."""
-        return _DETECTORS.scrub(data, self.revealed(), self._tally)
+        revealed = self.revealed()
+        if revealed is not self._scrubs_for:
+            self._scrubs_for = revealed
+            self._scrubber = TextScrubber(_DETECTORS, revealed, tags=self._names)
+        return self._scrubber.scrub(words.encode(errors="replace")).decode(errors="replace")
 
     def revealed(self) -> frozenset[str]:
         """Return the classes that the policy in force lets this person see; the same object while that is the same."""

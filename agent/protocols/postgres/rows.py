@@ -1,4 +1,4 @@
-"""Masks the answers of one session with ``agent.core.masking``: rows, and COPY in text format. Pure.
+"""Masks the answers of one session with ``agent.core.masking``: rows, and COPY. Pure.
 
 What a policy reveals is part of a mask. Policies change while a result is under way, so every batch is masked under the one that
 is in force.
@@ -7,9 +7,10 @@ is in force.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from typing import Final, Literal
 
-from agent.core.masking.classes import MaskFault, data_class
+from agent.core.masking.classes import MaskFault
+from agent.core.masking.copies import CopyMasker
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.rows import Column, RowMasker
 from agent.protocols.postgres.codec import Rows
@@ -18,8 +19,8 @@ from chalicelib.contracts.faults import Fault
 
 #: Stands for a column that holds more than one class: nothing of it is shown.
 SEVERAL: Final = "several"
+_TEXT: Final = 25
 
-Detect = Callable[[bytes], bytes]
 Reveals = Callable[[], frozenset[str]]
 
 
@@ -63,25 +64,28 @@ def torn(why: str) -> Fault:
     return Fault("target_closed", "The target sent a row that does not have the columns that it described.", detail=why)
 
 
-class TextCopyMask:
-    """The mask of one COPY in text format: a line per row, tabs between values, a backslash before what is special."""
+class LineCopyMask:
+    """The mask of one COPY in text or CSV format. The types of its columns are not announced, so all of them count as text."""
 
-    def __init__(self, hidden: list[str | None], detect: Detect) -> None:
-        self._hidden = hidden
-        self._detect = detect
-        self._tagged = any(hidden)
+    def __init__(
+        self, form: Literal["text", "csv"], classes: list[frozenset[str]], detectors: Detectors, revealed: frozenset[str]
+    ) -> None:
+        columns = [Column(_TEXT, 0, one_of(each - revealed)) for each in classes]
+        self._masker = CopyMasker(columns, detectors, revealed, form=form)
 
     def data(self, body: bytes) -> tuple[bytes, int]:
-        """Return one CopyData as the client may see it, and how many values were masked."""
-        if not self._tagged:
-            shown = self._detect(body)
-            return shown, int(shown is not body)
-        values = body.removesuffix(b"\n").split(b"\t")
-        if len(values) != len(self._hidden):
-            raise torn("a line of COPY")
-        masked, found = 0, []
-        for value, hidden in zip(values, self._hidden, strict=True):
-            shown = value if value == b"\\N" else data_class(hidden).replace(value) if hidden else self._detect(value)
-            masked += shown is not value
-            found.append(shown)
-        return b"\t".join(found) + b"\n", masked
+        """Return what can be shown of the data so far, and how many values were masked. Raises Fault(target_closed)."""
+        try:
+            return self._masker.feed(body), self._count()
+        except MaskFault as fault:
+            raise torn(str(fault)) from None
+
+    def end(self) -> tuple[bytes, int]:
+        """Return the rest, when the data is over. Raises Fault(target_closed)."""
+        try:
+            return self._masker.end(), self._count()
+        except MaskFault as fault:
+            raise torn(str(fault)) from None
+
+    def _count(self) -> int:
+        return sum(self._masker.report().hits.values())

@@ -1,7 +1,8 @@
 """What earlier statements of a connection have left behind, and how the gateway makes sure of it. Pure.
 
-``agent.core.sql`` keeps the books (`Session`): a statement may have failed or been rolled back, so after a SET search_path a name has
-to mean the same in both paths. That is safe and soon of little use. Two questions settle it, before the next statement is read:
+``agent.core.sql`` keeps the books (`Session`): a statement may have failed or been rolled back, so after a SET search_path a
+name has to mean the same in both paths. That is safe and soon of little use. Two questions settle it, before the next statement
+is read:
 
 - which search path is in force: asked of the server on this very connection, by a SHOW that the client does not see;
 - which tables and functions there are: read again on the side connection, where the last transaction has ended.

@@ -1,8 +1,8 @@
 """One connection of a client: its handshake, the server behind it, and two pumps around the engine.
 
-The core's relay asks an engine for units and lets the gate decide each. Here an engine may have to wait for the server before it
-can say what the client's next message means, and several statements are decided at once; so this plug-in has a driver of its own. It
-performs effects with the core's ``Performer``, so an effect that fails is still the last one performed.
+The core's relay asks an engine for units and lets the gate decide each. Here an engine may have to wait for the server before
+it can say what the client's next message means, and several statements are decided at once; so this plug-in has a driver of its
+own. It performs effects with the core's ``Performer``, so an effect that fails is still the last one performed.
 
 Everything that reaches the server is performed by one task, the client's pump: two would race each other while one waits for the
 disk. The server's pump only shows answers, and wakes the other where it was waiting for one.
@@ -23,7 +23,8 @@ import structlog
 from agent.core.policy import Decider
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
-from agent.core.units import Side, Stream as Shown
+from agent.core.units import Side
+from agent.core.units import Stream as Shown
 from agent.protocols.postgres import backend as server
 from agent.protocols.postgres import catalogue, login, messages
 from agent.protocols.postgres.backend import Backend

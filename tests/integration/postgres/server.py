@@ -33,7 +33,6 @@ FROM generate_series(1, 50) n;
 CREATE VIEW contacts AS SELECT id, mail AS reach FROM customers;
 CREATE TABLE notes (id serial PRIMARY KEY, body text);
 INSERT INTO notes (body) VALUES ('nothing to see'), ('write to bob@example.com');
-CREATE FUNCTION touch() RETURNS int LANGUAGE plpgsql VOLATILE AS $$ BEGIN INSERT INTO notes (body) VALUES ('touched'); RETURN 1; END $$;
 """
 
 

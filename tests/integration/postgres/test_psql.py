@@ -49,7 +49,8 @@ async def test_a_denied_statement_fails_as_postgresql_fails(gateway: Gateway) ->
 
 async def test_ddl_is_known_to_the_next_statement(gateway: Gateway) -> None:
     ran = await gateway.psql(
-        "CREATE TABLE fresh (a int);\nINSERT INTO fresh VALUES (1);\nSELECT a FROM fresh;\nALTER TABLE fresh RENAME TO old;\nSELECT a + 1 FROM old;"
+        "CREATE TABLE fresh (a int);\nINSERT INTO fresh VALUES (1);\nSELECT a FROM fresh;\n"
+        "ALTER TABLE fresh RENAME TO old;\nSELECT a + 1 FROM old;"
     )
     assert (ran.status, ran.out) == (0, "1\n2\n"), ran
     flags = {flag for line in gateway.recorded("operation") for flag in line["flags"]}

@@ -83,6 +83,9 @@ class FakeMasks:
     def data(self, body: bytes) -> tuple[bytes, int]:
         return body.replace(b"hunter2", b"****"), body.count(b"hunter2")
 
+    def end(self) -> tuple[bytes, int]:
+        return b"", 0
+
     def text(self, words: str) -> str:
         return words.replace("hunter2", "****")
 
