@@ -49,7 +49,8 @@ class Gateway:
         self.plugin = PostgresPlugin(self.identity)
         self.rules: tuple[str, ...] = (RUN, FORBID_DROP)
         self.options: dict[str, object] = {"columns": TAGS}
-        self.claims: dict[str, object] = {}
+        self.login = LOGIN
+        self.credential = postgres.credential()
         self.path = "direct"
         self.door: FakeDoor | None = None
         self.servings: list[FakeServing] = []
@@ -62,8 +63,8 @@ class Gateway:
         serving = FakeServing(
             target=target,
             policy=make_policy(*self.rules, target=target),
-            claims=make_claims(target="shop", login=LOGIN, **self.claims),
-            credential=self.postgres.credential(),
+            claims=make_claims(target="shop", login=self.login),
+            credential=self.credential,
             path=self.path,  # type: ignore[arg-type]
         )
         self.servings.append(serving)

@@ -96,10 +96,9 @@ async def test_psycopg_copy_is_denied_without_a_transfer(gateway: Gateway) -> No
 
 
 async def test_psycopg_server_side_cursor(gateway: Gateway) -> None:
-    async with await connect(gateway) as connection, connection.transaction():
-        async with connection.cursor("walk") as cursor:
-            await cursor.execute("SELECT id, mail FROM customers ORDER BY id")
-            rows = await cursor.fetchmany(7)
+    async with await connect(gateway) as connection, connection.transaction(), connection.cursor("walk") as cursor:
+        await cursor.execute("SELECT id, mail FROM customers ORDER BY id")
+        rows = await cursor.fetchmany(7)
     assert [mail for _, mail in rows] == ["p***@***.com"] * 7
 
 

@@ -1,0 +1,150 @@
+"""How clients get in, how the gateway gets in, and how either is refused."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+
+import asyncssh
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import serialization
+
+from agent.protocols.postgres.tls import HOST_CERTIFICATE
+from agent.runtime.serving import Credential
+from chalicelib.contracts.faults import Notice
+from tests.fakes.agent_runtime import FakeDoor
+from tests.integration.postgres.conftest import Gateway
+from tests.integration.postgres.server import PASSWORD
+
+pytestmark = pytest.mark.servers
+
+PLAIN = " sslmode=disable"
+
+
+async def test_the_key_of_the_tls_connection_is_the_one_that_the_ssh_ca_vouches_for(gateway: Gateway) -> None:
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(b"\0\0\0\x08\x04\xd2\x16\x2f")
+    assert await reader.readexactly(1) == b"S"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    await writer.start_tls(context)
+    shown = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+    writer.close()
+    vouched = asyncssh.import_certificate(shown.extensions.get_extension_for_oid(HOST_CERTIFICATE).value.public_bytes())
+    assert vouched.signing_key.export_public_key().decode().strip() == gateway.identity.ssh_ca
+    raw = serialization.Encoding.Raw, serialization.PublicFormat.Raw
+    line = vouched.key.export_public_key()
+    assert serialization.load_ssh_public_key(line).public_bytes(*raw) == shown.public_key().public_bytes(*raw)
+
+
+async def test_through_the_relay_nothing_is_said_in_clear(gateway: Gateway) -> None:
+    gateway.path = "relay"
+    ran = await gateway.psql("SELECT 1;", dsn=gateway.dsn + PLAIN)
+    assert "needs TLS" in ran.err
+    assert (await gateway.psql("SELECT 1;")).out == "1\n"
+
+
+async def test_a_native_client_is_refused_with_the_way_in(gateway: Gateway) -> None:
+    gateway.door = FakeDoor(None)
+    ran = await gateway.psql("SELECT 1;", dsn=gateway.dsn.replace("require", "prefer"))
+    assert ran.status == 2
+    assert "sallyport connect" in ran.err
+    assert gateway.door.asked == []
+
+
+@pytest.mark.parametrize("mode", ["disable", "require", "verify-full"])
+async def test_every_sslmode_reaches_the_server(gateway: Gateway, mode: str) -> None:
+    gateway.options = {"sslmode": mode}
+    ran = await gateway.psql("SELECT ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid();")
+    assert ran.out == ("f\n" if mode == "disable" else "t\n"), ran
+
+
+async def test_a_certificate_of_somebody_else_is_refused(gateway: Gateway) -> None:
+    gateway.options = {"ca_file": None}
+    ran = await gateway.psql("SELECT 1;")
+    assert "certificate of shop was not accepted" in ran.err
+    assert [notice.code for notice in gateway.servings[-1].target_notices] == ["target_host_key"]
+
+
+@pytest.mark.parametrize(("login", "mode", "works"), [
+    ("md5user", "disable", True),
+    ("clear", "verify-full", True),
+    ("clear", "require", False),
+    ("clear", "disable", False),
+])  # fmt: skip
+async def test_older_ways_to_log_in(gateway: Gateway, login: str, mode: str, works: bool) -> None:
+    gateway.options = {"sslmode": mode}
+    gateway.login = login
+    ran = await gateway.psql("SELECT 1;")
+    assert (ran.out == "1\n") is works, ran
+    assert works or "asks for the password in clear" in ran.err
+
+
+async def test_a_wrong_password_is_the_targets_matter_and_shows_nothing(gateway: Gateway) -> None:
+    gateway.credential = Credential("password", b"wrong " + PASSWORD.encode())
+    ran = await gateway.psql("SELECT 1;")
+    assert "refused the credential for app" in ran.err
+    assert PASSWORD not in ran.err
+    assert [notice.code for notice in gateway.notices] == ["target_login"]
+
+
+@pytest.mark.parametrize(("extra", "words"), [
+    (" options='-c role=admin'", "Options at connection time"),
+    (" replication=database", "Replication is not available"),
+    (" client_encoding=SJIS", "Only UTF8"),
+])  # fmt: skip
+async def test_what_nobody_may_ask_for_as_they_connect(gateway: Gateway, extra: str, words: str) -> None:
+    ran = await gateway.psql("SELECT 1;", dsn=gateway.dsn + extra)
+    assert words in ran.err
+    assert ran.out == ""
+
+
+async def test_another_database_is_another_target(gateway: Gateway) -> None:
+    ran = await gateway.psql("SELECT 1;", dsn=gateway.dsn.replace("dbname=shop", "dbname=postgres"))
+    assert "This target is the database shop" in ran.err
+
+
+async def test_a_session_that_ends_takes_its_statement_with_it(gateway: Gateway) -> None:
+    running = asyncio.ensure_future(gateway.psql("SELECT pg_sleep(30);"))
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(30)%' AND state = 'active'"
+    while gateway.postgres.admin("shop", asked) != "1":
+        await asyncio.sleep(0.05)
+    gateway.servings[-1].ended.set_result(Notice("session_killed", "Revoked."))
+    ran = await running
+    assert "Revoked." in ran.err
+    await gateway.idle()
+    assert gateway.notices[-1].code == "session_killed"
+    for _ in range(100):
+        if gateway.postgres.admin("shop", asked) == "0":
+            break
+        await asyncio.sleep(0.05)
+    assert gateway.postgres.admin("shop", asked) == "0"
+
+
+async def test_what_cannot_be_recorded_never_reaches_the_server(gateway: Gateway) -> None:
+    running = asyncio.ensure_future(gateway.psql("SELECT pg_sleep(0.5);\nSELECT 'unrecorded statement';"))
+    while not gateway.servings or not gateway.servings[-1].recorder.size():
+        await asyncio.sleep(0.01)
+    gateway.servings[-1].recorder.failing = True
+    ran = await running
+    assert "cannot be written" in ran.err
+    assert "unrecorded statement" not in gateway.postgres.log.read_text()
+
+
+async def test_the_password_is_nowhere(gateway: Gateway) -> None:
+    ran = await gateway.psql("SELECT 1;\nSELECT oops;")
+    assert PASSWORD not in ran.out + ran.err
+    assert PASSWORD.encode() not in b"".join(gateway.servings[-1].recorder.written.values())
+
+
+@pytest.mark.parametrize("form", ["csv", "csv, header"])
+async def test_copy_in_csv_is_masked(gateway: Gateway, form: str) -> None:
+    ran = await gateway.psql(f"COPY (SELECT id, mail, ssn FROM customers ORDER BY id LIMIT 2) TO STDOUT WITH (FORMAT {form});")
+    assert ran.out.replace('"', "").endswith("1,p***@***.com,***-**-****\n2,p***@***.com,***-**-****\n"), ran
+
+
+async def test_copy_in_binary_is_not_shown(gateway: Gateway) -> None:
+    ran = await gateway.psql("COPY customers TO STDOUT WITH (FORMAT binary);")
+    assert "cannot be masked" in ran.err
+    assert ran.out == ""
