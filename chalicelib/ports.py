@@ -88,10 +88,14 @@ class Agent(msgspec.Struct, kw_only=True, frozen=True):
 
 
 class Custody(msgspec.Struct, kw_only=True, frozen=True):
-    """Which agent records a session, and where its hash chain starts. Names are given again after an enrolment; keys are not."""
+    """What the store keeps of a session for the control plane alone."""
 
     agent_id: str
+    """Which agent records it. Names are given again after an enrolment; identifiers are not."""
     seed: str
+    """Where its hash chain starts."""
+    token: str = ""
+    """The login behind it, so that a logout reaches a ticket that nobody presented yet."""
 
 
 class Progress(msgspec.Struct, kw_only=True, frozen=True):

@@ -33,6 +33,8 @@ class Request(msgspec.Struct, kw_only=True, frozen=True):
     login: str
     reason: str
     source_ip: str
+    token: str
+    """Identifier of the login behind the request."""
 
 
 class Admission(msgspec.Struct, kw_only=True, frozen=True):
@@ -101,7 +103,7 @@ def open_offered(ports: Ports, admission: Admission, agent: Agent) -> Opened:
         policy_version=session.policy_version,
         deadline_ms=session.deadline_ms,
     )
-    ports.store.open_session(session, Custody(agent_id=agent.agent_id, seed=seed), event)
+    ports.store.open_session(session, Custody(agent_id=agent.agent_id, seed=seed, token=admission.request.token), event)
     return Opened(session=session, ticket=ticket)
 
 

@@ -16,13 +16,18 @@ from chalicelib.usecases.minting import mint
 
 
 def claim_session(ports: Ports, agent: Agent, sid: str, asked: SessionClaim) -> SessionClaimed:
-    """Return the session, live now. Raises Fault: unknown_session, ticket_used, session_expired, session_killed."""
-    session, _ = entrusted(ports, agent, sid)
+    """Return the session, live now.
+
+    Raises Fault: unknown_session, ticket_used, session_expired, token_revoked, session_killed.
+    """
+    session, custody = entrusted(ports, agent, sid)
     now_ms = ports.clock.now_ms()
     if session.state is not State.OFFERED:
         raise _used(session)
     if now_ms >= tickets.ticket_until_ms(session):
         raise Fault("session_expired", "Nobody presented the ticket in time.")
+    if ports.store.is_revoked(custody.token):
+        raise Fault("token_revoked", "You logged out; this ticket is no longer good.", hint="Run: sallyport login")
     live = msgspec.structs.replace(session, state=State.LIVE, path=asked.path, started_ms=now_ms, seen_ms=now_ms)
     event = SessionStarted(
         id=mint(ports.clock, ids.EVENT),

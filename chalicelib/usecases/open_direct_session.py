@@ -31,5 +31,5 @@ def open_direct_session(ports: Ports, agent: Agent, asked: DirectOpen) -> Direct
     if target is None or target.agent != agent.name:
         raise Fault("unknown_target", "This agent serves no target of this name.", hint="Run: sallyport ls")
     who = Principal(name=person.principal, groups=person.groups, mfa=person.mfa)
-    request = Request(who=who, target=asked.target, login=asked.login, reason="", source_ip=asked.source_ip)
+    request = Request(who=who, target=asked.target, login=asked.login, reason="", source_ip=asked.source_ip, token=person.token)
     return DirectOpened(ticket=open_offered(ports, admit(ports, request), agent).ticket)

@@ -21,7 +21,14 @@ from chalicelib.usecases.endings import ended
 
 def open_session(ports: Ports, caller: AccessClaims, asked: SessionOpen, source_ip: str) -> SessionOffer:
     """Return the ticket and the ways to the agent, best first. Raises Fault: see ``admit``, and agent_offline."""
-    request = Request(who=caller.principal, target=asked.target, login=asked.login, reason=asked.reason, source_ip=source_ip)
+    request = Request(
+        who=caller.principal,
+        target=asked.target,
+        login=asked.login,
+        reason=asked.reason,
+        source_ip=source_ip,
+        token=caller.jti,
+    )
     admission = admit(ports, request)
     agent = ports.store.agent_named(admission.target.agent)
     if agent is None or not agent.connection:

@@ -219,7 +219,6 @@ async def test_after_logout_nothing_opens(world: World) -> None:
         must(await asyncio.to_thread(pat.login, world.stack.url))
 
 
-@pytest.mark.xfail(strict=True, reason="a ticket does not name its login, so for its minute it outlives a logout")
 async def test_an_offer_from_before_the_logout(world: World) -> None:
     keys = world.credentials("pat")
     offered = await asyncio.to_thread(world.offer, who="pat")

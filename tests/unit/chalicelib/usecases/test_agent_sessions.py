@@ -68,6 +68,16 @@ class TestClaim:
         with fault("ticket_used"):
             claim_session(world.ports, world.agent, sid, RELAY)
 
+    def test_a_ticket_does_not_outlive_the_login_behind_it(self) -> None:
+        world = World.ready()
+        sid, _ = world.open()
+        login = world.store.kept[sid][1].token
+        assert login
+        world.store.revoked.add(login)
+        with fault("token_revoked"):
+            claim_session(world.ports, world.agent, sid, RELAY)
+        assert state(world, sid) is State.OFFERED
+
     def test_a_claim_after_the_ticket_is_too_late(self) -> None:
         world = World.ready()
         sid, _ = world.open()
