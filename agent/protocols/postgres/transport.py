@@ -287,9 +287,10 @@ class Connection:
                 asking.result()
             elif not self._engine.over:
                 raise Fault("target_closed", f"{self._serving.target.name} ended the connection.")
-            return OK
         except TimeoutError:
-            # The client had gone already.
+            # Nobody waits for the answer any more, so what still runs is cancelled.
+            raise Hangup from None
+        else:
             return OK
         finally:
             for task in (asking, answering):

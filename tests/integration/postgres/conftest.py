@@ -6,7 +6,7 @@ import asyncio
 import os
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -136,6 +136,15 @@ class Gateway:
     def recorded(self, event: str, session: int = -1) -> list[dict[str, object]]:
         """Lines of one kind."""
         return [line for line in self.servings[session].recorder.lines(1, "jsonl")[1:] if line["event"] == event]
+
+
+async def eventually(happened: Callable[[], object], seconds: float = 20) -> None:
+    """Wait for something that another process does; fails where it does not."""
+    deadline = asyncio.get_running_loop().time() + seconds
+    while not happened():
+        if asyncio.get_running_loop().time() > deadline:
+            pytest.fail("it never happened")
+        await asyncio.sleep(0.02)
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from tests.integration.postgres.conftest import RUN, Gateway
+from tests.integration.postgres.conftest import RUN, Gateway, eventually
 
 pytestmark = pytest.mark.servers
 
@@ -48,7 +48,7 @@ async def test_psycopg_prepares_after_a_few_times(gateway: Gateway) -> None:
 
 async def test_psycopg_pipeline_with_a_denial_in_its_middle(gateway: Gateway) -> None:
     async with await connect(gateway) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="Tables stay"):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege, match="Tables stay"):  # noqa: PT012 - raised as the block ends
             async with connection.pipeline():
                 first = await connection.execute("SELECT 1")
                 await connection.execute("DROP TABLE notes")
@@ -61,7 +61,7 @@ async def test_psycopg_pipeline_with_a_denial_in_its_middle(gateway: Gateway) ->
 
 async def test_psycopg_transaction_rolls_back_after_a_denial(gateway: Gateway) -> None:
     async with await connect(gateway) as connection:
-        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):  # noqa: PT012 - the block is what rolls back
             async with connection.transaction():
                 await connection.execute("INSERT INTO notes (body) VALUES ('never')")
                 await connection.execute("DROP TABLE notes")
@@ -105,8 +105,8 @@ async def test_psycopg_server_side_cursor(gateway: Gateway) -> None:
 async def test_psycopg_cancels_a_statement(gateway: Gateway) -> None:
     async with await connect(gateway) as connection:
         sleeping = asyncio.ensure_future(connection.execute("SELECT pg_sleep(30)"))
-        while "pg_sleep" not in gateway.postgres.admin("shop", "SELECT query FROM pg_stat_activity WHERE state = 'active'"):
-            await asyncio.sleep(0.02)
+        active = "SELECT query FROM pg_stat_activity WHERE state = 'active'"
+        await eventually(lambda: "pg_sleep" in gateway.postgres.admin("shop", active))
         await connection.cancel_safe()
         with pytest.raises(psycopg.errors.QueryCanceled):
             await sleeping

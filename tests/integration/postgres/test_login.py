@@ -14,7 +14,7 @@ from agent.protocols.postgres.tls import HOST_CERTIFICATE
 from agent.runtime.serving import Credential
 from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeDoor
-from tests.integration.postgres.conftest import Gateway
+from tests.integration.postgres.conftest import Gateway, eventually
 from tests.integration.postgres.server import PASSWORD
 
 pytestmark = pytest.mark.servers
@@ -108,24 +108,18 @@ async def test_another_database_is_another_target(gateway: Gateway) -> None:
 async def test_a_session_that_ends_takes_its_statement_with_it(gateway: Gateway) -> None:
     running = asyncio.ensure_future(gateway.psql("SELECT pg_sleep(30);"))
     asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(30)%' AND state = 'active'"
-    while gateway.postgres.admin("shop", asked) != "1":
-        await asyncio.sleep(0.05)
+    await eventually(lambda: gateway.postgres.admin("shop", asked) == "1")
     gateway.servings[-1].ended.set_result(Notice("session_killed", "Revoked."))
     ran = await running
     assert "Revoked." in ran.err
     await gateway.idle()
     assert gateway.notices[-1].code == "session_killed"
-    for _ in range(100):
-        if gateway.postgres.admin("shop", asked) == "0":
-            break
-        await asyncio.sleep(0.05)
-    assert gateway.postgres.admin("shop", asked) == "0"
+    await eventually(lambda: gateway.postgres.admin("shop", asked) == "0")
 
 
 async def test_what_cannot_be_recorded_never_reaches_the_server(gateway: Gateway) -> None:
     running = asyncio.ensure_future(gateway.psql("SELECT pg_sleep(0.5);\nSELECT 'unrecorded statement';"))
-    while not gateway.servings or not gateway.servings[-1].recorder.size():
-        await asyncio.sleep(0.01)
+    await eventually(lambda: gateway.servings and gateway.servings[-1].recorder.size())
     gateway.servings[-1].recorder.failing = True
     ran = await running
     assert "cannot be written" in ran.err

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from agent.protocols.postgres.codec import Rows, join_rows
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.judge import Judge
 from agent.protocols.postgres.messages import Field
+from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
 
 ALLOW = "permit(principal, action, resource);"
@@ -146,6 +148,15 @@ class Conversation:
     def record(self) -> list[dict[str, Any]]:
         """The lines of the transcript after its heading."""
         return [msgspec.json.decode(line) for line in self.lines.splitlines()][1:]
+
+
+def fault_of(act: Callable[[], object]) -> str:
+    """Return the code of the fault that ``act`` raises, or nothing. Any other exception is a bug, and is raised."""
+    try:
+        act()
+    except Fault as fault:
+        return fault.code
+    return ""
 
 
 def query(text: str) -> bytes:

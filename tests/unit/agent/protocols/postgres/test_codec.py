@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import itertools
 import struct
 
 import pytest
@@ -18,7 +19,7 @@ from agent.protocols.postgres.codec import (
     join_rows,
 )
 from chalicelib.contracts.faults import Fault
-from tests.unit.agent.protocols.postgres.conversation import IDLE, columns, complete, parse, query, row, row_body
+from tests.unit.agent.protocols.postgres.conversation import IDLE, columns, complete, fault_of, parse, query, row, row_body
 
 STREAM = columns("a") + row(b"1") + row(b"22") + row(None) + complete("SELECT 3") + IDLE
 
@@ -63,7 +64,7 @@ def test_any_chunking_gives_the_same_messages(bodies: list[bytes], cuts: list[in
     stream = b"".join(messages.message("d", body) for body in bodies)
     edges = sorted({0, len(stream), *(cut for cut in cuts if cut < len(stream))})
     framer = Framer(SERVER_LIMITS, whose="target")
-    found = [each for low, high in zip(edges, edges[1:], strict=False) for each in framer.feed(stream[low:high])]
+    found = [each for low, high in itertools.pairwise(edges) for each in framer.feed(stream[low:high])]
     assert [each.body for each in found if isinstance(each, Message)] == bodies
 
 
@@ -84,11 +85,10 @@ def test_the_largest_body_is_accepted_and_one_more_is_not() -> None:
 @given(st.binary(min_size=5, max_size=200))
 def test_garbage_from_the_client_is_a_fault_or_waits(data: bytes) -> None:
     framer = Framer(CLIENT_LIMITS, whose="client")
-    try:
-        found = framer.feed(data)
-    except Fault as fault:
-        assert fault.code == "protocol_error"
-    else:
+    found: list[Message | Rows] = []
+    code = fault_of(lambda: found.extend(framer.feed(data)))
+    assert code in ("", "protocol_error")
+    if not code:
         assert b"".join(each.raw for each in found) == data[: len(data) - len(framer.rest())]
 
 

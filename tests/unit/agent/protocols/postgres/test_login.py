@@ -13,6 +13,7 @@ from agent.protocols.postgres.codec import Message
 from agent.protocols.postgres.login import ITERATIONS_LIMIT, ServerLogin, read_hello, startup, wishes
 from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import SID
+from tests.unit.agent.protocols.postgres.conversation import fault_of
 
 PASSWORD = b"pencil"
 
@@ -54,7 +55,7 @@ def test_scram_with_and_without_channel_binding(binding: bytes | None) -> None:
 def test_a_server_that_skips_the_end_of_scram_is_refused() -> None:
     ours = login()
     ours.receive(asks(10, OFFER))
-    with pytest.raises(Fault, match="target_login.*did not prove"):
+    with pytest.raises(Fault, match=r"target_login.*did not prove"):
         ours.receive(asks(0))
 
 
@@ -62,7 +63,7 @@ def test_more_iterations_than_are_worth_it_are_refused() -> None:
     ours = login()
     nonce = ours.receive(asks(10, OFFER)).rpartition(b"r=")[2]
     with pytest.raises(Fault, match="iterations"):
-        ours.receive(asks(11, b"r=" + nonce + b"x,s=c2FsdHNhbHQ=,i=%d" % (ITERATIONS_LIMIT + 1)))
+        ours.receive(asks(11, b"r=" + nonce + b"x,s=c2FsdHNhbHRzYWx0c2FsdA==,i=%d" % (ITERATIONS_LIMIT + 1)))
 
 
 def test_md5() -> None:
@@ -90,18 +91,12 @@ def test_only_plus_without_a_binding_is_refused() -> None:
 
 @given(st.sampled_from("REKSZNv1D"), st.binary(max_size=60))
 def test_nonsense_from_the_server_is_a_fault(kind: str, body: bytes) -> None:
-    try:
-        login().receive(Message(kind, messages.message(kind, body)))
-    except Fault as fault:
-        assert fault.code in ("target_login", "target_closed")
+    assert fault_of(lambda: login().receive(Message(kind, messages.message(kind, body)))) in ("", "target_login", "target_closed")
 
 
 @given(st.binary(min_size=4, max_size=100))
 def test_nonsense_from_the_client_is_a_fault(packet: bytes) -> None:
-    try:
-        read_hello(packet)
-    except Fault as fault:
-        assert fault.code == "protocol_error"
+    assert fault_of(lambda: read_hello(packet)) in ("", "protocol_error")
 
 
 def test_the_first_packets() -> None:
@@ -132,7 +127,7 @@ def test_first_packets_that_are_refused(packet: bytes) -> None:
     {"database": "other"},
 ])  # fmt: skip
 def test_what_may_not_be_asked_for(parameters: dict[str, str]) -> None:
-    with pytest.raises(Fault, match="not_supported|not_found"):
+    with pytest.raises(Fault, match=r"not_supported|not_found"):
         wishes({"user": "ann", **parameters}, "shop", "prod-shop")
 
 

@@ -18,6 +18,7 @@ from tests.unit.agent.protocols.postgres.conversation import (
     close,
     describe,
     execute,
+    fault_of,
     parse,
     query,
 )
@@ -46,6 +47,9 @@ _CLIENT = st.one_of(
         [SYNC, FLUSH, messages.message("d", b"forbidden row"), messages.message("c"), messages.message("F", b"\0" * 10)]
     ),
 )
+
+
+SERVER_FAULTS = ("", "target_closed", "protocol_error", "not_supported")
 
 
 def told(parts: list[bytes]) -> tuple[bytes, bytes, int]:
@@ -91,20 +95,14 @@ def test_everything_is_recorded_before_anything_is_forwarded(parts: list[bytes])
 @given(st.binary(max_size=300))
 def test_garbage_from_the_client_is_a_fault_or_nothing(data: bytes) -> None:
     talk = Conversation()
-    try:
-        talk.says(data)
-    except Fault as fault:
-        assert fault.code == "protocol_error"
+    assert fault_of(lambda: talk.says(data)) in ("", "protocol_error")
 
 
 @given(st.lists(_CLIENT, max_size=4), st.binary(max_size=300))
 def test_garbage_from_the_server_is_a_fault_or_nothing(parts: list[bytes], data: bytes) -> None:
     talk = Conversation()
     talk.says(*parts)
-    try:
-        talk.answers(data)
-    except Fault as fault:
-        assert fault.code in ("target_closed", "protocol_error", "not_supported")
+    assert fault_of(lambda: talk.answers(data)) in SERVER_FAULTS
 
 
 @given(
@@ -113,8 +111,4 @@ def test_garbage_from_the_server_is_a_fault_or_nothing(parts: list[bytes], data:
 def test_well_framed_nonsense_from_the_server_is_a_fault_or_nothing(parts: list[bytes], answers: list[tuple[str, bytes]]) -> None:
     talk = Conversation()
     talk.says(*parts)
-    try:
-        for kind, body in answers:
-            talk.answers(messages.message(kind, body))
-    except Fault as fault:
-        assert fault.code in ("target_closed", "protocol_error", "not_supported")
+    assert fault_of(lambda: [talk.answers(messages.message(kind, body)) for kind, body in answers]) in SERVER_FAULTS
