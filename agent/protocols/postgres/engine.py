@@ -71,7 +71,7 @@ class Engine:
         self._skipping = False
         self._segment_empty = True
         self._failing: Final = f"denied by the gateway (session {sid})"
-        self._mint: Final = Masker().mask
+        self._as_clean: Final = Masker().mask
         self.over = False
         """The client has said goodbye."""
         self._rules: dict[str, Callable[[Message], list[Effect]]] = {
@@ -127,7 +127,7 @@ class Engine:
         shown = self._answers.receive(found, self._judge.now_ms)
         effects: list[Effect] = [self._judge.remark(entry) for entry in self._answers.take_done()]
         if shown:
-            effects.append(ToClient(self._mint(shown)))
+            effects.append(ToClient(self._as_clean(shown)))
         return effects
 
     def _proceed(self) -> list[Effect]:
