@@ -21,6 +21,8 @@ Leg = asyncssh.SSHServerConnection | asyncssh.SSHClientConnection
 
 #: Bytes for a peer that does not take them, beyond which nothing more is read from it: its requests make our answers.
 ANSWERS: Final = 1024 * 1024
+#: Bytes that are written ahead of a peer before its source is paused. Little would mean to pause and resume for every read.
+AHEAD: Final = 512 * 1024
 #: Bytes kept during a key exchange, beyond which sources are held; and beyond which the peer is given up.
 KEPT: Final = 4 * 1024 * 1024
 KEPT_HARD: Final = 64 * 1024 * 1024
@@ -40,6 +42,8 @@ class Guard:
         self._deaf = False
         self._kept = 0
         self._send = conn.send_packet
+        if conn._transport is not None:
+            conn._transport.set_write_buffer_limits(high=AHEAD)
         conn.pause_writing = self._pause
         conn.resume_writing = self._resume
         conn.send_packet = self._send_packet
