@@ -13,10 +13,14 @@ from agent.protocols.ssh.leg import ANSWERS, KEPT, KEPT_HARD, PIECE, Gather, Gua
 class Transport:
     def __init__(self) -> None:
         self.buffered = 0
+        self.ahead = 0
         self.reading = True
 
     def get_write_buffer_size(self) -> int:
         return self.buffered
+
+    def set_write_buffer_limits(self, high: int) -> None:
+        self.ahead = high
 
     def pause_reading(self) -> None:
         self.reading = False
@@ -60,6 +64,11 @@ def test_a_peer_that_does_not_read_answers_is_not_read_either() -> None:
     assert not conn._transport.reading
     conn.resume_writing()
     assert (conn._transport.reading, pressed) == (True, [True, False])
+
+
+def test_what_is_written_ahead_stays_below_what_makes_us_deaf() -> None:
+    conn, _ = guarded()
+    assert 0 < conn._transport.ahead < ANSWERS
 
 
 def test_the_empty_packets_against_cbc_are_not_sent() -> None:
