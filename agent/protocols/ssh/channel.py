@@ -44,6 +44,9 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.get_logger()
 
+#: Seconds for which the end of output waits for the exit status. Programs that go on without output are rare, and lose nothing.
+EXIT_S: Final = 1.0
+
 
 class TargetSide(asyncssh.SSHClientSession[bytes]):
     """The target's end of a channel."""
@@ -96,6 +99,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._terminal: Terminal | None = None
         self._early: list[bytes] = []
         self._early_eof = False
+        self._end_of_output: asyncio.TimerHandle | None = None
         self._launch: bytes | None = None
         self._files: FileRelay | None = None
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -201,6 +205,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         """The client is gone: so is its program."""
         self._connection.channels.discard(self)
         self._channel = None
+        if self._end_of_output is not None:
+            self._end_of_output.cancel()
         if not self._starting:
             # A channel that is being opened at the target is let to open, so that it can be closed.
             for task in self._tasks:
@@ -225,13 +231,22 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self.spawn(self._relieve())
 
     def on_target_eof(self) -> None:
-        """The program closed its output."""
+        """The program closed its output; the client is told with the exit status, or soon, if there is none yet.
+
+        OpenSSH closes a channel that has ended both ways, and asyncssh answers that at once: an exit status that came behind the
+        end of output would have no channel left to travel in.
+        """
+        self._end_of_output = asyncio.get_running_loop().call_later(EXIT_S, self._end_output)
+
+    def _end_output(self) -> None:
         if self._channel is not None:
             self._channel.write_eof()
 
     def on_target_closed(self, exc: Exception | None) -> None:
         """Everything was shown: say how it ended."""
         self._target = None
+        if self._end_of_output is not None:
+            self._end_of_output.cancel()
         if self._files is not None:
             self._files.finish()
         if self._channel is None:
