@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _log: Final = structlog.get_logger()
 
 #: Seconds for which the end of output waits for the exit status. Programs that go on without output are rare, and lose nothing.
-EXIT_S: Final = 1.0
+EXIT_S: Final = 3.0
 
 
 class TargetSide(asyncssh.SSHClientSession[bytes]):
