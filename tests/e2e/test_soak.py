@@ -49,6 +49,6 @@ def test_a_file_arrives_whole_while_both_sockets_are_killed_every_second(world: 
         )
     finally:
         world.cloud.gateway.chaos = Chaos()
-    assert run.returncode == 0, run.stderr
+    assert run.returncode == 0, run.stderr + world.log()[-3000:]
     assert hashlib.sha256(arrived.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
     assert len(set(killed)) >= 6, "the weather was too good for this test to mean anything"
