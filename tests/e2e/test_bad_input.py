@@ -241,13 +241,17 @@ def test_a_route_is_of_no_use_to_another_connection(world: World) -> None:
         assert (answer["t"], answer["code"]) == ("refused", "route_invalid")
 
 
+def send_and_listen(ws: Any, message: bytes | str) -> None:
+    ws.send(message)
+    while True:  # the agent's own first frames may come before the end
+        ws.recv(timeout=20)
+
+
 @pytest.mark.parametrize(("message", "code"), [(b"binary", 1003), ("x" * (128 * 1024 + 1), 1009), ("y" * (33 * 1024), 1009)])
 def test_what_api_gateway_does_not_carry(world: World, message: bytes | str, code: int) -> None:
     with session_socket(world) as ws:
         with pytest.raises(ConnectionClosed) as closed:
-            ws.send(message)
-            while True:  # the agent's own first frames may come before the end
-                ws.recv(timeout=20)
+            send_and_listen(ws, message)
         assert closed.value.rcvd is not None
         assert closed.value.rcvd.code == code
 
