@@ -12,6 +12,8 @@ from chalicelib.ports import Connection, Link, Ports
 from chalicelib.usecases.connect_socket import RESUME
 
 ROUTE = "route"
+#: How long a handshake may take: API Gateway gives a $connect 29 s.
+OPENING_MS = 30_000
 #: How many sessions one heartbeat may name; an agent with more sends more heartbeats.
 LIVE_LIMIT = 2_000
 
@@ -73,7 +75,10 @@ def _post_route(ports: Ports, end: Connection, peer: str, link: Link) -> bool:
     )
     if ports.downlink.post(end.connection, relay.encode(route)):
         return True
-    ports.store.connection_closed(end.connection)
+    known = ports.store.connection(end.connection)
+    # API Gateway calls a socket gone until its $connect is over, so a young one may only be opening.
+    if known is not None and ports.clock.now_ms() - known.since_ms > OPENING_MS:
+        ports.store.connection_closed(end.connection)
     return False
 
 

@@ -290,6 +290,9 @@ class TestHello:
         relayed = Relayed().introduced()
         relayed.world.downlink.gone.add("a1")
         relayed.say("c1", t="hello")
+        assert relayed.world.store.link(relayed.sid).agent == "a1", "a socket that is only opening is not forgotten"
+        relayed.world.clock.advance(31)
+        relayed.say("c1", t="hello")
         assert relayed.world.store.link(relayed.sid).agent == ""
 
 
