@@ -88,7 +88,8 @@ async def test_crumbs_from_the_target(world: World) -> None:
         before = world.agent_rss()
         chan, _ = await conn.create_session(Deaf, "crumbs", encoding=None)
         top = await settle(world, 8)
-        assert (await asyncio.to_thread(world.run, "ssh", "prod-web", "echo alive")).stdout == "alive\n"
+        said = await asyncio.to_thread(world.run, "ssh", "prod-web", "echo alive")
+        assert (said.returncode, said.stdout) == (0, "alive\n"), said.stderr
         chan.resume_reading()
         await chan.wait_closed()
     assert top - before < 64 * MB
