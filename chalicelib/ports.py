@@ -200,6 +200,13 @@ class Store(Protocol):
         """Return an agent by identifier. A replaced agent is not returned."""
         ...
 
+    def custodian(self, agent_id: str) -> Agent | None:
+        """Return an agent by identifier, also one that was replaced: for handing in what it recorded, and nothing else.
+
+        Of a replaced agent only what it enrolled with is known: it speaks no protocol and has no socket.
+        """
+        ...
+
     def agent_named(self, name: str) -> Agent | None:
         """Return the agent that has ``name`` now."""
         ...

@@ -7,7 +7,7 @@ refuses or says nothing about, are all problems, and with one problem nothing is
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
@@ -43,6 +43,7 @@ def check(targets: Sequence[Placed], rules: Sequence[Parsed], agents: Mapping[st
         findings.unenforceable += _required(placed, protocol)
         findings.unenforceable += _asked_by_rules(placed, protocol, rules)
         findings.warnings += _warnings(placed, rules, agents[placed.target.agent])
+    findings.warnings += _blanket(rules)
     return findings
 
 
@@ -142,6 +143,42 @@ def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed])
                 rule = parsed.rule
                 message = f"rule {rule.id} needs {control} on target {placed.target.name}, which cannot enforce it: {why}"
                 yield Problem(rule.file, rule.line, message)
+
+
+#: What a permit of every action grants, by the kind of resource it is about; the schema says which action is about which.
+_GRANTED: Final[dict[str, tuple[str, ...]]] = {
+    "Target": ("transfer", "forward", "reveal", "approve"),
+    "Session": ("replay", "unmask"),
+    "Gateway": ("administer",),
+}
+
+
+def _blanket(rules: Sequence[Parsed]) -> Iterator[Problem]:
+    for parsed in rules:
+        scope, rule = parsed.scope, parsed.rule
+        if scope.effect != "permit" or scope.actions:
+            continue
+        granted = [action for kind in _kinds(scope.resource) for action in _GRANTED[kind]]
+        if len(granted) > 1:
+            message = (
+                f"rule {rule.id} permits every action, so also {', '.join(granted[:-1])} and {granted[-1]}; "
+                'name the ones that are meant, as in: action in [Action::"connect", Action::"run"]'
+            )
+            yield Problem(rule.file, rule.line, message)
+
+
+def _kinds(resource: dict[str, Any]) -> Sequence[str]:
+    """The kinds of entity that a rule's head can be about. Sessions are inside targets, and targets inside tags."""
+    match resource:
+        case {"op": "is", "entity_type": str(kind)}:
+            return [kind] if kind in _GRANTED else []
+        case {"op": "==", "entity": {"type": str(kind)}}:
+            return [kind] if kind in _GRANTED else []
+        case {"op": "in", "entity": {"type": str(kind)}} if kind in ("Session", "Gateway"):
+            return [kind]
+        case {"op": "in"}:
+            return ["Target", "Session"]
+    return list(_GRANTED)
 
 
 def _warnings(placed: Placed, rules: Sequence[Parsed], agent: Announced) -> Iterator[Problem]:

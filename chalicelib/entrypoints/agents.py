@@ -20,7 +20,7 @@ from chalicelib.contracts.api import (
     SessionClose,
     SessionReport,
 )
-from chalicelib.entrypoints.http import Call, agents, public
+from chalicelib.entrypoints.http import Call, agents, custodians, public
 from chalicelib.ports import Agent
 from chalicelib.usecases.announce_agent import announce_agent
 from chalicelib.usecases.claim_session import claim_session
@@ -57,19 +57,19 @@ def claim(call: Call, agent: Agent) -> SessionClaimed:
     return claim_session(ports(), agent, call.params["sid"], call.read(SessionClaim))
 
 
-@agents(bp, "POST", "/agent/sessions/{sid}/chunks")
+@custodians(bp, "POST", "/agent/sessions/{sid}/chunks")
 def chunk(call: Call, agent: Agent) -> ChunkTicket:
     """Register a chunk."""
     return register_chunk(ports(), agent, call.params["sid"], call.read(ChunkUpload))
 
 
-@agents(bp, "POST", "/agent/sessions/{sid}/report")
+@custodians(bp, "POST", "/agent/sessions/{sid}/report")
 def report(call: Call, agent: Agent) -> Done:
     """Tell what was refused."""
     return report_session(ports(), agent, call.params["sid"], call.read(SessionReport))
 
 
-@agents(bp, "POST", "/agent/sessions/{sid}/close")
+@custodians(bp, "POST", "/agent/sessions/{sid}/close")
 def close(call: Call, agent: Agent) -> Done:
     """End a session."""
     return close_session(ports(), agent, call.params["sid"], call.read(SessionClose))

@@ -1,6 +1,6 @@
 """HTTP in, use case, HTTP out: the same steps for every route, so that none can forget one.
 
-A route says who may call it (``public``, ``people``, ``administrators`` or ``agents``), and gets a checked ``Call``. Bodies are
+A route says who may call it (``public``, ``people``, ``administrators``, ``agents`` or ``custodians``), and gets a checked ``Call``. Bodies are
 bounded before they are read, authenticated before they are parsed, and parsed strictly.
 """
 
@@ -17,9 +17,16 @@ from chalicelib.bootstrap import ports, replays
 from chalicelib.contracts.api import BODY_LIMIT
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
+from chalicelib.domain.agent_proof import Replays
 from chalicelib.entrypoints.faults import refusal
-from chalicelib.ports import Agent
-from chalicelib.usecases.authenticate import Asked, authenticate_agent, authenticate_person, require_administrator
+from chalicelib.ports import Agent, Ports
+from chalicelib.usecases.authenticate import (
+    Asked,
+    authenticate_agent,
+    authenticate_custodian,
+    authenticate_person,
+    require_administrator,
+)
 
 T = TypeVar("T")
 View = Callable[..., Any]
@@ -83,11 +90,20 @@ def administrators(blueprint: Blueprint, method: str, path: str) -> Callable[[Vi
 
 def agents(blueprint: Blueprint, method: str, path: str) -> Callable[[View], View]:
     """A route for agents: ``view(call, agent)``."""
+    return _proven(blueprint, method, path, authenticate_agent)
 
+
+def custodians(blueprint: Blueprint, method: str, path: str) -> Callable[[View], View]:
+    """A route on which agents add to evidence, replaced ones too: ``view(call, agent)``."""
+    return _proven(blueprint, method, path, authenticate_custodian)
+
+
+def _proven(
+    blueprint: Blueprint, method: str, path: str, authenticate: Callable[[Ports, Replays, str, Asked], Agent]
+) -> Callable[[View], View]:
     def enter(view: View, call: Call) -> Any:
         asked = Asked(method=call.method, path=call.path, body=call.body)
-        agent: Agent = authenticate_agent(ports(), replays(), call.authorization, asked)
-        return view(call, agent)
+        return view(call, authenticate(ports(), replays(), call.authorization, asked))
 
     return _route(blueprint, method, path, enter)
 

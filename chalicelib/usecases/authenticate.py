@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 import msgspec
 
@@ -41,11 +42,23 @@ def authenticate_person(ports: Ports, authorization: str) -> AccessClaims:
 
 def authenticate_agent(ports: Ports, replays: Replays, authorization: str, asked: Asked) -> Agent:
     """Return the agent behind ``Agent <proof>``. Raises Fault; an agent whose name was enrolled again is unknown."""
+    return _prove(ports, replays, authorization, asked, ports.store.agent)
+
+
+def authenticate_custodian(ports: Ports, replays: Replays, authorization: str, asked: Asked) -> Agent:
+    """Return the agent behind ``Agent <proof>``, also one whose name was enrolled again: it still owes what it recorded.
+
+    For the routes that add to evidence alone. Otherwise whoever may enrol agents could make a recording stop where it is.
+    """
+    return _prove(ports, replays, authorization, asked, ports.store.custodian)
+
+
+def _prove(ports: Ports, replays: Replays, authorization: str, asked: Asked, find: Callable[[str], Agent | None]) -> Agent:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "agent" or not token:
         raise Fault("agent_proof_invalid", "This needs an agent's proof.")
     token = token.strip()
-    agent = ports.store.agent(agent_proof.peek(token))
+    agent = find(agent_proof.peek(token))
     if agent is None:
         raise Fault("agent_unknown", "This agent is not enrolled, or another one has taken its name.", hint="Enrol it again.")
     claims = agent_proof.verify(token, base64url.decode(agent.public_key))

@@ -104,6 +104,16 @@ class TestAgents:
         assert store.agent_named("edge") == agent("agt_two")
         assert [found.agent_id for found in store.agents()] == ["agt_two"]
 
+    def test_a_replaced_agent_is_a_custodian_with_what_it_enrolled_with(self, store: Store) -> None:
+        assert store.custodian("agt_one") is None
+        enrol(store)
+        store.announce("agt_one", [], ["web-key"], "10.0.0.1:2222", NOW + 1)
+        assert store.custodian("agt_one") == store.agent("agt_one")
+        enrol(store, "agt_two", "t1")
+        assert store.custodian("agt_one") == agent()
+        assert store.custodian("agt_two") == agent("agt_two")
+        assert store.custodian("agt_none") is None
+
     def test_agents_are_listed_by_name(self, store: Store) -> None:
         for number, name in enumerate(["west", "east"]):
             store.save_enrolment(enrolment(name, f"t{number}"), event(number))

@@ -43,6 +43,7 @@ class FakeStore:
         self.revoked: set[str] = set()
         self.enrolments: dict[str, Enrolment] = {}
         self.agents_by_name: dict[str, Agent] = {}
+        self.enrolled: dict[str, Agent] = {}
         self.connections: dict[str, Connection] = {}
         self.links: dict[str, Link] = {}
         self.documents: dict[int, Document] = {}
@@ -88,10 +89,14 @@ class FakeStore:
             if self.enrolments.pop(token_sha256, None) is None:
                 raise Conflict
             self.agents_by_name[agent.name] = agent
+            self.enrolled[agent.agent_id] = agent
             self.recorded.append(event)
 
     def agent(self, agent_id: str) -> Agent | None:
         return next((agent for agent in self.agents_by_name.values() if agent.agent_id == agent_id), None)
+
+    def custodian(self, agent_id: str) -> Agent | None:
+        return self.agent(agent_id) or self.enrolled.get(agent_id)
 
     def agent_named(self, name: str) -> Agent | None:
         return self.agents_by_name.get(name)

@@ -1,7 +1,8 @@
 """Agents and their one-time tokens.
 
-``AGENT#<name>`` is the agent that has the name *now*: enrolling again overwrites it, and with it the old key. ``AGENTID#<id>``
-only says which name an identifier was enrolled under, which never changes; so it is read once per container and then remembered.
+``AGENT#<name>`` is the agent that has the name *now*: enrolling again overwrites it. ``AGENTID#<id>`` says which name and which
+keys an identifier was enrolled with, which never changes; so the name is read once per container and then remembered, and the
+evidence that a replaced agent still holds can be told from a stranger's.
 """
 
 from __future__ import annotations
@@ -43,7 +44,7 @@ class Agents:
             [
                 self._table.deleting(f"ENROL#{token_sha256}", "A", "attribute_exists(pk)"),
                 self._table.putting(_row(agent)),
-                self._table.creating({"pk": f"AGENTID#{agent.agent_id}", "sk": "A", "name": agent.name}),
+                self._table.creating(_enrolled(agent)),
                 recording(self._table, event),
             ]
         )
@@ -53,6 +54,14 @@ class Agents:
         name = self._name(agent_id)
         found = self.agent_named(name) if name else None
         return found if found and found.agent_id == agent_id else None
+
+    def custodian(self, agent_id: str) -> Agent | None:
+        """Return an agent by identifier, also one that was replaced."""
+        if found := self.agent(agent_id):
+            return found
+        row = self._table.get(f"AGENTID#{agent_id}")
+        # Rows of an earlier version hold the name alone: without a key nothing that such an agent says can be checked.
+        return struct(row, Agent) if row and "public_key" in row else None
 
     def agent_named(self, name: str) -> Agent | None:
         """Return the agent that has ``name`` now."""
@@ -102,6 +111,11 @@ class Agents:
 
 def _row(agent: Agent) -> Row:
     return fields(agent) | {"pk": f"AGENT#{agent.name}", "sk": "A", "gsi1pk": "AGENTS", "gsi1sk": agent.name}
+
+
+def _enrolled(agent: Agent) -> Row:
+    kept = ("agent_id", "name", "public_key", "ssh_host_key", "enrolled_ms")
+    return {name: getattr(agent, name) for name in kept} | {"pk": f"AGENTID#{agent.agent_id}", "sk": "A"}
 
 
 def socket_row(connection: Connection) -> Row:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import urllib3
+from websockets.exceptions import InvalidStatus
 
 from tests.bypass.http import ask
 from tests.bypass.world import World
@@ -227,14 +228,29 @@ def test_counters_and_ends_are_not_taken_back(world: World, second: Second) -> N
     assert code(second.agent.call(f"/agent/sessions/{second.sid}/claim", {"path": "relay"})) == "ticket_used"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="enrolling over a name locks out the evidence that the first agent still holds; it is an event",
-)
 def test_an_agent_that_was_replaced_still_hands_in_what_it_recorded(world: World, second: Second) -> None:
     assert second.register(b"before")[0] == 200
     enrolled(world, "edge-2")
-    assert second.register(b"what the administrator wanted gone")[0] == 200
+    status, ticket = second.register(b"what the administrator wanted gone")
+    assert status == 200
+    assert put(ticket, b"what the administrator wanted gone") == 200
+    denied = {"time_ms": 1, "kind": "exec", "text": "rm", "digest": "0" * 64, "rules": [], "message": "No."}
+    assert second.agent.call(f"/agent/sessions/{second.sid}/report", {"denied": [denied]})[0] == 200
+    assert second.close()[0] == 200
+    assert world.api("GET", f"/sessions/{second.sid}")[1]["chunks"] == 2
+
+
+def test_an_agent_that_was_replaced_is_an_agent_for_nothing_else(world: World, second: Second) -> None:
+    successor = enrolled(world, "edge-2")
+    assert successor.announce()[0] == 200
+    assert code(second.agent.announce()) == "agent_unknown"
+    assert code(second.agent.call("/agent/sessions", {"certificate": "c", "target": "second"})) == "agent_unknown"
+    assert code(second.agent.call(f"/agent/sessions/{second.sid}/claim", {"path": "relay"})) == "agent_unknown"
+    with pytest.raises(InvalidStatus):
+        Socket(websocket_url(world), second.agent.headers("control"))
+    # Nor does the successor speak of what it did not record, although it has the name.
+    end = {"state": "ended", "message": "", "chunks": 0, "chain": second.chain.head, "operations": 0, "denied": 0}
+    assert code(successor.call(f"/agent/sessions/{second.sid}/close", end)) == "unknown_session"
 
 
 # --- files that are bombs

@@ -147,3 +147,40 @@ def test_recorded_shells_beside_forbids_are_a_warning() -> None:
 def test_a_credential_that_the_agent_lacks_is_a_warning() -> None:
     (warning,) = check(placed(logins={"me": Login(credential="other")})).warnings
     assert "does not hold credential 'other'" in warning.message
+
+
+@pytest.mark.parametrize(
+    ("head", "granted"),
+    [
+        ("principal, action, resource", "transfer, forward, reveal, approve, replay, unmask and administer;"),
+        ('principal in Group::"sre", action, resource in Tag::"prod"', "transfer, forward, reveal, approve, replay and unmask;"),
+        ('principal, action, resource == Target::"web-1"', "transfer, forward, reveal and approve;"),
+        ("principal, action, resource is Target", "transfer, forward, reveal and approve;"),
+        ('principal, action, resource is Session in Tag::"prod"', "replay and unmask;"),
+    ],
+)
+def test_a_permit_of_every_action_is_a_warning_that_says_what_it_grants(head: str, granted: str) -> None:
+    (warning,) = check(placed(), f'// who\n@id("all")\npermit({head});').warnings
+    assert (warning.file, warning.line) == ("main.cedar", 2)
+    assert warning.message.startswith(f"rule all permits every action, so also {granted}")
+    assert 'action in [Action::"connect", Action::"run"]' in warning.message
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        'permit(principal, action in [Action::"connect", Action::"run"], resource);',
+        'permit(principal, action == Action::"administer", resource);',
+        "permit(principal, action, resource is Gateway);",
+        'permit(principal, action, resource == Gateway::"gateway");',
+        "forbid(principal, action, resource);",
+    ],
+)
+def test_the_twins_that_name_what_they_mean_are_none(rule: str) -> None:
+    assert check(placed(), rule).warnings == []
+
+
+def test_a_blanket_permit_is_told_without_any_target() -> None:
+    found = enforcement.check([], rules("permit(principal, action, resource);"), AGENTS)
+    assert [warning.line for warning in found.warnings] == [1]
+    assert (found.invalid, found.unenforceable) == ([], [])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -9,7 +10,13 @@ import pytest
 
 from chalicelib.contracts.capability import ACCESS_TYP, TICKET_TYP
 from chalicelib.domain.agent_proof import Replays
-from chalicelib.usecases.authenticate import Asked, authenticate_agent, authenticate_person, require_administrator
+from chalicelib.usecases.authenticate import (
+    Asked,
+    authenticate_agent,
+    authenticate_custodian,
+    authenticate_person,
+    require_administrator,
+)
 from tests.fakes.kms import FakeSigner
 from tests.fakes.world import ADMIN, ALICE, AgentKeys, World, person
 from tests.unit.chalicelib.usecases.expecting import fault
@@ -138,6 +145,20 @@ class TestAgents:
         world.enrol("edge", AgentKeys())
         with fault("agent_unknown"):
             self.ask(world, before)
+
+    def test_a_replaced_agent_is_still_the_custodian_of_what_it_recorded(self) -> None:
+        world = self.world()
+        before, again = self.proof(world), self.proof(world, bsh=hashlib.sha256(b"more").hexdigest())
+        forged = AgentKeys(agent_id=world.keys.agent_id).proof(world.clock, "POST", "/agent/announce", b"{}")
+        world.enrol("edge", AgentKeys())
+        found = authenticate_custodian(world.ports, Replays(), before, ASKED)
+        assert (found.name, found.agent_id, found.connection) == ("edge", world.keys.agent_id, "")
+        for proof in (again, forged):
+            with fault("agent_proof_invalid"):
+                authenticate_custodian(world.ports, Replays(), proof, ASKED)
+        stranger = AgentKeys(agent_id="agt_01JD8QZ6T3N0V9C4K2M7X5B1HR").proof(world.clock, "POST", "/agent/announce", b"{}")
+        with fault("agent_unknown"):
+            authenticate_custodian(world.ports, Replays(), stranger, ASKED)
 
     def test_another_agents_key_is_refused(self) -> None:
         world = self.world()
