@@ -1,7 +1,7 @@
 """HTTP in, use case, HTTP out: the same steps for every route, so that none can forget one.
 
-A route says who may call it (``public``, ``people``, ``administrators``, ``agents`` or ``custodians``), and gets a checked ``Call``. Bodies are
-bounded before they are read, authenticated before they are parsed, and parsed strictly.
+A route says who may call it (``public``, ``people``, ``administrators``, ``agents`` or ``custodians``), and gets a checked
+``Call``. Bodies are bounded before they are read, authenticated before they are parsed, and parsed strictly.
 """
 
 from __future__ import annotations

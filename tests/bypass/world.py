@@ -21,34 +21,9 @@ import zstandard
 from infra.demo.stack import Person, Stack, must
 from tests.bypass.hostile import HostileTarget
 from tests.bypass.http import Answer, ask
+from tests.fakes.gateway_yaml import ssh_target
 
 T = TypeVar("T")
-
-TARGETS = """
-  no-shell:
-    protocol: ssh
-    agent: edge-1
-    address: 127.0.0.1:{port}
-    tags: [prod]
-    logins: {{ {account}: {{ credential: prod-web }} }}
-    options: {{ host_keys: ["{key}"] }}
-  hostile:
-    protocol: ssh
-    agent: edge-1
-    address: 127.0.0.1:{hostile}
-    tags: [prod, hostile]
-    default_login: calm
-    logins:
-{logins}
-    options: {{ host_keys: ["{hostile_key}"], shell: recorded }}
-  raw:
-    protocol: ssh
-    agent: edge-1
-    address: 127.0.0.1:{raw}
-    tags: [prod]
-    logins: {{ raw: {{ credential: prod-web }} }}
-    options: {{ host_keys: ["{hostile_key}"] }}
-"""
 
 #: Beside the demo's rules: everything may be run on the hostile target, and one place may not be touched by file transfers.
 RULES = """
@@ -211,19 +186,7 @@ def furnish(world: World) -> None:
     stack = world.stack
     stack.target.start()
     stack.start_cloud()
-    logins = "\n".join(f"      {name}: {{ credential: prod-web }}" for name in sorted(world.hostile.behaviours))
-    target = stack.target
-    world.people["alice"] = stack.furnish(
-        TARGETS.format(
-            port=target.port,
-            key=target.host_key,
-            account=target.account,
-            hostile=world.hostile.port,
-            hostile_key=world.hostile.host_key,
-            logins=logins,
-            raw=world.hostile.raw_port,
-        )
-    )
+    world.people["alice"] = stack.furnish(more_targets(world))
     world.vault.mkdir(parents=True)
     (world.vault / "key").write_text("the vault's key\n")
     rules = world.gateway / "policies.cedar"
@@ -232,6 +195,19 @@ def furnish(world: World) -> None:
         world.people[name] = stack.person(name)
         must(world.people[name].login(stack.url))
     world.restore()
+
+
+def more_targets(world: World) -> str:
+    """Beside prod-web: one without shells, the hostile one with a login for each of its behaviours, and one that is no sshd."""
+    target, hostile = world.stack.target, world.hostile
+    behaviours = sorted(hostile.behaviours, key=lambda name: (name != "calm", name))
+    return "".join(
+        [
+            ssh_target("no-shell", target.port, target.host_key, [target.account]),
+            ssh_target("hostile", hostile.port, hostile.host_key, behaviours, tags=["prod", "hostile"], shell="recorded"),
+            ssh_target("raw", hostile.raw_port, hostile.host_key, ["raw"]),
+        ]
+    )
 
 
 class Loop:

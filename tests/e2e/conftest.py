@@ -9,47 +9,13 @@ from pathlib import Path
 import pytest
 
 from infra.demo.stack import Person, Stack
+from infra.demo.target import free_port
 from infra.local.__main__ import load_app
 from infra.local.cloud import EmbeddedCloud
 from infra.local.ws_connection import Limits
+from tests.fakes.gateway_yaml import ssh_target
 
-#: Beside prod-web: a target that is down, one with another host key, one without shells, one that nobody may use.
-MORE_TARGETS = """
-  down:
-    protocol: ssh
-    agent: edge-1
-    address: 127.0.0.1:{closed}
-    tags: [prod]
-    logins: {{ {account}: {{ credential: prod-web }} }}
-    options: {{ host_keys: ["{key}"] }}
-  other-key:
-    protocol: ssh
-    agent: edge-1
-    address: 127.0.0.1:{port}
-    tags: [prod]
-    logins: {{ {account}: {{ credential: prod-web }} }}
-    options: {{ host_keys: ["ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8Uh1X1Gt2kqv4M1mGZPbUqC0dQv1r2Zk3cX5yq0m8B"] }}
-  no-shell:
-    protocol: ssh
-    agent: edge-1
-    address: 127.0.0.1:{port}
-    tags: [prod]
-    logins: {{ {account}: {{ credential: prod-web }} }}
-    options: {{ host_keys: ["{key}"] }}
-  no-key:
-    protocol: ssh
-    agent: edge-1
-    address: 127.0.0.1:{port}
-    tags: [prod]
-    logins: {{ {account}: {{ credential: not-there }} }}
-    options: {{ host_keys: ["{key}"] }}
-  nobody:
-    protocol: ssh
-    agent: edge-1
-    address: 127.0.0.1:{port}
-    logins: {{ {account}: {{ credential: prod-web }} }}
-    options: {{ host_keys: ["{key}"] }}
-"""
+OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8Uh1X1Gt2kqv4M1mGZPbUqC0dQv1r2Zk3cX5yq0m8B"
 
 
 @dataclass
@@ -75,10 +41,17 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 
 def more_targets(stack: Stack) -> str:
-    from infra.demo.target import free_port
-
-    target = stack.target
-    return MORE_TARGETS.format(closed=free_port(), port=target.port, key=target.host_key, account=target.account)
+    """Beside prod-web: a target that is down, one with another host key, one without shells, one that nobody may use."""
+    port, key, account = stack.target.port, stack.target.host_key, [stack.target.account]
+    return "".join(
+        [
+            ssh_target("down", free_port(), key, account),
+            ssh_target("other-key", port, OTHER_KEY, account),
+            ssh_target("no-shell", port, key, account),
+            ssh_target("no-key", port, key, account, credential="not-there"),
+            ssh_target("nobody", port, key, account, tags=[]),
+        ]
+    )
 
 
 @pytest.fixture

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
-import os
 import socket
-import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from agent.protocols.postgres.plugin import PostgresPlugin
-from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeDoor, FakeIdentity, FakeServing, make_claims, make_policy
+from tests.integration.plugin_listener import PluginListener, Ran, run_text
 from tests.integration.postgres.server import LOGIN, Postgres
 
 RUN = 'permit(principal, action in [Action::"run", Action::"transfer"], resource);'
@@ -30,20 +27,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     server.stop()
 
 
-class Ran:
-    """How a client ended."""
-
-    def __init__(self, status: int, out: str, err: str) -> None:
-        self.status, self.out, self.err = status, out, err
-
-    def __repr__(self) -> str:
-        return f"Ran({self.status}, {self.out[:2000]!r}, {self.err[:2000]!r})"
-
-
-class Gateway:
-    """A listener that gives every connection to the plug-in, each with a session of its own, as the runtime would."""
+class Gateway(PluginListener):
+    """The PostgreSQL plug-in behind a listener, with a session of its own for every connection."""
 
     def __init__(self, postgres: Postgres) -> None:
+        super().__init__()
         self.postgres = postgres
         self.identity = FakeIdentity()
         self.plugin = PostgresPlugin(self.identity)
@@ -54,8 +42,6 @@ class Gateway:
         self.path = "direct"
         self.door: FakeDoor | None = None
         self.servings: list[FakeServing] = []
-        self.notices: list[Notice] = []
-        self._tasks: set[asyncio.Task[None]] = set()
 
     def serving(self) -> FakeServing:
         """A new session."""
@@ -70,63 +56,20 @@ class Gateway:
         self.servings.append(serving)
         return serving
 
-    async def listen(self) -> None:
-        """Start to accept."""
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.setblocking(False)
-        self.port = int(self._socket.getsockname()[1])
-        self._accepting = asyncio.ensure_future(self._accept())
-
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            connection, address = await loop.sock_accept(self._socket)
-            task = asyncio.ensure_future(self._serve(connection, address[0]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, connection: socket.socket, source_ip: str) -> None:
+    async def serve(self, connection: socket.socket, source_ip: str) -> None:
         if self.door is not None:
             await self.plugin.accept(connection, source_ip, "", self.door)
         else:
             self.notices.append(await self.plugin.serve(connection, self.serving()))
-
-    async def idle(self) -> None:
-        """Wait until every connection was served to its end."""
-        while self._tasks:
-            await asyncio.wait([*self._tasks])
-
-    async def close(self) -> None:
-        """Stop to accept, and end what is left."""
-        self._accepting.cancel()
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(self._accepting, *self._tasks, return_exceptions=True)
-        self._socket.close()
 
     @property
     def dsn(self) -> str:
         """How a client reaches the gateway."""
         return f"host=127.0.0.1 port={self.port} user=ann dbname=shop sslmode=require"
 
-    async def psql(self, text: str, *arguments: str, dsn: str = "") -> Ran:
+    async def psql(self, text: str, *arguments: str, dsn: str = "") -> Ran[str]:
         """Run ``text`` through the gateway."""
-        return await self.run(["psql", "-X", "-qAt", *arguments, "-d", dsn or self.dsn], text)
-
-    async def run(self, command: list[str], text: str = "", seconds: float = 60) -> Ran:
-        """Run a client to its end."""
-        environment = {key: value for key, value in os.environ.items() if not key.startswith("PG")}
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment
-        )
-        try:
-            async with asyncio.timeout(seconds):
-                out, err = await process.communicate(text.encode())
-        except TimeoutError:
-            process.kill()
-            out, err = await process.communicate()
-            pytest.fail(f"{command[0]} hung; it said {out[-500:]!r} and {err[-2000:]!r}")
-        return Ran(process.returncode or 0, out.decode(), err.decode())
+        return await run_text(["psql", "-X", "-qAt", *arguments, "-d", dsn or self.dsn], text)
 
     @property
     def record(self) -> list[dict[str, object]]:
@@ -136,15 +79,6 @@ class Gateway:
     def recorded(self, event: str, session: int = -1) -> list[dict[str, object]]:
         """Lines of one kind."""
         return [line for line in self.servings[session].recorder.lines(1, "jsonl")[1:] if line["event"] == event]
-
-
-async def eventually(happened: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for something that another process does; fails where it does not."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not happened():
-        if asyncio.get_running_loop().time() > deadline:
-            pytest.fail("it never happened")
-        await asyncio.sleep(0.02)
 
 
 @pytest.fixture

@@ -11,7 +11,8 @@ import psycopg
 import pytest
 import sqlalchemy as sa
 
-from tests.integration.postgres.conftest import RUN, Gateway, eventually
+from tests.integration.plugin_listener import eventually, run_text
+from tests.integration.postgres.conftest import RUN, Gateway
 
 pytestmark = pytest.mark.servers
 
@@ -157,9 +158,9 @@ async def test_pgbench(gateway: Gateway, mode: str, tmp_path: Path) -> None:
     gateway.rules = (RUN,)
     gateway.options = {}
     bench = ["pgbench", "-h", "127.0.0.1", "-p", str(gateway.port), "-U", "ann"]
-    initialised = await gateway.run([*bench, "-i", "-s", "1", "--quiet", "shop"])
+    initialised = await run_text([*bench, "-i", "-s", "1", "--quiet", "shop"])
     assert initialised.status == 0, initialised
-    ran = await gateway.run([*bench, "-M", mode, "-c", "4", "-j", "2", "-t", "25", "shop"])
+    ran = await run_text([*bench, "-M", mode, "-c", "4", "-j", "2", "-t", "25", "shop"])
     assert ran.status == 0, ran
     assert "number of transactions actually processed: 100/100" in ran.out
     assert gateway.postgres.direct("SELECT count(*) FROM pgbench_history") == "100"

@@ -14,7 +14,8 @@ from agent.protocols.postgres.tls import HOST_CERTIFICATE
 from agent.runtime.serving import Credential
 from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeDoor
-from tests.integration.postgres.conftest import Gateway, eventually
+from tests.integration.plugin_listener import eventually
+from tests.integration.postgres.conftest import Gateway
 from tests.integration.postgres.server import PASSWORD
 
 pytestmark = pytest.mark.servers

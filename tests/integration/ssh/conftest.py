@@ -17,9 +17,9 @@ import pytest
 
 from agent.protocols.ssh.plugin import SshPlugin
 from agent.runtime.serving import Credential
-from chalicelib.contracts.faults import Notice
 from chalicelib.contracts.gateway import Login, Target
 from tests.fakes.agent_runtime import FakeDoor, FakeIdentity, FakeServing, make_claims, make_policy, make_target
+from tests.integration.plugin_listener import PluginListener, eventually
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/sbin:" + os.environ.get("PATH", ""))
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -110,38 +110,21 @@ def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     server.stop()
 
 
-class Gateway:
-    """A listener that gives every connection to the plug-in, as the runtime would."""
+class Gateway(PluginListener):
+    """The SSH plug-in behind a listener, with one session for every connection."""
 
     def __init__(self, identity: FakeIdentity, folder: Path) -> None:
+        super().__init__()
         self.identity = identity
         self.plugin = SshPlugin(identity)
         self.folder = folder
         self.serving: FakeServing | None = None
         self.door: FakeDoor | None = None
         self.sid = ""
-        self.notices: list[Notice] = []
-        self.port = 0
-        self._tasks: set[asyncio.Task[None]] = set()
         known = f"@cert-authority * {identity.ssh_ca}\n"
         (folder / "known_hosts").write_text(known)
 
-    async def listen(self) -> None:
-        """Start to accept."""
-        self._socket = socket.create_server(("127.0.0.1", 0))
-        self._socket.setblocking(False)
-        self.port = self._socket.getsockname()[1]
-        self._accepting = asyncio.ensure_future(self._accept())
-
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            connection, address = await loop.sock_accept(self._socket)
-            task = asyncio.ensure_future(self._serve(connection, address[0]))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
-
-    async def _serve(self, connection: socket.socket, source_ip: str) -> None:
+    async def serve(self, connection: socket.socket, source_ip: str) -> None:
         if self.door is not None:
             await self.plugin.accept(connection, source_ip, self.sid, self.door)
         else:
@@ -151,19 +134,6 @@ class Gateway:
     async def idle_after_one(self) -> None:
         """Wait until a first connection was served to its end."""
         await eventually(lambda: bool(self.notices))
-
-    async def idle(self) -> None:
-        """Wait until every connection was served to its end."""
-        while self._tasks:
-            await asyncio.wait([*self._tasks])
-
-    async def close(self) -> None:
-        """Stop to accept, and end what is left."""
-        self._accepting.cancel()
-        for task in [*self._tasks]:
-            task.cancel()
-        await asyncio.gather(self._accepting, *self._tasks, return_exceptions=True)
-        self._socket.close()
 
     def options(self) -> list[str]:
         """Options for ssh, sftp and scp."""
@@ -191,25 +161,6 @@ class Gateway:
         return ["ssh", *(options or []), *self.options(), "-p", str(self.port), f"{user}@127.0.0.1", *arguments]
 
 
-class Ran:
-    """How a client ended."""
-
-    def __init__(self, status: int, out: bytes, err: bytes) -> None:
-        self.status, self.out, self.err = status, out, err
-
-    def __repr__(self) -> str:
-        return f"Ran({self.status}, {self.out[:500]!r}, {self.err[:2000]!r})"
-
-
-async def eventually(happened: Callable[[], object], seconds: float = 20) -> None:
-    """Wait for something that another process does; fails where it does not."""
-    deadline = asyncio.get_running_loop().time() + seconds
-    while not happened():
-        if asyncio.get_running_loop().time() > deadline:
-            pytest.fail("it never happened")
-        await asyncio.sleep(0.01)
-
-
 async def settled(size: Callable[[], int]) -> int:
     """Return ``size()`` once it no longer grows."""
     last = -1
@@ -217,25 +168,6 @@ async def settled(size: Callable[[], int]) -> int:
         last = now
         await asyncio.sleep(0.5)
     return now
-
-
-async def run(command: list[str], stdin: bytes | None = b"", env: dict[str, str] | None = None, seconds: float = 60) -> Ran:
-    """Run a client to its end."""
-    process = await asyncio.create_subprocess_exec(
-        *command,
-        stdin=subprocess.PIPE if stdin is not None else subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env={**os.environ, **(env or {})},
-    )
-    try:
-        async with asyncio.timeout(seconds):
-            out, err = await process.communicate(stdin)
-    except TimeoutError:
-        process.kill()
-        out, err = await process.communicate()
-        pytest.fail(f"{command[0]} hung; it said {out[-500:]!r} and {err[-2000:]!r}")
-    return Ran(process.returncode or 0, out, err)
 
 
 @pytest.fixture

@@ -14,7 +14,8 @@ import pytest
 
 from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeServing
-from tests.integration.ssh.conftest import Gateway, Sshd, eventually, run, serving_for, settled
+from tests.integration.plugin_listener import eventually, run
+from tests.integration.ssh.conftest import Gateway, Sshd, serving_for, settled
 
 pytestmark = pytest.mark.servers
 

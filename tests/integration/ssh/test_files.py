@@ -10,7 +10,8 @@ from typing import Any
 import asyncssh
 import pytest
 
-from tests.integration.ssh.conftest import Gateway, Sshd, run, serving_for
+from tests.integration.plugin_listener import run
+from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
 
 pytestmark = pytest.mark.servers
 

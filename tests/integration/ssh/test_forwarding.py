@@ -10,7 +10,8 @@ from typing import Any
 import asyncssh
 import pytest
 
-from tests.integration.ssh.conftest import Gateway, eventually, run
+from tests.integration.plugin_listener import eventually, run
+from tests.integration.ssh.conftest import Gateway
 
 pytestmark = pytest.mark.servers
 

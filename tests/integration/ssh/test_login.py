@@ -13,7 +13,8 @@ import pytest
 from agent.protocols.ssh import transport
 from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import FakeDoor
-from tests.integration.ssh.conftest import Gateway, Ran, run
+from tests.integration.plugin_listener import Ran, run
+from tests.integration.ssh.conftest import Gateway
 
 pytestmark = pytest.mark.servers
 
@@ -40,7 +41,7 @@ class Person:
         (self.folder / "id-cert.pub").write_bytes(certificate.export_certificate())
         return str(certificate.export_certificate().decode().strip())
 
-    async def ssh(self, *command: str, user: str = "web") -> Ran:
+    async def ssh(self, *command: str, user: str = "web") -> Ran[bytes]:
         # At ERROR, which keeps the other tests quiet, ssh shows no banners.
         options = ["-o", "LogLevel=INFO", "-o", f"IdentityFile={self.folder}/id"]
         if (self.folder / "id-cert.pub").exists():

@@ -10,7 +10,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.integration.ssh.conftest import Gateway, Sshd, run, serving_for
+from tests.integration.plugin_listener import run
+from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
 
 pytestmark = pytest.mark.servers
 

@@ -13,7 +13,8 @@ import pytest
 from agent.protocols.ssh import target as target_leg
 from agent.runtime.serving import Credential
 from chalicelib.contracts.gateway import Target
-from tests.integration.ssh.conftest import Gateway, Ran, Sshd, eventually, run
+from tests.integration.plugin_listener import Ran, eventually, run
+from tests.integration.ssh.conftest import Gateway, Sshd
 
 pytestmark = pytest.mark.servers
 
@@ -22,7 +23,7 @@ def aim(gateway: Gateway, **changes: object) -> None:
     gateway.serving.target = msgspec.structs.replace(gateway.serving.target, **changes)
 
 
-async def every_way(gateway: Gateway) -> list[Ran]:
+async def every_way(gateway: Gateway) -> list[Ran[bytes]]:
     """Ask for each kind of channel."""
     return [
         await run(gateway.ssh("id")),

@@ -1,0 +1,31 @@
+"""Targets as ``gateway.yaml`` writes them, for worlds that add some of their own to the demo's."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+
+def ssh_target(
+    name: str,
+    port: int,
+    host_key: str,
+    logins: Sequence[str],
+    *,
+    credential: str = "prod-web",
+    tags: Sequence[str] = ("prod",),
+    shell: str = "",
+) -> str:
+    """Return an SSH target on this machine that edge-1 serves, indented by two. The first login is the default."""
+    # JSON is YAML: names and keys need no thought about quotes.
+    options = {"host_keys": [host_key]} | ({"shell": shell} if shell else {})
+    settings = {
+        "protocol": "ssh",
+        "agent": "edge-1",
+        "address": f"127.0.0.1:{port}",
+        "tags": list(tags),
+        "default_login": logins[0],
+        "logins": {login: {"credential": credential} for login in logins},
+        "options": options,
+    }
+    return f"  {name}:\n" + "".join(f"    {setting}: {json.dumps(value)}\n" for setting, value in settings.items())
