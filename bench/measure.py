@@ -20,6 +20,8 @@ class Table:
     better: str
     rows: dict[str, list[float]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    reference: str = DIRECT
+    """The variant that the others are compared with."""
 
     def add(self, variant: str, values: Sequence[float]) -> None:
         """Add samples of one variant; call it once per round."""
@@ -28,13 +30,13 @@ class Table:
     def render(self) -> str:
         """Return the table as text: p50, p95, p99, the ratio to direct and what was added to it."""
         lines = [f"{self.title} ({self.unit}, {self.better} is better)"]
-        reference = statistics.median(self.rows[DIRECT]) if DIRECT in self.rows else None
+        reference = statistics.median(self.rows[self.reference]) if self.reference in self.rows else None
         head = f"  {'':34} {'n':>5} {'p50':>10} {'p95':>10} {'p99':>10} {'ratio':>7} {'added':>10}"
         lines.append(head)
         for variant, values in self.rows.items():
             middle = statistics.median(values)
             ratio = f"{middle / reference:.2f}" if reference else "-"
-            added = f"{middle - reference:+.3f}" if reference and variant != DIRECT else "-"
+            added = f"{middle - reference:+.3f}" if reference and variant != self.reference else "-"
             figures = " ".join(f"{percentile(values, p):>10.3f}" for p in (50, 95, 99))
             lines.append(f"  {variant:34} {len(values):>5} {figures} {ratio:>7} {added:>10}")
         lines += [f"  {note}" for note in self.notes]

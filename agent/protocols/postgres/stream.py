@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
-from typing import Final
+from typing import Final, cast
 
 from agent.runtime.serving import HANDSHAKE_S
 
@@ -29,8 +29,8 @@ class Stream(asyncio.Protocol):
     # -- what asyncio calls --------------------------------------------------------------------------------------------------
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport = transport
+        # Not asserted: a transport of uvloop's is one in all but its class.
+        self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
         self._pieces.append(bytes(data))
