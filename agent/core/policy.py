@@ -3,8 +3,9 @@
 A permit names the digest of the one operation that it permits. Nothing is forwarded without one (``effects.ToTarget``), so a road
 around policy is a TypeError and not an oversight.
 
-Decisions are cached only where nothing that a policy can see is left out of the key: the key is the whole operation, the cache
-is dropped when another policy comes into force, and a document in which any rule might look at the clock is never cached at all.
+Decisions are cached only where nothing that a policy can see is left out of the key: the key is every fact of the operation that
+``Policy.operate`` shows to rules (the text only where a rule might look at it), the cache is dropped when another policy comes
+into force, and a document in which any rule might look at the clock is never cached at all.
 What remains (principal, reason, login, source address) is fixed for the life of a session.
 """
 
@@ -32,6 +33,7 @@ TARGET_GONE: Final = "The target is no longer part of the gateway's configuratio
 GRANT_ENDED: Final = "The grant behind this session has ended."
 
 _CLOCK: Final = re.compile(r"\b(?:now|hour|weekday)\b")
+_TEXT: Final = re.compile(r"\btext\b")
 #: ``context.name`` and ``context has name`` show which facts are read. Any other use (``context == …``, an escaped key) may
 #: read the clock without naming it.
 _CONTEXT: Final = re.compile(r"\bcontext\b(?!\s*\.\s*[A-Za-z_]|\s+has\s+[A-Za-z_])")
@@ -94,7 +96,8 @@ class Decider:
         self._principal = claims.principal
         self._policy: Policy | None = None
         self._cacheable = False
-        self._cache: OrderedDict[Operation, Verdict] = OrderedDict()
+        self._text_is_seen = True
+        self._cache: OrderedDict[tuple[Any, ...], Verdict] = OrderedDict()
 
     def decide(self, operation: Operation, now_ms: int) -> Decision:
         """Return what policy says about ``operation`` at ``now_ms``. Anything but a plain yes carries no permit."""
@@ -103,16 +106,22 @@ class Decider:
             return Decision(verdict=Verdict(DENY, message=GRANT_ENDED), code="session_ended", version=policy.version)
         if policy is not self._policy:
             self._adopt(policy)
-        verdict = self._cache.get(operation)
+        key = self._seen(operation)
+        verdict = self._cache.get(key)
         if verdict is None:
             verdict = self._ask(policy, operation, now_ms)
-            self._remember(operation, verdict)
+            self._remember(key, verdict)
         else:
-            self._cache.move_to_end(operation)
+            self._cache.move_to_end(key)
         if verdict.allowed:
             return Decision(verdict=verdict, permit=_mint(operation), version=policy.version)
         code = "hold_unavailable" if verdict.decision == HOLD else "denied"
         return Decision(verdict=verdict, code=code, version=policy.version)
+
+    def _seen(self, one: Operation) -> tuple[Any, ...]:
+        """Everything of an operation that policy can see: what ``Policy.operate`` makes its context of, and the action."""
+        text = one.text if self._text_is_seen else ""
+        return (one.action, one.kind, text, one.effects, one.verbs, one.objects, one.flags, one.size)
 
     def _ask(self, policy: Policy, operation: Operation, now_ms: int) -> Verdict:
         # The policy's own copy of the target counts: its tags may have changed since the session opened.
@@ -127,12 +136,13 @@ class Decider:
         self._policy = policy
         self._cache.clear()
         self._cacheable = not sees_clock(policy)
+        self._text_is_seen = sees_text(policy)
 
-    def _remember(self, operation: Operation, verdict: Verdict) -> None:
+    def _remember(self, key: tuple[Any, ...], verdict: Verdict) -> None:
         # A verdict with errors may be different next time; asking again costs a tenth of a millisecond.
-        if not self._cacheable or verdict.errors or len(operation.text) > CACHE_TEXT:
+        if not self._cacheable or verdict.errors or len(key[2]) > CACHE_TEXT:
             return
-        self._cache[operation] = verdict
+        self._cache[key] = verdict
         if len(self._cache) > CACHE_ENTRIES:
             self._cache.popitem(last=False)
 
@@ -140,6 +150,11 @@ class Decider:
 def sees_clock(policy: Policy) -> bool:
     """True if any rule might look at the time. Errs towards True: a mention in a comment is enough."""
     return any(_CLOCK.search(rule.text) or _CONTEXT.search(rule.text) for rule in policy.document.rules)
+
+
+def sees_text(policy: Policy) -> bool:
+    """True if any rule might look at the text of an operation. Errs towards True like :func:`sees_clock`."""
+    return any(_TEXT.search(rule.text) or _CONTEXT.search(rule.text) for rule in policy.document.rules)
 
 
 def _mint(operation: Operation) -> Permit:

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+from agent.core.sql.tags import Tagged
 from agent.protocols.postgres import messages
-from agent.protocols.postgres.classify import Meaning
 from agent.protocols.postgres.codec import Message, Rows
 from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
-from agent.protocols.postgres.messages import Malformed
+from agent.protocols.postgres.messages import Field, Malformed
 from agent.protocols.postgres.names import Names
 from agent.protocols.postgres.session import SessionBook
 from chalicelib.contracts.faults import Fault
@@ -56,7 +56,8 @@ class Answers:
     def __init__(self, shared: Shared, masks: Masks) -> None:
         self._shared = shared
         self._masks = masks
-        self._results: dict[bytes, tuple[Meaning, ResultMask]] = {}
+        self._results: dict[bytes | tuple[Field, ...], tuple[Tagged, ResultMask]] = {}
+        self._descriptions: dict[bytes, tuple[Field, ...]] = {}
         self._mask: ResultMask | None = None
         self._copy_mask: CopyMask | None = None
         self._late: list[tuple[frozenset[str], frozenset[str]]] = []
@@ -141,7 +142,7 @@ class Answers:
             self._mask = self._result(found.body, run)
             return found.raw
         self._shared.queue.pop()
-        fields = messages.read_row_description(found.body) if found.kind == "T" else ()
+        fields = self._described(found.body) if found.kind == "T" else ()
         if head.kind is Kind.DESCRIBE_STATEMENT and head.prepared is not None:
             head.prepared.fields, head.prepared.described = fields, True
         if head.kind is Kind.DESCRIBE_PORTAL and head.portal is not None:
@@ -151,13 +152,33 @@ class Answers:
     def _result(self, body: bytes, run: Run) -> ResultMask:
         """Return the mask of a result. The last ones are kept, because clients repeat themselves."""
         known = self._results.get(body)
-        if known is not None and known[0] is run.meaning:
+        if known is not None and known[0] is run.meaning.tagged:
             return known[1]
-        mask = self._masks.result(messages.read_row_description(body), run.meaning)
+        return self._kept(body, messages.read_row_description(body), run)
+
+    def _kept(self, key: bytes | tuple[Field, ...], fields: tuple[Field, ...], run: Run) -> ResultMask:
+        mask = self._masks.result(fields, run.meaning)
         if len(self._results) >= _RESULTS_KEPT:
             self._results.clear()
-        self._results[body] = (run.meaning, mask)
+        self._results[key] = (run.meaning.tagged, mask)
         return mask
+
+    def _portal(self, fields: tuple[Field, ...], run: Run) -> ResultMask:
+        """Return the mask of what a portal returns."""
+        known = self._results.get(fields)
+        if known is not None and known[0] is run.meaning.tagged:
+            return known[1]
+        return self._kept(fields, fields, run)
+
+    def _described(self, body: bytes) -> tuple[Field, ...]:
+        """Return the columns of a RowDescription. The last ones are kept."""
+        fields = self._descriptions.get(body)
+        if fields is None:
+            fields = messages.read_row_description(body)
+            if len(self._descriptions) >= _RESULTS_KEPT:
+                self._descriptions.clear()
+            self._descriptions[body] = fields
+        return fields
 
     def _rows(self, rows: Rows) -> bytes:
         head = self._head("D", Kind.QUERY, Kind.EXECUTE)
@@ -166,7 +187,7 @@ class Answers:
             return b""
         run = self._running(head, "D")
         if self._mask is None and head.kind is Kind.EXECUTE and head.portal is not None:
-            self._mask = self._masks.result(head.portal.columns(), run.meaning)
+            self._mask = self._portal(head.portal.columns(), run)
         if self._mask is None:
             raise _unexpected("D")
         shown, masked = self._mask.rows(rows)

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis, Session, Statement
+from agent.core.sql.shapes import shape
 from agent.core.sql.tags import Tagged, tagged
 from chalicelib.contracts.operation import UNKNOWN, Operation
 
@@ -81,7 +82,8 @@ class Unreadable(Exception):  # noqa: N818 - a verdict on a text
 
 
 class Classifier:
-    """Reads texts under one catalogue. Keeps the last readings, because clients repeat themselves."""
+    """Reads texts under one catalogue. Keeps the last readings, because clients repeat themselves, and of texts that are one but
+    for their constants (``shapes``) what they mean."""
 
     _KEPT: Final = 512
 
@@ -89,25 +91,40 @@ class Classifier:
         self._analyse = analyse
         self._tags = tags
         self.catalogue = catalogue
-        self._cache: dict[tuple[str, int], tuple[Session, Reading]] = {}
+        self._cache: dict[tuple[bytes, int], tuple[Session, Reading]] = {}
+        self._shapes: dict[tuple[str, int], tuple[Session, Reading, int]] = {}
 
     def adopt(self, catalogue: Catalogue) -> None:
         """Read against a newer catalogue from now on."""
         self.catalogue = catalogue
         self._cache.clear()
+        self._shapes.clear()
 
     def read(self, data: bytes, session: Session) -> Reading:
         """Return what ``data`` means after ``session``. Raises Unreadable."""
-        text = _decoded(data)
-        found = self._cache.get((text, id(session)))
+        found = self._cache.get((data, id(session)))
         if found is not None and found[0] is session:
             return found[1]
+        text = _decoded(data)
+        kind = shape(text)
+        reading = self._alike(kind, text, session) if kind is not None else None
+        if reading is not None:
+            return reading
         reading = self._read(text, session)
-        if len(text) <= 4_096:
-            if len(self._cache) >= self._KEPT:
-                self._cache.pop(next(iter(self._cache)))
-            self._cache[text, id(session)] = (session, reading)
+        if kind is not None and _repeats(reading, session, text):
+            _keep(self._shapes, (kind, id(session)), (session, reading, len(text) - len(reading.statements[0].text)), self._KEPT)
+        elif len(data) <= 4_096:
+            _keep(self._cache, (data, id(session)), (session, reading), self._KEPT)
         return reading
+
+    def _alike(self, kind: str, text: str, session: Session) -> Reading | None:
+        """Return what ``text`` means, where one of its shape was read before."""
+        known = self._shapes.get((kind, id(session)))
+        if known is None or known[0] is not session:
+            return None
+        _, reading, behind = known
+        meaning = msgspec.structs.replace(reading.statements[0], text=text[: len(text) - behind])
+        return Reading((meaning,), reading.session)
 
     def _read(self, text: str, session: Session) -> Reading:
         analysis = self._analyse(text, self.catalogue, session)
@@ -119,6 +136,25 @@ class Classifier:
         if "empty" in analysis.flags and not any(each.text.strip() for each in meanings):
             meanings = ()
         return Reading(meanings, analysis.session)
+
+
+_K = TypeVar("_K")
+_V = TypeVar("_V")
+
+
+def _keep(cache: dict[_K, _V], key: _K, value: _V, most: int) -> None:
+    if len(cache) >= most:
+        cache.pop(next(iter(cache)))
+    cache[key] = value
+
+
+def _repeats(reading: Reading, session: Session, text: str) -> bool:
+    """True where the reading holds for every text of its shape: one statement, understood, that leaves nothing behind."""
+    if len(reading.statements) != 1 or reading.session != session:
+        return False
+    (one,) = reading.statements
+    plain = one.kind in ("select", "insert", "update", "delete") and UNKNOWN not in one.effects and not one.copy
+    return plain and text.startswith(one.text) and not text[len(one.text) :].strip("; \t\r\n")
 
 
 def _decoded(data: bytes) -> str:

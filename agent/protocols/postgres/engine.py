@@ -240,7 +240,7 @@ class Engine:
                 raise Unreadable("bad_request", "42601", "A prepared statement is one statement.")
         except Unreadable as why:
             return self._refused(parse.text, why, Kind.PARSE, "prepare")
-        prepared = Prepared(parse.text.decode(), parse.types)
+        prepared = Prepared(parse.text, parse.types)
         operations = [one for meaning in reading.statements for one in meaning.operations("prepare")]
         ruling = self._judge.ask(operations, counted=False) if operations else None
         if ruling is not None and not ruling.allowed:
@@ -258,7 +258,7 @@ class Engine:
         bind = messages.read_bind(found.body)
         self._segment_empty = False
         prepared = self._shared.statements.get(bind.statement)
-        text = prepared.text.encode() if prepared is not None else bind.statement.encode()
+        text = prepared.raw if prepared is not None else bind.statement.encode()
         if prepared is None:
             return self._refused(text, Unreadable("bad_request", "26000", _UNKNOWN_NAME), Kind.BIND, "execute")
         try:
@@ -289,7 +289,7 @@ class Engine:
         if portal is None:
             return self._refused(name.encode(), Unreadable("bad_request", "34000", _UNKNOWN_NAME), Kind.EXECUTE, "execute")
         # What it leaves behind follows from what is there when it runs, not from what was there when it was bound.
-        after = self._read(portal.prepared.text.encode()).session
+        after = self._read(portal.prepared.raw).session
         decisions = [self._judge.again(operation) for operation in portal.operations]
         refusing = next((place for place, each in enumerate(decisions) if each.permit is None), None)
         if refusing is not None:

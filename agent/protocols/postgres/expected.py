@@ -47,10 +47,11 @@ class Kind(enum.Enum):
 class Prepared:
     """A prepared statement: its text, and what the server said about it."""
 
-    __slots__ = ("asked", "described", "fields", "text", "types")
+    __slots__ = ("asked", "described", "fields", "raw", "text", "types")
 
-    def __init__(self, text: str, types: tuple[int, ...]) -> None:
-        self.text = text
+    def __init__(self, raw: bytes, types: tuple[int, ...]) -> None:
+        self.raw = raw
+        self.text = raw.decode()
         self.types = types
         self.fields: tuple[Field, ...] = ()
         self.asked = False

@@ -11,14 +11,15 @@ import msgspec
 import pytest
 
 from agent.core import policy as module
-from agent.core.policy import CACHE_ENTRIES, CACHE_TEXT, Decider, Permit, sees_clock
+from agent.core.policy import CACHE_ENTRIES, CACHE_TEXT, Decider, Permit, sees_clock, sees_text
 from chalicelib.contracts.operation import Operation
-from chalicelib.contracts.policy import Policy
+from chalicelib.contracts.policy import Policy, Rule
 from tests.fakes.agent_runtime import NOW_MS, make_claims, make_policy, make_target
 
 ALLOW = "permit(principal, action, resource);"
 LIST = Operation(kind="exec", text="ls", effects=frozenset({"read"}), verbs=frozenset({"ls"}))
 REMOVE = Operation(kind="exec", text="rm x", effects=frozenset({"write"}), verbs=frozenset({"rm"}))
+SEES_TEXT = 'forbid(principal, action, resource) when { context.text == "never" };'
 FORBID_RM = '@message("Not rm.") forbid(principal, action, resource) when { context.verbs.contains("rm") };'
 HOLD_RM = (
     '@approval("group:dba quorum:2") @message("Ask.") forbid(principal, action == Action::"run", resource) '
@@ -115,17 +116,54 @@ def test_decisions_are_remembered_until_another_policy_is_in_force() -> None:
         {"verbs": frozenset({"la"})},
         {"objects": frozenset({"/etc"})},
         {"flags": frozenset({"pty"})},
-        {"arguments": ("a",)},
-        {"environment": (("LANG", "C"),)},
         {"size": 1},
     ],
 )
 def test_nothing_that_a_policy_can_see_is_left_out_of_the_key(change: dict[str, object]) -> None:
-    counting = Counting(ALLOW)
+    counting = Counting(ALLOW, SEES_TEXT)
     decider = Decider(make_claims(), counting)
     decider.decide(LIST, NOW_MS)
     decider.decide(msgspec.structs.replace(LIST, **change), NOW_MS)
     assert counting.asked == 2
+
+
+@pytest.mark.parametrize("change", [{"arguments": ("a",)}, {"environment": (("LANG", "C"),)}])
+def test_what_no_policy_can_see_is_not_asked_again_and_yet_permitted_by_itself(change: dict[str, object]) -> None:
+    counting = Counting(ALLOW, SEES_TEXT)
+    seen: list[object] = []
+    ask = counting.policy._ask
+    counting.policy._ask = lambda *arguments: seen.append(arguments) or ask(*arguments)
+    other = msgspec.structs.replace(LIST, **change)
+    decider = Decider(make_claims(), counting)
+    decider.decide(LIST, NOW_MS)
+    decision = decider.decide(other, NOW_MS)
+    assert counting.asked == 1
+    assert decision.permit is not None
+    assert decision.permit.covers(other)
+    assert not decision.permit.covers(LIST)
+    Decider(make_claims(), counting).decide(other, NOW_MS)
+    assert len(seen) == 2
+    assert seen[0] == seen[1], "policy was shown something that the key leaves out"
+
+
+@pytest.mark.parametrize(
+    ("rule", "sees"),
+    [
+        ('permit(principal, action, resource) when { context.text == "ls" };', True),
+        ('permit(principal, action, resource) when { context["text"] == "ls" };', True),
+        ('permit(principal, action, resource) when { context has "te\\u{78}t" };', True),
+        ("permit(principal, action, resource) when { context.// a word\n te_xt };", True),
+        ('permit(principal, action, resource) when { context.verbs.contains("ls") };', False),
+    ],
+)
+def test_rules_that_look_at_the_text_are_asked_about_every_text(rule: str, sees: bool) -> None:
+    counting = Counting(ALLOW)
+    counting.policy.document = msgspec.structs.replace(counting.policy.document, rules=[Rule("r", "f", 1, rule)])
+    assert sees_text(counting.policy) is sees
+    decider = Decider(make_claims(), counting)
+    for text in ("ls", "ls -l"):
+        decider.decide(msgspec.structs.replace(LIST, text=text), NOW_MS)
+    assert counting.asked == (2 if sees else 1)
 
 
 @pytest.mark.parametrize(
@@ -151,7 +189,7 @@ def test_rules_that_look_at_the_clock_are_asked_every_time(rule: str, sees: bool
 
 
 def test_the_memory_is_bounded() -> None:
-    counting = Counting(ALLOW)
+    counting = Counting(ALLOW, SEES_TEXT)
     decider = Decider(make_claims(), counting)
     for number in range(CACHE_ENTRIES + 10):
         decider.decide(msgspec.structs.replace(LIST, text=f"ls {number}"), NOW_MS)
