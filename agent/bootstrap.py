@@ -41,8 +41,14 @@ def _ssh(host: HostIdentity) -> Plugin:
     return SshPlugin(host)
 
 
+def _postgres(host: HostIdentity) -> Plugin:
+    from agent.protocols.postgres.plugin import PostgresPlugin
+
+    return PostgresPlugin(host)
+
+
 #: Every protocol that this agent speaks, by name. A new protocol is a folder in agent/protocols/ and a line here.
-PROTOCOLS: Final[dict[str, Callable[[HostIdentity], Plugin]]] = {"ssh": _ssh}
+PROTOCOLS: Final[dict[str, Callable[[HostIdentity], Plugin]]] = {"ssh": _ssh, "postgres": _postgres}
 
 
 def speak_all(host: HostIdentity) -> list[Plugin]:

@@ -26,13 +26,14 @@ def carry(home: Home, target: str, login: str, reason: str, only: str, source: i
 
     Raises Refusal if policy or the gateway says no, Fault if no way leads to the agent or the way is lost.
     """
-    found = _first(home, target, login, reason, only)
-    if isinstance(found, Relay):
+    with Progress(f"Opening a session to {target}"):
+        found = first(home, target, login, reason, only)
+    if found.connection is None:
         from cli import relay_way
 
-        relay_way.carry(found.address, found.ticket, source, sink)
+        relay_way.carry(found.relay, found.ticket, source, sink)
     else:
-        pump(found, source, sink)
+        pump(found.connection, source, sink)
 
 
 def hand_over(home: Home, target: str, login: str, reason: str, only: str, receiver: int) -> None:
@@ -40,38 +41,40 @@ def hand_over(home: Home, target: str, login: str, reason: str, only: str, recei
 
     Raises what ``carry`` raises before there is a socket; what happens later is told on standard error.
     """
-    found = _first(home, target, login, reason, only)
-    connection = handing.in_background(found.address, found.ticket) if isinstance(found, Relay) else found
+    with Progress(f"Opening a session to {target}"):
+        found = first(home, target, login, reason, only)
+    connection = found.connection or handing.in_background(found.relay, found.ticket)
     handing.hand(connection, receiver)
 
 
-class Relay(NamedTuple):
-    """The relay is the way: its address, and the ticket that admits to it."""
+class Opened(NamedTuple):
+    """A session and its first way that works: a connection on which the session is named already, or the relay's address."""
 
-    address: str
+    sid: str
     ticket: str
+    relay: str = ""
+    connection: socket.socket | None = None
 
 
-def _first(home: Home, target: str, login: str, reason: str, only: str) -> Relay | socket.socket:
-    """Open a session; return the connection of its first way that works, or the relay."""
+def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened:
+    """Open a session and find its way. Raises Refusal if policy or the gateway says no, Fault if no way leads to the agent."""
     saved = home.login()
     # The relay's libraries take a while to import; the gateway's answer takes a while to come.
     preparing = threading.Thread(target=importlib.import_module, args=("cli.relay_way",), daemon=True)
     if only != "direct":
         preparing.start()
-    with Progress(f"Opening a session to {target}"):
-        body = api.SessionOpen(target=target, login=login, reason=reason)
-        offer = ControlPlane(saved.url, saved.token).post("/sessions", api.SessionOffer, body)
+    body = api.SessionOpen(target=target, login=login, reason=reason)
+    offer = ControlPlane(saved.url, saved.token).post("/sessions", api.SessionOffer, body)
     ways = [way for way in sorted(offer.ways, key=lambda way: way.kind != "direct") if only in ("", way.kind)]
     for way in ways:
         if way.kind == "relay":
             # A process that is about to fork must not have a second thread in the middle of an import.
             if preparing.is_alive():
                 preparing.join()
-            return Relay(_checked_relay(way.address), offer.ticket)
+            return Opened(offer.sid, offer.ticket, relay=_checked_relay(way.address))
         connection = dial(way.address, offer.sid)
         if connection is not None:
-            return connection
+            return Opened(offer.sid, offer.ticket, connection=connection)
     tried = ", ".join(f"{way.kind} at {way.address}" for way in ways) or f"{only or 'nothing'}, which was not offered"
     raise Fault("agent_offline", f"No way leads to the agent of {target} (tried {tried}).", hint="See: sallyport ls")
 

@@ -17,6 +17,7 @@ from urllib.parse import quote
 
 import boto3
 
+from infra.demo.database import Database
 from infra.demo.target import Target, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,6 +83,8 @@ class Stack:
         """The control plane's address, once the cloud is up."""
         self._environment: dict[str, str] = {}
         self.target = Target(folder / "target")
+        self.database = Database(folder / "database")
+        """Offered as the target prod-db once it was told to start."""
         self._processes: list[tuple[str, subprocess.Popen[bytes]]] = []
 
     @property
@@ -127,6 +130,8 @@ class Stack:
         key = credentials / "prod-web.key"
         shutil.copyfile(self.target.credential, key)
         key.chmod(0o600)
+        if self.database.wanted:
+            self.give_password("prod-db", self.database.password)
         state = home / "state"
         config = home / "agent.toml"
         lines = [f'url = "{self.url}"', f'state = "{state}"', f'credentials = "{credentials}"']
@@ -138,6 +143,12 @@ class Stack:
         enrol = [str(BIN / "sallyport-agent"), "enrol", "--url", self.url, "--token", token, "--state", str(state)]
         subprocess.run(enrol, check=True, capture_output=True, text=True, env=_without_aws())
         self.restart_agent()
+
+    def give_password(self, name: str, password: str) -> None:
+        """Put a target's password where the agent finds it."""
+        file = self.folder / "agent" / "credentials" / f"{name}.password"
+        file.touch(mode=0o600)
+        file.write_text(password + "\n")
 
     def furnish(self, more_targets: str = "") -> Person:
         """With cloud and target up: enrol and start the agent, apply the policies, log alice in. Returns alice, ready for ssh."""
@@ -205,7 +216,7 @@ class Stack:
             f'      host_keys: ["{self.target.host_key}"]\n'
             "      shell: recorded\n"
             "    require: [record]\n"
-            "    max_session: 8h\n" + more_targets
+            "    max_session: 8h\n" + (self.database.target("prod-db") if self.database.wanted else "") + more_targets
         )
         return folder
 
@@ -220,6 +231,7 @@ class Stack:
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
+        self.database.stop()
         self.target.stop()
 
     def _start(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
