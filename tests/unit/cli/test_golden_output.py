@@ -40,7 +40,14 @@ def world(logged_in: FakeControlPlane) -> FakeControlPlane:
     plane = logged_in
     plane.targets = [
         target(),
-        target("db-1", protocol="postgres", logins=["app"], tags=["prod", "pci"], hint="psql -h {target}", description="Billing"),
+        target(
+            "db-1",
+            protocol="postgres",
+            logins=["app"],
+            tags=["prod", "pci"],
+            hint="sallyport connect {target}",
+            description="Billing",
+        ),
         target("build-7", online=False, tags=[], description="Baut \u202eDinge\x1b]0;x\x07 \u6570\u636e"),
     ]
     plane.agents = [
@@ -192,5 +199,6 @@ def test_a_denied_session(golden: Golden, world: FakeControlPlane, monkeypatch: 
     world.offer = Fault("denied", "Production is for the sre team.", hint="Ask in #platform.")
     monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: PTH123, SIM115
     golden.check("connect_unknown_target", "connect", "no-such")
-    golden.check("connect_not_ssh", "connect", "db-1")
+    golden.check("connect_without_terminal", "connect", "db-1")
+    golden.check("connect_port_for_ssh", "connect", "prod-web", "--port", "0")
     golden.check("connect_unknown_login", "connect", "prod-web", "--login", "nobody")
