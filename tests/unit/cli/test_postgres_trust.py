@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ def test_another_targets_agent() -> None:
 
 
 def test_a_name_that_the_login_does_not_trust_the_ca_for() -> None:
-    with pytest.raises(Fault, match="no certificate for example.com"):
+    with pytest.raises(Fault, match="no certificate for example"):
         check(Host(CA, NOW_S, names=["example.com"]), alias="example.com")
 
 
@@ -96,16 +97,14 @@ def test_a_changed_bit_is_never_believed(place: int, change: int) -> None:
     line[place % len(line)] ^= change
     host = Host(CA, NOW_S)
     host.private_key, host.certificate = RIGHT.private_key, line.decode("latin-1")
-    before, after = RIGHT.certificate.split()[:2], host.certificate.split()[:2]
     try:
         check(host)
     except Fault as fault:
-        assert fault.code == "agent_unverified"
+        code = fault.code
     else:
-        assert _decoded(before) == _decoded(after)
+        code = "believed" if _blob(host.certificate) != _blob(RIGHT.certificate) else "the same"
+    assert code in {"agent_unverified", "the same"}
 
 
-def _decoded(words: list[str]) -> bytes:
-    import base64
-
-    return base64.b64decode(words[1])
+def _blob(line: str) -> bytes:
+    return base64.b64decode(line.split()[1])
