@@ -5,7 +5,8 @@
 
 Order rules that real programs depend on: an exit status may arrive before the last output, so it is passed on when the target's
 channel has closed; a client may send before the target's channel exists, so its reading is paused then; the end of either
-stream is passed on without closing the other.
+stream is passed on without closing the other; a client that closes its end is answered only when the program has ended, because
+the exit status needs a channel to travel in.
 
 Nothing here is buffered without a bound: whoever is slow (a side's window, its transport, the recording) holds the *other* side's
 :class:`Valve`, and SSH's own window does the rest.
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 
 _log: Final = structlog.get_logger()
 
-#: Seconds for which the end of output waits for the exit status. Programs that go on without output are rare, and lose nothing.
-EXIT_S: Final = 3.0
-
 
 class TargetSide(asyncssh.SSHClientSession[bytes]):
     """The target's end of a channel."""
@@ -54,6 +52,11 @@ class TargetSide(asyncssh.SSHClientSession[bytes]):
     def __init__(self, owner: ClientSide) -> None:
         self._owner = owner
         self._gather = Gather(owner.on_output, asyncio.get_running_loop().call_soon)
+        self._channel: Any = None
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is open; what was asked for did not start yet."""
+        self._channel = chan
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Output: to the gate."""
@@ -82,7 +85,11 @@ class TargetSide(asyncssh.SSHClientSession[bytes]):
         self._owner.exit = (signal, core_dumped, msg, lang)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """The channel closed: now the exit status may follow the output."""
+        """The channel closed, or its connection broke: now the exit status may follow the output."""
+        # asyncssh drops what waits behind a pause when a connection breaks; it arrived, so it is shown and recorded.
+        waiting = self._channel._recv_buf
+        while waiting:
+            self.data_received(*waiting.pop(0))
         self._gather.flush()
         self._owner.on_target_closed(exc)
 
@@ -99,7 +106,6 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._terminal: Terminal | None = None
         self._early: list[bytes] = []
         self._early_eof = False
-        self._end_of_output: asyncio.TimerHandle | None = None
         self._launch: bytes | None = None
         self._files: FileRelay | None = None
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -187,8 +193,12 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         elif self._files is not None:
             self._files.client_eof()
         else:
-            self._target.write_eof()
+            self.send_target_eof()
         return True
+
+    def closed_early(self) -> bool:
+        """The client closes its end: it stays half open while the program runs, which is told once it has all of its input."""
+        return self._target is not None or self._starting
 
     def pause_writing(self) -> None:
         """The client takes no more for now. Where its requests make our own answers, it may not ask more either."""
@@ -205,8 +215,6 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         """The client is gone: so is its program."""
         self._connection.channels.discard(self)
         self._channel = None
-        if self._end_of_output is not None:
-            self._end_of_output.cancel()
         if not self._starting:
             # A channel that is being opened at the target is let to open, so that it can be closed.
             for task in self._tasks:
@@ -231,22 +239,13 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self.spawn(self._relieve())
 
     def on_target_eof(self) -> None:
-        """The program closed its output; the client is told with the exit status, or soon, if there is none yet.
-
-        OpenSSH closes a channel that has ended both ways, and asyncssh answers that at once: an exit status that came behind the
-        end of output would have no channel left to travel in.
-        """
-        self._end_of_output = asyncio.get_running_loop().call_later(EXIT_S, self._end_output)
-
-    def _end_output(self) -> None:
+        """The program closed its output; it may still read, and has not ended."""
         if self._channel is not None:
             self._channel.write_eof()
 
     def on_target_closed(self, exc: Exception | None) -> None:
         """Everything was shown: say how it ended."""
         self._target = None
-        if self._end_of_output is not None:
-            self._end_of_output.cancel()
         if self._files is not None:
             self._files.finish()
         if self._channel is None:
@@ -283,7 +282,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     def to_client(self, data: bytes, stream: Stream) -> None:
         """Show ``data``."""
-        if self._channel is not None and not self._channel.is_closing():
+        if self._channel is not None and not self._channel.is_closing() and not self._channel.left:
             self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
 
     def hold_client(self, held: bool) -> None:
@@ -306,9 +305,11 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
             self._target.write(data)
 
     def send_target_eof(self) -> None:
-        """End the input of the target's file server."""
+        """End the program's input, and close its channel behind a client that closed its own."""
         if self._target is not None:
             self._target.write_eof()
+            if self._channel is not None and self._channel.left:
+                self._target.close()
 
     # -- in between ----------------------------------------------------------------------------------------------------------
 

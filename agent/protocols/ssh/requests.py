@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Protocol, cast
 
 import asyncssh
+from asyncssh.constants import MSG_CHANNEL_CLOSE
 
 from agent.core.units import Refused
 from agent.protocols.ssh import engine
@@ -26,9 +27,24 @@ class Hearer(Protocol):
         """Agent or X11 forwarding was asked for."""
         ...
 
+    def closed_early(self) -> bool:
+        """The client closes its end. True where a program runs, whose end it is to hear."""
+        ...
+
+    def eof_received(self) -> bool:
+        """All input was delivered."""
+        ...
+
 
 class ServerChannel(asyncssh.SSHServerChannel[bytes]):
-    """asyncssh's channel, with its silent refusals put into words. Without this class they would still be refusals."""
+    """asyncssh's channel, with its silent refusals put into words. Without this class they would still be refusals.
+
+    asyncssh answers a client's CLOSE at once. A server may answer later (RFC 4254 §5.3), and sshd does: when the program ended,
+    with its exit status before the answer. OpenSSH's client counts on it, for it closes as soon as both streams have ended.
+    """
+
+    left = False
+    """True once the client closed its end, and until it is answered."""
 
     @classmethod
     def open(cls, conn: asyncssh.SSHServerConnection, *, window: int, packet: int) -> ServerChannel:
@@ -41,6 +57,34 @@ class ServerChannel(asyncssh.SSHServerChannel[bytes]):
     @property
     def _hearer(self) -> Hearer:
         return cast(Hearer, self._session)
+
+    def _process_close(self, kind: int, number: int, packet: Any) -> None:
+        if self.left:
+            raise asyncssh.ProtocolError("Channel closed twice")
+        if self._send_state in {"close_pending", "closed"} or not self._hearer.closed_early():
+            super()._process_close(kind, number, packet)
+            return
+        packet.check_end()
+        self.left = True
+        # Nobody takes output any more; who waits for room to write must not wait for ever.
+        self._send_buf, self._send_buf_len = [], 0
+        self._pause_resume_writing()
+        if self._recv_state == "open":
+            self._recv_state = "eof_pending"
+            self._flush_recv_buf()
+        elif self._recv_state == "eof":
+            self._hearer.eof_received()
+
+    def _close_send(self) -> None:
+        answers = self.left and self._send_state != "closed"
+        super()._close_send()
+        if answers:
+            self.left = False
+            self._recv_buf = []
+            self._recv_state = "closed"
+            self._loop.call_soon(self._cleanup)
+
+    _packet_handlers = {**asyncssh.SSHServerChannel._packet_handlers, MSG_CHANNEL_CLOSE: _process_close}
 
     def _process_env_request(self, packet: Any) -> bool:
         name, value = packet.get_string(), packet.get_string()

@@ -59,6 +59,8 @@ class Sshd:
             "MaxStartups 100",
             "MaxSessions 50",
             "Subsystem sftp internal-sftp",
+            # What the account's own shell files print is no business of a test.
+            f"SetEnv HOME={self.home}",
         ]
         self._write("sshd_config", ("\n".join(config) + "\n").encode(), 0o600)
         if os.getuid() == 0:
