@@ -11,6 +11,7 @@ from cli.cast import TranscriptReader
 from cli.moments import clock
 from cli.plain import clean, clean_lines
 from cli.screen import paint
+from cli.sql_lines import SqlLines
 
 _STYLES: Final = {"allowed": "green", "denied": "red", "held": "yellow"}
 #: What a line already says, or what only machines compare.
@@ -20,14 +21,18 @@ _LEFT_OUT: Final = frozenset(
 
 
 def lines(reader: TranscriptReader) -> Iterator[str]:
-    """Yield one line per entry: when, what was decided, what it was."""
+    """Yield the lines of every entry: when, what was decided, what it was."""
+    sql = SqlLines()
     for entry in reader.entries():
         opened = reader.heading.get("opened_ms", 0)
         since = entry.get("t", 0)
         when = (
             clock(opened + since) if isinstance(opened, int) and isinstance(since, int) and 0 <= opened + since < 1 << 48 else ""
         )
-        if entry.get("event") == "shown":
+        known = sql.lines(entry, when) if reader.heading.get("protocol") == "postgres" else None
+        if known is not None:
+            yield from known
+        elif entry.get("event") == "shown":
             yield from (f"  {line}" for line in clean_lines(str(entry.get("text", ""))))
         else:
             yield f"{paint(when, 'dim')}  {_what(entry)}"

@@ -10,6 +10,7 @@ import threading
 import time
 from pathlib import Path
 
+from infra.demo.database import psql_path
 from infra.demo.screen import Screen
 from infra.demo.stack import BIN, ROOT, Stack
 from infra.demo.tour import Tour
@@ -27,6 +28,7 @@ def main() -> int:
     try:
         with Stack(folder) as stack:
             began = time.monotonic()
+            stack.database.prepare()
             stack.start_cloud()
             stack.target.start()
             print(f"The embedded cloud and a real OpenSSH target are up after {time.monotonic() - began:.1f} s.", flush=True)
@@ -55,7 +57,7 @@ def by_hand(stack: Stack, folder: Path) -> str:
     script = folder / "alice.sh"
     script.write_text(
         f"# source this to be alice\n"
-        f"export PATH={BIN}:$PATH SALLYPORT_HOME={alice.environment['SALLYPORT_HOME']}\n"
+        f"export PATH={BIN}:$PATH{psql_path()} SALLYPORT_HOME={alice.environment['SALLYPORT_HOME']}\n"
         f"export SALLYPORT_SSH_DIR={alice.environment['SALLYPORT_SSH_DIR']}\n"
         + "".join(f'{tool}() {{ command {tool} -F "$SALLYPORT_SSH_DIR/config" "$@"; }}\n' for tool in ("ssh", "scp", "sftp"))
     )
@@ -65,6 +67,7 @@ The stack stays up. To be alice, in another terminal:
     source {script.relative_to(ROOT) if script.is_relative_to(ROOT) else script}
     sallyport ls
     ssh prod-web
+    sallyport connect prod-db
     sallyport sessions
 
 To log in by hand, open the link that this prints:   sallyport login --url {stack.url}

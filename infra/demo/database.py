@@ -173,9 +173,9 @@ def binary(name: str) -> Path:
     for place in found.submodule_search_locations or () if found else ():
         for path in sorted(Path(place).glob(f"pginstall*/bin/{name}"), reverse=True):
             return path
-    raise RuntimeError("PostgreSQL is missing: pip install 'sallyport[dev]'")
+    raise RuntimeError("PostgreSQL is missing: pip install 'sallyport[local]'")
 
 
-def psql() -> str:
-    """Return the ``psql`` of this machine, or else the wheel's."""
-    return shutil.which("psql") or str(binary("psql"))
+def psql_path() -> str:
+    """Return what PATH needs besides, so that there is a ``psql``: nothing, or the folder of the wheel's."""
+    return "" if shutil.which("psql") else f":{binary('psql').parent}"

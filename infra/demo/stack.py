@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 import boto3
 
-from infra.demo.database import Database
+from infra.demo.database import Database, psql_path
 from infra.demo.target import Target, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,7 +35,7 @@ class Person:
         folder.mkdir(parents=True, exist_ok=True)
         self.environment = {
             **os.environ,
-            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "PATH": f"{BIN}:{os.environ['PATH']}{psql_path()}",
             "SALLYPORT_HOME": str(folder / "sallyport"),
             "SALLYPORT_SSH_DIR": str(folder / "ssh"),
             "LC_ALL": "C.UTF-8",

@@ -12,6 +12,13 @@ import pexpect
 from infra.demo.screen import Screen
 from infra.demo.stack import Person, Stack
 
+#: What alice may see of the customers: name, contact, card, note.
+MASKED = [
+    ["Ada", "A***@***.COM", "**** **** **** 1111", "prefers to be called"],
+    ["Grace", "G***@***.COM", "**** **** **** 0004", "moved; write to g***@***.org"],
+    ["Edsger", "E***@***.COM", "**** **** **** 1881", "no phone"],
+]
+
 
 class Tour:
     """Plays the steps in order on a stack whose cloud and target are up."""
@@ -32,6 +39,7 @@ class Tour:
         self.run_a_command()
         self.refuse_a_command()
         self.open_a_shell()
+        self.use_a_database()
         self.look_back()
 
     def prepare(self) -> None:
@@ -108,9 +116,35 @@ class Tour:
         finally:
             shell.close()
 
-    def look_back(self) -> None:
+    def use_a_database(self) -> None:
         """Step 6."""
-        self.screen.title(6, "What happened? Denied attempts included")
+        self.screen.title(6, "A real PostgreSQL, with stock psql: masked, refused, allowed")
+        self.stack.database.wait()
+        shown = self._sql("select name, upper(mail) as contact, card, note from customers order by id")
+        rows = [[cell.strip() for cell in line.split("|")] for line in shown.stdout.splitlines() if "|" in line]
+        right = shown.returncode == 0 and rows[1:] == MASKED
+        self.screen.check(right, "tagged columns are masked, whatever the query calls them", rows or shown.stderr)
+        self.screen.check("grace.h" not in shown.stdout, "so is an address in a column that nobody tagged: a detector knows it")
+        refused = self._sql("drop table customers")
+        self.screen.check(
+            refused.returncode == 1 and "reviewed migration" in refused.stderr and "no-dropped-tables" in refused.stderr,
+            "DROP TABLE fails like an error of PostgreSQL's own, in the policy's words, with its rule",
+            refused.stderr,
+        )
+        done = self._sql("update customers set note = 'called back' where id = 3")
+        self.screen.check(done.stdout.strip() == "UPDATE 1", "an update that policy permits is made", done.stderr)
+        kept = self.stack.database.ask("select count(*) || ' ' || max(note) filter (where id = 3) from customers")
+        self.screen.check(kept == "3 called back", "the database itself says so", kept)
+        password = self.stack.database.password
+        found = [path for path in self.alice.folder.rglob("*") if path.is_file() and password.encode() in path.read_bytes()]
+        self.screen.check(not found, "alice holds no password of the database", found)
+
+    def _sql(self, statement: str) -> subprocess.CompletedProcess[str]:
+        return self._as(self.alice, f'sallyport connect prod-db -- psql -c "{statement}"')
+
+    def look_back(self) -> None:
+        """Step 7."""
+        self.screen.title(7, "What happened? Denied attempts included")
         self._login(self.carol, show=False)
         self._until_recorded()
         listing = self._as(self.carol, "sallyport sessions")
@@ -120,7 +154,9 @@ class Tour:
             "denied" in listing.stdout and any(each["state"] == "denied" for each in sessions), "bob's attempt is there"
         )
         self.screen.check(any(each.get("denied") for each in mine), "so is the refused rm -rf")
-        shell = max(mine, key=lambda each: each.get("ended_ms", 0) - each.get("started_ms", 0))
+        self._replay_sql([each["sid"] for each in mine if each["target"] == "prod-db"])
+        shells = [each for each in mine if each["target"] == "prod-web"]
+        shell = max(shells, key=lambda each: each.get("ended_ms", 0) - each.get("started_ms", 0))
         text = self._as(self.alice, f"sallyport replay {shell['sid']} --speed 1000", typed=f"sallyport replay {shell['sid']}")
         self.screen.check("stty size" in text.stdout and "30 100" in text.stdout, "the replay shows the shell", text.stderr)
         self.screen.typed("auditor", f"aws s3 ls --recursive s3://{self.stack.bucket}/recordings/")
@@ -130,6 +166,17 @@ class Tour:
         mine_stored = [key for key, _ in objects if key.startswith(shell["recording"])]
         self.screen.check(
             len(mine_stored) == shell["chunks"] > 0, "every registered chunk lies under its browsable key", mine_stored
+        )
+
+    def _replay_sql(self, sids: list[str]) -> None:
+        said = ""
+        for sid in reversed(sids):
+            said += self._as(self.alice, f"sallyport replay {sid}").stdout
+        expected = ["3 rows, 7 values masked", "denied", "drop table customers", "reviewed migration", "UPDATE 1"]
+        self.screen.check(
+            all(words in said for words in expected) and "example.com" not in said.lower(),
+            "the transcripts say what was asked, decided, shown and masked",
+            said,
         )
 
     def _login(self, person: Person, show: bool = True) -> subprocess.CompletedProcess[str]:
