@@ -18,7 +18,8 @@ from asyncssh.packet import Boolean, String, UInt32
 
 from agent.runtime.serving import Credential
 from tests.fakes.agent_runtime import FakeIdentity, FakeServing, make_claims, make_policy, make_target
-from tests.integration.ssh.conftest import USER, Gateway, Ran, eventually, run
+from tests.integration.plugin_listener import Ran, eventually, run
+from tests.integration.ssh.conftest import USER, Gateway
 
 pytestmark = pytest.mark.servers
 
