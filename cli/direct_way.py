@@ -25,7 +25,10 @@ def preamble(sid: str) -> bytes:
 
 
 def dial(address: str, sid: str, timeout_s: float = DIAL_S) -> socket.socket | None:
-    """Return a connection to ``host:port`` on which the session is already named, or None if there is no way through."""
+    """Return a connection to ``host:port`` on which the session is already named, or None if there is no way through.
+
+    Without ``sid`` nothing is said on it yet.
+    """
     host, _, port = address.rpartition(":")
     try:
         connection = socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s)
@@ -33,7 +36,8 @@ def dial(address: str, sid: str, timeout_s: float = DIAL_S) -> socket.socket | N
         return None
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sendall(preamble(sid))
+        if sid:
+            connection.sendall(preamble(sid))
         connection.settimeout(None)
     except OSError:
         connection.close()

@@ -20,6 +20,7 @@ import msgspec
 from chalicelib.contracts.faults import CODES, Fault
 from cli import postgres_wire as wire
 from cli import ways
+from cli.direct_way import dial
 from cli.home import Home
 from cli.moments import now_ms
 from cli.postgres_trust import check_agent
@@ -49,10 +50,13 @@ class Errand(msgspec.Struct, frozen=True):
 class Leg:
     """A connection to the agent, encrypted and pinned."""
 
-    def __init__(self, sid: str, password: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.sid = sid
-        self.password = password
+    def __init__(self, opened: ways.Opened, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        direct = opened.connection is not None
+        self.sid = opened.sid
+        self.password = opened.ticket if direct else ""
         """What to answer if the agent asks for a password; empty where it has no reason to."""
+        self.direct = opened.address if direct else ""
+        """The agent's own address, where the relay is not between."""
         self.reader = reader
         self.writer = writer
 
@@ -75,16 +79,32 @@ class Leg:
 @asynccontextmanager
 async def reach(errand: Errand, login: str) -> AsyncIterator[Leg]:
     """Open a session as ``login`` and yield the way to its agent. Raises Refusal or Fault; see also ``ways.first``."""
+    opened = await asyncio.to_thread(ways.first, errand.home, errand.target, login, errand.reason, errand.way)
+    async with _pinned(errand, opened) as leg:
+        yield leg
+
+
+@asynccontextmanager
+async def reach_again(errand: Errand, address: str) -> AsyncIterator[Leg]:
+    """Yield a further connection to the agent at ``address``, without a session: for what needs none. Raises Fault."""
+    connection = await asyncio.to_thread(dial, address, "")
+    if connection is None:
+        raise Fault("agent_offline", f"The agent of {errand.target} does not answer at {address}.")
+    async with _pinned(errand, ways.Opened("", "", address, connection)) as leg:
+        yield leg
+
+
+@asynccontextmanager
+async def _pinned(errand: Errand, opened: ways.Opened) -> AsyncIterator[Leg]:
     trust = errand.home.trust()
     if trust is None:
         raise Fault("login_required", "You are not logged in.", hint="Run: sallyport login")
-    opened = await asyncio.to_thread(ways.first, errand.home, errand.target, login, errand.reason, errand.way)
     async with AsyncExitStack() as stack:
         try:
             async with asyncio.timeout(ANSWER_S):
                 connection = opened.connection
                 if connection is None:
-                    connection = await stack.enter_async_context(_relayed(opened.relay, opened.ticket))
+                    connection = await stack.enter_async_context(_relayed(opened.address, opened.ticket))
                 connection.setblocking(False)
                 reader, writer = await asyncio.open_connection(sock=connection, limit=READ)
                 stack.push_async_callback(_close, writer)
@@ -94,7 +114,7 @@ async def reach(errand: Errand, login: str) -> AsyncIterator[Leg]:
         except OSError as error:
             words = "The agent ended the connection before it was secure."
             raise Fault("tunnel_lost", words, detail=str(error)) from None
-        yield Leg(opened.sid, opened.ticket if opened.connection else "", reader, writer)
+        yield Leg(opened, reader, writer)
 
 
 @asynccontextmanager

@@ -4,7 +4,7 @@
                                                                                                     └─► its key, for cancelling
 
 A cancel request comes on a connection of its own, without a startup, and names a process and a key. It is believed only where
-this door has seen that key go by; then it travels in a session of its own, because nothing reaches an agent without one.
+this door has seen that key go by. To the agent's own listener it goes as it is; through the relay it takes a session of its own.
 """
 
 from __future__ import annotations
@@ -13,12 +13,12 @@ import asyncio
 import hmac
 from collections.abc import Callable
 from contextlib import suppress
-from typing import Final
+from typing import Final, NamedTuple
 
 from chalicelib.contracts.faults import Fault, Notice
 from cli import postgres_wire as wire
 from cli.control_plane import Refusal
-from cli.postgres_agent import ANSWER_S, READ, Errand, Leg, reach
+from cli.postgres_agent import ANSWER_S, READ, Errand, Leg, reach, reach_again
 
 #: Seconds that a local client may take to say who it is.
 HELLO_S: Final = 15.0
@@ -33,6 +33,14 @@ class Hangup(Exception):  # noqa: N818 - the local client has gone, which is nob
     """The local client is not there any more."""
 
 
+class Key(NamedTuple):
+    """What cancels a connection's statements, and where: the agent's own address, or nothing for the relay."""
+
+    secret: bytes
+    login: str
+    direct: str
+
+
 class Door:
     """Serves local clients. ``password`` is demanded of each, where it is not empty."""
 
@@ -40,8 +48,8 @@ class Door:
         self._errand = errand
         self.password = password
         self._tell = tell
-        self._keys: dict[int, tuple[bytes, str]] = {}
-        """Key and login by process number, of every connection that is open."""
+        self._keys: dict[int, Key] = {}
+        """By process number, of every connection that is open."""
         self._serving: set[asyncio.Task[None]] = set()
         self._closing = False
 
@@ -138,7 +146,7 @@ class Door:
             words = f"{self._errand.target} has no login {login[:80]} for you."
             raise Fault("unknown_login", words, hint=f"It has: {', '.join(self._errand.logins)}")
         async with reach(self._errand, login) as leg:
-            leg.writer.write(hello.raw)
+            leg.writer.write(wire.startup(hello.parameters, self._errand.target, hello.version))
             pid = await self._welcome(leg, writer, login)
             if not pid:
                 return
@@ -163,7 +171,7 @@ class Door:
                 continue
             if kind == "K":
                 pid = int.from_bytes(body[:4])
-                self._keys[pid] = (body[4:], login)
+                self._keys[pid] = Key(body[4:], login, leg.direct)
             writer.write(wire.message(kind, body))
             if kind in "EZ":
                 await writer.drain()
@@ -196,11 +204,13 @@ class Door:
 
     async def _cancel(self, hello: wire.Hello) -> None:
         """Pass on a cancel request whose key was given out here. Like PostgreSQL, tells the client nothing (§55.2.8)."""
-        pid, key = hello.key
-        known, login = self._keys.get(pid, (b"", ""))
-        if not known or not hmac.compare_digest(known, key):
+        pid, secret = hello.key
+        key = self._keys.get(pid)
+        if key is None or not hmac.compare_digest(key.secret, secret):
             return
-        async with reach(self._errand, login) as leg:
+        # The agent's own listener needs no more than the key; the relay lets nobody through without a session.
+        way = reach_again(self._errand, key.direct) if key.direct else reach(self._errand, key.login)
+        async with way as leg:
             leg.writer.write(hello.raw)
             await leg.writer.drain()
             # The agent hangs up once it has passed it on; the client waits for us as it would for a server.

@@ -40,6 +40,7 @@ class Hello(msgspec.Struct, frozen=True):
 
     kind: Literal["encrypt", "cancel", "startup"]
     raw: bytes
+    version: int = 0
     parameters: dict[str, str] = {}
     key: tuple[int, bytes] = (0, b"")
 
@@ -52,10 +53,18 @@ def read_hello(raw: bytes) -> Hello:
     if code == _CANCEL and 8 <= len(rest) <= 260:
         return Hello("cancel", raw, key=(int.from_bytes(rest[:4]), rest[4:]))
     if code >> 16 == 3 and rest.endswith(b"\0\0"):
-        words = rest[:-2].decode(errors="replace").split("\0")
+        words = rest[:-2].decode(errors="surrogateescape").split("\0")
         if len(words) % 2 == 0:
-            return Hello("startup", raw, parameters=dict(zip(words[::2], words[1::2], strict=True)))
+            return Hello("startup", raw, code, dict(zip(words[::2], words[1::2], strict=True)))
     raise Fault("protocol_error", "That is not a client of PostgreSQL.")
+
+
+def startup(parameters: dict[str, str], database: str, version: int) -> bytes:
+    """Return a StartupMessage; ``database`` is what a client means that names none, or only its user (PostgreSQL's default)."""
+    if parameters.get("database", "") in ("", parameters.get("user", "")):
+        parameters = parameters | {"database": database}
+    words = b"".join(word.encode(errors="surrogateescape") + b"\0" for pair in parameters.items() for word in pair)
+    return (len(words) + 9).to_bytes(4) + version.to_bytes(4) + words + b"\0"
 
 
 def message(kind: str, body: bytes) -> bytes:
@@ -82,7 +91,7 @@ def farewell(notice: Notice, state: str = "") -> bytes:
     """Return the error that ends a connection, in words that every client shows."""
     state = state or _STATES.get(notice.code, _CONNECTION_FAILURE)
     fields = {"S": "FATAL", "V": "FATAL", "C": state, "M": f"sallyport: {notice.message} [{notice.code}]", "H": notice.hint}
-    body = b"".join(name.encode() + value.replace("\0", "").encode() + b"\0" for name, value in fields.items() if value)
+    body = b"".join(name.encode() + value.replace("\0", "").encode(errors="replace") + b"\0" for name, value in fields.items() if value)
     return message("E", body + b"\0")
 
 

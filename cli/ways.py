@@ -31,7 +31,7 @@ def carry(home: Home, target: str, login: str, reason: str, only: str, source: i
     if found.connection is None:
         from cli import relay_way
 
-        relay_way.carry(found.relay, found.ticket, source, sink)
+        relay_way.carry(found.address, found.ticket, source, sink)
     else:
         pump(found.connection, source, sink)
 
@@ -43,17 +43,19 @@ def hand_over(home: Home, target: str, login: str, reason: str, only: str, recei
     """
     with Progress(f"Opening a session to {target}"):
         found = first(home, target, login, reason, only)
-    connection = found.connection or handing.in_background(found.relay, found.ticket)
+    connection = found.connection or handing.in_background(found.address, found.ticket)
     handing.hand(connection, receiver)
 
 
 class Opened(NamedTuple):
-    """A session and its first way that works: a connection on which the session is named already, or the relay's address."""
+    """A session and its first way that works: a direct connection on which the session is named already, or the relay."""
 
     sid: str
     ticket: str
-    relay: str = ""
+    address: str
+    """``host:port`` of the agent, or the relay's URL."""
     connection: socket.socket | None = None
+    """None through the relay."""
 
 
 def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened:
@@ -71,10 +73,10 @@ def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened
             # A process that is about to fork must not have a second thread in the middle of an import.
             if preparing.is_alive():
                 preparing.join()
-            return Opened(offer.sid, offer.ticket, relay=_checked_relay(way.address))
+            return Opened(offer.sid, offer.ticket, _checked_relay(way.address))
         connection = dial(way.address, offer.sid)
         if connection is not None:
-            return Opened(offer.sid, offer.ticket, connection=connection)
+            return Opened(offer.sid, offer.ticket, way.address, connection)
     tried = ", ".join(f"{way.kind} at {way.address}" for way in ways) or f"{only or 'nothing'}, which was not offered"
     raise Fault("agent_offline", f"No way leads to the agent of {target} (tried {tried}).", hint="See: sallyport ls")
 

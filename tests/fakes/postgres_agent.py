@@ -88,8 +88,13 @@ class FakePostgresAgent:
             self.ended.set()
 
     async def _speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.sids.append((await reader.readline()).decode().split()[1])
-        assert await reader.readexactly(8) == wire.SSL_REQUEST
+        first = await reader.readexactly(8)
+        if first != wire.SSL_REQUEST:
+            self.sids.append((await reader.readline()).decode().split()[-1])
+            first = await reader.readexactly(8)
+        else:
+            self.sids.append("")
+        assert first == wire.SSL_REQUEST
         writer.write(self.answer_tls)
         if self.answer_tls != b"S":
             await writer.drain()

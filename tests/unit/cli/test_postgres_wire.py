@@ -25,6 +25,14 @@ def test_a_startup_as_the_agent_reads_it() -> None:
     assert hello.parameters == {"user": "app", "database": "prod-db"} == login.read_hello(raw[4:]).parameters
 
 
+@pytest.mark.parametrize(
+    ("asked", "database"), [({}, "prod-db"), ({"database": "app"}, "prod-db"), ({"database": "else"}, "else")]
+)
+def test_a_client_that_names_no_database_means_the_target(asked: dict[str, str], database: str) -> None:
+    raw = wire.startup({"user": "app", **asked}, "prod-db", 3 << 16)
+    assert login.read_hello(raw[4:]).parameters == {"user": "app", "database": database}
+
+
 def test_a_cancel_request() -> None:
     raw = messages.cancel(4711, b"\1\2\3\4")
     assert wire.read_hello(raw) == wire.Hello("cancel", raw, key=(4711, b"\1\2\3\4"))
