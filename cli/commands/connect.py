@@ -62,7 +62,7 @@ def connect(
       sallyport connect prod-web -- uptime
       sallyport connect prod-db
       sallyport connect prod-db -- psql -c 'select count(*) from orders'
-      sallyport connect prod-db -- pg_dump --schema-only
+      sallyport connect prod-db -- python report.py
       sallyport connect prod-db --port 0
     """
     from cli.home import Home
