@@ -91,8 +91,8 @@ def farewell(notice: Notice, state: str = "") -> bytes:
     """Return the error that ends a connection, in words that every client shows."""
     state = state or _STATES.get(notice.code, _CONNECTION_FAILURE)
     fields = {"S": "FATAL", "V": "FATAL", "C": state, "M": f"sallyport: {notice.message} [{notice.code}]", "H": notice.hint}
-    body = b"".join(name.encode() + value.replace("\0", "").encode(errors="replace") + b"\0" for name, value in fields.items() if value)
-    return message("E", body + b"\0")
+    text = "".join(f"{name}{value.replace(chr(0), '')}\0" for name, value in fields.items() if value)
+    return message("E", text.encode(errors="replace") + b"\0")
 
 
 def is_ready(last: bytes) -> bool:
