@@ -10,6 +10,7 @@ import asyncssh
 
 from agent.protocols.ssh.algorithms import HOST_KEYS, KEX, MACS, TARGET_CIPHERS, TARGET_KEEPALIVE
 from agent.protocols.ssh.leg import Guard
+from agent.protocols.ssh.packets import quicken
 from agent.runtime.relay import split_address, unreachable
 from agent.runtime.serving import HANDSHAKE_S, Credential, Serving
 from chalicelib.contracts.faults import Fault
@@ -24,6 +25,7 @@ class TargetOwner(asyncssh.SSHClient):
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Listen to the transport's flow control, which asyncssh itself ignores."""
+        quicken(conn)
         Guard(conn, self._pressed)
 
 

@@ -1,0 +1,184 @@
+"""The packets that bulk is made of, on a short road through asyncssh: CHANNEL_DATA and WINDOW_ADJUST under AES-GCM.
+
+asyncssh's own road costs a dozen copies of what was read and a new key schedule for every packet. Here a read is walked by
+offset, a packet is opened once where it lies, and what it says goes straight to its channel; what is written is sealed in one
+piece. That is all. Whatever else a packet is (another type, a channel that is not there, a length that does not fit, padding that
+is too short) goes to asyncssh's own code, opened already, and every state other than "logged in, keys agreed, AES-GCM, no
+compression" is asyncssh's own too. So every decision about the protocol, and every disconnect, stays in one place: there.
+
+This leans on private names of asyncssh, so it is used only with versions that were read (:data:`READ`); with others everything
+still works, at asyncssh's speed. A test compares what was read with what is installed.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import time
+from typing import Any, Final
+
+import asyncssh
+from asyncssh.connection import SSHConnection
+from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_WINDOW_ADJUST
+from asyncssh.encryption import Encryption, GCMEncryption
+from asyncssh.misc import MACError
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+#: Versions of asyncssh that were read.
+READ: Final = ("2.24.",)
+
+_TAG: Final = 16
+_U32: Final = struct.Struct(">I")
+_TWO_U32: Final = struct.Struct(">II")
+_WRAP: Final = 0xFFFF_FFFF
+_COUNTER: Final = 0xFFFF_FFFF_FFFF_FFFF
+#: RFC 4253 §6: four bytes of padding at least; and the smallest packet of 16-byte blocks behind its length.
+_PADDING: Final = 4
+_SMALLEST: Final = 16
+_SENT: Final = frozenset({MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_WINDOW_ADJUST})
+
+
+def known() -> bool:
+    """Tell whether this asyncssh is one that was read."""
+    return asyncssh.__version__.startswith(READ)
+
+
+class Gcm(Encryption):
+    """AES-GCM in one direction (RFC 5647 §7.1): asyncssh's own, with its key schedule kept."""
+
+    def __init__(self, stock: GCMEncryption) -> None:
+        cipher = stock._cipher
+        self._aead: Final = AESGCM(cipher._key)
+        self._fixed: Final = cipher._iv[:4]
+        self._count = int.from_bytes(cipher._iv[4:], "big")
+        self.opened: bytes | None = None
+        """A packet that was opened already, for asyncssh, which is about to open it."""
+
+    def _nonce(self) -> bytes:
+        nonce = self._fixed + self._count.to_bytes(8, "big")
+        self._count = (self._count + 1) & _COUNTER
+        return nonce
+
+    def seal(self, length: bytes, packet: bytes) -> bytes:
+        """Return ``packet`` encrypted, its tag behind it."""
+        return self._aead.encrypt(self._nonce(), packet, length)
+
+    def open(self, length: bytes | memoryview, sealed: bytes | memoryview) -> bytes:
+        """Return the packet in ``sealed``, which ends with its tag. Raises MACError."""
+        try:
+            return self._aead.decrypt(self._nonce(), sealed, length)
+        except InvalidTag:
+            raise MACError("MAC verification failed") from None
+
+    def encrypt_packet(self, seq: int, header: bytes, packet: bytes) -> tuple[bytes, bytes]:
+        """asyncssh's question."""
+        return header + self.seal(header, packet), b""
+
+    def decrypt_header(self, seq: int, first_block: bytes, header_len: int) -> tuple[bytes, bytes]:
+        """asyncssh's question: the length is not encrypted."""
+        return first_block, first_block[:header_len]
+
+    def decrypt_packet(self, seq: int, first: bytes, rest: bytes, header_len: int, mac: bytes) -> bytes:
+        """asyncssh's question."""
+        opened, self.opened = self.opened, None
+        return opened if opened is not None else self.open(first[:header_len], first[header_len:] + rest + mac)
+
+
+class Quick(SSHConnection):
+    """Either leg of a connection."""
+
+    def _recv_pkthdr(self) -> bool:
+        """Take what may be taken from what was read; leave the first other packet, if it is whole, to asyncssh."""
+        opener = self._recv_encryption
+        if type(opener) is GCMEncryption:
+            opener = self._recv_encryption = Gcm(opener)
+        if type(opener) is not Gcm or self._decompressor is not None or not self._auth_complete:
+            return super()._recv_pkthdr()
+        read, at, end = self._inpbuf, 0, len(self._inpbuf)
+        view = memoryview(read)
+        while self._transport is not None and end - at >= _U32.size:
+            body = at + _U32.size
+            (size,) = _U32.unpack_from(read, at)
+            if not _SMALLEST <= size <= self._max_recv_pktlen:
+                self._inpbuf = read[at:]
+                return super()._recv_pkthdr()
+            stop = body + size + _TAG
+            if stop > end:
+                break
+            packet = opener.open(view[at:body], view[body:stop])
+            if not self._take(packet):
+                opener.opened = packet
+                self._inpbuf = read[at:]
+                return super()._recv_pkthdr()
+            at = stop
+        self._inpbuf = read[at:]
+        return False
+
+    def _take(self, packet: bytes) -> bool:
+        """Pass on what ``packet`` says if it is of the common kind and right in every respect."""
+        padding, kind = packet[0], packet[1]
+        if padding < _PADDING:
+            return False
+        number, value = _TWO_U32.unpack_from(packet, 2)
+        channel: Any = self._channels.get(number)
+        if channel is None:
+            return False
+        end = len(packet) - padding
+        if kind == MSG_CHANNEL_DATA:
+            if channel._recv_state != "open" or end != 10 + value or value > channel._recv_window:
+                return False
+            self._count_received()
+            channel._accept_data(packet[10:end])
+            return True
+        if kind == MSG_CHANNEL_WINDOW_ADJUST:
+            if channel._recv_state not in {"open", "eof_pending", "eof"} or end != 10:
+                return False
+            self._count_received()
+            channel._send_window += value
+            channel._flush_send_buf()
+            return True
+        return False
+
+    def _count_received(self) -> None:
+        self._auth_final = True
+        self._recv_seq = (self._recv_seq + 1) & _WRAP
+
+    def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
+        """Send a packet; the common kind in one piece."""
+        sealer = self._send_encryption
+        if type(sealer) is GCMEncryption:
+            sealer = self._send_encryption = Gcm(sealer)
+        if (
+            pkttype not in _SENT
+            or type(sealer) is not Gcm
+            or not self._kex_complete
+            or not self._auth_complete
+            or self._compressor is not None
+            or self._rekey_bytes_sent >= self._rekey_bytes
+            or (self._rekey_seconds and time.monotonic() >= self._rekey_time)
+        ):
+            super().send_packet(pkttype, *args, handler=handler)
+            return
+        padding = -(self._send_enchdrlen + 1 + sum(map(len, args))) % self._send_blocksize
+        if padding < _PADDING:
+            padding += self._send_blocksize
+        packet = b"".join((bytes((padding, pkttype)), *args, os.urandom(padding)))
+        length = _U32.pack(len(packet))
+        self._send(length + sealer.seal(length, packet))
+        self._send_seq = (self._send_seq + 1) & _WRAP
+        self._rekey_bytes_sent += len(packet)
+
+
+class _QuickServer(Quick, asyncssh.SSHServerConnection):
+    """The leg of a client."""
+
+
+class _QuickClient(Quick, asyncssh.SSHClientConnection):
+    """The leg towards a target."""
+
+
+def quicken(conn: asyncssh.SSHServerConnection | asyncssh.SSHClientConnection) -> None:
+    """Put ``conn`` on the short road, where asyncssh is one that was read. To be called before anything is read from it."""
+    if known():
+        conn.__class__ = _QuickServer if isinstance(conn, asyncssh.SSHServerConnection) else _QuickClient
