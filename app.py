@@ -6,7 +6,10 @@ from typing import Any
 
 from chalice.app import Chalice, Rate
 
-from chalicelib.entrypoints import agents, config, login, people, schedules, websocket
+from chalicelib.entrypoints import agents, config, login, people, schedules, streams, websocket
+
+#: A stream's name holds the time when its table was made. infra/overlay.yaml puts the real one in.
+STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/sallyport/stream/overlay"
 
 app = Chalice(app_name="sallyport")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
@@ -36,3 +39,21 @@ def disconnect(event: Any) -> dict[str, Any]:
 def reap(event: Any) -> None:
     """Every minute: end what nobody else will."""
     schedules.reap()
+
+
+@app.schedule(Rate(1, unit=Rate.HOURS))
+def catch_up(event: Any) -> None:
+    """Every hour: append to the log what its stream did not deliver."""
+    schedules.catch_up()
+
+
+@app.on_dynamodb_record(STREAM, batch_size=100, starting_position="TRIM_HORIZON", maximum_batching_window_in_seconds=1)
+def sequence(event: Any) -> None:
+    """Audit events become leaves of the transparency log."""
+    streams.sequence(event.to_dict())
+
+
+@app.on_dynamodb_record(STREAM, batch_size=10, starting_position="TRIM_HORIZON", maximum_batching_window_in_seconds=1)
+def seal(event: Any) -> None:
+    """Sessions that ended get their manifests."""
+    streams.seal(event.to_dict())

@@ -12,6 +12,7 @@ import threading
 from typing import Any, Final
 
 from chalicelib.domain.agent_proof import Replays
+from chalicelib.domain.log_batch import origin
 from chalicelib.ports import Ports, Settings
 
 #: A function that waits longer than this for AWS has lost its caller anyway (API Gateway: 29 s).
@@ -61,9 +62,11 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
     from botocore.config import Config
 
     from chalicelib.adapters.apigateway import WebSocketDownlink
+    from chalicelib.adapters.archive import S3Archive
     from chalicelib.adapters.clock import SystemClock
     from chalicelib.adapters.dynamodb import DynamoStore
-    from chalicelib.adapters.kms import KmsSigner
+    from chalicelib.adapters.dynamodb.log import DynamoLog
+    from chalicelib.adapters.kms import KmsNotary, KmsSigner
     from chalicelib.adapters.policies import CompiledPolicies
     from chalicelib.adapters.s3 import S3Blobs
     from chalicelib.adapters.secrets import SealedRoutes, Secrets
@@ -72,24 +75,25 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
     session = boto3.session.Session()
     config = Config(max_pool_connections=_POOL, **_TIMEOUTS)
     secrets = Secrets(session.client("secretsmanager", config=config))
-    store = DynamoStore(session.client("dynamodb", config=config), _needed(environment, "SALLYPORT_TABLE"))
+    dynamodb, table = session.client("dynamodb", config=config), _needed(environment, "SALLYPORT_TABLE")
+    store = DynamoStore(dynamodb, table)
+    s3 = session.client("s3", config=config.merge(Config(signature_version="s3v4")))
+    bucket = _needed(environment, "SALLYPORT_BUCKET")
+    kms = session.client("kms", config=config)
+    known = settings(environment)
     callback = session.client(
         "apigatewaymanagementapi", endpoint_url=_needed(environment, "SALLYPORT_WS_CALLBACK"), config=config
     )
     return Ports(
-        settings=settings(environment),
+        settings=known,
         clock=SystemClock(),
         store=store,
         policies=CompiledPolicies(store),
-        blobs=S3Blobs(
-            session.client("s3", config=config.merge(Config(signature_version="s3v4"))),
-            _needed(environment, "SALLYPORT_BUCKET"),
-        ),
-        signer=KmsSigner(
-            session.client("kms", config=config),
-            _needed(environment, "SALLYPORT_SIGNING_KEY"),
-            _needed(environment, "SALLYPORT_SSH_CA_KEY"),
-        ),
+        blobs=S3Blobs(s3, bucket),
+        signer=KmsSigner(kms, _needed(environment, "SALLYPORT_SIGNING_KEY"), _needed(environment, "SALLYPORT_SSH_CA_KEY")),
+        notary=KmsNotary(kms, _needed(environment, "SALLYPORT_LOG_KEY"), origin(known.issuer)),
+        archive=S3Archive(s3, bucket),
+        log=DynamoLog(dynamodb, table),
         routes=SealedRoutes(secrets, _needed(environment, "SALLYPORT_ROUTE_SECRET")),
         downlink=WebSocketDownlink(callback),
         identity=_identity(environment, secrets),

@@ -17,6 +17,8 @@ from chalicelib.contracts.gateway import Protocol as TargetProtocol
 from chalicelib.contracts.policy import Document, Policy
 from chalicelib.contracts.recording import Chunk, StoredChunk
 from chalicelib.contracts.session import Session, State
+from chalicelib.contracts.translog import notes
+from chalicelib.contracts.translog.merkle import EMPTY
 from chalicelib.domain.identity import Identity
 
 
@@ -364,6 +366,94 @@ class Signer(Protocol):
         ...
 
 
+class Notary(Protocol):
+    """The key of the transparency log, in KMS: it signs checkpoints and manifests, and nothing else."""
+
+    def key(self) -> notes.Key:
+        """Return the public key; its name is the log's."""
+        ...
+
+    def sign(self, text: str) -> notes.Note:
+        """Return ``text``, which is lines, as a signed note."""
+        ...
+
+
+class StoredObject(msgspec.Struct, kw_only=True, frozen=True):
+    """An object of the bucket with what is stored beside it."""
+
+    body: bytes
+    etag: str
+    metadata: dict[str, str] = {}
+
+
+class Version(msgspec.Struct, kw_only=True, frozen=True):
+    """One version of an object. ``deleted`` is a delete marker: somebody hid what was there."""
+
+    key: str
+    version: str
+    size: int
+    deleted: bool = False
+
+
+class Archive(Protocol):
+    """What the gateway itself writes into the evidence bucket: manifests, and the transparency log."""
+
+    def read(self, key: str) -> StoredObject | None:
+        """Return the newest version of an object, or None."""
+        ...
+
+    def create(self, key: str, body: bytes, content_type: str, metadata: dict[str, str] | None = None) -> bool:
+        """Write an object that does not exist; return False, and change nothing, where one does."""
+        ...
+
+    def replace(self, key: str, body: bytes, content_type: str, etag: str) -> bool:
+        """Write over the object that has ``etag`` (empty: that does not exist); False where another one is there."""
+        ...
+
+    def versions(self, prefix: str) -> list[Version]:
+        """Return every version of every object below ``prefix``, by key, oldest first."""
+        ...
+
+
+class LogHead(msgspec.Struct, kw_only=True, frozen=True):
+    """Where the transparency log ends. ``root`` is hex."""
+
+    size: int = 0
+    root: str = EMPTY.hex()
+    staging: str = ""
+    """Key of the bundle that the last batch is finished from."""
+    finished: bool = True
+    """Everything of the last batch is written. No batch follows one that is not."""
+
+
+class LogIndex(Protocol):
+    """The head of the transparency log, and which events are in it already. The log itself lies in the archive."""
+
+    def head(self) -> LogHead:
+        """Return the head, read consistently."""
+        ...
+
+    def advance(self, old: LogHead, new: LogHead) -> None:
+        """Put ``new`` in the place of ``old``. Raises Conflict if that is not the head any more."""
+        ...
+
+    def finish(self, head: LogHead) -> None:
+        """Note that the batch of ``head`` is written whole. Nothing happens if the head has moved on."""
+        ...
+
+    def logged(self, events: Sequence[str]) -> set[str]:
+        """Return which of these event identifiers are in the log, read consistently."""
+        ...
+
+    def mark_logged(self, indices: dict[str, int]) -> None:
+        """Note the leaf of each event. Writing the same again changes nothing. Raises Conflict if it must be tried again."""
+        ...
+
+    def outbox(self, day: str) -> Iterator[tuple[str, bytes]]:
+        """Yield identifier and stored bytes of every audit event of a UTC day, oldest first."""
+        ...
+
+
 class Routes(Protocol):
     """The relay's stateless routes: who may send frames to which connection."""
 
@@ -413,3 +503,6 @@ class Ports:
     routes: Routes
     downlink: Downlink
     identity: IdentityProvider
+    notary: Notary
+    archive: Archive
+    log: LogIndex

@@ -11,7 +11,7 @@ import hashlib
 from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_der_public_key
@@ -19,6 +19,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey
 
+from chalicelib.contracts.translog import notes, signatures
 from chalicelib.domain import base64url
 from chalicelib.domain.ssh_wire import ECDSA, line_of_blob, mpint, p256_blob, string
 
@@ -109,3 +110,39 @@ class KmsSigner:
         """Return the SSH signature blob of the CA over ``blob``."""
         r, s = self._ssh.sign(blob)
         return string(ECDSA) + string(mpint(r) + mpint(s))
+
+
+class KmsNotary:
+    """Implements ``ports.Notary`` with a key of ECC_NIST_EDWARDS25519 (which public witnesses want) or ECC_NIST_P256."""
+
+    def __init__(self, client: KMSClient, key_id: str, name: str) -> None:
+        self._client, self._key_id, self._name = client, key_id, notes.check_name(name)
+        self._key: notes.Key | None = None
+
+    def key(self) -> notes.Key:
+        """Return the public key."""
+        if self._key is None:
+            der = self._client.get_public_key(KeyId=self._key_id)["PublicKey"]
+            found = load_der_public_key(der)
+            if isinstance(found, ed25519.Ed25519PublicKey):
+                self._key = notes.Key(self._name, notes.ED25519, found.public_bytes(Encoding.Raw, PublicFormat.Raw))
+            elif isinstance(found, ec.EllipticCurvePublicKey) and isinstance(found.curve, ec.SECP256R1):
+                self._key = notes.Key(self._name, notes.ECDSA, der)
+            else:
+                raise RuntimeError("the KMS key is neither ECC_NIST_EDWARDS25519 nor ECC_NIST_P256")
+        return self._key
+
+    def sign(self, text: str) -> notes.Note:
+        """Return ``text`` as a signed note. RAW: KMS sees the text itself, and its audit trail the call."""
+        key, message = self.key(), text.encode()
+        if len(message) > _RAW_LIMIT:
+            raise ValueError(f"a note that KMS signs has at most {_RAW_LIMIT} bytes")
+        made = self._client.sign(
+            KeyId=self._key_id,
+            Message=message,
+            MessageType="RAW",
+            SigningAlgorithm="ED25519_SHA_512" if key.kind == notes.ED25519 else "ECDSA_SHA_256",
+        )["Signature"]
+        if not signatures.check(key.kind, key.public, message, made):
+            raise RuntimeError("KMS returned a signature that its own public key refuses")
+        return notes.signed(text, [(key, made)])

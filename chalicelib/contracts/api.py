@@ -95,6 +95,8 @@ class Trust(msgspec.Struct, kw_only=True, frozen=True):
     token_key: dict[str, str]
     """JWK of the key that signs access tokens and tickets."""
     websocket_url: str
+    log_key: str = ""
+    """Key that signs manifests and the transparency log's checkpoints, as ``sallyport verify --keys`` reads it."""
 
 
 class TargetView(msgspec.Struct, kw_only=True, frozen=True):

@@ -108,6 +108,27 @@ class SessionEnded(SessionEvent, frozen=True, kw_only=True, tag="session.ended")
     chain: PublicText
     operations: PublicNumber
     denied: PublicNumber
+    amended: Annotated[bool, Public] = False
+    """It had been interrupted; the agent came back and handed in the rest."""
+
+
+class SessionSealed(SessionEvent, frozen=True, kw_only=True, tag="session.sealed"):
+    """A manifest of the session's recording was signed and stored."""
+
+    manifest: PublicText
+    """Hex SHA-256 of the stored manifest."""
+    status: PublicText
+    """``complete``, ``truncated`` or ``recovered``."""
+    chunks: PublicNumber
+    chain: PublicText
+    missing: PublicNumber = 0
+    """Chunks that were registered and never arrived."""
+
+
+class EvidenceConflict(SessionEvent, frozen=True, kw_only=True, tag="evidence.conflict"):
+    """What lies in the bucket, or in the table, contradicts what was recorded. Somebody should look at once."""
+
+    what: PublicText
 
 
 class OperationDenied(SessionEvent, frozen=True, kw_only=True, tag="operation.denied"):
@@ -170,6 +191,8 @@ AnyEvent = (
     | SessionOpened
     | SessionStarted
     | SessionEnded
+    | SessionSealed
+    | EvidenceConflict
     | OperationDenied
     | TargetRefused
     | RecordingViewed

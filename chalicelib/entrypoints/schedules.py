@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chalicelib.bootstrap import ports
 from chalicelib.entrypoints.telemetry import LOG
+from chalicelib.usecases.catch_up_log import catch_up_log
 from chalicelib.usecases.reap_sessions import reap_sessions
 
 
@@ -13,3 +14,10 @@ def reap() -> dict[str, int]:
     if counts:
         LOG.info("sessions.reaped", extra=counts)
     return counts
+
+
+def catch_up() -> int:
+    """Append what the stream did not deliver, or not yet."""
+    if appended := catch_up_log(ports()):
+        LOG.info("log.caught_up", extra={"appended": appended})
+    return appended

@@ -25,9 +25,11 @@ def close_session(ports: Ports, agent: Agent, sid: str, asked: SessionClose) -> 
     if not agreed:
         raise Fault("chunk_conflict", f"The gateway knows {session.chunks} chunks of this session; register the others first.")
     over = _over(session, asked, ports.clock.now_ms())
+    amended = session.state is State.INTERRUPTED
+    event = ended(ports.clock, over, actor=f"agent:{agent.name}", amended=amended)
     try:
         # From its own state only: whether the agent was thought to be gone is part of what is written.
-        ports.store.step_session(over, frozenset({session.state}), ended(ports.clock, over, actor=f"agent:{agent.name}"))
+        ports.store.step_session(over, frozenset({session.state}), event)
     except Conflict:
         raise Fault("conflict", "The session changed at the same moment; close it again.") from None
     return Done()

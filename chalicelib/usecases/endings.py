@@ -9,7 +9,7 @@ from chalicelib.ports import Clock
 from chalicelib.usecases.minting import mint
 
 
-def ended(clock: Clock, session: Session, *, actor: str) -> SessionEnded:
+def ended(clock: Clock, session: Session, *, actor: str, amended: bool = False) -> SessionEnded:
     """Return the event that says how ``session``, which is over, ended."""
     return SessionEnded(
         id=mint(clock, ids.EVENT),
@@ -23,4 +23,5 @@ def ended(clock: Clock, session: Session, *, actor: str) -> SessionEnded:
         chain=session.chain,
         operations=session.operations,
         denied=session.denied,
+        amended=amended,
     )

@@ -13,4 +13,5 @@ def trust(ports: Ports) -> Trust:
         ssh_ca=ports.signer.ssh_ca(),
         token_key=ports.signer.token_key(),
         websocket_url=ports.settings.websocket_url,
+        log_key=str(ports.notary.key()),
     )

@@ -22,6 +22,7 @@ class Resources:
     bucket: str
     signing_key: str
     ssh_ca_key: str
+    log_key: str
     route_secret: str
     oidc_client_secret_name: str
 
@@ -32,8 +33,9 @@ def create(boto: Any, oidc_client_secret: str, cors_origin: str) -> Resources:
         table=TABLE,
         stream_arn=_table(boto("dynamodb")),
         bucket=_bucket(boto("s3"), cors_origin),
-        signing_key=_signing_key(boto("kms"), "sallyport access tokens and manifests"),
+        signing_key=_signing_key(boto("kms"), "sallyport access tokens"),
         ssh_ca_key=_signing_key(boto("kms"), "sallyport ssh certificate authority"),
+        log_key=_signing_key(boto("kms"), "sallyport transparency log and manifests"),
         route_secret=_secret(boto, ROUTE_SECRET, SecretBinary=secrets.token_bytes(32)),
         oidc_client_secret_name=_secret(boto, OIDC_CLIENT_SECRET, SecretString=oidc_client_secret),
     )

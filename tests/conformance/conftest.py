@@ -11,14 +11,17 @@ import pytest
 from botocore.config import Config
 from moto import mock_aws
 
+from chalicelib.adapters.archive import S3Archive
 from chalicelib.adapters.dynamodb import DynamoStore
-from chalicelib.adapters.kms import KmsSigner
+from chalicelib.adapters.dynamodb.log import DynamoLog
+from chalicelib.adapters.kms import KmsNotary, KmsSigner
 from chalicelib.adapters.s3 import S3Blobs
 from chalicelib.adapters.secrets import SealedRoutes, Secrets
-from chalicelib.ports import Blobs, Routes, Signer, Store
+from chalicelib.ports import Archive, Blobs, LogIndex, Notary, Routes, Signer, Store
 from infra.local import resources
 from tests.fakes.dynamodb import FakeStore
 from tests.fakes.kms import FakeSigner
+from tests.fakes.log import ORIGIN, FakeArchive, FakeLogIndex, FakeNotary
 from tests.fakes.s3 import FakeBlobs
 from tests.fakes.secrets import FakeRoutes
 
@@ -59,6 +62,15 @@ class Cloud:
     def signer(self) -> KmsSigner:
         return KmsSigner(self.client("kms"), self.made.signing_key, self.made.ssh_ca_key)
 
+    def notary(self) -> KmsNotary:
+        return KmsNotary(self.client("kms"), self.made.log_key, ORIGIN)
+
+    def archive(self) -> S3Archive:
+        return S3Archive(self.client("s3"), self.made.bucket)
+
+    def log(self) -> DynamoLog:
+        return DynamoLog(OneAtATime(self.client("dynamodb")), self.made.table)  # type: ignore[arg-type]
+
     def routes(self) -> SealedRoutes:
         return SealedRoutes(Secrets(self.client("secretsmanager")), self.made.route_secret)
 
@@ -66,6 +78,10 @@ class Cloud:
         client = self.client("dynamodb")
         for item in client.scan(TableName=self.made.table)["Items"]:
             client.delete_item(TableName=self.made.table, Key={"pk": item["pk"], "sk": item["sk"]})
+        s3 = self.client("s3")
+        found = s3.list_object_versions(Bucket=self.made.bucket)
+        for each in found.get("Versions", []) + found.get("DeleteMarkers", []):
+            s3.delete_object(Bucket=self.made.bucket, Key=each["Key"], VersionId=each["VersionId"])
         self.client("secretsmanager").put_secret_value(SecretId=self.made.route_secret, SecretBinary=b"r" * 32)
 
 
@@ -107,3 +123,22 @@ def blobs(request: pytest.FixtureRequest) -> Blobs:
         return FakeBlobs()
     cloud: Cloud = request.getfixturevalue("cloud")
     return S3Blobs(cloud.client("s3"), cloud.made.bucket)
+
+
+@pytest.fixture(params=["fake", "kms"])
+def notary(request: pytest.FixtureRequest) -> Notary:
+    return FakeNotary() if request.param == "fake" else request.getfixturevalue("cloud").notary()
+
+
+@pytest.fixture(params=["fake", "s3"])
+def archive(request: pytest.FixtureRequest) -> Archive:
+    return FakeArchive() if request.param == "fake" else request.getfixturevalue("cloud").archive()
+
+
+@pytest.fixture(params=["fake", "dynamodb"])
+def log_and_store(request: pytest.FixtureRequest) -> tuple[LogIndex, Store]:
+    if request.param == "fake":
+        store = FakeStore()
+        return FakeLogIndex(store), store
+    cloud: Cloud = request.getfixturevalue("cloud")
+    return cloud.log(), cloud.store()

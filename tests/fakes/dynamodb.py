@@ -253,7 +253,10 @@ class FakeStore:
 
     # evidence
     def record(self, events: Sequence[AnyEvent]) -> None:
-        self.recorded.extend(events)
+        with self.lock:
+            if {event.id for event in events} & {event.id for event in self.recorded}:
+                raise Conflict
+            self.recorded.extend(events)
 
     def events(self, day: str) -> Iterator[AnyEvent]:
         yield from sorted((event for event in self.recorded if day_of(event.time_ms) == day), key=lambda event: event.id)

@@ -36,6 +36,7 @@ from tests.fakes.apigateway import FakeDownlink
 from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeStore
 from tests.fakes.kms import FakeSigner
+from tests.fakes.log import FakeArchive, FakeLogIndex, FakeNotary
 from tests.fakes.oidc import FakeIdentityProvider
 from tests.fakes.s3 import FakeBlobs
 from tests.fakes.secrets import FakeRoutes
@@ -146,6 +147,7 @@ class World:
     def __init__(self) -> None:
         self.clock, self.store, self.downlink = FakeClock(), FakeStore(), FakeDownlink()
         self.identity, self.signer, self.routes = FakeIdentityProvider(), FakeSigner(), FakeRoutes()
+        self.notary, self.archive, self.log = FakeNotary(), FakeArchive(), FakeLogIndex(self.store)
         self.keys = AgentKeys()
         self.ports = Ports(
             settings=SETTINGS,
@@ -157,6 +159,9 @@ class World:
             routes=self.routes,
             downlink=self.downlink,
             identity=self.identity,
+            notary=self.notary,
+            archive=self.archive,
+            log=self.log,
         )
 
     @classmethod

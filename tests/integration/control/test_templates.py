@@ -9,13 +9,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import yaml
 
 from chalicelib import bootstrap
+from chalicelib.contracts.audit import SessionEnded
 
 ROOT = Path(__file__).parents[3]
-FUNCTIONS = ("api_handler", "websocket_connect", "websocket_message", "websocket_disconnect", "reap")
+FUNCTIONS = (
+    "api_handler",
+    "websocket_connect",
+    "websocket_message",
+    "websocket_disconnect",
+    "reap",
+    "catch_up",
+    "sequence",
+    "seal",
+)
 
 
 class _Loader(yaml.SafeLoader):
@@ -72,11 +83,12 @@ def test_recordings_are_locked_versioned_and_private() -> None:
     statements = {each["Sid"]: each for each in properties("RecordingsPolicy")["PolicyDocument"]["Statement"]}
     assert all(each["Effect"] == "Deny" for each in statements.values())
     assert statements["NothingIsWrittenTwice"]["Condition"]["Null"] == {"s3:if-none-match": "true"}
+    assert statements["NothingIsWrittenTwice"]["NotResource"] == {"Sub": "${Recordings.Arn}/log/checkpoint"}
     assert "s3:DeleteObjectVersion" in statements["NothingIsDeleted"]["Action"]
 
 
 def test_keys_are_p256_and_everything_stateful_is_retained() -> None:
-    for name in ("SigningKey", "SshCaKey"):
+    for name in ("SigningKey", "SshCaKey", "LogKey"):
         assert (properties(name)["KeySpec"], properties(name)["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
     for name, resource in load("data.yaml")["Resources"].items():
         if resource["Type"] != "AWS::S3::BucketPolicy":
@@ -121,10 +133,29 @@ def test_nobody_may_touch_evidence_again() -> None:
                 assert not [key for key in keys if key.startswith(("EVENT", "CONFIG", "*"))], (name, statement["Sid"])
 
 
-def test_only_the_api_signs() -> None:
+def test_each_key_is_used_by_those_it_was_made_for() -> None:
     for name, statements in policies().items():
-        signs = any("kms:Sign" in statement["Action"] for statement in statements)
-        assert signs is (name == "api"), name
+        signed = {
+            statement["Resource"]["Fn::ImportValue"]["Fn::Sub"] for statement in statements if "kms:Sign" in statement["Action"]
+        }
+        # Whoever issues tokens does not write the log, and the other way round.
+        log = {"${DataStack}-LogKeyArn"} if name in ("sequence", "catch-up", "seal") else set()
+        tokens = {"${DataStack}-SigningKeyArn", "${DataStack}-SshCaKeyArn"} if name == "api" else set()
+        assert signed == log | tokens, name
+
+
+def test_only_new_audit_events_invoke_the_sequencer_and_the_sealer() -> None:
+    for function, body in (("Sequence", ""), ("Seal", '{"type":"session.ended"')):
+        (source,) = load("overlay.yaml")["Resources"][function]["Properties"]["Events"].values()
+        (found,) = source["Properties"]["FilterCriteria"]["Filters"]
+        pattern = json.loads(found["Pattern"])
+        assert pattern["eventName"] == ["INSERT"]
+        assert pattern["dynamodb"]["Keys"]["pk"]["S"] == [{"prefix": "EVENT#"}]
+        assert pattern["dynamodb"].get("NewImage", {}).get("body", {}).get("S", [{"prefix": ""}]) == [{"prefix": body}]
+    ended = SessionEnded(
+        id="e", time_ms=1, actor="a", sid="s", target="t", state="ended", message="", chunks=0, chain="", operations=0, denied=0
+    )
+    assert msgspec.json.encode(ended).startswith(b'{"type":"session.ended"')
 
 
 @pytest.mark.servers

@@ -140,7 +140,7 @@ def test_answers_are_json_and_not_kept(gateway: Gateway) -> None:
     assert gateway.headers["content-type"] == "application/json"
     assert gateway.headers["cache-control"] == "no-store"
     status, found = gateway.call("GET", "/trust")
-    assert (status, set(found)) == (200, {"issuer", "ssh_ca", "token_key", "websocket_url"})
+    assert (status, set(found)) == (200, {"issuer", "ssh_ca", "token_key", "websocket_url", "log_key"})
 
 
 def test_people_see_targets_and_open_sessions(gateway: Gateway) -> None:
