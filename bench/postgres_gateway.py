@@ -33,7 +33,7 @@ from agent.core.sql.model import Analysis
 from agent.protocols.postgres.cancels import Cancels
 from agent.protocols.postgres.catalogue import Catalogues, Snapshot
 from agent.protocols.postgres.classify import Classifier, Meaning
-from agent.protocols.postgres.codec import Rows
+from agent.protocols.postgres.codec import Copied, Rows
 from agent.protocols.postgres.messages import Field
 from agent.protocols.postgres.reading import make_classifier, make_masks
 from agent.protocols.postgres.tls import ClientTls
@@ -158,6 +158,10 @@ class Unmasked:
     def data(self, body: bytes) -> tuple[bytes, int]:
         """The data."""
         return body, 0
+
+    def messages(self, copied: Copied) -> tuple[bytes, int]:
+        """The messages."""
+        return copied.raw, 0
 
     def end(self) -> tuple[bytes, int]:
         """Nothing is held back."""

@@ -33,13 +33,13 @@ FROM generate_series(1, 1000) n;
 _COLUMNS = "id int, name text, mail text, ssn text, card text, at timestamp, note text, price numeric"
 _CLEAN = """
 SELECT n, 'Warehouse ' || n, 'Main Street ' || n, 'crate-' || n, md5(n::text), timestamp '2024-05-01' + n * interval '1 second',
-'some ordinary words in a comment that is not short at all, order ' || n || ', and nothing else', n % 1000 / 7.0::numeric(8, 2)
+'some ordinary words in a comment that is not short at all, order ' || n || ', and nothing else', (n % 1000 / 7.0)::numeric(8, 2)
 FROM generate_series(1, {rows}) n
 """
 _DENSE = """
 SELECT n, 'Alice Jones ' || n, 'user' || n || '@mail.example.com', lpad((n % 665 + 1)::text, 3, '0') || '-12-' ||
 lpad((n % 9998 + 1)::text, 4, '0'), '4111 1111 1111 1111', timestamp '2024-05-01' + n * interval '1 second',
-'some ordinary words in a comment that is not short at all, order ' || n || ', and nothing else', n % 1000 / 7.0::numeric(8, 2)
+'some ordinary words in a comment that is not short at all, order ' || n || ', and nothing else', (n % 1000 / 7.0)::numeric(8, 2)
 FROM generate_series(1, {rows}) n
 """
 

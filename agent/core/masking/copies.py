@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from agent.core.masking.checks import Span
-from agent.core.masking.classes import MaskFault, Report, Tally
+from agent.core.masking.classes import MaskFault, Report, Tally, data_class
 from agent.core.masking.detectors import Detectors, merge
 from agent.core.masking.patterns import bytewise
 from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, Catalog
@@ -26,6 +26,9 @@ LONGEST_ROW: Final = 64 << 20
 _SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00"
 _INT: Final = struct.Struct(">i")
 _NULL: Final = b"\xff\xff\xff\xff"
+_COPY_NULL: Final = b"\\N"
+#: Types whose values are replaced as text: text, bpchar, varchar.
+_TEXTS: Final = frozenset({25, 1042, 1043})
 _TRAILER: Final = b"\xff\xff"
 _ESCAPE: Final = bytewise(rb"(?s)\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)")
 _CONTROLS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
@@ -67,6 +70,10 @@ class CopyMasker:
             and all(oid in HARMLESS or (kind.shape == "text" and kind.text is None) for oid, kind in kinds)
         )
         self._mark = b"\\" if form == "text" else b'"'
+        tagged = [(at, data_class(name)) for at, name in enumerate(self._names) if name is not None]
+        self._replaced = tagged if all(self._columns[at].oid in _TEXTS for at, _ in tagged) else []
+        #: Rows can be masked by their tags as they stand, and looked through all at once.
+        self._quick = form == "text" and self._plain and bool(self._replaced)
         self._apart = self._tagged or any(self._disguised(one.oid) for one in self._columns)
         mark = b"\\x%02x" % self._delimiter[0]
         plain, quoted = (rb"[^\"" + mark, rb"\"(?:[^\"]|\"\")*\"") if form == "csv" else (rb"[^\\" + mark, rb"\\.")
@@ -97,6 +104,11 @@ class CopyMasker:
             return b""
         return self._rows(data)
 
+    @property
+    def idle(self) -> bool:
+        """True where nothing is held back: what is fed next begins with a row."""
+        return not self._held
+
     def _hold(self, data: bytes) -> None:
         if len(data) > LONGEST_ROW:
             raise MaskFault(f"a row of COPY data is longer than {LONGEST_ROW} bytes")
@@ -122,6 +134,8 @@ class CopyMasker:
     def _rows(self, data: bytes) -> bytes:
         if not data:
             return data
+        if self._quick:
+            return self._quickly(data)
         if not self._apart:
             hits = merge(self._hits(data))
             if not hits:
@@ -133,10 +147,51 @@ class CopyMasker:
             if not self._apart and not self._hits(row):
                 out.append(row)
                 continue
-            body = row.rstrip(b"\r\n")
-            fields = body if self._form == "text" and body == b"\\." else self._fields(body)
-            out += (fields, row[len(body) :])
+            out.append(self._apart_row(row))
         return b"".join(out)
+
+    def _quickly(self, data: bytes) -> bytes:
+        """Mask the tagged fields of rows that hold no escapes but NULL's, and look through the rows between others at once."""
+        out: list[bytes] = []
+        plain: list[list[bytes]] = []
+        delimiter, count = self._delimiter, len(self._columns)
+        *rows, last = data.split(b"\n")
+        for row in rows:
+            fields = row.split(delimiter)
+            if len(fields) != count or row[-1:] == b"\r" or (b"\\" in row and row.count(b"\\") != fields.count(_COPY_NULL)):
+                out += (self._looked_through(plain), self._apart_row(row + b"\n"))
+                plain = []
+            else:
+                plain.append(fields)
+        out.append(self._looked_through(plain))
+        if last:
+            out.append(self._apart_row(last))
+        return b"".join(out)
+
+    def _looked_through(self, rows: list[list[bytes]]) -> bytes:
+        """Mask the tagged fields of ``rows``, and scrub the rest of them."""
+        if not rows:
+            return b""
+        for at, how in self._replaced:
+            hidden = [fields for fields in rows if fields[at] != _COPY_NULL]
+            for fields in hidden:
+                fields[at] = how.replace(fields[at])
+            self._tally.add(how.name, len(hidden))
+        lines = [self._delimiter.join(fields) for fields in rows]
+        block = b"\n".join(lines) + b"\n"
+        hits = merge(self._hits(block))
+        if not hits:
+            return block
+        if all(self._inside(found := block[start:end]) and b"\\" not in found for start, end, _, _ in hits):
+            return self._detectors.replaced(block, hits, self._tally)
+        scrub = self._scrubber.scrub_text
+        whole = [self._delimiter.join([scrub(field) if field != _COPY_NULL else field for field in fields]) for fields in rows]
+        return b"\n".join(whole) + b"\n"
+
+    def _apart_row(self, row: bytes) -> bytes:
+        body = row.rstrip(b"\r\n")
+        fields = body if self._form == "text" and body == b"\\." else self._fields(body)
+        return fields + row[len(body) :]
 
     def _hits(self, data: bytes) -> list[Span]:
         return [span for span in self._detectors.spans(data) if span[2] and span[2] not in self._reveal]

@@ -16,12 +16,14 @@ import re2  # type: ignore[import-untyped]
 from agent.core.masking.checks import Span, inspect
 from agent.core.masking.classes import DataClass, Tally, data_class
 from agent.core.masking.folding import fold, plain
-from agent.core.masking.patterns import ALL, options
+from agent.core.masking.patterns import ALL, NEXT, options
 
 MOST_CUSTOM: Final = 64
 LONGEST_PATTERN: Final = 1_000
 _MOST_PROGRAM: Final = 20_000
 _UNDISGUISED: Final = bytes(set(range(0x20, 0x7F)) - set(b"%&\\\x1b"))
+#: Bytes between two matches up to which they count as dense.
+_NEAR: Final = 256
 _SEPARATOR: Final = re2.compile(rb"[^0-9A-Za-z]", options(latin1=True))
 
 
@@ -134,15 +136,22 @@ def merge(spans: list[Span]) -> list[Span]:
 def _scan(data: bytes, at: int) -> list[Span]:
     found: list[Span] = []
     following: int | None = at
+    ahead = _Ahead(data)
     while following is not None:
-        following = _scan_from(data, following, found)
+        following = _scan_from(data, following, found, ahead)
     return found
 
 
-def _scan_from(data: bytes, at: int, found: list[Span]) -> int | None:
+def _scan_from(data: bytes, at: int, found: list[Span], ahead: _Ahead) -> int | None:
     """Add what is in ``data`` from ``at`` on; return where to look again after a match that was not what it seemed."""
-    for match in ALL.finditer(data, at):
+    near = False
+    while True:
+        match = ALL.search(data, at) if near else ahead.match(at)
+        if match is None:
+            return None
         start, end = match.span()
+        # Where hits are dense, looking once for where and what is cheaper than looking for each.
+        near = start - at < _NEAR
         span = inspect(data, start, end)
         if span is not None:
             found.append(span)
@@ -150,12 +159,32 @@ def _scan_from(data: bytes, at: int, found: list[Span]) -> int | None:
                 found.append((start, end, "", ""))
             if span[1] != end:  # the white space that ends a key block is the left context of what follows
                 return span[1] - data[span[1] - 1 : span[1]].isspace()
-            continue
-        found.append((start, end, "", ""))
-        separator = _SEPARATOR.search(data, start + 1, end)
-        if separator is not None:
-            return int(separator.start())
-    return None
+        else:
+            found.append((start, end, "", ""))
+            separator = _SEPARATOR.search(data, start + 1, end)
+            if separator is not None:
+                return int(separator.start())
+        at = end
+
+
+class _Ahead:
+    """Looks for the next match of ``ALL``, through text that holds few of them."""
+
+    __slots__ = ("_data", "_starts")
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self._starts = [-1 if sign in data else len(data) + 1 for sign, _ in NEXT]
+
+    def match(self, at: int) -> Any:
+        """Return what ``ALL.search(data, at)`` would."""
+        data, starts = self._data, self._starts
+        for place, (_, pattern) in enumerate(NEXT):
+            if starts[place] < at:
+                found = pattern.search(data, at)
+                starts[place] = len(data) + 1 if found is None else found.start()
+        first = min(starts)
+        return None if first > len(data) else ALL.match(data, first)
 
 
 def _compiled(rule: Custom) -> Any:

@@ -8,6 +8,7 @@ consume one byte of left context.
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
@@ -106,16 +107,30 @@ def bytewise(pattern: bytes) -> Any:
     return re2.compile(pattern, options(latin1=True))
 
 
+_TAIL: Final = re.compile(rb"\{(\d+),\d+\}(?=\||\)*\Z)")
+
+
+def _shortest(pattern: bytes) -> bytes:
+    """Return ``pattern`` without what its last repeat may take beyond its least: it matches where ``pattern`` does, to no end."""
+    return _TAIL.sub(rb"{\1}", pattern)
+
+
+def _joined(*patterns: bytes) -> bytes:
+    return rb"(?:" + rb"|".join(patterns) + rb")"
+
+
+#: Says what a match is, from its first byte to its last.
 ALL: Final = bytewise(
-    _LEFT
-    + rb"(?:"
-    + rb"|".join((_GROUPED, _CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN))
-    + rb")|"
-    + _GROUPED
-    + rb"|"
-    + _PEM
-    + rb"|"
-    + _EMAIL
+    rb"|".join((_LEFT + _joined(_GROUPED, _CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN), _GROUPED, _PEM, _EMAIL)),
+)
+#: Together they say where the next match of ``ALL`` begins; each is for texts that hold the bytes beside it. RE2 builds its
+#: automaton as it reads, and unrolls repeats: on hexadecimal numbers, which always look a little like the name in an address,
+#: the end of a token and an IBAN at once, the states of ``ALL`` multiply and each new one costs more than a kilobyte of text.
+NEXT: Final = (
+    (b"", bytewise(_LEFT + _joined(_GROUPED, _CARD, _SSN, _shortest(_PHONE)) + rb"|" + _GROUPED)),
+    (b"", bytewise(_LEFT + _joined(_JWT, *map(_shortest, _KEYS)) + rb"|" + _PEM)),
+    (b"", bytewise(_LEFT + _shortest(_IBAN))),
+    (b"@", bytewise(_EMAIL)),
 )
 KEY: Final = bytewise(_KEY)
 AFTER_AT: Final = bytewise(rb"[A-Za-z0-9\x80-\xff.-]{0,190}")

@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from agent.core.masking.batch import Batch, Ints, Octets, blank, mailboxes, star, words_of
 from agent.core.masking.checks import Span
 from agent.core.masking.classes import DataClass, MaskFault, Report, Tally, data_class
 from agent.core.masking.detectors import Detectors, merge
@@ -30,14 +30,13 @@ _UNSIZED: Final = b"D\x00\x00\x00\x00"
 _HEAD: Final = 7
 _NAME: Final = 19
 _NULL: Final = b"\xff\xff\xff\xff"
-_FOUR: Final = np.arange(4, dtype=np.int64)
-_IS_DIGIT: Final = np.isin(np.arange(256), np.frombuffer(b"0123456789*", np.uint8))
-_IS_SEPARATOR: Final = np.isin(np.arange(256), np.frombuffer(b" -.()/+", np.uint8))
 
-Ints = NDArray[np.int64]
-Octets = NDArray[np.uint8]
-#: Position of a value's length, end of the value, row, and what stands there instead (with its length).
-Edit = tuple[int, int, int, bytes]
+
+class Layout(NamedTuple):
+    """Where values begin and how long they are (-1 is NULL): a row of each array for every column."""
+
+    begins: Ints
+    sizes: Ints
 
 
 class Column(NamedTuple):
@@ -85,18 +84,30 @@ class RowMasker:
         pieces: list[Any] = [_UNSIZED] * (2 * len(bodies))
         pieces[1::2] = bodies
         buffer = bytearray().join(pieces)
-        octets: Octets = np.frombuffer(buffer, np.uint8)
         starts = np.cumsum(sizes + 5) - sizes - 5
-        _resize(octets, starts, sizes)
-        layout = self._layout(octets, starts, starts + 5 + sizes)
-        edits: list[Edit] = []
+        words_of(buffer)[starts + 1] = sizes + 4
+        return self._batch(bytes(buffer), starts)
+
+    def mask_framed(self, raw: bytes, starts: Sequence[int]) -> bytes:
+        """Return ``raw``, which is DataRow messages that begin at ``starts``, masked: the same object where nothing changes."""
+        if len(starts) < FEW:
+            bounds = zip(starts, [*starts[1:], len(raw)], strict=True)
+            return b"".join([self._row(raw[start + 5 : end]) for start, end in bounds])
+        return self._batch(raw, np.array(starts, np.int64))
+
+    def _batch(self, raw: bytes, starts: Ints) -> bytes:
+        ends = np.append(starts[1:], len(raw))
+        layout = self._layout(raw, starts, ends)
+        if not (self._masked or self._scanned or self._each):
+            return raw
+        batch = Batch(raw, starts, ends - starts - 5)
         for column, how in self._masked.items():
-            self._mask_column(buffer, octets, layout[column], column, how, edits)
+            self._mask_column(batch, layout, column, how)
         if self._scanned:
-            self._scan(buffer, octets, starts, layout, edits)
+            self._scan(batch, layout)
         for column in self._each:
-            self._look(buffer, layout[column], range(len(bodies)), column, edits)
-        return _rebuilt(buffer, sizes, edits) if edits else bytes(buffer)
+            self._look(batch, layout, range(len(starts)), column)
+        return batch.finished()
 
     def _flat(self, column: Column) -> bool:
         """True if a scan of the bytes as they are finds what is in a value; bytea text, numbers and containers must be read."""
@@ -137,68 +148,74 @@ class RowMasker:
         self._tally.add(how.name)
         return mask_value(how.name, column.oid, column.form, value, self._catalog)
 
-    def _layout(self, octets: Octets, starts: Ints, ends: Ints) -> list[tuple[Ints, Ints]]:
-        """Return where each column's values begin and how long they are (-1 is NULL), after checking every length."""
+    def _layout(self, raw: bytes, starts: Ints, ends: Ints) -> Layout:
+        """Return where each column's values begin and how long they are (-1 is NULL), after checking every length.
+
+        A length that reaches past its row moves all that follows, so the end of the last column tells of every one before it.
+        """
+        octets: Octets = np.frombuffer(raw, np.uint8)
+        columns, rows = len(self._columns), len(starts)
         if ((ends - starts) < _HEAD).any():
             raise MaskFault("a row has no columns")
-        count = octets[starts + 5].astype(np.int64) * 256 + octets[starts + 6]
-        if (count != len(self._columns)).any():
+        if (octets[starts + 5].astype(np.int64) * 256 + octets[starts + 6] != columns).any():
             raise MaskFault("a row has another number of columns than its description")
-        layout = []
+        words = words_of(raw)
+        begins, sizes = np.empty((columns, rows), np.int64), np.empty((columns, rows), np.int64)
         at = starts + _HEAD
-        for _ in self._columns:
-            following = at + 4
-            if (following > ends).any():
-                raise MaskFault("a row ends inside a length")
-            size = octets[at[:, None] + _FOUR].view(">i4").ravel().astype(np.int64)
-            at = following + np.maximum(size, 0)
-            if size.min() < -1 or (at > ends).any():
-                raise MaskFault("a length reaches past its row")
-            layout.append((following, size))
+        try:
+            for column in range(columns):
+                size = sizes[column]
+                size[:] = words[at]
+                begin = begins[column]
+                np.add(at, 4, out=begin)
+                at = begin + np.maximum(size, 0)
+        except IndexError:
+            raise MaskFault("a length reaches past its row") from None
+        if columns and int(sizes.min()) < -1:
+            raise MaskFault("a length reaches past its row")
         if (at != ends).any():
-            raise MaskFault("bytes follow the last column of a row")
-        return layout
+            raise MaskFault("the columns of a row do not end where it does")
+        return Layout(begins, sizes)
 
-    def _mask_column(
-        self, buffer: bytearray, octets: Octets, cells: tuple[Ints, Ints], column: int, how: DataClass, edits: list[Edit]
-    ) -> None:
-        """Mask a tagged column: in place where the replacement is as long as the value, by an edit where it is not."""
-        at, size = cells
+    def _mask_column(self, batch: Batch, layout: Layout, column: int, how: DataClass) -> None:
+        """Mask a tagged column: in place where the replacement is no longer than the value, by an edit where it is."""
+        at, size = layout.begins[column], layout.sizes[column]
         rows = np.flatnonzero(size >= 0)
         self._tally.add(how.name, len(rows))
         oid, form, _ = self._columns[column]
         kind = self._catalog.kind(oid)
         if self._catalog.element(oid) is None and kind.shape == "text" and kind.text is None and oid != _NAME:
             if how.shape == "digits":
-                rows = _star(octets, at, size, rows, how)
+                rows = star(batch.octets, at, size, rows, how)
+            elif how.shape == "mailbox":
+                rows = mailboxes(batch, at, size, rows)
             elif how.shape == "whole":
-                same = size[rows] == len(how.whole)
-                hit = rows[same]
-                octets[at[hit][:, None] + np.arange(len(how.whole))] = np.frombuffer(how.whole, np.uint8)
-                rows = rows[~same]
-            data, pack, replace = bytes(buffer), _INT.pack, how.replace
-            ends = (at + size)[rows].tolist()
-            shown = [replace(data[start:end]) for start, end in zip(at[rows].tolist(), ends, strict=True)]
-            found = [pack(len(one)) + one for one in shown]
-            edits.extend(zip((at[rows] - 4).tolist(), ends, rows.tolist(), found, strict=True))
+                room = size[rows] >= len(how.whole)
+                hit = rows[room]
+                batch.octets[at[hit][:, None] + np.arange(len(how.whole))] = np.frombuffer(how.whole, np.uint8)
+                batch.shorten(hit, at[hit], size[hit], np.full(len(hit), len(how.whole)))
+                rows = rows[~room]
+            data, replace = batch.raw, how.replace
+            for row, start, length in zip(rows.tolist(), at[rows].tolist(), size[rows].tolist(), strict=True):
+                batch.edit(row, start, length, replace(data[start : start + length]))
             return
         for row, start, length in zip(rows.tolist(), at[rows].tolist(), size[rows].tolist(), strict=True):
-            value = mask_value(how.name, oid, form, bytes(buffer[start : start + length]), self._catalog)
-            edits.append((start - 4, start + length, row, _NULL if value is None else _INT.pack(len(value)) + value))
+            batch.edit(row, start, length, mask_value(how.name, oid, form, batch.raw[start : start + length], self._catalog))
 
-    def _scan(self, buffer: bytearray, octets: Octets, starts: Ints, layout: list[tuple[Ints, Ints]], edits: list[Edit]) -> None:
+    def _scan(self, batch: Batch, layout: Layout) -> None:
         """Scan the batch once. What is not a value, or is masked already, is blanked with a byte that no detector crosses."""
-        scan = octets.copy()
-        scan[starts[:, None] + np.arange(_HEAD)] = 0
-        for at, _ in layout:
-            scan[at[:, None] + (_FOUR - 4)] = 0
+        scan = bytearray(batch.raw)
+        words = words_of(scan)
+        words[batch.starts] = 0
+        words[batch.starts + 3] = 0
+        words[layout.begins.ravel() - 4] = 0
         for column in self._masked:
-            _blank(scan, *layout[column])
-        spans = [span for span in self._detectors.spans(scan.tobytes()) if span[2] and span[2] not in self._reveal]
+            blank(np.frombuffer(scan, np.uint8), layout.begins[column], layout.sizes[column])
+        spans = [span for span in self._detectors.spans(bytes(scan)) if span[2] and span[2] not in self._reveal]
         if not spans:
             return
-        firsts = np.stack([layout[column][0] for column in self._scanned], axis=1).ravel()
-        lasts = firsts + np.stack([layout[column][1] for column in self._scanned], axis=1).ravel()
+        firsts = layout.begins[self._scanned].T.ravel()
+        lasts = firsts + layout.sizes[self._scanned].T.ravel()
         low = np.searchsorted(lasts, [span[0] for span in spans], "right").tolist()
         high = np.searchsorted(firsts, [span[1] for span in spans], "left").tolist()
         touched: dict[int, list[Span]] = {}
@@ -211,66 +228,21 @@ class RowMasker:
             start, end = int(firsts[cell]), int(lasts[cell])
             if column in self._texts and all(start <= span[0] and span[1] <= end for span in inside):
                 shifted = merge([(span[0] - start, span[1] - start, span[2], "") for span in inside])
-                shown = self._detectors.replaced(bytes(buffer[start:end]), shifted, self._tally)
-                edits.append((start - 4, end, cell // width, _INT.pack(len(shown)) + shown))
+                batch.edit(
+                    cell // width, start, end - start, self._detectors.replaced(batch.raw[start:end], shifted, self._tally)
+                )
             else:
-                self._look(buffer, layout[column], (cell // width,), column, edits)
+                self._look(batch, layout, (cell // width,), column)
 
-    def _look(self, buffer: bytearray, cells: tuple[Ints, Ints], rows: Sequence[int], column: int, edits: list[Edit]) -> None:
+    def _look(self, batch: Batch, layout: Layout, rows: Sequence[int], column: int) -> None:
         """Scrub values one by one, and note those that changed."""
-        at, size = cells
+        at, size = layout.begins[column], layout.sizes[column]
         oid, form, _ = self._columns[column]
         for row in rows:
             start, length = int(at[row]), int(size[row])
             if length < 0:
                 continue
-            value = bytes(buffer[start : start + length])
+            value = batch.raw[start : start + length]
             shown = self._scrubber.scrub_value(oid, form, value)
             if shown != value:
-                edits.append((start - 4, start + length, row, _NULL if shown is None else _INT.pack(len(shown)) + shown))
-
-
-def _star(octets: Octets, at: Ints, size: Ints, rows: Ints, how: DataClass) -> Ints:
-    """Star the digits of a column's values in place, all of one size at a time; return the rows that have another shape."""
-    left = []
-    for width in np.unique(size[rows]).tolist():
-        group = rows[size[rows] == width]
-        if not 0 < width <= 2 * how.most:
-            left.append(group)
-            continue
-        places = at[group][:, None] + np.arange(width)
-        text = octets[places]
-        digit = _IS_DIGIT[text]
-        count = digit.sum(axis=1)
-        shaped = (digit | _IS_SEPARATOR[text]).all(axis=1) & (count >= how.least) & (count <= how.most)
-        behind = np.cumsum(digit[:, ::-1], axis=1)[:, ::-1]
-        text[digit & (behind > how.keep_last) & shaped[:, None]] = 0x2A
-        octets[places] = text
-        left.append(group[~shaped])
-    return np.concatenate(left) if left else rows[:0]
-
-
-def _blank(scan: Octets, at: Ints, size: Ints) -> None:
-    length = np.maximum(size, 0)
-    total = int(length.sum())
-    offset = np.repeat(at - (np.cumsum(length) - length), length)
-    scan[offset + np.arange(total)] = 0
-
-
-def _rebuilt(buffer: bytearray, sizes: Ints, edits: list[Edit]) -> bytes:
-    edits.sort()
-    begin, end, rows, shown = zip(*edits, strict=True)
-    data = bytes(buffer)
-    pieces: list[Any] = [b""] * (2 * len(edits) + 1)
-    pieces[::2] = [data[last:first] for last, first in zip((0, *end), (*begin, len(data)), strict=True)]
-    pieces[1::2] = shown
-    joined = bytearray().join(pieces)
-    sizes = sizes.copy()
-    np.add.at(sizes, np.array(rows), np.fromiter(map(len, shown), np.int64, len(shown)) - np.array(end) + np.array(begin))
-    _resize(np.frombuffer(joined, np.uint8), np.cumsum(sizes + 5) - sizes - 5, sizes)
-    return bytes(joined)
-
-
-def _resize(octets: Octets, starts: Ints, sizes: Ints) -> None:
-    """Write the length of each message, which counts itself but not the type byte."""
-    octets[starts[:, None] + (_FOUR + 1)] = (sizes + 4).astype(">i4").view(np.uint8).reshape(-1, 4)
+                batch.edit(row, start, length, shown)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from agent.core.sql.tags import Tagged
 from agent.protocols.postgres import messages
-from agent.protocols.postgres.codec import Message, Rows
+from agent.protocols.postgres.codec import Copied, Message, Rows
 from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
 from agent.protocols.postgres.messages import Field, Malformed
@@ -80,7 +80,6 @@ class Answers:
             "Z": self._ready,
             "G": self._copy_in,
             "H": self._copy_out,
-            "d": self._copy_data,
             "c": self._copy_done,
         }
 
@@ -91,7 +90,7 @@ class Answers:
         try:
             for each in found:
                 if isinstance(each, Rows):
-                    shown.append(self._rows(each))
+                    shown.append(self._copied_rows(each) if isinstance(each, Copied) else self._rows(each))
                 else:
                     read = self._readers.get(each.kind)
                     if read is None:
@@ -317,9 +316,12 @@ class Answers:
             raise Fault("not_supported", "This form of COPY cannot be masked, so it is not shown. Use the text format.")
         return found.raw
 
-    def _copy_data(self, found: Message) -> bytes:
+    def _copied_rows(self, copied: Copied) -> bytes:
         mask, run = self._copying_out("d")
-        return self._copied(run, *mask.data(found.body))
+        shown, masked = mask.messages(copied)
+        if shown:
+            run.saw(shown, copied.count, masked)
+        return shown
 
     def _copy_done(self, found: Message) -> bytes:
         mask, run = self._copying_out("c")

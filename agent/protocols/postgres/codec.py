@@ -72,6 +72,7 @@ SERVER_LIMITS: Final[dict[int, int]] = {
 STARTUP_LIMIT: Final = 10_000
 
 _DATA_ROW: Final = ord("D")
+_COPY_DATA: Final = ord("d")
 
 
 class Message(msgspec.Struct, frozen=True, gc=False):
@@ -90,16 +91,22 @@ class Rows(msgspec.Struct, frozen=True, gc=False):
     """Consecutive DataRow messages, with their headers, in the order in which they came."""
 
     raw: bytes
-    count: int
+    starts: tuple[int, ...]
+    """Where each begins in ``raw``."""
+
+    @property
+    def count(self) -> int:
+        """How many there are."""
+        return len(self.starts)
 
     def bodies(self) -> list[bytes]:
         """Return the body of every row."""
-        raw, at, found = self.raw, 0, []
-        while at < len(raw):
-            end = at + 1 + int.from_bytes(raw[at + 1 : at + 5])
-            found.append(raw[at + 5 : end])
-            at = end
-        return found
+        raw = self.raw
+        return [raw[start + 5 : end] for start, end in zip(self.starts, (*self.starts[1:], len(raw)), strict=True)]
+
+
+class Copied(Rows, frozen=True, gc=False):
+    """Consecutive CopyData messages of the server."""
 
 
 def join_rows(bodies: list[bytes]) -> bytes:
@@ -108,14 +115,20 @@ def join_rows(bodies: list[bytes]) -> bytes:
     return b"".join([part for body in bodies for part in (pack(_DATA_ROW, len(body) + 4), body)])
 
 
+def join_copied(bodies: list[bytes]) -> bytes:
+    """Return CopyData messages of ``bodies``."""
+    pack = _HEADER.pack
+    return b"".join([part for body in bodies for part in (pack(_COPY_DATA, len(body) + 4), body)])
+
+
 class Framer:
-    """Cuts one direction. With ``rows``, consecutive DataRows become :class:`Rows`."""
+    """Cuts one direction. With ``rows``, consecutive DataRows become :class:`Rows`, and CopyData :class:`Copied`."""
 
     def __init__(self, limits: dict[int, int], *, whose: str, rows: bool = False) -> None:
         """``whose`` is ``client`` or ``target``: who has broken the protocol when it is broken."""
         self._limits = limits
         self._whose = whose
-        self._rows = rows
+        self._batches: dict[int, type[Rows]] = {_DATA_ROW: Rows, _COPY_DATA: Copied} if rows else {}
         self._kept: list[bytes] = []
         self._held = 0
         self._needed = 5
@@ -142,8 +155,8 @@ class Framer:
 
     def _walk(self, data: bytes) -> list[Message | Rows]:
         found: list[Message | Rows] = []
-        size, at, first, count = len(data), 0, 0, 0
-        unpack, limits, rows = _HEADER.unpack_from, self._limits, self._rows
+        size, at = len(data), 0
+        unpack, limits, batches = _HEADER.unpack_from, self._limits, self._batches
         self._needed = 5
         while size - at >= 5:
             kind, length = unpack(data, at)
@@ -154,17 +167,13 @@ class Framer:
             if end > size:
                 self._needed = 1 + length
                 break
-            if rows and kind == _DATA_ROW:
-                first = first if count else at
-                count += 1
+            batch = batches.get(kind)
+            if batch is not None:
+                end, starts = _run(data, at, kind, limit)
+                found.append(batch(data if end - at == size else data[at:end], starts))
             else:
-                if count:
-                    found.append(Rows(data[first:at], count))
-                    count = 0
                 found.append(Message(chr(kind), data[at:end]))
             at = end
-        if count:
-            found.append(Rows(data[first:at], count))
         if at < size:
             self._kept, self._held = [data[at:]], size - at
         return found
@@ -177,6 +186,24 @@ class Framer:
         if length - 4 > limit:
             return Fault(code, f"{who} sent a message that is too long.", detail=f"type {kind}, {length} bytes")
         return Fault(code, f"{who} sent a length that cannot be.", detail=f"type {kind}, {length} bytes")
+
+
+def _run(data: bytes, at: int, kind: int, limit: int) -> tuple[int, tuple[int, ...]]:
+    """Walk over the whole messages of ``kind`` from ``at`` on. Returns where they end, and where each begins after ``at``.
+
+    Stops in front of a message that is not whole or too long: the caller says what is wrong with it.
+    """
+    starts: list[int] = []
+    size, first = len(data), at
+    unpack, add = _HEADER.unpack_from, starts.append
+    while size - at >= 5:
+        found, length = unpack(data, at)
+        end = at + 1 + length
+        if found != kind or end > size or length < 4 or length - 4 > limit:
+            break
+        add(at - first)
+        at = end
+    return at, tuple(starts)
 
 
 class StartupFramer:

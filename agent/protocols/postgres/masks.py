@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from agent.protocols.postgres.classify import Meaning
-from agent.protocols.postgres.codec import Rows
+from agent.protocols.postgres.codec import Copied, Rows
 from agent.protocols.postgres.messages import Field
 
 
@@ -22,6 +22,10 @@ class CopyMask(Protocol):
 
     def data(self, body: bytes) -> tuple[bytes, int]:
         """Return what can be shown of the data so far, which may be nothing yet, and how many values were masked."""
+        ...
+
+    def messages(self, copied: Copied) -> tuple[bytes, int]:
+        """Return messages as they can be shown, with their headers, and how many values were masked."""
         ...
 
     def end(self) -> tuple[bytes, int]:

@@ -7,19 +7,21 @@ is in force.
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import methodcaller
 from typing import Final, Literal
 
 from agent.core.masking.classes import MaskFault
 from agent.core.masking.copies import CopyMasker
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.rows import Column, RowMasker
-from agent.protocols.postgres.codec import Rows
+from agent.protocols.postgres.codec import Copied, Rows, join_copied
 from agent.protocols.postgres.messages import Field
 from chalicelib.contracts.faults import Fault
 
 #: Stands for a column that holds more than one class: nothing of it is shown.
 SEVERAL: Final = "several"
 _TEXT: Final = 25
+_WHOLE: Final = methodcaller("endswith", b"\n")
 
 Reveals = Callable[[], frozenset[str]]
 
@@ -41,7 +43,7 @@ class RowMask:
         if revealed is not self._revealed:
             self._revealed, self._masker = revealed, self._made(revealed)
         try:
-            shown = self._masker.mask(rows.bodies())
+            shown = self._masker.mask_framed(rows.raw, rows.starts)
         except MaskFault as fault:
             raise torn(str(fault)) from None
         return shown, sum(self._masker.report().hits.values())
@@ -71,6 +73,7 @@ class LineCopyMask:
         self, form: Literal["text", "csv"], classes: list[frozenset[str]], detectors: Detectors, revealed: frozenset[str]
     ) -> None:
         columns = [Column(_TEXT, 0, one_of(each - revealed)) for each in classes]
+        self._form = form
         self._masker = CopyMasker(columns, detectors, revealed, form=form)
 
     def data(self, body: bytes) -> tuple[bytes, int]:
@@ -79,6 +82,21 @@ class LineCopyMask:
             return self._masker.feed(body), self._count()
         except MaskFault as fault:
             raise torn(str(fault)) from None
+
+    def messages(self, copied: Copied) -> tuple[bytes, int]:
+        """Return the messages of ``copied`` as the client may see them, and how many values were masked.
+
+        Every message stays one: clients take each for a row. Raises Fault(target_closed).
+        """
+        bodies = copied.bodies()
+        joined = b"".join(bodies)
+        if not self._masker.idle or not all(map(_WHOLE, bodies)) or (self._form == "csv" and b'"' in joined):
+            parts = [self.data(body) for body in bodies]
+            return join_copied([shown for shown, _ in parts if shown]), sum(masked for _, masked in parts)
+        shown, masked = self.data(joined)
+        if shown == joined:
+            return copied.raw, masked
+        return join_copied(shown.splitlines(keepends=True) if b"\r" not in shown else [shown]), masked
 
     def end(self) -> tuple[bytes, int]:
         """Return the rest, when the data is over. Raises Fault(target_closed)."""

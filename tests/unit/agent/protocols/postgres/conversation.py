@@ -17,7 +17,7 @@ from agent.core.sql.model import Analysis, Session, Statement
 from agent.core.units import Side
 from agent.protocols.postgres import messages
 from agent.protocols.postgres.classify import Classifier, Meaning
-from agent.protocols.postgres.codec import Rows, join_rows
+from agent.protocols.postgres.codec import Copied, Rows, join_copied, join_rows
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.judge import Judge
 from agent.protocols.postgres.messages import Field
@@ -84,6 +84,9 @@ class FakeMasks:
 
     def data(self, body: bytes) -> tuple[bytes, int]:
         return body.replace(b"hunter2", b"****"), body.count(b"hunter2")
+
+    def messages(self, copied: Copied) -> tuple[bytes, int]:
+        return join_copied([self.data(body)[0] for body in copied.bodies()]), copied.raw.count(b"hunter2")
 
     def end(self) -> tuple[bytes, int]:
         return b"", 0
