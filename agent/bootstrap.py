@@ -30,8 +30,8 @@ from agent.telemetry import logger
 from chalicelib.contracts.api import AgentEnrol
 from chalicelib.contracts.faults import Fault
 
-#: The protocol of native clients that come without a ticket.
-NATIVE: Final = "ssh"
+#: The protocol of native clients that say nothing and wait for their server (RFC 4253 §4.2 allows that).
+SILENT: Final = "ssh"
 _LOCK: Final = "agent.lock"
 
 
@@ -124,7 +124,7 @@ async def _run(
         plugins,
         session_tunnels(identity),
         state=settings.state,
-        native=NATIVE,
+        silent=SILENT,
         max_sessions=settings.max_sessions,
         min_free_mb=settings.min_free_mb,
     )

@@ -178,7 +178,7 @@ class Listener:
         return found.sid
 
 
-async def peek(connection: socket.socket, least: int) -> bytes:
+async def peek(connection: socket.socket, least: int, most: int = PREAMBLE_LIMIT) -> bytes:
     """Return the first bytes on ``connection`` without taking them, once there are ``least``, or fewer at its end."""
     loop = asyncio.get_running_loop()
     ready: asyncio.Future[None] = loop.create_future()
@@ -194,7 +194,7 @@ async def peek(connection: socket.socket, least: int) -> bytes:
         with contextlib.suppress(OSError):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 1)
     try:
-        return connection.recv(PREAMBLE_LIMIT, socket.MSG_PEEK)
+        return connection.recv(most, socket.MSG_PEEK)
     except BlockingIOError:
         return b""
 

@@ -20,7 +20,7 @@ from agent.core.policy import Decider
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Side, Stream, Tick
-from agent.runtime.serving import HANDSHAKE_S, Door, Serving
+from agent.runtime.serving import HANDSHAKE_S, Door, More, Serving
 from chalicelib.contracts import gateway
 from chalicelib.contracts.capability import TicketClaims
 from chalicelib.contracts.faults import Fault, Notice
@@ -130,6 +130,10 @@ class EnginePlugin:
         finally:
             for each in (writer, target_writer):
                 each.close()
+
+    def recognise(self, first: bytes) -> bool | More:
+        """Recognise nobody: an engine has no native clients."""
+        return False
 
     async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
         """Refuse: an engine cannot tell who a native client is."""

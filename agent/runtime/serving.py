@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Sequence
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
@@ -112,7 +112,10 @@ class Serving(Protocol):
 
 
 class Door(Protocol):
-    """How a native client that speaks the protocol itself gets a session: by a certificate from ``sallyport login``."""
+    """How a native client that speaks the protocol itself gets a session.
+
+    Either by a certificate from ``sallyport login``, or, where its protocol has a password and nothing better, by a ticket.
+    """
 
     async def offered(self, sid: str, certificate: str) -> Serving:
         """Take the session ``sid`` that was offered to this agent, for the person in ``certificate``. Raises Fault."""
@@ -121,6 +124,20 @@ class Door(Protocol):
     async def open(self, certificate: str, target: str, login: str, source_ip: str) -> Serving:
         """Ask the control plane for a session in the name of the person in ``certificate``. Raises Fault."""
         ...
+
+    async def ticketed(self, ticket: str, user: str, target: str) -> Serving:
+        """Take the session whose ticket the client gave as its password, once, and only over a way that nobody reads.
+
+        ``user`` and ``target`` are what the client says it is and wants; they must be exactly the ticket's principal and target.
+        Whatever is wrong with them or the ticket is one and the same Fault(ticket_invalid).
+        """
+        ...
+
+
+class More(NamedTuple):
+    """What a client has sent so far does not tell what it speaks; ``least`` bytes may."""
+
+    least: int
 
 
 class Plugin(Protocol):
@@ -132,6 +149,13 @@ class Plugin(Protocol):
         """Serve a client whose ticket was checked, until either side ends. Owns and closes ``connection``.
 
         Returns why it ended: code ``ok`` for a normal end, else a fault code. Raises nothing but CancelledError.
+        """
+        ...
+
+    def recognise(self, first: bytes) -> bool | More:
+        """Tell whether a native client that begins with ``first``, one byte at least, speaks this protocol.
+
+        Asked about bytes that anybody may have sent. No two plug-ins may recognise the same bytes.
         """
         ...
 

@@ -1,7 +1,7 @@
 """The supervisor: every session of this agent, from an order of the control plane to the last stored chunk.
 
     offer ─► relay: tunnel opened, the client presents its ticket ─┐
-    offer ─► direct: the client proves its certificate ────────────┼─► admit ─► plug-in serves ─► over ─► drained, closed
+    offer ─► direct: the client proves its certificate or ticket ──┼─► admit ─► plug-in serves ─► over ─► drained, closed
     native client without an offer: the control plane is asked ────┘
 
 Every task of the agent hangs in one TaskGroup. A task that fails, fails alone: the only catch-all is ``_guard``.
@@ -19,10 +19,11 @@ from typing import Any, Final, Literal, Protocol
 from agent.runtime import recovery
 from agent.runtime.announcer import Announcer
 from agent.runtime.backoff import is_final
-from agent.runtime.door import ConnectionDoor
+from agent.runtime.door import Caller, ConnectionDoor
 from agent.runtime.identity import Identity
 from agent.runtime.listener import Place
 from agent.runtime.offers import Offers, presented
+from agent.runtime.opening import plugin_for
 from agent.runtime.serving import HANDSHAKE_S, Plugin, plugin_named
 from agent.runtime.session import LiveSession, Recording, Surroundings
 from agent.runtime.spool import End, Folder, folders, free_bytes
@@ -75,7 +76,7 @@ class Supervisor:
         open_tunnel: OpenTunnel,
         *,
         state: Path,
-        native: str = "",
+        silent: str = "",
         max_sessions: int = 200,
         min_free_mb: int = 500,
     ) -> None:
@@ -85,7 +86,7 @@ class Supervisor:
         self._plugins = plugins
         self._open_tunnel = open_tunnel
         self._state = state
-        self._native = native
+        self._silent = silent
         self._max_sessions = max_sessions
         self._min_free = min_free_mb * _MEGABYTE
         self._offers = Offers(around.clock.now_ms)
@@ -224,8 +225,9 @@ class Supervisor:
 
     async def receive(self, connection: socket.socket, address: str, sid: str, place: Place) -> None:
         """Serve a native client that the listener accepted."""
-        plugin = plugin_named(self._plugins, self._native)
+        plugin = self._expected(sid) or await plugin_for(self._plugins, connection, self._silent)
         if plugin is None or self._stopping:
+            logger(source_ip=address).info("listener.not_recognised")
             connection.close()
             return
         try:
@@ -238,7 +240,8 @@ class Supervisor:
                     place.leave()
 
                 around = self._around
-                door = ConnectionDoor(around.control, self._identity, self._offers, self.admit, address, entered)
+                caller = Caller(address, plugin.announcement.name, sid)
+                door = ConnectionDoor(around.control, self._identity, self._offers, self.admit, caller, entered)
                 try:
                     await plugin.accept(connection, address, sid, door)
                 finally:
@@ -248,8 +251,17 @@ class Supervisor:
             logger(source_ip=address).info("listener.handshake_timeout")
             connection.close()
 
-    async def admit(self, claims: TicketClaims, path: Literal["relay", "direct"]) -> LiveSession:
-        """Make a session of a verified ticket: checked, used up, with a place to record, and claimed. Raises Fault."""
+    def _expected(self, sid: str) -> Plugin | None:
+        """Return the plug-in of the session that a client names, where it is offered already."""
+        offer = self._offers.find(sid)
+        target = self._around.configuration.policy.document.target(offer.target) if offer is not None else None
+        return plugin_named(self._plugins, target.protocol) if target is not None else None
+
+    async def admit(self, claims: TicketClaims, path: Literal["relay", "direct"], protocol: str = "") -> LiveSession:
+        """Make a session of a verified ticket: checked, used up, with a place to record, and claimed. Raises Fault.
+
+        ``protocol`` is what the client speaks already, or empty where the target decides that.
+        """
         await self._check_room()
         if claims.policy_version > self._around.configuration.version:
             # Decided by rules that this agent has not seen yet; it must not decide about operations by older ones.
@@ -259,6 +271,8 @@ class Supervisor:
             raise Fault("unknown_login", "The target has no such login.")
         if plugin_named(self._plugins, target.protocol) is None:
             raise Fault("not_supported", f"This agent does not speak {target.protocol}.")
+        if protocol not in ("", target.protocol):
+            raise Fault("not_supported", f"{target.name} speaks {target.protocol}, and this client {protocol}.")
         self._offers.take(claims)
         session = self._live[claims.sid] = LiveSession(self._around, claims, target, path)
         claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import socket
 
-from agent.runtime.serving import Door, Serving
+from agent.runtime.serving import Door, More, Serving
 from chalicelib.contracts import gateway
 from chalicelib.contracts.faults import Fault, Notice
 
@@ -14,7 +14,10 @@ OK = Notice("ok", "")
 
 
 class EchoPlugin:
-    """Records every line durably before it answers it. ``accept`` expects the certificate as the first line."""
+    """Records every line durably before it answers it.
+
+    ``accept`` expects the certificate as the first line, or ``ticket USER TARGET TICKET``.
+    """
 
     def __init__(self, name: str = "echo") -> None:
         self.announcement = gateway.Protocol(
@@ -41,12 +44,16 @@ class EchoPlugin:
         self.endings.append(notice)
         return notice
 
+    def recognise(self, first: bytes) -> bool | More:
+        """Everybody, whatever they begin with."""
+        return True
+
     async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
         reader, writer = await asyncio.open_connection(sock=connection)
         try:
             certificate = (await reader.readline()).decode().strip()
             try:
-                serving = await (door.offered(sid, certificate) if sid else door.open(certificate, "web", "root", source_ip))
+                serving = await self._enter(certificate, source_ip, sid, door)
             except Fault as fault:
                 self.refusals.append(fault)
                 writer.write(f"refused {fault.code}\n".encode())
@@ -57,6 +64,12 @@ class EchoPlugin:
             self.endings.append(await self._until_over(reader, writer, serving))
         finally:
             writer.close()
+
+    async def _enter(self, line: str, source_ip: str, sid: str, door: Door) -> Serving:
+        if line.startswith("ticket "):
+            _, user, target, ticket = line.split(" ", 3)
+            return await door.ticketed(ticket, user, target)
+        return await (door.offered(sid, line) if sid else door.open(line, "web", "root", source_ip))
 
     async def _until_over(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, serving: Serving) -> Notice:
         echoing = asyncio.ensure_future(self._echo(reader, writer, serving))

@@ -182,7 +182,7 @@ class FakeServing:
 
 
 class FakeDoor:
-    """Opens ``serving`` to whoever shows a certificate, or raises ``fault``."""
+    """Opens ``serving`` to whoever shows a certificate or a ticket, or raises ``fault``."""
 
     def __init__(self, serving: FakeServing | None, fault: Fault | None = None) -> None:
         self.serving = serving
@@ -197,6 +197,11 @@ class FakeDoor:
     async def open(self, certificate: str, target: str, login: str, source_ip: str) -> FakeServing:
         """Ask for a session."""
         self.asked.append(("open", certificate, target, login, source_ip))
+        return self._answer()
+
+    async def ticketed(self, ticket: str, user: str, target: str) -> FakeServing:
+        """Take the session of a ticket."""
+        self.asked.append(("ticketed", ticket, user, target))
         return self._answer()
 
     def _answer(self) -> FakeServing:

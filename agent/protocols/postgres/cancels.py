@@ -1,8 +1,14 @@
-"""Who may cancel what. Clients get process numbers and secrets of the gateway's own, so a request reaches one backend."""
+"""Who may cancel what. Clients get process numbers and secrets of the gateway's own, so a request reaches one backend.
+
+A request that comes with a session of its own must be the same person's on the same target. A native client's has nothing but
+the key (§55.2.8), which is all that PostgreSQL itself asks for; so it reaches only connections that came natively too, and stands
+in the recording of the session whose statement it ends.
+"""
 
 from __future__ import annotations
 
 import hmac
+from collections.abc import Awaitable, Callable
 
 import msgspec
 
@@ -17,6 +23,8 @@ class Cancellable(msgspec.Struct, frozen=True):
     target: Target
     pid: int
     secret: bytes
+    on_native: Callable[[int], Awaitable[None]] | None
+    """Cancels what a native client's connection does; None for connections that did not come natively."""
 
 
 class Cancels:
@@ -25,11 +33,9 @@ class Cancels:
     def __init__(self) -> None:
         self._backends: dict[int, Cancellable] = {}
 
-    def add(self, shown_pid: int, shown_secret: bytes, principal: str, target: Target, pid: int, secret: bytes) -> Cancellable:
+    def add(self, shown_pid: int, entry: Cancellable) -> None:
         """A connection began."""
-        entry = Cancellable(shown_secret, principal, target, pid, secret)
         self._backends[shown_pid] = entry
-        return entry
 
     def remove(self, shown_pid: int) -> None:
         """A connection ended."""
@@ -37,7 +43,17 @@ class Cancels:
 
     def find(self, shown_pid: int, shown_secret: bytes, principal: str, target: str) -> Cancellable | None:
         """Return the backend to cancel, if the secret is right and it serves the same person on the same target."""
-        found = self._backends.get(shown_pid)
-        if found is None or not hmac.compare_digest(found.shown_secret, shown_secret):
+        found = self._keyed(shown_pid, shown_secret)
+        if found is None:
             return None
         return found if found.principal == principal and found.target.name == target else None
+
+    async def native(self, shown_pid: int, shown_secret: bytes) -> None:
+        """Do what a native client's request asks for, if its key is right. Nobody is told whether that was so."""
+        found = self._keyed(shown_pid, shown_secret)
+        if found is not None and found.on_native is not None:
+            await found.on_native(shown_pid)
+
+    def _keyed(self, shown_pid: int, shown_secret: bytes) -> Cancellable | None:
+        found = self._backends.get(shown_pid)
+        return found if found is not None and hmac.compare_digest(found.shown_secret, shown_secret) else None

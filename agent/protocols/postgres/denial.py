@@ -21,6 +21,9 @@ _STATES = {
     "session_killed": "57P01",
     "recording_failed": "58030",
     "not_supported": "0A000",
+    "ticket_invalid": "28P01",
+    "agent_full": "53300",
+    "agent_offline": "57P03",
 }
 
 

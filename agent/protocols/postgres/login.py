@@ -43,8 +43,6 @@ class Wishes(msgspec.Struct, frozen=True):
     user: str
     application: str
     settings: dict[str, str]
-    unknown: list[str]
-    """Protocol options that are not spoken here."""
 
 
 def read_hello(packet: bytes) -> Hello:
@@ -81,15 +79,19 @@ def wishes(parameters: dict[str, str], database: str, target: str) -> Wishes:
         raise Fault("not_supported", "Only UTF8 is spoken through the gateway: set the client encoding to UTF8.")
     settings: dict[str, str] = {}
     known = {name.lower(): name for name in _SETTINGS}
-    unknown: list[str] = []
     for name, value in parameters.items():
-        if name.startswith("_pq_."):
-            unknown.append(name)
-        elif name.lower() in known:
+        if name.lower() in known:
             settings[known[name.lower()]] = value
-        elif name not in ("user", "database", "application_name", "client_encoding", "replication", "options"):
+        elif not name.startswith("_pq_.") and name not in (
+            "user",
+            "database",
+            "application_name",
+            "client_encoding",
+            "replication",
+            "options",
+        ):
             raise Fault("not_supported", f"The setting {name[:60]} cannot be made at connection time here. Use SET afterwards.")
-    return Wishes(database, user, parameters.get("application_name", ""), settings, unknown)
+    return Wishes(database, user, parameters.get("application_name", ""), settings)
 
 
 def startup(login: str, asked: Wishes, sid: str) -> bytes:

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from typing import Final
 
 from agent.protocols.postgres.cancels import Cancels
 from agent.protocols.postgres.catalogue import Catalogues
-from agent.protocols.postgres.codec import StartupFramer
-from agent.protocols.postgres.denial import farewell
-from agent.protocols.postgres.login import read_hello
+from agent.protocols.postgres.greeting import recognise
+from agent.protocols.postgres.native import Native
 from agent.protocols.postgres.reading import make_classifier, make_masks
-from agent.protocols.postgres.stream import Stream, adopted
 from agent.protocols.postgres.tls import ClientTls
 from agent.protocols.postgres.transport import Connection, Plant
-from agent.runtime.serving import HANDSHAKE_S, Door, HostIdentity, Serving
+from agent.runtime.serving import Door, HostIdentity, More, Serving
 from chalicelib.contracts import gateway
-from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.faults import Notice
 
 ANNOUNCEMENT: Final = gateway.Protocol(
     name="postgres",
@@ -51,15 +48,9 @@ ANNOUNCEMENT: Final = gateway.Protocol(
     ],
 )
 
-_REFUSAL: Final = Notice(
-    "login_required",
-    "Nobody can tell who you are on this port: PostgreSQL's clients have no certificate of the gateway.",
-    hint="Connect with: sallyport connect <target>",
-)
-
 
 class PostgresPlugin:
-    """Serves PostgreSQL clients that come with a ticket."""
+    """Serves PostgreSQL clients that come through the relay with a ticket, or directly with one as their password."""
 
     announcement: gateway.Protocol = ANNOUNCEMENT
 
@@ -70,35 +61,10 @@ class PostgresPlugin:
         """Serve a client whose ticket was checked. Returns why it ended: code ``ok``, or a fault's."""
         return await Connection(serving, self._plant).run(connection)
 
+    def recognise(self, first: bytes) -> bool | More:
+        """Recognise PostgreSQL's first packets, and TLS whose ALPN is ``postgresql``."""
+        return recognise(first)
+
     async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
-        """Refuse a native client, in words that it shows: it has no way to prove who it is.
-
-        A password would be the only thing that it could send, and the gateway has none to compare it with.
-        """
-        try:
-            stream = await adopted(connection)
-        except OSError:
-            connection.close()
-            return
-        try:
-            async with asyncio.timeout(HANDSHAKE_S):
-                await _refuse(stream)
-        except (TimeoutError, Fault, OSError):
-            pass
-        finally:
-            stream.close()
-
-
-async def _refuse(stream: Stream) -> None:
-    framer = StartupFramer()
-    while True:
-        packet = framer.feed(b"")
-        while packet is None:
-            data = await stream.read()
-            if not data:
-                return
-            packet = framer.feed(data)
-        if read_hello(packet).kind not in ("ssl", "gss"):
-            break
-        stream.write(b"N")
-    stream.write(farewell(_REFUSAL, ""))
+        """Serve a native client, once it has given its ticket inside TLS; or end a statement for one that has its key."""
+        await Native(self._plant, door).run(connection)

@@ -130,11 +130,12 @@ class Stream(asyncio.BufferedProtocol):
             self._transport.abort()
 
 
-async def adopted(connection: socket.socket) -> Stream:
-    """Return the stream of a connected socket. Raises OSError."""
+async def adopted(connection: socket.socket, tls: ssl.SSLContext | None = None) -> Stream:
+    """Return the stream of a connected socket, inside TLS where a context is given. Raises OSError."""
     connection.setblocking(False)
     loop = asyncio.get_running_loop()
-    _, stream = await loop.connect_accepted_socket(Stream, connection)
+    patience = HANDSHAKE_S if tls is not None else None
+    _, stream = await loop.connect_accepted_socket(Stream, connection, ssl=tls, ssl_handshake_timeout=patience)
     return stream
 
 

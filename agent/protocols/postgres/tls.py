@@ -25,6 +25,9 @@ from chalicelib.contracts.faults import Fault
 #: The extension that holds the SSH host certificate's line. The arc 2.25 belongs to whoever draws a UUID (ITU-T X.667).
 HOST_CERTIFICATE: Final = x509.ObjectIdentifier("2.25.185137061426283517254683741960205471234")
 
+#: The protocol's name in TLS (PostgreSQL documentation, §55.2.11).
+ALPN: Final = "postgresql"
+
 #: X.509 wants dates; the SSH certificate inside has the real ones.
 _FROM: Final = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
 _UNTIL: Final = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
@@ -52,6 +55,7 @@ def _context(private_key: bytes, certificate: str) -> ssl.SSLContext:
         raise Fault("internal", "The agent's own key is not one that it can speak TLS with.")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.set_alpn_protocols([ALPN])
     pem = self_signed(key, certificate).public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )

@@ -26,25 +26,24 @@ from agent.core.recording.transcript import Heading
 from agent.core.units import Side
 from agent.core.units import Stream as Shown
 from agent.protocols.postgres import backend as server
-from agent.protocols.postgres import catalogue, login, messages
+from agent.protocols.postgres import catalogue, greeting, login, messages
 from agent.protocols.postgres.backend import Backend
-from agent.protocols.postgres.cancels import Cancels
+from agent.protocols.postgres.cancels import Cancellable, Cancels
 from agent.protocols.postgres.catalogue import Catalogues, Snapshot
 from agent.protocols.postgres.classify import Classifier
-from agent.protocols.postgres.codec import StartupFramer
 from agent.protocols.postgres.denial import farewell
 from agent.protocols.postgres.engine import Engine
+from agent.protocols.postgres.greeting import Greeted, Hangup
 from agent.protocols.postgres.judge import Judge
+from agent.protocols.postgres.login import Hello
 from agent.protocols.postgres.masks import Masks
-from agent.protocols.postgres.stream import Stream, adopted
+from agent.protocols.postgres.stream import Stream
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import HANDSHAKE_S, Serving
 from chalicelib.contracts.faults import CODES, Fault, Notice
 
 _log: Final = structlog.get_logger()
 
-#: Packets that may come before the StartupMessage: one SSLRequest, one GSSENCRequest, and no more.
-_PACKETS: Final = 4
 CHANNEL: Final = 1
 #: Seconds that the server may take to answer what was asked before the client hung up.
 _LAST_WORDS_S: Final = 5.0
@@ -63,10 +62,6 @@ class Plant(msgspec.Struct, frozen=True):
     make_masks: MakeMasks
 
 
-class Hangup(Exception):  # noqa: N818 - the client is gone, which is nobody's fault
-    """The connection is over before there was anything to serve."""
-
-
 class Connection:
     """One client whose ticket was checked."""
 
@@ -75,9 +70,14 @@ class Connection:
         self._plant = plant
         self._sid = serving.claims.sid
         target = serving.target
+        self._writer = self._transcript()
         self._key = (target.name, target.address, str(target.options.get("database")), serving.claims.login)
         self._client: Stream
+        self._secured = False
+        self._native = False
+        """The client came to the agent's own listener."""
         self._target: Stream
+        self._backend: Backend
         self._engine: Engine
         self._classifier: Classifier
         self._snapshot: Snapshot
@@ -88,12 +88,21 @@ class Connection:
     async def run(self, sock: socket.socket) -> Notice:
         """Serve the client behind ``sock`` until either side ends. Returns why it ended."""
         try:
-            self._client = await adopted(sock)
-        except OSError:
+            async with asyncio.timeout(HANDSHAKE_S):
+                self._client, self._secured = await greeting.begin(sock, self._plant.tls)
+        except (OSError, Hangup):  # TimeoutError is one
             sock.close()
             return OK
+        return await self._run(None)
+
+    async def go_on(self, greeted: Greeted) -> Notice:
+        """Serve a client that has said what it wants, and proved who it is. Returns why it ended."""
+        self._client, self._native = greeted.stream, True
+        return await self._run(greeted.hello)
+
+    async def _run(self, hello: Hello | None) -> Notice:
         try:
-            return await self._until_ended()
+            return await self._until_ended(hello)
         except Hangup:
             return OK
         except Fault as fault:
@@ -110,9 +119,9 @@ class Connection:
             self._serving.report_target(fault.notice)
         self._client.write(farewell(fault.notice, self._sid))
 
-    async def _until_ended(self) -> Notice:
+    async def _until_ended(self, hello: Hello | None) -> Notice:
         """Run the connection, but no longer than its session."""
-        work = asyncio.ensure_future(self._work())
+        work = asyncio.ensure_future(self._work(hello))
         try:
             await asyncio.wait({work, self._serving.ended}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
@@ -124,13 +133,15 @@ class Connection:
             work.cancel()
             await asyncio.gather(work, return_exceptions=True)
 
-    async def _work(self) -> Notice:
-        asked = await self._greet()
+    async def _work(self, hello: Hello | None) -> Notice:
+        asked = self._wishes(hello or await self._greet())
         backend = await self._reach(asked)
-        self._target = backend.stream
+        self._target, self._backend = backend.stream, backend
         pid, secret = secrets.randbelow(2**31 - 1) + 1, secrets.token_bytes(4)
         claims = self._serving.claims
-        entry = self._plant.cancels.add(pid, secret, claims.sub, self._serving.target, backend.pid, backend.secret)
+        on_native = self._cancelled if self._native else None
+        entry = Cancellable(secret, claims.sub, self._serving.target, backend.pid, backend.secret, on_native)
+        self._plant.cancels.add(pid, entry)
         over = False
         try:
             self._welcome(backend, pid, secret)
@@ -148,58 +159,27 @@ class Connection:
 
     # -- the client's handshake ----------------------------------------------------------------------------------------------
 
-    async def _greet(self) -> login.Wishes:
+    async def _greet(self) -> Hello:
         """Return what the client wants, over TLS where the way is not ours. Raises Fault or Hangup."""
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                return await self._hello()
+                greeted = await greeting.greet(self._client, self._plant.tls, secured=self._secured)
         except TimeoutError:
             raise Fault("handshake_timeout", f"The client did not finish its handshake within {HANDSHAKE_S:.0f} s.") from None
-
-    async def _hello(self) -> login.Wishes:
-        framer, secured = StartupFramer(), False
-        for _ in range(_PACKETS):
-            hello = login.read_hello(await self._packet(framer))
-            if hello.kind == "gss":
-                self._client.write(b"N")
-            elif hello.kind == "ssl" and not secured:
-                if framer.rest() or self._client.buffered:
-                    # Text in clear before the encrypted would be taken for the client's own (CVE-2021-23214).
-                    raise Fault("protocol_error", "The client said more before TLS than it should.")
-                self._client.write(b"S")
-                await self._client.start_tls(self._plant.tls(), server_side=True)
-                secured = True
-            elif hello.kind == "cancel":
-                await self._cancel(hello)
-                raise Hangup
-            elif hello.kind == "startup":
-                return self._admit(hello, framer, secured=secured)
-            else:
-                break
-        raise Fault("protocol_error", "The client's handshake has no end.")
-
-    async def _packet(self, framer: StartupFramer) -> bytes:
-        packet = framer.feed(b"")
-        while packet is None:
-            data = await self._client.read()
-            if not data:
-                raise Hangup
-            packet = framer.feed(data)
-        return packet
-
-    def _admit(self, hello: login.Hello, framer: StartupFramer, *, secured: bool) -> login.Wishes:
-        if framer.rest() or self._client.buffered:
-            raise Fault("protocol_error", "The client spoke before it was asked.")
-        if self._serving.path == "relay" and not secured:
+        if greeted.hello.kind == "cancel":
+            await self._cancel(greeted.hello)
+            raise Hangup
+        if self._serving.path == "relay" and not greeted.secured:
             hint = "Connect with: sallyport connect " + self._serving.target.name
             raise Fault("protocol_error", "The way through the relay needs TLS with the agent.", hint=hint)
+        self._client.write(greeting.negotiate(greeted.hello))
+        return greeted.hello
+
+    def _wishes(self, hello: Hello) -> login.Wishes:
         database = self._serving.target.options.get("database")
         if not isinstance(database, str) or not database:
             raise Fault("target_login", f"No database is configured for {self._serving.target.name}.")
-        asked = login.wishes(hello.parameters, database, self._serving.target.name)
-        if hello.minor or asked.unknown:
-            self._client.write(messages.negotiate(0, asked.unknown))
-        return msgspec.structs.replace(asked, database=database)
+        return login.wishes(hello.parameters, database, self._serving.target.name)
 
     async def _cancel(self, hello: login.Hello) -> None:
         """Cancel a statement of the same person on the same target. Nobody is told whether there was one (§55.2.8)."""
@@ -207,11 +187,18 @@ class Connection:
         found = self._plant.cancels.find(hello.pid, hello.secret, claims.sub, self._serving.target.name)
         if found is None:
             return
-        entry = {"event": "cancel", "process": hello.pid}
-        await self._serving.recorder.write(
-            CHANNEL, "jsonl", self._transcript().remark(entry, self._serving.now_ms()), durable=True
-        )
+        await self._record_cancel(hello.pid)
         await server.cancel(found.target, found.pid, found.secret)
+
+    async def _cancelled(self, shown_pid: int) -> None:
+        """Somebody with this connection's key asks to cancel its statement, which is this session's own doing."""
+        await self._record_cancel(shown_pid)
+        await server.cancel(self._serving.target, self._backend.pid, self._backend.secret)
+
+    async def _record_cancel(self, shown_pid: int) -> None:
+        entry = {"event": "cancel", "process": shown_pid}
+        lines = self._writer.remark(entry, self._serving.now_ms())
+        await self._serving.recorder.write(CHANNEL, "jsonl", lines, durable=True)
 
     # -- the server ----------------------------------------------------------------------------------------------------------
 
@@ -228,7 +215,7 @@ class Connection:
     async def _fetch(self) -> Snapshot:
         serving = self._serving
         credential = await serving.credential(serving.claims.login)
-        asked = login.Wishes(str(serving.target.options.get("database")), "", "catalogue", {}, [])
+        asked = login.Wishes(str(serving.target.options.get("database")), "", "catalogue", {})
         now_ms = serving.now_ms()
         backend = await server.connect(
             serving.target, serving.claims.login, credential, login.startup(serving.claims.login, asked, self._sid)
@@ -240,7 +227,7 @@ class Connection:
         serving = self._serving
         self._classifier = self._plant.make_classifier(serving, self._snapshot)
         masks = self._plant.make_masks(serving, lambda: self._snapshot)
-        judge = Judge(Decider(serving.claims, lambda: serving.policy), self._transcript())
+        judge = Judge(Decider(serving.claims, lambda: serving.policy), self._writer)
         self._engine = Engine(judge, self._classifier, masks, self._sid)
         hello = [messages.authentication(0)]
         hello += [messages.parameter_status(name, value) for name, value in backend.settings]

@@ -7,7 +7,7 @@ from typing import Final
 
 from agent.protocols.ssh import login
 from agent.protocols.ssh.transport import Connection
-from agent.runtime.serving import Door, HostIdentity, Serving
+from agent.runtime.serving import Door, HostIdentity, More, Serving
 from chalicelib.contracts import gateway
 from chalicelib.contracts.faults import Notice
 
@@ -45,6 +45,10 @@ ANNOUNCEMENT: Final = gateway.Protocol(
 )
 
 
+#: How every client begins (RFC 4253 §4.2). Lines before it are the server's privilege.
+_VERSION: Final = b"SSH-"
+
+
 class SshPlugin:
     """Serves SSH clients that come through the relay with a ticket, or directly with a certificate."""
 
@@ -60,6 +64,12 @@ class SshPlugin:
             return serving
 
         return await Connection(opening, self._identity, certificates=False).run(connection)
+
+    def recognise(self, first: bytes) -> bool | More:
+        """Recognise a version string."""
+        if _VERSION.startswith(first[: len(_VERSION)]):
+            return True if len(first) >= len(_VERSION) else More(len(_VERSION))
+        return False
 
     async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
         """Serve a native client, once it has proved a certificate of the gateway."""

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from agent.protocols.postgres.plugin import PostgresPlugin
-from tests.fakes.agent_runtime import FakeDoor, FakeIdentity, FakeServing, make_claims, make_policy
+from agent.runtime.serving import Door
+from tests.fakes.agent_runtime import FakeIdentity, FakeServing, make_claims, make_policy
 from tests.integration.plugin_listener import PluginListener, Ran, run_text
 from tests.integration.postgres.server import LOGIN, Postgres
 
@@ -40,7 +41,7 @@ class Gateway(PluginListener):
         self.login = LOGIN
         self.credential = postgres.credential()
         self.path = "direct"
-        self.door: FakeDoor | None = None
+        self.door: Door | None = None
         self.servings: list[FakeServing] = []
 
     def serving(self) -> FakeServing:

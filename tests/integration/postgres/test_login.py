@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives import serialization
 from agent.protocols.postgres.tls import HOST_CERTIFICATE
 from agent.runtime.serving import Credential
 from chalicelib.contracts.faults import Notice
-from tests.fakes.agent_runtime import FakeDoor
 from tests.integration.plugin_listener import eventually
 from tests.integration.postgres.conftest import Gateway
 from tests.integration.postgres.server import PASSWORD
@@ -44,14 +43,6 @@ async def test_through_the_relay_nothing_is_said_in_clear(gateway: Gateway) -> N
     ran = await gateway.psql("SELECT 1;", dsn=gateway.dsn + PLAIN)
     assert "needs TLS" in ran.err
     assert (await gateway.psql("SELECT 1;")).out == "1\n"
-
-
-async def test_a_native_client_is_refused_with_the_way_in(gateway: Gateway) -> None:
-    gateway.door = FakeDoor(None)
-    ran = await gateway.psql("SELECT 1;", dsn=gateway.dsn.replace("require", "prefer"))
-    assert ran.status == 2
-    assert "sallyport connect" in ran.err
-    assert gateway.door.asked == []
 
 
 @pytest.mark.parametrize("mode", ["disable", "require", "verify-full"])

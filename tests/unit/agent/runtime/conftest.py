@@ -139,7 +139,7 @@ def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
                 [plugin],
                 lambda sid: rig.open_tunnel(sid),
                 state=state,
-                native="echo",
+                silent="echo",
                 max_sessions=max_sessions,
                 min_free_mb=min_free_mb,
             )

@@ -14,6 +14,7 @@ from agent.runtime.door import principal_of
 from agent.runtime.listener import Waiting
 from chalicelib.contracts import relay
 from chalicelib.contracts.faults import Fault
+from tests.fakes.agent_plugins import EchoPlugin
 from tests.fakes.control_plane import FakeControlPlane
 from tests.unit.agent.runtime.conftest import CLOCK, Rig, RunRig, person_key, until
 
@@ -115,6 +116,133 @@ async def test_a_ticket_for_somebody_else_is_not_taken(run_rig: RunRig, control:
         assert await client.say(certificate + "\n") == "refused ticket_mismatch\n"
         assert control.claims == []
         await client.leave()
+
+
+async def asked(rig: Rig, ticket: str, *, user: str = ALICE, target: str = "web", sid: str = "") -> str:
+    """Return what a client is told that gives ``ticket`` as its password."""
+    client = Client(rig, sid)
+    told = await client.say(f"ticket {user} {target} {ticket}\nhello\n")
+    await client.leave()
+    return told
+
+
+async def test_a_ticket_opens_its_session_once(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        made = rig.control.session()
+        ticket = rig.control.ticket(made)
+        rig.supervisor.offered(relay.Offer(made.sid, ticket))
+        assert await asked(rig, ticket, sid=made.sid) == "echo hello\n"
+        assert control.claims == [(made.sid, "direct")]
+        assert await asked(rig, ticket) == "refused ticket_invalid\n"
+        assert control.claims == [(made.sid, "direct")]
+
+
+async def test_of_two_connections_with_one_ticket_one_gets_in(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        made = rig.control.session()
+        ticket = rig.control.ticket(made)
+        clients = [Client(rig, "") for _ in range(5)]
+        told = [asyncio.ensure_future(each.say(f"ticket {ALICE} web {ticket}\nhello\n")) for each in clients]
+        await asyncio.sleep(0)
+        rig.supervisor.offered(relay.Offer(made.sid, ticket))
+        assert sorted(await asyncio.gather(*told)) == ["echo hello\n"] + ["refused ticket_invalid\n"] * 4
+        for each in clients:
+            await each.leave()
+        assert control.claims == [(made.sid, "direct")]
+
+
+async def test_a_ticket_is_used_up_across_both_ways(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        relayed, direct = rig.control.session(), rig.control.session()
+        for made in (relayed, direct):
+            rig.supervisor.offered(relay.Offer(made.sid, rig.control.ticket(made)))
+        (await rig.tunnel(relayed.sid)).present(rig.control.ticket(relayed))
+        await until(lambda: control.claims)
+        assert await asked(rig, rig.control.ticket(relayed)) == "refused ticket_invalid\n"
+        assert await asked(rig, rig.control.ticket(direct)) == "echo hello\n"
+        # Whoever waited in the tunnel for the same ticket waits no more.
+        await until(lambda: rig.tunnels[direct.sid].closed)
+        assert control.claims == [(relayed.sid, "relay"), (direct.sid, "direct")]
+        rig.tunnels[relayed.sid].client.close()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"aud": "agt_01JD8QZ6T3N0V9C4K2M7X5B1HR"},
+        {"iss": "https://elsewhere.example"},
+        {"exp": 1_700_000_000},
+        {"iat": 4_000_000_000},
+        {"sub": "mallory@example.com"},
+        {"target": "db"},
+        {"deadline_ms": 1_700_000_000_000},
+        {"typ": "sallyport-access+jwt"},
+        {"sid": "../../etc"},
+    ],
+    ids=lambda changes: next(iter(changes)),
+)
+async def test_whatever_is_wrong_with_a_ticket_is_told_the_same(
+    run_rig: RunRig, control: FakeControlPlane, changes: dict[str, Any]
+) -> None:
+    async with run_rig() as rig:
+        made = rig.control.session()
+        ticket = rig.control.ticket(made)
+        rig.supervisor.offered(relay.Offer(made.sid, ticket))
+        assert await asked(rig, rig.control.ticket(made, **changes)) == "refused ticket_invalid\n"
+        assert await asked(rig, "garbage") == "refused ticket_invalid\n"
+        assert rig.plugin.refusals[0].notice == rig.plugin.refusals[1].notice
+        assert control.claims == []
+        # None of that has used the ticket up.
+        assert await asked(rig, ticket) == "echo hello\n"
+
+
+@pytest.mark.parametrize("user", ["alice", "Alice@example.com", "alice@example.com\u200b", "mallory@example.com"])
+async def test_a_ticket_is_for_exactly_its_person_and_target(run_rig: RunRig, control: FakeControlPlane, user: str) -> None:
+    async with run_rig() as rig:
+        made = rig.control.session()
+        ticket = rig.control.ticket(made)
+        rig.supervisor.offered(relay.Offer(made.sid, ticket))
+        assert await asked(rig, ticket, user=user) == "refused ticket_invalid\n"
+        assert await asked(rig, ticket, target="WEB") == "refused ticket_invalid\n"
+        assert control.claims == []
+
+
+async def test_a_ticket_for_another_session_than_was_named(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        named, meant = rig.control.session(), rig.control.session()
+        for made in (named, meant):
+            rig.supervisor.offered(relay.Offer(made.sid, rig.control.ticket(made)))
+        assert await asked(rig, rig.control.ticket(meant), sid=named.sid) == "refused ticket_invalid\n"
+        assert control.claims == []
+
+
+async def test_a_killed_offer_opens_nothing(run_rig: RunRig, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.runtime.door.OFFER_S", 0.01)
+    async with run_rig() as rig:
+        made = rig.control.session()
+        ticket = rig.control.ticket(made)
+        rig.supervisor.offered(relay.Offer(made.sid, ticket))
+        rig.supervisor.killed(relay.Kill(made.sid, "session_killed", "Now."))
+        assert await asked(rig, ticket) == "refused ticket_invalid\n"
+        assert control.claims == []
+
+
+async def test_a_client_gets_no_target_that_speaks_something_else(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        sid = await offered(rig)
+        rig.supervisor._plugins = [EchoPlugin("other"), rig.plugin]
+        rig.supervisor._silent = "other"
+        # Everything is recognised by the first; the offer is for the second, and named, so that one serves it.
+        assert await asked(rig, "x", sid="") == "refused ticket_invalid\n"
+        other = rig.supervisor._plugins[0]
+        assert isinstance(other, EchoPlugin)
+        assert [fault.code for fault in other.refusals] == ["ticket_invalid"]
+        client = Client(rig, "")
+        assert await client.say(control.person_certificate(ALICE, person_key()) + "\n") == "refused not_supported\n"
+        await client.leave()
+        named = Client(rig, sid)
+        assert await named.say(control.person_certificate(ALICE, person_key()) + "\nhello\n") == "echo hello\n"
+        await named.leave()
 
 
 async def test_a_denial_reaches_the_client(run_rig: RunRig, control: FakeControlPlane) -> None:

