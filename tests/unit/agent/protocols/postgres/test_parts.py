@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.protocols.postgres.cancels import Cancels
+from agent.protocols.postgres.cancels import Cancellable, Cancels
 from agent.protocols.postgres.catalogue import read_array
 from agent.protocols.postgres.messages import Bind, Malformed
 from agent.protocols.postgres.names import NAMES_LIMIT, Names, Wait
@@ -83,8 +83,8 @@ def test_very_many_values_become_their_hash() -> None:
 
 def test_only_the_person_and_the_secret_cancel() -> None:
     cancels = Cancels()
-    target = make_target(name="shop")
-    entry = cancels.add(7, b"four", "ann", target, 99, b"real")
+    entry = Cancellable(b"four", "ann", make_target(name="shop"), 99, b"real", None)
+    cancels.add(7, entry)
     assert cancels.find(7, b"four", "ann", "shop") is entry
     for wrong in (
         (8, b"four", "ann", "shop"),
@@ -95,6 +95,21 @@ def test_only_the_person_and_the_secret_cancel() -> None:
         assert cancels.find(*wrong) is None
     cancels.remove(7)
     assert cancels.find(7, b"four", "ann", "shop") is None
+
+
+async def test_a_key_alone_cancels_what_came_natively_and_nothing_else() -> None:
+    cancels = Cancels()
+    cancelled: list[int] = []
+
+    async def cancel(pid: int) -> None:
+        cancelled.append(pid)
+
+    target = make_target(name="shop")
+    cancels.add(7, Cancellable(b"four", "ann", target, 99, b"real", cancel))
+    cancels.add(8, Cancellable(b"four", "ann", target, 98, b"real", None))
+    for pid, secret in ((7, b"five"), (7, b""), (7, b"fourfour"), (8, b"four"), (9, b"four"), (99, b"real"), (7, b"four")):
+        await cancels.native(pid, secret)
+    assert cancelled == [7]
 
 
 @pytest.mark.parametrize(("text", "elements"), [
