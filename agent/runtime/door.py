@@ -110,10 +110,11 @@ class ConnectionDoor:
         if len(ticket) > TICKET_LIMIT:
             raise Fault("ticket_invalid", "The ticket is too long.")
         claims = self._identity.ticket(ticket)
-        if claims.sub != user or claims.target != target:
-            raise Fault("ticket_mismatch", "The ticket is for another person or target.")
         if self._caller.sid not in ("", claims.sid):
             raise Fault("ticket_mismatch", "The ticket is for another session than the connection named.")
+        named = bool(self._caller.sid) and user == "" and target == ""
+        if not named and (claims.sub != user or claims.target != target):
+            raise Fault("ticket_mismatch", "The ticket is for another person or target.")
         # Asked of the offers and not of the ticket alone: a session that was killed or taken meanwhile has none.
         if await self._offers.arrived(claims.sid, OFFER_S) is None:
             raise Fault("unknown_session", "The session is not offered.")

@@ -129,6 +129,7 @@ class Door(Protocol):
         """Take the session whose ticket the client gave as its password, once, and only over a way that nobody reads.
 
         ``user`` and ``target`` are what the client says it is and wants; they must be exactly the ticket's principal and target.
+        Both may be empty where the connection named its session, which has one of each; the ticket must be that session's.
         Whatever is wrong with them or the ticket is one and the same Fault(ticket_invalid).
         """
         ...

@@ -36,9 +36,10 @@ _NO_TLS: Final = Notice(
 class Native:
     """One connection of a native client that has proved nothing yet."""
 
-    def __init__(self, plant: Plant, door: Door) -> None:
+    def __init__(self, plant: Plant, door: Door, sid: str) -> None:
         self._plant = plant
         self._door = door
+        self._sid = sid
 
     async def run(self, connection: socket.socket) -> None:
         """Serve it to its end, or refuse it in words that it shows. Owns and closes ``connection``."""
@@ -93,6 +94,10 @@ class Native:
         return text.decode("ascii", "replace")
 
     async def _enter(self, greeted: Greeted, ticket: str) -> Serving:
+        if self._sid:
+            # The connection named its session. User and database are what they are through the relay: the database is compared
+            # with the target's as the session begins, and the account is the session's whatever the user is called.
+            return await self._door.ticketed(ticket, "", "")
         return await self._door.ticketed(ticket, greeted.hello.parameters.get("user", ""), _asked_for(greeted))
 
 

@@ -67,4 +67,4 @@ class PostgresPlugin:
 
     async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
         """Serve a native client, once it has given its ticket inside TLS; or end a statement for one that has its key."""
-        await Native(self._plant, door).run(connection)
+        await Native(self._plant, door, sid).run(connection)

@@ -216,12 +216,26 @@ async def test_a_ticket_for_another_session_than_was_named(run_rig: RunRig, cont
         assert control.claims == []
 
 
+async def test_who_named_the_session_need_not_say_it_again(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        named, other = rig.control.session(), rig.control.session()
+        for made in (named, other):
+            rig.supervisor.offered(relay.Offer(made.sid, rig.control.ticket(made)))
+        ticket = rig.control.ticket(named)
+        assert await asked(rig, ticket, user="", target="") == "refused ticket_invalid\n"
+        assert await asked(rig, ticket, user="", target="", sid=other.sid) == "refused ticket_invalid\n"
+        assert await asked(rig, ticket, user="", target="web", sid=named.sid) == "refused ticket_invalid\n"
+        assert control.claims == []
+        assert await asked(rig, ticket, user="", target="", sid=named.sid) == "echo hello\n"
+
+
 async def test_a_killed_offer_opens_nothing(run_rig: RunRig, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("agent.runtime.door.OFFER_S", 0.01)
     async with run_rig() as rig:
         made = rig.control.session()
         ticket = rig.control.ticket(made)
         rig.supervisor.offered(relay.Offer(made.sid, ticket))
+        await rig.tunnel(made.sid)
         rig.supervisor.killed(relay.Kill(made.sid, "session_killed", "Now."))
         assert await asked(rig, ticket) == "refused ticket_invalid\n"
         assert control.claims == []
