@@ -55,8 +55,13 @@ class TextScrubber:
         """Return how many values of each class were replaced; a value of no known class counts as ``value``."""
         return self._tally.take()
 
-    def scrub(self, text: bytes) -> bytes:
-        """Return the text of one field (message, detail, hint, context, …) as the client may see it."""
+    def scrub(self, text: bytes, *, quoted: bool = True) -> bytes:
+        """Return the text of one field (message, detail, hint, context, …) as the client may see it.
+
+        Without ``quoted``, the values that PostgreSQL quotes are known not to come from a tagged column: only detectors count.
+        """
+        if not quoted:
+            return self._detectors.scrub(text, self._reveal, self._tally)
         for shape, rewrite in ((_KEYED, self._key), (_ROW, self._row), (_QUOTED, self._quoted), (_LINE, self._rest)):
             text = _rewritten(text, shape, rewrite)
         return self._detectors.scrub(text, self._reveal, self._tally)

@@ -26,6 +26,15 @@ from agent.core.sql.scope import UNKNOWN_ROWS, Scope
 from agent.core.sql.utilities import Utilities
 
 _FRESH = Session()
+#: Statements whose own errors quote nothing but constants and columns of the relations that they name.
+_CONTAINED = frozenset(
+    {
+        "select", "insert", "update", "delete", "merge", "copy_to", "copy_from", "prepare", "execute", "declare_cursor", "fetch",
+        "move", "explain", "explain_analyze", "set", "show", "reset", "begin", "rollback", "savepoint", "close", "deallocate",
+        "listen", "unlisten", "notify", "create_table", "create_schema", "create_type", "create_domain", "create_sequence",
+        "create_view", "drop_table", "drop_view", "drop_schema", "drop_type", "drop_sequence", "drop_function",
+    }
+)  # fmt: skip
 _ANYTHING = (OutputColumn("?", tainted=True),)
 
 
@@ -97,9 +106,16 @@ def _statement(
         aligned=rows.exact,
         probed=frozenset(findings.probed),
         stored=frozenset(findings.stored),
+        reached=_reached(walk.kind, findings, effects),
         settings=tuple(findings.settings),
     )
     return statement, _next(session, walk, statement, catalogue)
+
+
+def _reached(kind: str, findings: Findings, effects: frozenset[str]) -> frozenset[str]:
+    if kind not in _CONTAINED or UNKNOWN in effects or TAINT in findings.probed:
+        return frozenset({TAINT})
+    return frozenset(findings.reached | findings.columns | findings.probed)
 
 
 def _output(name: str, carry: frozenset[str]) -> OutputColumn:

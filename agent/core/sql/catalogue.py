@@ -12,6 +12,8 @@ KINDS = {
     "r": "table", "p": "table", "v": "view", "m": "matview", "f": "foreign", "S": "sequence", "c": "composite", "t": "toast",
 }  # fmt: skip
 SYSTEM_SCHEMAS = ("pg_catalog", "information_schema")
+#: The schema of temporary relations, which PostgreSQL searches first unless the path names it (documentation, §20.11.1).
+TEMPORARY = "pg_temp"
 
 
 class Column(msgspec.Struct, frozen=True):
@@ -127,7 +129,8 @@ class Catalogue(msgspec.Struct, frozen=True):
         """The schemas that unqualified names are looked for in: ``$user`` resolved, pg_catalog where PostgreSQL has it."""
         schemas = tuple(self.user if schema == "$user" else schema for schema in search_path)
         schemas = tuple(schema for schema in schemas if schema)
-        return schemas if "pg_catalog" in schemas else ("pg_catalog", *schemas)
+        schemas = schemas if "pg_catalog" in schemas else ("pg_catalog", *schemas)
+        return schemas if TEMPORARY in schemas else (TEMPORARY, *schemas)
 
     def relation(self, schema: str, name: str, path: Sequence[str]) -> Relation | None:
         """The relation that a reference means; `schema` is empty where it is not qualified. `path` comes from `path()`."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.core.sql.catalogue import Catalogue, Function, Relation
+from agent.core.sql.catalogue import TEMPORARY, Catalogue, Function, Relation
 from agent.core.sql.model import ANYTHING, NOTHING, TAINT, UNKNOWN, UNKNOWN_FLAGS, Carry, Limits, Session
 
 
@@ -29,6 +29,7 @@ class Findings:
         self.flags: set[str] = set()
         self.probed: set[str] = set()
         self.stored: set[str] = set()
+        self.reached: set[str] = set()
         self.settings: list[tuple[str, str | None]] = []
         self.calls_user_code = False
         self.views: dict[str, Any] = {}
@@ -40,7 +41,8 @@ class Findings:
 
     def relation(self, schema: str, name: str) -> Relation | None:
         """The relation of that name, if it is the same one whichever search path is in force."""
-        if name in self.session.changed or schema.startswith("pg_temp") or (self.session.uncertain and not schema):
+        foreign = schema.startswith(TEMPORARY) and schema != TEMPORARY
+        if name in self.session.changed or foreign or (self.session.uncertain and not schema):
             return None
         found = self.catalogue.relation(schema, name, self.path)
         if not schema and self.path is self.session_path:

@@ -151,6 +151,8 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """Columns that something tests: an answer, an order, a row count or an error text may tell about their values."""
     stored: Carry = NOTHING
     """Columns whose values the statement may copy to where their tags do not follow: a table, a file, a setting."""
+    reached: Carry = ANYTHING
+    """Columns of every relation that it names, used or not: what an error of the statement itself can quote."""
     settings: tuple[tuple[str, str | None], ...] = ()
     """Settings it changes, lower case, with the new value where it is a constant."""
 

@@ -11,7 +11,7 @@ import re
 from typing import Any
 
 from agent.core.sql.grammar import DecodeError, PgQueryError, postgast
-from agent.core.sql.model import Limits
+from agent.core.sql.model import DEFAULT, Limits
 
 # A superset of the tokens that can make the tree deeper. Counted in everything, quoted text included, because it is quick.
 _CHEAP = re.compile(r"[-+*/%<>=~!@#^&|`?:(\[$]|(?i:union|except|intersect|join|is|notnull|collate|at|not|in|like|and|or|similar)")
@@ -87,6 +87,19 @@ def parse(text: str, limits: Limits) -> tuple[Any, str | None]:
         return None, "parse_error"
     except (DecodeError, RecursionError):
         return None, "too_deep"
+
+
+def complaint(text: str) -> tuple[str, int]:
+    """What PostgreSQL's parser says against `text`, and the position in characters, from 1; empty where it says nothing."""
+    if screen(text, DEFAULT) is not None:
+        return "", 0
+    try:
+        postgast.parse(text)
+    except PgQueryError as error:
+        return str(getattr(error, "message", "")), int(getattr(error, "cursorpos", 0))
+    except (DecodeError, RecursionError):
+        return "", 0
+    return "", 0
 
 
 def statements(text: str, tree: Any) -> list[tuple[int, str, Any]]:

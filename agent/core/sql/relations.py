@@ -8,7 +8,7 @@ import msgspec
 
 from agent.core.sql.builtin_relations import REVEALING
 from agent.core.sql.calls import Calls
-from agent.core.sql.catalogue import Relation
+from agent.core.sql.catalogue import TEMPORARY, Relation
 from agent.core.sql.findings import TooDeep, union
 from agent.core.sql.model import ANYTHING, NOTHING, READ, Carry
 from agent.core.sql.parsing import parse
@@ -49,6 +49,7 @@ class Relations(Calls):
             rows = Rows((("*", carry),), exact=False)
             return Source(alias, rows, relation.schema, relation.name, carry)
         columns = self.relation_columns(relation, only=not node.inh)
+        self.findings.reached |= union(carry for _, carry in columns)
         if not columns and relation.definition is None and relation.kind != "table":
             return Source(alias, UNKNOWN_ROWS, relation.schema, relation.name, ANYTHING)
         return Source(alias, Rows(columns), relation.schema, relation.name)
@@ -120,7 +121,7 @@ class Relations(Calls):
         if findings.expanding >= findings.limits.max_expansions:
             raise TooDeep
         probed, path, selects = set(findings.probed), findings.path, "SELECT" in findings.verbs
-        findings.path = findings.catalogue.path(())
+        findings.path = ("pg_catalog", TEMPORARY)  # what else it names is qualified
         findings.expanding += 1
         rows = self.query(tree.stmts[0].stmt, Scope())
         findings.expanding -= 1

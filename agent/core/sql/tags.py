@@ -14,7 +14,8 @@ class Tagged(msgspec.Struct, frozen=True):
 
     `outputs` has the classes of each output column, in order. Where it is not `aligned`, the number of columns that the server
     will send is not known, and `every` (the classes of all of them together) holds for each. `probed`: classes that the statement
-    tests, and may so tell without showing them. `stored`: classes that it may copy to where their tags do not follow.
+    tests, and may so tell without showing them. `stored`: classes that it may copy to where their tags do not follow. `reached`:
+    those of all relations that it names, which its own errors may quote.
     """
 
     outputs: tuple[frozenset[str], ...]
@@ -22,6 +23,7 @@ class Tagged(msgspec.Struct, frozen=True):
     every: frozenset[str]
     probed: frozenset[str]
     stored: frozenset[str]
+    reached: frozenset[str]
 
     def column(self, index: int) -> frozenset[str]:
         """The classes of the column that the server sends at `index` (from 0), whatever it calls it."""
@@ -45,6 +47,7 @@ def _statement(statement: Statement, tags: Mapping[str, str], everything: frozen
         every=everything if statement.aligned else every,
         probed=_classes(statement.probed, tags, everything),
         stored=_classes(statement.stored, tags, everything),
+        reached=_classes(statement.reached, tags, everything),
     )
 
 

@@ -17,6 +17,7 @@ from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
 from agent.protocols.postgres.messages import Field, Malformed
 from agent.protocols.postgres.names import Names
 from agent.protocols.postgres.session import SessionBook
+from agent.protocols.postgres.snapshot import Known
 from chalicelib.contracts.faults import Fault
 
 #: Fields of an error or a notice that hold text of the data or of the statement (§55.8): message, detail, hint, internal query,
@@ -32,11 +33,11 @@ _FIXED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 class Shared:
     """What both sides of one connection know."""
 
-    def __init__(self) -> None:
+    def __init__(self, known: Known) -> None:
         self.queue = Queue()
         self.statements: Names[Prepared] = Names()
         self.portals: Names[Portal] = Names()
-        self.book = SessionBook()
+        self.book = SessionBook(known)
         self.status = "I"
         self.copy_in: Expected | None = None
         """A COPY FROM STDIN that was forwarded and is not over."""
@@ -85,7 +86,7 @@ class Answers:
 
     def receive(self, found: list[Message | Rows], now_ms: int) -> bytes:
         """Return what the client is shown of ``found``. Raises Fault(target_closed) for an answer that nobody asked for."""
-        self._now_ms = now_ms
+        self._now_ms = self._shared.book.now_ms = now_ms
         shown: list[bytes] = []
         try:
             for each in found:
@@ -182,7 +183,7 @@ class Answers:
     def _rows(self, rows: Rows) -> bytes:
         head = self._head("D", Kind.QUERY, Kind.EXECUTE)
         if head.silent:
-            self._shared.book.path_is(_only_value(rows))
+            self._shared.book.told(head.asks, _only_value(rows))
             return b""
         run = self._running(head, "D")
         if self._mask is None and head.kind is Kind.EXECUTE and head.portal is not None:
@@ -210,8 +211,6 @@ class Answers:
             run.tag = messages.read_tag(found.body)
         head.at += 1
         self._over(run, "suspended" if found.kind == "s" else "ok")
-        if run.meaning.kind == "rollback":
-            self._shared.book.rolled_back()
         if head.kind is Kind.EXECUTE:
             self._shared.queue.pop()
         return found.raw
@@ -232,7 +231,7 @@ class Answers:
             # Portals live as long as their transaction (§55.2.3).
             self._shared.portals.clear()
         if head.silent:
-            self._shared.book.path_answered()
+            self._shared.book.answered(status)
             return b""
         return found.raw
 
@@ -252,8 +251,9 @@ class Answers:
 
     def _error(self, found: Message) -> bytes:
         fields = messages.read_fields(found.body)
-        shown = messages.fields("E", self._scrubbed(fields))
         head = self._shared.queue.head()
+        about = _about(head, fields)
+        shown = messages.fields("E", self._scrubbed(fields, about))
         if head is None or head.kind is Kind.SYNC:
             # The server ends the connection (a shutdown, an administrator's command) and says why, or a commit failed.
             return shown
@@ -263,21 +263,23 @@ class Answers:
         for number, expected in enumerate(failed):
             for run in expected.runs[expected.at :]:
                 outcome = "error" if number == 0 and run is expected.runs[expected.at] else "skipped"
-                extra = {"state": fields.get("C", ""), "message": self._masks.text(fields.get("M", ""))}
+                extra = {"state": fields.get("C", ""), "message": self._masks.text(fields.get("M", ""), about)}
                 self._over(run, outcome, **(extra if outcome == "error" else {}))
         head.failed = True
         self._shared.end_copy()
         self._mask = self._copy_mask = None
         if head.silent and head.kind is not Kind.DESCRIBE_PORTAL:
+            self._shared.book.failed()
             return b""
         fatal = fields.get("V", fields.get("S")) in ("FATAL", "PANIC")
         return shown if fatal else head.denial or shown
 
-    def _scrubbed(self, fields: dict[str, str]) -> dict[str, str]:
-        return {code: self._masks.text(words) if code in _TEXTS else words for code, words in fields.items()}
+    def _scrubbed(self, fields: dict[str, str], about: Meaning | None) -> dict[str, str]:
+        return {code: self._masks.text(words, about) if code in _TEXTS else words for code, words in fields.items()}
 
     def _notice(self, found: Message) -> bytes:
-        return messages.fields("N", self._scrubbed(messages.read_fields(found.body)))
+        fields = messages.read_fields(found.body)
+        return messages.fields("N", self._scrubbed(fields, _about(self._shared.queue.head(), fields)))
 
     def _setting(self, found: Message) -> bytes:
         name, value = messages.read_pair(found.body)
@@ -338,6 +340,17 @@ class Answers:
             return b""
         run.saw(shown, 1, masked)
         return messages.message("d", shown)
+
+
+def _about(head: Expected | None, fields: dict[str, str]) -> Meaning | None:
+    """Return the statement whose own words these are, or None where a function, a trigger or somebody else may have said them.
+
+    Whatever a routine does stands in the context of its errors. COPY has a context too, which quotes the client's own line.
+    """
+    context = fields.get("W", "")
+    if head is None or (context and (not context.startswith("COPY ") or "function" in context or "SQL statement" in context)):
+        return None
+    return head.run.meaning if head.run is not None else head.about
 
 
 def _only_value(rows: Rows) -> str:

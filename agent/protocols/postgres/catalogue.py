@@ -10,18 +10,19 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import msgspec
-
 from agent.core.sql import catalogue_queries as queries
 from agent.core.sql.catalogue import Catalogue
 from agent.protocols.postgres import messages
 from agent.protocols.postgres.backend import Backend
 from agent.protocols.postgres.codec import SERVER_LIMITS, Framer, Rows
 from agent.protocols.postgres.messages import Malformed
+from agent.protocols.postgres.snapshot import Snapshot
 from chalicelib.contracts.faults import Fault
 
 #: Milliseconds after which a snapshot is read again.
 MAX_AGE_MS: Final = 60_000
+#: Milliseconds that have to pass before it is read again only because of what a session has changed.
+REST_MS: Final = 2_000
 #: The most that a catalogue may weigh, in bytes as the server sends it.
 BYTES_LIMIT: Final = 64 * 1024 * 1024
 #: Seconds that reading it may take.
@@ -38,14 +39,6 @@ Value = str | int | bool | list[str] | None
 _BOOL: Final = 16
 _ARRAYS: Final = frozenset({1003, 1009, 1015})
 _NUMBERS: Final = frozenset({20, 21, 23, 26})
-
-
-class Snapshot(msgspec.Struct, frozen=True):
-    """A catalogue, and the relations behind the numbers that results carry."""
-
-    catalogue: Catalogue
-    relations: dict[int, tuple[str, str]]
-    read_ms: int
 
 
 async def read(backend: Backend, now_ms: int) -> Snapshot:
@@ -67,7 +60,7 @@ async def read(backend: Backend, now_ms: int) -> Snapshot:
                 user=str(user),
             )
             by_oid = {int(str(oid)): (str(schema), str(name)) for oid, schema, name in await asking.ask(_RELATIONS_BY_OID)}
-            return Snapshot(catalogue, by_oid, now_ms)
+            return Snapshot(catalogue, by_oid, now_ms, version)
     except TimeoutError:
         raise Fault("target_timeout", "The target did not describe its tables in time.") from None
     except (Malformed, ValueError, IndexError) as error:

@@ -15,6 +15,7 @@ import msgspec
 
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis, Session, Statement
+from agent.core.sql.parsing import complaint
 from agent.core.sql.shapes import shape
 from agent.core.sql.tags import Tagged, tagged
 from chalicelib.contracts.operation import UNKNOWN, Operation
@@ -71,13 +72,17 @@ class Reading(msgspec.Struct, frozen=True):
 
     statements: tuple[Meaning, ...]
     session: Session
+    kinds: frozenset[str] = frozenset()
+    """The kinds of its statements."""
 
 
 class Unreadable(Exception):  # noqa: N818 - a verdict on a text
     """The gateway will not let this text through, whatever policy says. ``code`` is a fault's, ``state`` an SQLSTATE."""
 
-    def __init__(self, code: str, state: str, message: str) -> None:
+    def __init__(self, code: str, state: str, message: str, *, complaint: str = "", position: int = 0) -> None:
+        """``complaint``, at ``position``, is what PostgreSQL itself would say: the client reads that and no other words."""
         self.code, self.state, self.message = code, state, message
+        self.complaint, self.position = complaint, position
         super().__init__(message)
 
 
@@ -87,8 +92,15 @@ class Classifier:
 
     _KEPT: Final = 512
 
-    def __init__(self, analyse: Analyse, catalogue: Catalogue, tags: Mapping[str, str] = {}) -> None:
+    def __init__(
+        self,
+        analyse: Analyse,
+        catalogue: Catalogue,
+        tags: Mapping[str, str] = {},
+        complain: Callable[[str], tuple[str, int]] = complaint,
+    ) -> None:
         self._analyse = analyse
+        self._complain = complain
         self._tags = tags
         self.catalogue = catalogue
         self._cache: dict[tuple[bytes, int], tuple[Session, Reading]] = {}
@@ -130,12 +142,13 @@ class Classifier:
         analysis = self._analyse(text, self.catalogue, session)
         if "parse_error" in analysis.flags:
             message = "This is not SQL that the gateway can read, so it was not run."
-            raise Unreadable("bad_request", "42601", message)
+            words, position = self._complain(text)
+            raise Unreadable("bad_request", "42601", message, complaint=words, position=position)
         classes = tagged(analysis, self._tags)
         meanings = tuple(_meaning(*both) for both in zip(analysis.statements, classes, strict=True))
         if "empty" in analysis.flags and not any(each.text.strip() for each in meanings):
             meanings = ()
-        return Reading(meanings, analysis.session)
+        return Reading(meanings, analysis.session, frozenset(each.kind for each in meanings))
 
 
 _K = TypeVar("_K")

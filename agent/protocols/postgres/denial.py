@@ -36,6 +36,10 @@ def denial(decision: Decision, sid: str) -> bytes:
 
 def refusal(why: Unreadable, sid: str) -> bytes:
     """Return the refusal of a text that the gateway lets nobody send."""
+    if why.complaint:
+        place = {"P": str(why.position)} if why.position else {}
+        found = {"S": "ERROR", "V": "ERROR", "C": why.state, "M": why.complaint, **place, "F": "sallyport"}
+        return messages.fields("E", found)
     return messages.error("ERROR", why.state, f"sallyport: {why.message}", hint=f"Session {sid}.")
 
 

@@ -41,6 +41,7 @@ from agent.protocols.postgres.judge import Judge, Ruling, forward, recorded_firs
 from agent.protocols.postgres.masks import Masks
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.names import Wait
+from agent.protocols.postgres.snapshot import Known
 from agent.protocols.postgres.values import arguments
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import UNKNOWN, Operation
@@ -59,17 +60,19 @@ _MISSING: Final = frozenset({"unknown_relation", "unknown_column", "unknown_func
 class Engine:
     """One connection between a client that is logged in and a server that is ready."""
 
-    def __init__(self, judge: Judge, classifier: Classifier, masks: Masks, sid: str) -> None:
+    def __init__(self, judge: Judge, classifier: Classifier, masks: Masks, sid: str, known: Known) -> None:
         self._judge = judge
         self._classifier = classifier
         self._sid = sid
-        self._shared = Shared()
+        self._shared = Shared(known)
         self._answers = Answers(self._shared, masks)
         self._client = Framer(CLIENT_LIMITS, whose="client")
         self._server = Framer(SERVER_LIMITS, whose="target", rows=True)
         self._inbox: deque[Message] = deque()
         self._skipping = False
         self._segment_empty = True
+        self._segment_begins = True
+        self._wanted = False
         self._failing: Final = f"denied by the gateway (session {sid})"
         self._as_clean: Final = Masker().mask
         self.over = False
@@ -100,12 +103,21 @@ class Engine:
         """True when the catalogue should be read again, and no transaction is open that would hide what changed."""
         return self._shared.book.unread(self._shared.status)
 
+    def altered(self) -> bool:
+        """True once after statements that other sessions should know of, where they can see what became of them."""
+        book = self._shared.book
+        if self._shared.status != "I" or not book.altered:
+            return False
+        book.altered = False
+        return True
+
     def mark(self) -> Session:
         """Return what tells :meth:`adopt` whether anything has changed since."""
         return self._shared.book.now
 
     def adopt(self, mark: Session, *, fresh: bool) -> None:
-        """The catalogue was read again after ``mark``, or could not be."""
+        """The catalogue was read again after ``mark``, or could not be. What is known has changed either way."""
+        self._classifier.adopt(self._shared.book.known.current.catalogue)
         self._shared.book.catalogue_read(mark, fresh=fresh)
 
     def receive(self, side: Side, data: bytes, now_ms: int) -> list[Effect]:
@@ -133,17 +145,33 @@ class Engine:
     def _proceed(self) -> list[Effect]:
         effects: list[Effect] = []
         shared = self._shared
-        if self._inbox and self._segment_empty and not len(shared.queue) and shared.status in "IT" and shared.book.path_unsure():
-            effects.append(Housekeep(Side.TARGET, shared.book.ask_path(shared.queue, shared.status)))
+        book = shared.book
+        if book.going_back:
+            effects.append(Housekeep(Side.TARGET, book.go_back(shared.queue)))
+        if book.learned:
+            book.learned = False
+            self._classifier.adopt(book.known.current.catalogue)
+        if self._inbox and not book.asking and self._quiet() and (self._wanted or book.path_unsure()):
+            effects.append(Housekeep(Side.TARGET, book.ask(shared.queue, shared.status, names=self._wanted)))
+            self._wanted = False
         while self._inbox and len(self._shared.queue) < OUTSTANDING_LIMIT:
+            begins = self._segment_begins = self._segment_empty
             try:
                 effects += self._one(self._inbox[0])
             except Wait:
+                self._segment_empty = begins
+                if self._wanted and self._quiet() and not book.asking:
+                    effects.append(Housekeep(Side.TARGET, book.ask(shared.queue, shared.status, names=True)))
+                    self._wanted = False
                 break
             except Malformed:
                 raise Fault("protocol_error", "The client sent a message that cannot be read.") from None
             self._inbox.popleft()
         return effects
+
+    def _quiet(self) -> bool:
+        """True where the gateway can ask something of its own: nothing is under way, and the server would listen."""
+        return self._segment_empty and not len(self._shared.queue) and self._shared.status in "IT"
 
     def _one(self, found: Message) -> list[Effect]:
         rule = self._rules.get(found.kind)
@@ -162,9 +190,14 @@ class Engine:
     # -- deciding ------------------------------------------------------------------------------------------------------------
 
     def _read(self, text: bytes) -> Reading:
-        reading = self._classifier.read(text, self._shared.book.now)
-        if self.stale and any(meaning.flags & _MISSING for meaning in reading.statements):
-            # It may well exist by now. Whoever drives this engine has the catalogue read again.
+        book, shared = self._shared.book, self._shared
+        can_ask = self._segment_begins and (len(shared.queue) > 0 or shared.status in "IT")
+        if can_ask and book.path_lost():
+            raise Wait
+        reading = self._classifier.read(text, book.reading)
+        if (self.stale or (can_ask and book.askable())) and any(each.flags & _MISSING for each in reading.statements):
+            # It may well exist by now. Whoever drives this engine has the catalogue read again, or the server itself is asked.
+            self._wanted = not self.stale
             raise Wait
         return reading
 
@@ -218,7 +251,7 @@ class Engine:
 
     def _asking(self, kind: Kind, reading: Reading) -> Expected:
         expected = self._shared.queue.push(Expected(kind))
-        self._shared.book.leave(reading.session)
+        self._shared.book.leave(reading.session, reading.kinds)
         if kind is Kind.QUERY and self._segment_empty:
             # Nothing before it can make the server skip it, so its own ReadyForQuery settles what it changes.
             expected.segment = self._end_segment()
@@ -247,6 +280,7 @@ class Engine:
             return self._denied(ruling, Kind.PARSE)
         expected = self._shared.queue.push(Expected(Kind.PARSE))
         expected.prepared, expected.name = prepared, ("S", parse.name)
+        expected.about = reading.statements[0] if reading.statements else None
         self._shared.statements.change(parse.name, prepared)
         if parse.name:
             self._shared.book.prepared(parse.name, prepared.text)
@@ -275,6 +309,7 @@ class Engine:
         portal.formats = bind.result_formats
         expected = self._shared.queue.push(Expected(Kind.BIND))
         expected.portal, expected.name = portal, ("P", bind.portal)
+        expected.about = reading.statements[0] if reading.statements else None
         self._shared.portals.change(bind.portal, portal)
         if bind.portal:
             self._shared.book.bound(bind.portal, prepared.text)
@@ -302,7 +337,7 @@ class Engine:
         expected.portal = portal
         expected.runs = [Run(meaning, portal.number, self._judge.now_ms) for meaning in portal.reading.statements]
         if not portal.started:
-            self._shared.book.leave(after)
+            self._shared.book.leave(after, portal.reading.kinds)
         portal.started = True
         self._watch_copy(expected)
         if not portal.operations:

@@ -129,7 +129,7 @@ class Run:
 class Expected:
     """One question under way."""
 
-    __slots__ = ("at", "denial", "failed", "kind", "name", "portal", "prepared", "runs", "segment", "silent")
+    __slots__ = ("about", "asks", "at", "denial", "failed", "kind", "name", "portal", "prepared", "runs", "segment", "silent")
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -137,9 +137,13 @@ class Expected:
         """The gateway's refusal, which replaces the error that the server will answer with."""
         self.silent = False
         """The gateway asked on its own behalf; the client does not see the answer."""
+        self.asks = ""
+        """What the gateway asked for: ``path`` or ``names``."""
         self.runs: list[Run] = []
         self.at = 0
         self.failed = False
+        self.about: Meaning | None = None
+        """The statement that is prepared or bound, and does not run yet."""
         self.prepared: Prepared | None = None
         self.portal: Portal | None = None
         self.name: tuple[str, str] | None = None

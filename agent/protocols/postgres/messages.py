@@ -266,6 +266,13 @@ def parse(name: str, sql: str) -> bytes:
     return message("P", text(name) + text(sql) + _INT16.pack(0))
 
 
+def bind(portal: str, statement: str, values: tuple[str, ...]) -> bytes:
+    """A Bind of values as text, for results as text."""
+    sent = [value.encode() for value in values]
+    body = _INT16.pack(0) + _INT16.pack(len(sent)) + b"".join(_INT32.pack(len(each)) + each for each in sent) + _INT16.pack(0)
+    return message("B", text(portal) + text(statement) + body)
+
+
 def describe(kind: str, name: str) -> bytes:
     """A Describe of a statement (``S``) or a portal (``P``)."""
     return message("D", kind.encode() + text(name))

@@ -12,11 +12,11 @@ from agent.core.masking.text import TextScrubber
 from agent.core.sql import Session, analyse
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis
-from agent.protocols.postgres.catalogue import Snapshot
 from agent.protocols.postgres.classify import Classifier, Meaning
 from agent.protocols.postgres.columns import Columns, read_tags
 from agent.protocols.postgres.messages import Field
 from agent.protocols.postgres.rows import LineCopyMask, RowMask
+from agent.protocols.postgres.snapshot import Snapshot
 from agent.runtime.serving import Serving
 from chalicelib.contracts.policy import Moment, Policy
 
@@ -47,7 +47,8 @@ class SessionMasks:
         self._serving = serving
         self._snapshot = snapshot
         self._tags = read_tags(serving.target.options)
-        self._every = frozenset(self._tags.values()) | frozenset(BUILT_IN)
+        self._classes = frozenset(self._tags.values())
+        self._every = self._classes | frozenset(BUILT_IN)
         self._policy: Policy | None = None
         self._revealed: frozenset[str] = frozenset()
         # Errors name columns without their tables.
@@ -69,13 +70,14 @@ class SessionMasks:
         form: Literal["text", "csv"] = "csv" if _CSV.search(meaning.text) else "text"
         return LineCopyMask(form, [meaning.tagged.column(place) for place in range(columns)], _DETECTORS, self.revealed())
 
-    def text(self, words: str) -> str:
-        """Return a text that may quote data."""
+    def text(self, words: str, about: Meaning | None = None) -> str:
+        """Return a text that may quote data: of what ``about`` reaches, where it is known, or else of anything."""
         revealed = self.revealed()
         if revealed is not self._scrubs_for:
             self._scrubs_for = revealed
             self._scrubber = TextScrubber(_DETECTORS, revealed, tags=self._names)
-        return self._scrubber.scrub(words.encode(errors="replace")).decode(errors="replace")
+        reached = self._classes if about is None else about.tagged.reached
+        return self._scrubber.scrub(words.encode(errors="replace"), quoted=not reached <= revealed).decode(errors="replace")
 
     def revealed(self) -> frozenset[str]:
         """Return the classes that the policy in force lets this person see; the same object while that is the same."""

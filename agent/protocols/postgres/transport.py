@@ -29,7 +29,7 @@ from agent.protocols.postgres import backend as server
 from agent.protocols.postgres import catalogue, greeting, login, messages
 from agent.protocols.postgres.backend import Backend
 from agent.protocols.postgres.cancels import Cancellable, Cancels
-from agent.protocols.postgres.catalogue import Catalogues, Snapshot
+from agent.protocols.postgres.catalogue import Catalogues
 from agent.protocols.postgres.classify import Classifier
 from agent.protocols.postgres.denial import farewell
 from agent.protocols.postgres.engine import Engine
@@ -37,6 +37,7 @@ from agent.protocols.postgres.greeting import Greeted, Hangup
 from agent.protocols.postgres.judge import Judge
 from agent.protocols.postgres.login import Hello
 from agent.protocols.postgres.masks import Masks
+from agent.protocols.postgres.snapshot import Known, Snapshot
 from agent.protocols.postgres.stream import Stream
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import HANDSHAKE_S, Serving
@@ -80,7 +81,9 @@ class Connection:
         self._backend: Backend
         self._engine: Engine
         self._classifier: Classifier
-        self._snapshot: Snapshot
+        self._known: Known
+        self._read_ms = 0
+        self._tell_others = False
         self._to_target: list[bytes] = []
         self._answered = asyncio.Event()
         self._refreshing: asyncio.Task[None] | None = None
@@ -210,7 +213,8 @@ class Connection:
         return await server.connect(serving.target, account, credential, login.startup(account, asked, self._sid))
 
     async def _learn(self) -> None:
-        self._snapshot = await self._plant.catalogues.current(self._key, self._serving.now_ms(), self._fetch)
+        snapshot = await self._plant.catalogues.current(self._key, self._serving.now_ms(), self._fetch)
+        self._known, self._read_ms = Known(snapshot), snapshot.read_ms
 
     async def _fetch(self) -> Snapshot:
         serving = self._serving
@@ -225,10 +229,10 @@ class Connection:
     def _welcome(self, backend: Backend, pid: int, secret: bytes) -> None:
         """Tell the client that it is logged in, with the server's settings and a key of our own for cancelling."""
         serving = self._serving
-        self._classifier = self._plant.make_classifier(serving, self._snapshot)
-        masks = self._plant.make_masks(serving, lambda: self._snapshot)
+        self._classifier = self._plant.make_classifier(serving, self._known.current)
+        masks = self._plant.make_masks(serving, lambda: self._known.current)
         judge = Judge(Decider(serving.claims, lambda: serving.policy), self._writer)
-        self._engine = Engine(judge, self._classifier, masks, self._sid)
+        self._engine = Engine(judge, self._classifier, masks, self._sid, self._known)
         hello = [messages.authentication(0)]
         hello += [messages.parameter_status(name, value) for name, value in backend.settings]
         hello += [messages.key_data(pid, secret), messages.ready("I")]
@@ -323,23 +327,31 @@ class Connection:
     def _renew(self) -> None:
         """Use what another session, or an older wish of ours, has learned meanwhile."""
         held = self._plant.catalogues.held(self._key)
-        if held is not None and held is not self._snapshot and held.read_ms >= self._snapshot.read_ms:
-            self._snapshot = held
-            self._classifier.adopt(held.catalogue)
-        if self._refreshing is None and self._serving.now_ms() - self._snapshot.read_ms > catalogue.MAX_AGE_MS:
+        if held is not None and held.read_ms > self._read_ms:
+            self._share(held)
+        if self._refreshing is None and self._serving.now_ms() - self._read_ms > catalogue.MAX_AGE_MS:
             self._refreshing = asyncio.ensure_future(self._refresh())
 
     def _wish(self) -> None:
         """Have the catalogue read again where a statement has changed what it describes."""
-        if self._engine.stale and self._refreshing is None:
+        self._tell_others = self._engine.altered() or self._tell_others
+        if self._refreshing is not None:
+            return
+        rested = self._serving.now_ms() - self._read_ms > catalogue.REST_MS
+        if self._engine.stale or (self._tell_others and rested):
+            self._tell_others = False
             self._refreshing = asyncio.ensure_future(self._refresh())
+
+    def _share(self, snapshot: Snapshot) -> None:
+        self._read_ms = snapshot.read_ms
+        self._known.share(snapshot)
+        self._classifier.adopt(self._known.current.catalogue)
 
     async def _refresh(self) -> None:
         mark = self._engine.mark()
         fresh = False
         try:
-            self._snapshot = await self._plant.catalogues.renewed(self._key, self._fetch)
-            self._classifier.adopt(self._snapshot.catalogue)
+            self._share(await self._plant.catalogues.renewed(self._key, self._fetch))
             fresh = True
         except Fault as fault:
             # What had changed stays unknown, and what is unknown is decided as such.

@@ -172,7 +172,7 @@ class Postgres:
             name="shop",
             protocol="postgres",
             address=f"127.0.0.1:{self.port}",
-            logins={LOGIN: Login(credential="shop")},
+            logins={LOGIN: Login(credential="shop"), "admin": Login(credential="shop")},
             default_login=LOGIN,
             options={"database": DATABASE, "sslmode": "verify-full", "ca_file": self.ca_file, **options},
         )

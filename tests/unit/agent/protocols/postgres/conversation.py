@@ -21,6 +21,7 @@ from agent.protocols.postgres.codec import Copied, Rows, join_copied, join_rows
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.judge import Judge
 from agent.protocols.postgres.messages import Field
+from agent.protocols.postgres.snapshot import Known, Snapshot
 from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
 
@@ -91,7 +92,7 @@ class FakeMasks:
     def end(self) -> tuple[bytes, int]:
         return b"", 0
 
-    def text(self, words: str) -> str:
+    def text(self, words: str, about: Meaning | None = None) -> str:
         return words.replace("hunter2", "****")
 
 
@@ -104,7 +105,7 @@ class Conversation:
         heading = Heading(sid=SID, target="db", principal="ann@example.com", login="app", channel=1, opened_ms=NOW_MS)
         judge = Judge(Decider(make_claims(), lambda: self.policy), JsonlWriter(heading, protocol="postgres"))
         self.classifier = Classifier(analyse, Catalogue())
-        self.engine = Engine(judge, self.classifier, FakeMasks(), SID)
+        self.engine = Engine(judge, self.classifier, FakeMasks(), SID, Known(Snapshot(Catalogue(), {}, 0)))
         self.target = b""
         self.client = b""
         self.lines = b""

@@ -15,7 +15,7 @@ CATALOGUE = Catalogue.build(
 )
 RELATIONS = {20_000: ("public", "people"), 20_001: ("public", "people_1"), 1259: ("pg_catalog", "pg_class")}
 COLUMNS = Columns({"public.people.mail": "email", "public.other.x": "ssn"}, CATALOGUE, RELATIONS)
-NOTHING = Tagged((frozenset(),), True, frozenset(), frozenset(), frozenset())
+NOTHING = Tagged((frozenset(),), True, frozenset(), frozenset(), frozenset(), frozenset())
 EVERY = frozenset({"email", "ssn"})
 
 
@@ -42,7 +42,7 @@ def test_the_systems_own_tables_carry_nothing() -> None:
 
 
 def test_an_expression_carries_what_lineage_says() -> None:
-    assert classes(0, 0, Tagged((frozenset({"ssn"}),), True, EVERY, frozenset(), frozenset())) == {"ssn"}
+    assert classes(0, 0, Tagged((frozenset({"ssn"}),), True, EVERY, frozenset(), frozenset(), frozenset())) == {"ssn"}
 
 
 def test_without_a_statement_a_column_may_be_anything() -> None:

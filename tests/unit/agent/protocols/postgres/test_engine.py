@@ -271,15 +271,31 @@ def test_a_name_that_has_changed_means_the_new_statement() -> None:
     assert [text for kind, text, _ in verdicts(talk) if kind == "execute"] == ["SELECT 1"]
 
 
-ASKED_PATH = (
-    messages.parse("sallyport_path", "SHOW search_path")
-    + bind("sallyport_path", "sallyport_path")
-    + execute("sallyport_path")
-    + close("P", "sallyport_path")
-    + close("S", "sallyport_path")
+def asked(text: str, *values: str) -> bytes:
+    """One statement of the gateway's own."""
+    return (
+        messages.parse("sallyport_asks", text)
+        + messages.bind("sallyport_asks", "sallyport_asks", values)
+        + execute("sallyport_asks")
+        + close("P", "sallyport_asks")
+        + close("S", "sallyport_asks")
+    )
+
+
+def told(*values: bytes) -> bytes:
+    """What the server answers it with."""
+    return PARSED + BOUND + b"".join(row(value) for value in values) + complete("IT") + CLOSED + CLOSED
+
+
+ASKED_PATH = asked("SHOW search_path") + SYNC
+PATH_ANSWER = told(b"a, public")
+ASKED_PATH_IN_BLOCK = (
+    asked("SAVEPOINT sallyport_asks")
+    + asked("SHOW search_path")
+    + asked("ROLLBACK TO SAVEPOINT sallyport_asks")
+    + asked("RELEASE SAVEPOINT sallyport_asks")
     + SYNC
 )
-PATH_ANSWER = PARSED + BOUND + row(b"a, public") + complete("SHOW") + CLOSED + CLOSED
 
 
 def test_after_a_set_the_server_is_asked_which_path_is_in_force() -> None:
@@ -298,8 +314,8 @@ def test_a_path_that_was_asked_for_inside_a_transaction_is_asked_for_again_behin
     talk = Conversation()
     talk.says(query("SET search_path TO a"))
     talk.answers(complete("SET"), IN_BLOCK)
-    talk.says(query("SELECT 1"))
-    talk.answers(PATH_ANSWER, IN_BLOCK)
+    assert talk.says(query("SELECT 1")) == ASKED_PATH_IN_BLOCK
+    assert talk.answers(told() + PATH_ANSWER + told() + told(), IN_BLOCK) == b""
     talk.answers(complete("SELECT 0"), IDLE)
     assert talk.says(query("SELECT 1")) == ASKED_PATH
 
