@@ -31,11 +31,12 @@ from agent.core.sql import Session, analyse
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis
 from agent.protocols.postgres.cancels import Cancels
-from agent.protocols.postgres.catalogue import Catalogues, Snapshot
+from agent.protocols.postgres.catalogue import Catalogues
 from agent.protocols.postgres.classify import Classifier, Meaning
 from agent.protocols.postgres.codec import Copied, Rows
 from agent.protocols.postgres.messages import Field
 from agent.protocols.postgres.reading import make_classifier, make_masks
+from agent.protocols.postgres.snapshot import Snapshot
 from agent.protocols.postgres.tls import ClientTls
 from agent.protocols.postgres.transport import Connection, Plant
 from agent.runtime.recorder import SpoolRecorder

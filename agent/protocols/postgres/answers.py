@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from agent.core.sql.tags import Tagged
 from agent.protocols.postgres import messages
+from agent.protocols.postgres.classify import Meaning
 from agent.protocols.postgres.codec import Copied, Message, Rows
 from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
