@@ -1,8 +1,11 @@
 """The write-ahead log of one session, as it grows: appended on the loop, written and synced in threads, in groups.
 
+    idle ─► (commit: at the end of this turn of the loop; append: after LINGER_S) ─► writing ─► idle, or at once the next
+
 Whoever needs a frame on disk waits in ``commit``; all who wait share one fdatasync. Output that nobody waits for is gathered for
-``LINGER_S`` first. After a failed write or sync nothing is believed any more: the kernel may have dropped the pages it could not
-write, and a second fsync that succeeds would say nothing about them. So the log fails once, for good, and the session ends.
+``LINGER_S`` first. There is one write at a time, and what arrives meanwhile is the next one. After a failed write or sync nothing
+is believed any more: the kernel may have dropped the pages it could not write, and a second fsync that succeeds would say nothing
+about them. So the log fails once, for good, and the session ends.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -51,9 +55,13 @@ class Journal:
         self._sealed: list[tuple[Path, int]] = []
         self._pending: list[bytes] = []
         self._waiting: list[tuple[int, asyncio.Future[None]]] = []
-        self._work = asyncio.Event()
-        self._urgent = asyncio.Event()
+        self._running = False
         self._stopping = False
+        self._busy = False
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._urgent = False
+        self._changed = asyncio.Event()
+        self._rotating: asyncio.Task[None] | None = None
         self.fault: Fault | None = None
         self.next_seq = 1
         self.durable = 0
@@ -82,7 +90,8 @@ class Journal:
         self.next_seq += 1
         self._pending.append(data)
         self.backlog += len(data)
-        self._work.set()
+        if self._timer is None and not self._busy:
+            self._arm()
         return seq
 
     async def commit(self, seq: int) -> None:
@@ -93,22 +102,33 @@ class Journal:
             raise self.fault
         reached = asyncio.get_running_loop().create_future()
         self._waiting.append((seq, reached))
-        self._urgent.set()
-        self._work.set()
+        if not self._urgent:
+            self._urgent = True
+            if not self._busy:
+                self._arm()
         await reached
 
     async def run(self) -> None:
         """Write what is appended, until ``stop`` and everything is written, or until the disk fails."""
+        self._running = True
         try:
-            while not (self._stopping and not self._pending) and self.fault is None:
-                await self._work.wait()
-                await self._linger()
-                self._work.clear()
-                self._urgent.clear()
-                if self._pending:
-                    await self._flush()
+            self._next()
+            while not self._over():
+                self._changed.clear()
+                await self._changed.wait()
         finally:
+            self._running = False
+            if self._timer is not None:
+                self._timer.cancel()
+            # A thread may not be left behind with the descriptor when this task is cancelled: closing it under the thread's
+            # feet could hand the number to another file.
+            while self._busy:
+                self._changed.clear()
+                await self._changed.wait()
             self.abandon()
+
+    def _over(self) -> bool:
+        return not self._busy and (self.fault is not None or (self._stopping and not self._pending))
 
     def abandon(self) -> None:
         """Let the file go. ``run`` does this itself."""
@@ -119,8 +139,10 @@ class Journal:
     def stop(self) -> None:
         """Have ``run`` return once everything is on disk."""
         self._stopping = True
-        self._urgent.set()
-        self._work.set()
+        self._urgent = True
+        if not self._busy:
+            self._arm()
+        self._changed.set()
 
     async def release(self, before: int) -> None:
         """Remove closed segments that hold no frame from number ``before`` on."""
@@ -129,34 +151,53 @@ class Journal:
         for path in gone:
             await self._disk.run(path.unlink, missing_ok=True)
 
-    async def _linger(self) -> None:
-        if not self._urgent.is_set():
-            try:
-                async with asyncio.timeout(LINGER_S):
-                    await self._urgent.wait()
-            except TimeoutError:
-                pass
+    def _arm(self) -> None:
+        """Have ``_flush`` called: at the end of this turn of the loop where somebody waits, and else after a while."""
+        if not self._running:
+            return
+        if self._timer is not None:
+            self._timer.cancel()
+        loop = asyncio.get_running_loop()
+        self._timer = loop.call_soon(self._flush) if self._urgent else loop.call_later(LINGER_S, self._flush)
 
-    async def _flush(self) -> None:
+    def _next(self) -> None:
+        self._changed.set()
+        if self._running and self._pending and self.fault is None:
+            self._flush() if self._urgent else self._arm()
+
+    def _flush(self) -> None:
+        self._timer = None
+        if self._busy or not self._pending or self.fault is not None or not self._running:
+            self._changed.set()
+            return
         batch, self._pending = b"".join(self._pending), []
-        top = self.next_seq - 1
-        # The thread may not be left behind with the descriptor when this task is cancelled: closing it under the thread's
-        # feet could hand the number to another file.
-        written = asyncio.ensure_future(self._disk.run(self._write, batch))
+        self._busy, self._urgent = True, False
+        self._disk.soon(partial(self._write, batch), partial(self._written, len(batch), self.next_seq - 1))
+
+    def _written(self, size: int, top: int, error: OSError | None) -> None:
+        self._busy = False
+        if error is not None:
+            self._fail(error)
+            self._changed.set()
+            return
+        self.durable = top
+        self.backlog -= size
+        self._size += size
+        self._reached()
+        self._on_written()
+        if self._size >= self._segment_bytes and self._running:
+            self._busy = True
+            self._rotating = asyncio.ensure_future(self._rotate())
+        else:
+            self._next()
+
+    async def _rotate(self) -> None:
         try:
-            await asyncio.shield(written)
-            self.durable = top
-            self.backlog -= len(batch)
-            self._size += len(batch)
-            self._reached()
-            self._on_written()
-            if self._size >= self._segment_bytes:
-                await self._begin_segment()
+            await self._begin_segment()
         except OSError as error:
             self._fail(error)
-        except asyncio.CancelledError:
-            await asyncio.wait({written})
-            raise
+        self._busy = False
+        self._next()
 
     def _write(self, batch: bytes) -> None:
         write_all(self._descriptor, batch)
