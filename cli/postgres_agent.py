@@ -142,10 +142,11 @@ async def _relayed(address: str, ticket: str) -> AsyncIterator[socket.socket]:
 async def _secure(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ssh_ca: str, alias: str) -> None:
     writer.write(wire.SSL_REQUEST)
     answer = await reader.read(2)
+    if not answer:
+        raise Fault("tunnel_lost", "The agent ended the connection before it was secure.")
     if answer != b"S":
         # More than one byte would be text in clear that is taken for the agent's own (CVE-2021-23222).
-        words = "The agent does not speak TLS." if len(answer) == 1 else "The agent ended the connection before it was secure."
-        raise Fault("agent_unverified" if answer else "tunnel_lost", words)
+        raise Fault("agent_unverified", "What answers for the agent does not speak TLS.", hint="Nothing was sent to it.")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     # No public authority vouches for an agent; the gateway's own does, in the next step.

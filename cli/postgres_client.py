@@ -91,7 +91,7 @@ async def _run_program(errand: Errand, words: list[str], port: int | None) -> in
     door = Door(errand, secrets.token_urlsafe(24) if port is not None else "", lambda what, sid: None)
     with _private_folder() as folder:
         if port is None:
-            server = await asyncio.start_unix_server(door.serve, folder / f".s.PGSQL.{_SOCKET_PORT}", limit=READ)
+            server = await asyncio.start_unix_server(door.accept, folder / f".s.PGSQL.{_SOCKET_PORT}", limit=READ)
             offer = Offer(errand.target, str(folder), _SOCKET_PORT, errand.logins[0])
         else:
             server, offer = await _listen(door, errand, port)
@@ -156,7 +156,7 @@ def _settle(stopped: asyncio.Future[int], number: int) -> None:
 
 async def _listen(door: Door, errand: Errand, port: int) -> tuple[asyncio.Server, Offer]:
     try:
-        server = await asyncio.start_server(door.serve, HOST, port, limit=READ)
+        server = await asyncio.start_server(door.accept, HOST, port, limit=READ)
     except OSError as error:
         hint = "--port 0 takes one that is free."
         raise Fault("conflict", f"Port {port} cannot be used: {os.strerror(error.errno or 0)}.", hint=hint) from None

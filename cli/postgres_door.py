@@ -51,14 +51,14 @@ class Door:
         self._keys: dict[int, Key] = {}
         """By process number, of every connection that is open."""
         self._serving: set[asyncio.Task[None]] = set()
-        self._closing = False
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one local connection to its end. Raises nothing but CancelledError."""
-        task = asyncio.current_task()
-        assert task is not None
+    def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one local connection beside the others, in a task of the door's own: asyncio's would not be ours to cancel."""
+        task = asyncio.ensure_future(self._serve(reader, writer))
         self._serving.add(task)
         task.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             await self._greet(reader, writer)
         except Hangup:
@@ -77,7 +77,6 @@ class Door:
 
     async def close(self, patience_s: float) -> None:
         """Give every connection ``patience_s`` to end by itself, then end it."""
-        self._closing = True
         if self._serving:
             await asyncio.wait(self._serving, timeout=patience_s)
         for task in self._serving:

@@ -83,7 +83,7 @@ class Database:
             self._server.wait(timeout=20)
             self._server = None
 
-    def target(self, name: str, *, tags: str = "prod", address: str = "", credential: str = "", more: str = "") -> str:
+    def target(self, name: str, *, address: str = "", credential: str = "") -> str:
         """Return this database as a target of ``gateway.yaml``: YAML, indented by two."""
         columns = ", ".join(f'"{tag}"' for tag in TAGS)
         return (
@@ -92,14 +92,14 @@ class Database:
             "    protocol: postgres\n"
             "    agent: edge-1\n"
             f"    address: {address or f'127.0.0.1:{self.port}'}\n"
-            f"    tags: [{tags}]\n"
+            "    tags: [prod]\n"
             "    logins:\n"
             f"      {LOGIN}: {{ credential: {credential or 'prod-db'} }}\n"
             "    options:\n"
             f"      database: {DATABASE}\n"
             "      sslmode: disable\n"
             f"      columns: [{columns}]\n"
-            "    require: [record, block, mask]\n" + more
+            "    require: [record, block, mask]\n"
         )
 
     def _start(self) -> None:

@@ -13,12 +13,16 @@ import urllib.request
 from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 import boto3
 
 from infra.demo.database import Database, psql_path
 from infra.demo.target import Target, free_port
+
+if TYPE_CHECKING:
+    from mypy_boto3_s3 import S3Client
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
@@ -94,16 +98,23 @@ class Stack:
 
     def recordings(self) -> list[tuple[str, int]]:
         """Return key and size of every object under ``recordings/``, in order."""
+        pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="recordings/")
+        return [(each["Key"], each["Size"]) for page in pages for each in page.get("Contents", [])]
+
+    def stored(self, key: str) -> bytes:
+        """Return one object of the evidence bucket."""
+        return self._s3().get_object(Bucket=self.bucket, Key=key)["Body"].read()
+
+    def _s3(self) -> S3Client:
         of = self._environment
-        s3 = boto3.client(
+        client: S3Client = boto3.client(
             "s3",
             endpoint_url=of["AWS_ENDPOINT_URL_S3"],
             region_name=of["AWS_REGION"],
             aws_access_key_id=of["AWS_ACCESS_KEY_ID"],
             aws_secret_access_key=of["AWS_SECRET_ACCESS_KEY"],
         )
-        pages = s3.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="recordings/")
-        return [(each["Key"], each["Size"]) for page in pages for each in page.get("Contents", [])]
+        return client
 
     def person(self, name: str) -> Person:
         """Return a person of the development identity provider."""

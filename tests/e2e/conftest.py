@@ -17,6 +17,13 @@ from tests.fakes.gateway_yaml import ssh_target
 
 OTHER_KEY = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIJ8Uh1X1Gt2kqv4M1mGZPbUqC0dQv1r2Zk3cX5yq0m8B"
 
+#: A rule that listings do not meet, so that a session is refused only when it is asked for.
+MORE_POLICIES = """
+@id("no-curiosity")
+@message("Curiosity is no reason.")
+forbid (principal, action == Action::"connect", resource) when { context.reason like "*curious*" };
+"""
+
 
 @dataclass
 class World:
@@ -35,14 +42,24 @@ class World:
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
     with EmbeddedCloud(load_app, limits=Limits(idle_s=60.0, duration_s=600.0)) as cloud, Stack(folder, direct=True) as stack:
+        stack.database.prepare()
         stack.target.start()
         stack.attach(cloud.http_url, cloud.environment)
-        yield World(cloud, stack, stack.furnish(more_targets(stack)))
+        (folder / "gateway").mkdir()
+        (folder / "gateway" / "more.cedar").write_text(MORE_POLICIES)
+        stack.database.wait()
+        alice = stack.furnish(more_targets(stack))
+        stack.give_password("wrong-db", f"not {stack.database.password}")
+        yield World(cloud, stack, alice)
 
 
 def more_targets(stack: Stack) -> str:
-    """Beside prod-web: a target that is down, one with another host key, one without shells, one that nobody may use."""
+    """Beside prod-web: a target that is down, one with another host key, one without shells, one that nobody may use.
+
+    Beside prod-db: one that is down, one whose password is wrong, one without a password.
+    """
     port, key, account = stack.target.port, stack.target.host_key, [stack.target.account]
+    database = stack.database
     return "".join(
         [
             ssh_target("down", free_port(), key, account),
@@ -50,6 +67,9 @@ def more_targets(stack: Stack) -> str:
             ssh_target("no-shell", port, key, account),
             ssh_target("no-key", port, key, account, credential="not-there"),
             ssh_target("nobody", port, key, account, tags=[]),
+            database.target("down-db", address=f"127.0.0.1:{free_port()}"),
+            database.target("wrong-db", credential="wrong-db"),
+            database.target("no-password", credential="not-there"),
         ]
     )
 

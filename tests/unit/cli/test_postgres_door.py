@@ -68,7 +68,7 @@ class Place:
 
     @asynccontextmanager
     async def open(self) -> AsyncIterator[Place]:
-        server = await asyncio.start_server(self.door.serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(self.door.accept, "127.0.0.1", 0)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
