@@ -85,10 +85,8 @@ def _came_of(entry: dict[str, Any]) -> str:
     tag, rows, masked, ms = (entry.get(name, 0) for name in ("tag", "rows", "masked", "ms"))
     parts = []
     if entry.get("outcome") == "ok":
-        # A SELECT's tag says no more than how many rows there were.
-        parts.append(
-            counted(int(rows), "row") if _number(rows) and (not tag or str(tag).startswith("SELECT")) else clean(str(tag))
-        )
+        # A SELECT's tag says no more than how many rows there were; that of a CREATE TABLE AS counts rows that nobody was shown.
+        parts.append(counted(int(rows), "row") if _number(rows) and tag in (0, "", f"SELECT {rows}") else clean(str(tag)))
     else:
         state, words = clean(str(entry.get("state", ""))), clean(str(entry.get("message", "")))
         outcome = clean(str(entry.get("outcome", "")))

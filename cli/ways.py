@@ -60,13 +60,11 @@ class Opened(NamedTuple):
 
 def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened:
     """Open a session and find its way. Raises Refusal if policy or the gateway says no, Fault if no way leads to the agent."""
-    saved = home.login()
     # The relay's libraries take a while to import; the gateway's answer takes a while to come.
     preparing = threading.Thread(target=importlib.import_module, args=("cli.relay_way",), daemon=True)
     if only != "direct":
         preparing.start()
-    body = api.SessionOpen(target=target, login=login, reason=reason)
-    offer = ControlPlane(saved.url, saved.token).post("/sessions", api.SessionOffer, body)
+    offer = offered(home, target, login, reason)
     ways = [way for way in sorted(offer.ways, key=lambda way: way.kind != "direct") if only in ("", way.kind)]
     for way in ways:
         if way.kind == "relay":
@@ -79,6 +77,13 @@ def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened
             return Opened(offer.sid, offer.ticket, way.address, connection)
     tried = ", ".join(f"{way.kind} at {way.address}" for way in ways) or f"{only or 'nothing'}, which was not offered"
     raise Fault("agent_offline", f"No way leads to the agent of {target} (tried {tried}).", hint="See: sallyport ls")
+
+
+def offered(home: Home, target: str, login: str, reason: str) -> api.SessionOffer:
+    """Open a session. Raises Refusal if policy or the gateway says no."""
+    saved = home.login()
+    body = api.SessionOpen(target=target, login=login, reason=reason)
+    return ControlPlane(saved.url, saved.token).post("/sessions", api.SessionOffer, body)
 
 
 def _checked_relay(address: str) -> str:

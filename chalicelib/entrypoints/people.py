@@ -19,8 +19,8 @@ bp = Blueprint(__name__)
 
 @people(bp, "GET", "/targets")
 def targets(call: Call, caller: AccessClaims) -> TargetList:
-    """The targets that the caller may connect to."""
-    return list_targets(ports(), caller, call.source_ip)
+    """The targets that the caller may connect to, for ``?reason=`` where one is given."""
+    return list_targets(ports(), caller, call.source_ip, call.query.get("reason", ""))
 
 
 @people(bp, "POST", "/sessions")

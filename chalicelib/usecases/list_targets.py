@@ -8,21 +8,23 @@ from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.policy import Moment
 from chalicelib.domain.ssh_certificate import host_alias
 from chalicelib.ports import Agent, Ports
+from chalicelib.usecases.admission import check_sizes
 
 
-def list_targets(ports: Ports, caller: AccessClaims, source_ip: str) -> TargetList:
-    """Return every target to which policy permits at least one login, as its user sees it."""
+def list_targets(ports: Ports, caller: AccessClaims, source_ip: str, reason: str = "") -> TargetList:
+    """Return every target to which policy permits at least one login for ``reason``, as its user sees it.
+
+    Raises Fault(too_large).
+    """
+    check_sizes("", "", reason)
     policy = ports.policies.current()
     now_ms = ports.clock.now_ms()
     agents = {agent.name: agent for agent in ports.store.agents()}
     views = []
     for target in sorted(policy.document.targets, key=lambda each: each.name):
         names = [target.default_login, *(login for login in target.logins if login != target.default_login)]
-        logins = [
-            login
-            for login in names
-            if policy.connect(caller.principal, target, Moment(now_ms=now_ms, login=login, source_ip=source_ip)).allowed
-        ]
+        moments = [Moment(now_ms=now_ms, reason=reason, login=login, source_ip=source_ip) for login in names]
+        logins = [moment.login for moment in moments if policy.connect(caller.principal, target, moment).allowed]
         if logins:
             views.append(_view(target, logins, agents.get(target.agent)))
     return TargetList(targets=views)

@@ -89,9 +89,9 @@ def _run_client(
 ) -> int:
     from cli.commands.targets import fetch_targets
 
-    target = next((each for each in fetch_targets(home) if each.name == name), None)
+    target = next((each for each in fetch_targets(home, reason) if each.name == name), None)
     if target is None:
-        raise Fault("unknown_target", f"There is no target {name} that you may connect to.", hint="Run: sallyport ls")
+        raise _no(home, name, login, reason)
     if login and login not in target.logins:
         raise Fault("unknown_login", f"{name} has no login {login} for you.", hint=f"It has: {', '.join(target.logins)}")
     if target.protocol == "postgres":
@@ -102,6 +102,18 @@ def _run_client(
         hint = f"Use it with: {target.hint.replace('{target}', name)}" if target.hint else ""
         raise Fault("not_supported", f"{name} speaks {target.protocol}, which has no client here.", hint=hint)
     return _run_ssh(home, target, arguments, login, reason, way)
+
+
+def _no(home: Home, name: str, login: str, reason: str) -> Exception:
+    """Ask for the session all the same: what policy refuses is refused in its own words, and on record."""
+    from cli import ways
+    from cli.control_plane import Refusal
+
+    try:
+        ways.offered(home, name, login, reason)
+    except Refusal as refusal:
+        return refusal
+    return Fault("unknown_target", f"There is no target {name} that you may connect to.", hint="Run: sallyport ls")
 
 
 def _run_postgres(

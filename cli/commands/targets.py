@@ -13,11 +13,12 @@ from cli.progress import Progress
 from cli.screen import Cell, Column, note, say, say_json, table, warn
 
 
-def fetch_targets(home: Home) -> list[api.TargetView]:
-    """Return the targets that the person may connect to."""
+def fetch_targets(home: Home, reason: str = "") -> list[api.TargetView]:
+    """Return the targets that the person may connect to for ``reason``."""
     saved = home.login()
+    query = {"reason": reason} if reason else None
     with Progress("Asking for your targets"):
-        return ControlPlane(saved.url, saved.token).get("/targets", api.TargetList).targets
+        return ControlPlane(saved.url, saved.token).get("/targets", api.TargetList, query).targets
 
 
 @click.command()

@@ -30,7 +30,11 @@ TOKEN = re.compile(rb"eyJ[A-Za-z0-9_-]{8,}\.eyJ[A-Za-z0-9_-]{8,}\.")
 
 
 def environment(world: World, **more: str) -> dict[str, str]:
-    return {name: value for name, value in world.alice.environment.items() if not name.startswith("PG")} | {"PAGER": ""} | more
+    return (
+        {name: value for name, value in world.alice.environment.items() if not name.startswith("PG")}
+        | {"PAGER": "", "SALLYPORT_WAY": "relay"}
+        | more
+    )
 
 
 def connect(world: World, *words: str, way: str = "", **more: str) -> subprocess.CompletedProcess[str]:
@@ -165,15 +169,18 @@ def test_ctrl_c_in_psql_cancels_the_statement_and_leaves_the_session(world: Worl
 
 
 def test_two_sessions_at_once(world: World) -> None:
-    with terminal(world, "relay") as one, terminal(world, "direct") as other:
-        for process, name in ((one, "one"), (other, "other")):
-            process.send(f"create temp table mine as select '{name}' as whose;\r")
-            process.expect("SELECT 1")
-        for process, name in ((one, "one"), (other, "other")):
-            process.send("select 'this is ' || whose from mine;\r")
-            process.expect(f"this is {name}")
+    with terminal(world, "relay") as one, terminal(world, WAYS[-1]) as other:
+        for process, place in ((one, 1), (other, 3)):
+            process.send(f"begin; update customers set note = 'by {place}' where id = {place};\r")
+            process.expect("UPDATE 1")
+        for process, place in ((one, 1), (other, 3)):
+            process.send("select note from customers where note like 'by%';\r")
+            process.expect(f"by {place}")
+            process.expect("1 row")
+            process.send("rollback;\r")
+            process.expect("ROLLBACK")
         live = [each for each in sessions(world) if each["state"] == "live"]
-        assert sorted(each["path"] for each in live) == ["direct", "relay"]
+        assert sorted(each["path"] for each in live) == sorted([WAYS[0], WAYS[-1]])
 
 
 def test_one_psql_that_connects_again_has_another_session(world: World) -> None:
@@ -243,9 +250,19 @@ def test_a_program_that_is_ended_by_a_signal(world: World) -> None:
 
 def test_policy_denies_the_session_in_its_own_words(world: World) -> None:
     done = psql(world, "select 1", "--reason", "just curious")
-    assert done.returncode == 2
-    assert "FATAL:  sallyport: Curiosity is no reason. [denied]" in done.stderr
+    assert done.returncode == 126
+    assert done.stderr.startswith("sallyport: Curiosity is no reason. [denied]")
     assert sessions(world)[0]["state"] == "denied"
+
+
+def test_somebody_whom_no_rule_lets_in_is_refused_on_record(world: World) -> None:
+    bob = world.stack.person("bob")
+    assert bob.login(world.stack.url).returncode == 0
+    done = bob.run(["sallyport", "connect", "prod-db", "--", "psql", "-c", "select 1"])
+    assert done.returncode == 126
+    assert done.stderr.startswith("sallyport: No policy permits this. [denied]")
+    found = json.loads(bob.run(["sallyport", "sessions", "--json"]).stdout)["sessions"]
+    assert (found[0]["target"], found[0]["state"]) == ("prod-db", "denied")
 
 
 @pytest.mark.parametrize(

@@ -198,6 +198,8 @@ def test_refusals(golden: Golden, world: FakeControlPlane) -> None:
 def test_a_denied_session(golden: Golden, world: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     world.offer = Fault("denied", "Production is for the sre team.", hint="Ask in #platform.")
     monkeypatch.setattr("sys.stdin", open(os.devnull))  # noqa: PTH123, SIM115
+    golden.check("connect_denied", "connect", "not-listed")
+    world.offer = Fault("unknown_target", "There is no target of this name.", hint="Run: sallyport ls")
     golden.check("connect_unknown_target", "connect", "no-such")
     golden.check("connect_without_terminal", "connect", "db-1")
     golden.check("connect_port_for_ssh", "connect", "prod-web", "--port", "0")

@@ -34,6 +34,7 @@ def test_a_result_and_what_was_masked_in_it() -> None:
 
 def test_a_change_says_its_tag() -> None:
     assert shown(statement("update t set a = 1"), done(tag="UPDATE 5"))[1].strip() == "→ UPDATE 5, 7 ms"
+    assert shown(statement("create table t as select 1"), done(tag="SELECT 1"))[1].strip() == "→ SELECT 1, 7 ms"
 
 
 def test_bound_values() -> None:

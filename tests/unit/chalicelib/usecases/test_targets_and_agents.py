@@ -13,7 +13,7 @@ from chalicelib.usecases.enroll_agent import enroll_agent
 from chalicelib.usecases.issue_agent_token import issue_agent_token
 from chalicelib.usecases.list_agents import list_agents
 from chalicelib.usecases.list_targets import list_targets
-from tests.fakes.world import ADMIN, ALICE, MALLORY, SSH, AgentKeys, World
+from tests.fakes.world import ADMIN, ALICE, FILES, MALLORY, SSH, AgentKeys, World
 from tests.unit.chalicelib.usecases.expecting import fault
 
 replace = msgspec.structs.replace
@@ -26,6 +26,14 @@ class TestTargets:
         assert (view.name, view.logins, view.agent, view.online) == ("web-1", ["deploy"], "edge", True)
         assert (view.hint, view.host_alias, view.tags) == ("ssh web-1", "web-1.sallyport", ["prod"])
         assert list_targets(world.ports, MALLORY, "").targets == []
+
+    def test_a_reason_that_a_rule_asks_for(self) -> None:
+        rule = 'permit(principal, action == Action::"connect", resource in Tag::"restricted") when { context.reason != "" };'
+        world = World.ready(FILES | {"more.cedar": rule})
+        assert [view.name for view in list_targets(world.ports, MALLORY, "").targets] == []
+        assert [view.name for view in list_targets(world.ports, MALLORY, "", "INC-7").targets] == ["db-1"]
+        with fault("too_large"):
+            list_targets(world.ports, MALLORY, "", "x" * 2_001)
 
     def test_a_view_holds_no_addresses_and_no_credentials(self) -> None:
         world = World.ready()
