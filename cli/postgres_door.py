@@ -145,7 +145,7 @@ class Door:
             words = f"{self._errand.target} has no login {login[:80]} for you."
             raise Fault("unknown_login", words, hint=f"It has: {', '.join(self._errand.logins)}")
         async with reach(self._errand, login) as leg:
-            leg.writer.write(wire.startup(hello.parameters, self._errand.target, hello.version))
+            leg.writer.write(wire.startup(hello, self._errand.home.login().principal, self._errand.target))
             pid = await self._welcome(leg, writer, login)
             if not pid:
                 return

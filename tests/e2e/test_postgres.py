@@ -336,5 +336,5 @@ def _command_lines() -> Iterator[bytes]:
 
 def _recorded(world: World, sid: str) -> Iterator[bytes]:
     for key, _ in world.stack.recordings():
-        if sid in key:
+        if sid in key and key.endswith(".zst"):
             yield zstandard.ZstdDecompressor().stream_reader(io.BytesIO(world.stack.stored(key))).read()

@@ -17,7 +17,7 @@ from cli import postgres_wire as wire
 from cli.home import Home
 from cli.postgres_agent import Errand
 from cli.postgres_door import Door
-from tests.fakes.http_control_plane import FakeControlPlane
+from tests.fakes.http_control_plane import PRINCIPAL, FakeControlPlane
 from tests.fakes.postgres_agent import ALIAS, KEY, PID, FakePostgresAgent, Host
 from tests.unit.cli.conftest import NOW_MS
 
@@ -124,7 +124,7 @@ async def test_a_session_from_the_first_packet_to_the_last(
     await agent.ended.wait()
     assert agent.sids == [SID]
     assert agent.passwords == [TICKET]
-    assert agent.startups[0]["user"] == "app"
+    assert agent.startups == [{"user": PRINCIPAL, "database": "prod-db", "application_name": "test"}]
     assert opened(logged_in) == [{"target": "prod-db", "login": "app", "reason": "INC-7"}]
     await place.door.close(5)
     assert place.told == [("opened as app by test", SID), ("ended", SID)]

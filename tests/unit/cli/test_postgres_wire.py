@@ -29,8 +29,10 @@ def test_a_startup_as_the_agent_reads_it() -> None:
     ("asked", "database"), [({}, "prod-db"), ({"database": "app"}, "prod-db"), ({"database": "else"}, "else")]
 )
 def test_a_client_that_names_no_database_means_the_target(asked: dict[str, str], database: str) -> None:
-    raw = wire.startup({"user": "app", **asked}, "prod-db", 3 << 16)
-    assert login.read_hello(raw[4:]).parameters == {"user": "app", "database": database}
+    hello = wire.read_hello(messages.startup({"user": "app", "application_name": "x", **asked}))
+    read = login.read_hello(wire.startup(hello, "ann@example.com", "prod-db")[4:])
+    assert read.parameters == {"user": "ann@example.com", "application_name": "x", "database": database}
+    assert read.minor == 0
 
 
 def test_a_cancel_request() -> None:
