@@ -108,6 +108,7 @@ def _statement(
         stored=frozenset(findings.stored),
         reached=_reached(walk.kind, findings, effects),
         settings=tuple(findings.settings),
+        copy=walk.copy,
     )
     return statement, _next(session, walk, statement, catalogue)
 

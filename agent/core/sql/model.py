@@ -132,6 +132,17 @@ def _noted(known: dict[str, tuple[str, ...]], name: str, text: str) -> dict[str,
     return {**known, name: (*texts, text) if len(texts) < _MOST_TEXTS else ("\x00",)}
 
 
+class CopyForm(msgspec.Struct, frozen=True):
+    """How the rows of a COPY look ("COPY", File Formats). Not `plain`: an option changes them in a way that is not told here."""
+
+    format: str = "text"
+    delimiter: str = ""
+    header: bool = False
+    plain: bool = True
+    types: tuple[int, ...] = ()
+    """Type OIDs of the columns, where all of them are known."""
+
+
 class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """One statement. `position` counts characters from the start of the text; `text` is exactly what stands there."""
 
@@ -154,6 +165,7 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     reached: Carry = ANYTHING
     """Columns of every relation that it names, used or not: what an error of the statement itself can quote."""
     settings: tuple[tuple[str, str | None], ...] = ()
+    copy: CopyForm | None = None
     """Settings it changes, lower case, with the new value where it is a constant."""
 
 

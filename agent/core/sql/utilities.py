@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from agent.core.sql.changes import Changes
+from agent.core.sql.copying import copy_form
 from agent.core.sql.findings import union
 from agent.core.sql.grammar import postgast
 from agent.core.sql.kinds import BY_OBJECT, KINDS, UNSETTLING, verbs_of
-from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, UNKNOWN_FLAGS, WRITE, Carry
+from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, UNKNOWN_FLAGS, WRITE, Carry, CopyForm
 from agent.core.sql.parsing import parse
 from agent.core.sql.scope import UNKNOWN_ROWS, Item, Rows, Scope, Source
 
@@ -32,6 +33,7 @@ class Utilities(Changes):
     """Walks any statement. `kind` is set by `statement`, `after` holds what the session must remember."""
 
     kind = "unknown"
+    copy: CopyForm | None = None
 
     def statement(self, node: Any, scope: Scope) -> Rows:
         """The whole of one statement; what it returns."""
@@ -220,6 +222,7 @@ class Utilities(Changes):
 
     def _copy(self, node: Any, scope: Scope) -> Rows:
         findings = self.findings
+        relation = None
         self.kind = "copy_program" if node.is_program else "copy_from" if node.is_from else "copy_to"
         findings.verbs.add("COPY")
         findings.effects.add(WRITE if node.is_from else READ)
@@ -228,6 +231,7 @@ class Utilities(Changes):
             rows = self.query(node.query, scope)
         else:
             source = self.relation_source(node.relation)
+            relation = findings.relation(node.relation.schemaname, node.relation.relname)
             names = _strings(node.attlist)
             rows = source.rows
             if names:
@@ -245,6 +249,7 @@ class Utilities(Changes):
             findings.flags.add("file_access" if node.is_program else "copy_file")
             if not node.is_from:
                 findings.store(rows.everything())
+        self.copy = copy_form(node, relation)
         return Rows() if node.is_from or node.filename else rows
 
     def _explain(self, node: Any, scope: Scope) -> Rows:

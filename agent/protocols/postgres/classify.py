@@ -14,7 +14,7 @@ from typing import Final, TypeVar
 import msgspec
 
 from agent.core.sql.catalogue import Catalogue
-from agent.core.sql.model import Analysis, Session, Statement
+from agent.core.sql.model import Analysis, CopyForm, Session, Statement
 from agent.core.sql.parsing import complaint
 from agent.core.sql.shapes import shape
 from agent.core.sql.tags import Tagged, tagged
@@ -51,6 +51,8 @@ class Meaning(msgspec.Struct, frozen=True, kw_only=True):
     """The statement in terms of data classes."""
     copy: str = ""
     """``in`` or ``out`` where the statement moves data through this connection."""
+    form: CopyForm | None = None
+    """How the rows of that COPY look."""
 
     def operations(self, kind: str, arguments: tuple[str, ...] = ()) -> list[Operation]:
         """Return what policy is asked: to run it, and for a COPY through the connection to transfer as well."""
@@ -200,6 +202,7 @@ def _meaning(statement: Statement, tagged: Tagged) -> Meaning:
         flags=flags,
         tagged=tagged,
         copy=_copy(statement),
+        form=statement.copy,
     )
 
 

@@ -35,7 +35,7 @@ from agent.protocols.postgres import messages
 from agent.protocols.postgres.answers import Answers, Shared
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable
 from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer, Message, Rows
-from agent.protocols.postgres.denial import denial, refusal
+from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE, denial, refusal
 from agent.protocols.postgres.expected import OUTSTANDING_LIMIT, Expected, Kind, Portal, Prepared, Run
 from agent.protocols.postgres.judge import Judge, Ruling, forward, recorded_first
 from agent.protocols.postgres.masks import Masks
@@ -47,6 +47,7 @@ from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import UNKNOWN, Operation
 
 _FUNCTION: Final = "Functions are called with SELECT or CALL behind the gateway: a call by number cannot be decided."
+_BINARY: Final = "This form of COPY cannot be masked, so it is not shown. Use the text or the CSV format, or copy a table."
 _COPIES: Final = "Only one COPY FROM STDIN at a time can be followed. Send them one by one."
 #: The name under which the server is asked to prepare what cannot be prepared. It never comes to exist.
 _NOWHERE: Final = "sallyport_denied"
@@ -63,6 +64,7 @@ class Engine:
     def __init__(self, judge: Judge, classifier: Classifier, masks: Masks, sid: str, known: Known) -> None:
         self._judge = judge
         self._classifier = classifier
+        self._masks = masks
         self._sid = sid
         self._shared = Shared(known)
         self._answers = Answers(self._shared, masks)
@@ -234,6 +236,8 @@ class Engine:
             return self._refused(text, why, Kind.QUERY, "query")
         if sum(meaning.copy == "in" for meaning in reading.statements) > 1:
             return self._refused(text, Unreadable("not_supported", "0A000", _COPIES), Kind.QUERY, "query")
+        if not self._copies(reading):
+            return self._refused(text, Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY), Kind.QUERY, "query")
         operations = [one for meaning in reading.statements for one in meaning.operations("query")]
         if not operations:
             self._asking(Kind.QUERY, reading)
@@ -248,6 +252,9 @@ class Engine:
             number += len(meaning.operations("query"))
         self._watch_copy(expected)
         return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
+
+    def _copies(self, reading: Reading) -> bool:
+        return all(self._masks.copies(meaning) for meaning in reading.statements if meaning.copy == "out")
 
     def _asking(self, kind: Kind, reading: Reading) -> Expected:
         expected = self._shared.queue.push(Expected(kind))
@@ -271,6 +278,8 @@ class Engine:
             if len(reading.statements) > 1:
                 # The server refuses it too; this way it is refused before it is forwarded.
                 raise Unreadable("bad_request", "42601", "A prepared statement is one statement.")
+            if not self._copies(reading):
+                raise Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY)
         except Unreadable as why:
             return self._refused(parse.text, why, Kind.PARSE, "prepare")
         prepared = Prepared(parse.text, parse.types)

@@ -44,6 +44,10 @@ class Masks(Protocol):
         """Return what masks a COPY of ``columns`` columns, or None where the format cannot be (``overall`` 1 is binary)."""
         ...
 
+    def copies(self, meaning: Meaning) -> bool:
+        """Return False where the COPY out of ``meaning`` would have to be masked, and cannot be."""
+        ...
+
     def text(self, words: str, about: Meaning | None = None) -> str:
         """Return an error, a notice or a setting as the client may see it: of the statement ``about``, or of who knows what."""
         ...

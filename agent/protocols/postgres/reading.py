@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from agent.core.masking.classes import BUILT_IN
 from agent.core.masking.detectors import Detectors
@@ -14,16 +13,14 @@ from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis
 from agent.protocols.postgres.classify import Classifier, Meaning
 from agent.protocols.postgres.columns import Columns, read_tags
+from agent.protocols.postgres.masks import CopyMask
 from agent.protocols.postgres.messages import Field
-from agent.protocols.postgres.rows import LineCopyMask, RowMask
+from agent.protocols.postgres.rows import LineCopyMask, RowMask, WholeCopy
 from agent.protocols.postgres.snapshot import Snapshot
 from agent.runtime.serving import Serving
 from chalicelib.contracts.policy import Moment, Policy
 
 _DETECTORS: Final = Detectors()
-_CSV: Final = re.compile(r"(?i)\bcsv\b")
-#: Words in a COPY whose rows do not look like those of plain text or CSV. Errs towards refusing.
-_UNREADABLE: Final = re.compile(r"(?i)\b(?:binary|delimiters?|quote|escape|null\s+(?:as\s+)?'|encoding)\b")
 
 
 def make_classifier(serving: Serving, snapshot: Snapshot) -> Classifier:
@@ -63,12 +60,25 @@ class SessionMasks:
         tagged = meaning.tagged if meaning is not None else None
         return RowMask(fields, columns.classes(fields, tagged), _DETECTORS, self.revealed)
 
-    def copy(self, meaning: Meaning, overall: int, columns: int) -> LineCopyMask | None:
-        """Return what masks a COPY in text or CSV format. The types that a binary one would need are not announced."""
-        if overall or _UNREADABLE.search(meaning.text):
+    def copy(self, meaning: Meaning, overall: int, columns: int) -> CopyMask | None:
+        """Return what masks a COPY of ``columns`` columns, or None where its form cannot be."""
+        revealed = self.revealed()
+        if self._every <= revealed:
+            return WholeCopy()
+        form = meaning.form
+        if form is None or not form.plain or (overall == 1) != (form.format == "binary"):
             return None
-        form: Literal["text", "csv"] = "csv" if _CSV.search(meaning.text) else "text"
-        return LineCopyMask(form, [meaning.tagged.column(place) for place in range(columns)], _DETECTORS, self.revealed())
+        if overall and len(form.types) != columns:
+            return None
+        classes = [meaning.tagged.column(place) for place in range(columns)]
+        return LineCopyMask(form, classes, _DETECTORS, revealed)
+
+    def copies(self, meaning: Meaning) -> bool:
+        """Return False where the COPY out of ``meaning`` would have to be masked, and cannot be."""
+        form = meaning.form
+        if self._every <= self.revealed():
+            return True
+        return form is not None and form.plain and (form.format != "binary" or bool(form.types))
 
     def text(self, words: str, about: Meaning | None = None) -> str:
         """Return a text that may quote data: of what ``about`` reaches, where it is known, or else of anything."""

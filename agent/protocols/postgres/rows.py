@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from operator import methodcaller
-from typing import Final, Literal
+from typing import Final
 
 from agent.core.masking.classes import MaskFault
+from agent.core.masking.copies import CopyForm as CopyFormat
 from agent.core.masking.copies import CopyMasker
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.rows import Column, RowMasker
+from agent.core.sql.model import CopyForm
 from agent.protocols.postgres.codec import Copied, Rows, join_copied
 from agent.protocols.postgres.messages import Field
 from chalicelib.contracts.faults import Fault
@@ -66,18 +68,25 @@ def torn(why: str) -> Fault:
     return Fault("target_closed", "The target sent a row that does not have the columns that it described.", detail=why)
 
 
-class LineCopyMask:
-    """The mask of one COPY in text or CSV format. The types of its columns are not announced, so all of them count as text."""
+_FORMS: Final[dict[str, CopyFormat]] = {"text": "text", "csv": "csv", "binary": "binary"}
 
-    def __init__(
-        self, form: Literal["text", "csv"], classes: list[frozenset[str]], detectors: Detectors, revealed: frozenset[str]
-    ) -> None:
-        columns = [Column(_TEXT, 0, one_of(each - revealed)) for each in classes]
-        self._form = form
-        self._masker = CopyMasker(columns, detectors, revealed, form=form)
+
+class LineCopyMask:
+    """The mask of one COPY. The types of its columns are not announced: in the text and CSV formats all of them count as text."""
+
+    def __init__(self, form: CopyForm, classes: list[frozenset[str]], detectors: Detectors, revealed: frozenset[str]) -> None:
+        types = form.types if form.format == "binary" else (_TEXT,) * len(classes)
+        columns = [Column(kind, 0, one_of(each - revealed)) for kind, each in zip(types, classes, strict=True)]
+        self._form = _FORMS[form.format]
+        self._header = form.header and self._form != "binary"
+        self._masker = CopyMasker(columns, detectors, revealed, form=self._form, delimiter=form.delimiter.encode())
 
     def data(self, body: bytes) -> tuple[bytes, int]:
         """Return what can be shown of the data so far, and how many values were masked. Raises Fault(target_closed)."""
+        if self._header:
+            # The first message is the names of the columns, which are no data.
+            self._header = False
+            return body, 0
         try:
             return self._masker.feed(body), self._count()
         except MaskFault as fault:
@@ -90,13 +99,17 @@ class LineCopyMask:
         """
         bodies = copied.bodies()
         joined = b"".join(bodies)
-        if not self._masker.idle or not all(map(_WHOLE, bodies)) or (self._form == "csv" and b'"' in joined):
+        if self._header or not self._at_once(bodies, joined):
             parts = [self.data(body) for body in bodies]
             return join_copied([shown for shown, _ in parts if shown]), sum(masked for _, masked in parts)
         shown, masked = self.data(joined)
         if shown == joined:
             return copied.raw, masked
         return join_copied(shown.splitlines(keepends=True) if b"\r" not in shown else [shown]), masked
+
+    def _at_once(self, bodies: list[bytes], joined: bytes) -> bool:
+        quoted = self._form == "csv" and b'"' in joined
+        return self._form != "binary" and self._masker.idle and not quoted and all(map(_WHOLE, bodies))
 
     def end(self) -> tuple[bytes, int]:
         """Return the rest, when the data is over. Raises Fault(target_closed)."""
@@ -107,3 +120,19 @@ class LineCopyMask:
 
     def _count(self) -> int:
         return sum(self._masker.report().hits.values())
+
+
+class WholeCopy:
+    """A COPY of which nothing has to be masked."""
+
+    def data(self, body: bytes) -> tuple[bytes, int]:
+        """Return the data."""
+        return body, 0
+
+    def messages(self, copied: Copied) -> tuple[bytes, int]:
+        """Return the messages."""
+        return copied.raw, 0
+
+    def end(self) -> tuple[bytes, int]:
+        """Return nothing more."""
+        return b"", 0

@@ -92,6 +92,9 @@ class FakeMasks:
     def end(self) -> tuple[bytes, int]:
         return b"", 0
 
+    def copies(self, meaning: Meaning) -> bool:
+        return "unmaskable" not in meaning.text
+
     def text(self, words: str, about: Meaning | None = None) -> str:
         return words.replace("hunter2", "****")
 
