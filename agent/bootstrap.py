@@ -21,6 +21,7 @@ from agent.runtime.control_socket import ControlSocket
 from agent.runtime.credentials import CredentialFolder
 from agent.runtime.identity import Identity
 from agent.runtime.listener import Listener
+from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.serving import HostIdentity, Plugin
 from agent.runtime.session import Surroundings
 from agent.runtime.session_tunnel import session_tunnels
@@ -87,7 +88,10 @@ async def run(
     enrolled, keys = identities.load(settings.state)
     with locked(settings.state):
         clock, disk = ServerClock(), Disk()
-        identity = Identity(enrolled, keys, clock.now_ms)
+        operator = OperatorCertificate(*settings.tls) if settings.tls is not None else None
+        if operator is not None:
+            operator.context()  # files that do not fit are refused now, and not in the middle of somebody's login
+        identity = Identity(enrolled, keys, clock.now_ms, operator)
         credentials = CredentialFolder(settings.credentials)
         credentials.names()  # an unsafe directory is refused now, and not in the middle of somebody's login
         try:

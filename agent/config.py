@@ -34,9 +34,18 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Where native clients connect, or None for no listener."""
     direct: str = ""
     """``host:port`` as clients reach the listener, or empty."""
+    tls_cert: Path | None = None
+    """Certificate and chain (PEM) for native TLS clients that verify one; None: they are shown the agent's own key."""
+    tls_key: Path | None = None
+    """Its private key (PEM, without a passphrase)."""
     max_sessions: int = 200
     min_free_mb: int = 500
     """New sessions are refused while the state directory's disk has less room than this (megabytes)."""
+
+    @property
+    def tls(self) -> tuple[Path, Path] | None:
+        """Certificate and key of the operator's own, where there are."""
+        return (self.tls_cert, self.tls_key) if self.tls_cert is not None and self.tls_key is not None else None
 
 
 def load(path: Path | None, environment: Mapping[str, str] | None = None) -> Settings:
@@ -63,6 +72,9 @@ def _settings(values: Mapping[str, tuple[Any, str]]) -> Settings:
             raise _fault(place, key, str(error)) from None
     if "state" in found:
         found.setdefault("credentials", found["state"] / "credentials")
+    for one, other in (("tls_cert", "tls_key"), ("tls_key", "tls_cert")):
+        if one in found and other not in found:
+            raise _fault(places[one], one, f"needs {other} beside it")
     settings = Settings(**found)
     return _with_direct(settings, places.get("direct", ""))
 
@@ -119,7 +131,7 @@ def _url(value: Any) -> str:
     return text
 
 
-def _directory(value: Any) -> Path:
+def _path(value: Any) -> Path:
     path = Path(_text(value)).expanduser()
     if not path.is_absolute():
         raise ValueError("must be an absolute path")
@@ -168,9 +180,11 @@ def _fault(place: str, key: str, problem: str) -> Fault:
 
 _KEYS: Final[dict[str, Callable[[Any], Any]]] = {
     "url": _url,
-    "state": _directory,
-    "credentials": _directory,
+    "state": _path,
+    "credentials": _path,
     "listen": _listen,
+    "tls_cert": _path,
+    "tls_key": _path,
     "direct": _reachable,
     "max_sessions": _count(1, 10_000),
     "min_free_mb": _count(0, 1_000_000),

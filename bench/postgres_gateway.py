@@ -178,6 +178,10 @@ class Identity:
         self.certificate = ""
         self.ssh_ca = ""
 
+    @property
+    def operator(self) -> None:
+        return None
+
 
 def plant(layers: Layers) -> Plant:
     """Return what the connections of a gateway with ``layers`` share."""

@@ -22,6 +22,7 @@ from joserfc import jws
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, OKPKey
 
+from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.spool import write_whole
 from chalicelib.contracts import ids
 from chalicelib.contracts.api import AgentEnrolled, Trust
@@ -104,12 +105,15 @@ def load(state: Path) -> tuple[Enrolled, Keys]:
 class Identity:
     """The running agent's identity: signs proofs, checks tickets, and is the ``HostIdentity`` of the plug-ins."""
 
-    def __init__(self, enrolled: Enrolled, keys: Keys, now_ms: Callable[[], int]) -> None:
+    def __init__(
+        self, enrolled: Enrolled, keys: Keys, now_ms: Callable[[], int], operator: OperatorCertificate | None = None
+    ) -> None:
         self.agent_id = enrolled.agent_id
         self.name = enrolled.name
         self.trust = enrolled.trust
         self.public_bytes = keys.public_bytes
         self.certificate = ""
+        self.operator = operator
         self._host_private = keys.host_private
         self._now_ms = now_ms
         self._signing = OKPKey.import_key(_private(keys.agent, serialization.PrivateFormat.PKCS8, serialization.Encoding.PEM))

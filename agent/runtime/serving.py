@@ -14,6 +14,7 @@ from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from agent.runtime.operator_tls import OperatorCertificate
 from chalicelib.contracts import gateway
 from chalicelib.contracts.capability import TicketClaims
 from chalicelib.contracts.faults import Notice
@@ -48,6 +49,11 @@ class HostIdentity(Protocol):
     @property
     def ssh_ca(self) -> str:
         """Public key line of the CA that signs people's certificates."""
+        ...
+
+    @property
+    def operator(self) -> OperatorCertificate | None:
+        """What stock TLS clients are shown that know nothing of the gateway; None: the agent's own key."""
         ...
 
 

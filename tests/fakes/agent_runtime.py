@@ -11,6 +11,7 @@ from typing import Any, Literal
 import asyncssh
 import msgspec
 
+from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.serving import Credential
 from chalicelib.contracts.capability import TicketClaims
 from chalicelib.contracts.faults import Fault, Notice
@@ -217,6 +218,7 @@ class FakeIdentity:
     def __init__(self, name: str = "agent-1.sallyport") -> None:
         self.ca = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
         self.key = asyncssh.generate_private_key("ssh-ed25519")
+        self.operator: OperatorCertificate | None = None
         self.host_certificate = self.ca.generate_host_certificate(self.key, name, principals=[name])
 
     @property

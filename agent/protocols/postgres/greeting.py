@@ -85,8 +85,9 @@ async def greet(stream: Stream, tls: Callable[[], ssl.SSLContext], *, secured: b
             if framer.rest() or stream.buffered:
                 # Text in clear before the encrypted would be taken for the client's own (CVE-2021-23214).
                 raise Fault("protocol_error", "The client said more before TLS than it should.")
+            context = tls()
             stream.write(b"S")
-            await stream.start_tls(tls(), server_side=True)
+            await stream.start_tls(context, server_side=True)
             secure = True
         elif hello.kind == "cancel":
             return Greeted(stream, hello, secure)

@@ -11,6 +11,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import ssl
+from collections.abc import Callable
 from typing import Final
 
 from agent.protocols.postgres import greeting, login, messages
@@ -36,8 +38,9 @@ _NO_TLS: Final = Notice(
 class Native:
     """One connection of a native client that has proved nothing yet."""
 
-    def __init__(self, plant: Plant, door: Door, sid: str) -> None:
+    def __init__(self, plant: Plant, tls: Callable[[], ssl.SSLContext], door: Door, sid: str) -> None:
         self._plant = plant
+        self._tls = tls
         self._door = door
         self._sid = sid
 
@@ -46,15 +49,15 @@ class Native:
         stream: Stream | None = None
         try:
             async with asyncio.timeout(HANDSHAKE_S):
-                stream, secured = await greeting.begin(connection, self._plant.tls)
+                stream, secured = await greeting.begin(connection, self._tls)
                 greeted = await self._greeted(stream, secured)
                 ticket = await self._ticket(greeted) if greeted is not None else ""
             if greeted is not None:
                 serving = await self._enter(greeted, ticket)
                 await Connection(serving, self._plant).go_on(greeted)
         except Fault as fault:
-            assert stream is not None
-            stream.write(farewell(fault.notice, ""))
+            if stream is not None:
+                stream.write(farewell(fault.notice, ""))
         except (Hangup, OSError):  # TimeoutError is one
             pass
         finally:
@@ -65,7 +68,7 @@ class Native:
 
     async def _greeted(self, stream: Stream, secured: bool) -> Greeted | None:
         """Return a client that wants a session and may be asked for its ticket; None where it wanted something else."""
-        greeted = await greeting.greet(stream, self._plant.tls, secured=secured)
+        greeted = await greeting.greet(stream, self._tls, secured=secured)
         if greeted.hello.kind == "cancel":
             with contextlib.suppress(Fault):  # a session that cannot record is ending anyway
                 await self._plant.cancels.native(greeted.hello.pid, greeted.hello.secret)

@@ -55,7 +55,9 @@ class PostgresPlugin:
     announcement: gateway.Protocol = ANNOUNCEMENT
 
     def __init__(self, host_identity: HostIdentity) -> None:
-        self._plant = Plant(ClientTls(host_identity).context, Cancels(), Catalogues(), make_classifier, make_masks)
+        tls = ClientTls(host_identity)
+        self._native_tls = tls.native
+        self._plant = Plant(tls.context, Cancels(), Catalogues(), make_classifier, make_masks)
 
     async def serve(self, connection: socket.socket, serving: Serving) -> Notice:
         """Serve a client whose ticket was checked. Returns why it ended: code ``ok``, or a fault's."""
@@ -67,4 +69,5 @@ class PostgresPlugin:
 
     async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
         """Serve a native client, once it has given its ticket inside TLS; or end a statement for one that has its key."""
-        await Native(self._plant, door, sid).run(connection)
+        # Who names a session is the command line, which knows the agent by its own key.
+        await Native(self._plant, self._plant.tls if sid else self._native_tls, door, sid).run(connection)

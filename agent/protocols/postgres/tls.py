@@ -1,9 +1,10 @@
-"""TLS towards the client, with the agent's own key: what the relay carries is opaque to it.
+"""TLS towards the client. Through the relay, and for the command line on the direct way, with the agent's own key.
 
 The agent has one identity towards clients, its SSH host key with a certificate of the gateway's SSH CA. Here the same Ed25519 key
 serves TLS 1.3: the X.509 certificate is signed by itself and carries the SSH certificate in an extension. Whoever knows the
 gateway's SSH CA (every ``sallyport login`` does) can check that the key of this TLS connection is the one that it vouches for;
-clients that know nothing of it still get encryption (libpq's ``sslmode=require``).
+clients that know nothing of it still get encryption (libpq's ``sslmode=require``). Those that come by themselves are shown the
+operator's own certificate, where there is one, and can check it as they check any server's (``sslmode=verify-full``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.x509.oid import NameOID
 
+from agent.runtime.operator_tls import Reloading
 from agent.runtime.serving import HostIdentity
 from chalicelib.contracts.faults import Fault
 
@@ -40,6 +42,11 @@ class ClientTls:
         self._identity = identity
         self._made_for = ""
         self._context: ssl.SSLContext | None = None
+        self._reloading = Reloading(identity.operator, _adapt) if identity.operator is not None else None
+
+    def native(self) -> ssl.SSLContext:
+        """Return the context for a client that comes by itself now."""
+        return self._reloading.context() if self._reloading is not None else self.context()
 
     def context(self) -> ssl.SSLContext:
         """Return the context for a connection that begins now."""
@@ -55,7 +62,7 @@ def _context(private_key: bytes, certificate: str) -> ssl.SSLContext:
         raise Fault("internal", "The agent's own key is not one that it can speak TLS with.")
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.set_alpn_protocols([ALPN])
+    _adapt(context)
     pem = self_signed(key, certificate).public_bytes(serialization.Encoding.PEM) + key.private_bytes(
         serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
     )
@@ -66,6 +73,10 @@ def _context(private_key: bytes, certificate: str) -> ssl.SSLContext:
         path.write_bytes(pem)
         context.load_cert_chain(path)
     return context
+
+
+def _adapt(context: ssl.SSLContext) -> None:
+    context.set_alpn_protocols([ALPN])
 
 
 def self_signed(key: Ed25519PrivateKey, host_certificate: str) -> x509.Certificate:

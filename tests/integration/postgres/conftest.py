@@ -41,6 +41,7 @@ class Gateway(PluginListener):
         self.login = LOGIN
         self.credential = postgres.credential()
         self.path = "direct"
+        self.sid = ""
         self.door: Door | None = None
         self.servings: list[FakeServing] = []
 
@@ -59,7 +60,7 @@ class Gateway(PluginListener):
 
     async def serve(self, connection: socket.socket, source_ip: str) -> None:
         if self.door is not None:
-            await self.plugin.accept(connection, source_ip, "", self.door)
+            await self.plugin.accept(connection, source_ip, self.sid, self.door)
         else:
             self.notices.append(await self.plugin.serve(connection, self.serving()))
 

@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from pathlib import Path
 
 import asyncpg
 import psycopg
 import pytest
+from cryptography import x509
 
+from agent.protocols.postgres.plugin import PostgresPlugin
+from agent.protocols.postgres.tls import HOST_CERTIFICATE
+from agent.runtime.operator_tls import OperatorCertificate
 from chalicelib.contracts.faults import Fault
-from tests.fakes.agent_runtime import FakeDoor, FakeServing
+from tests.fakes.agent_runtime import SID, FakeDoor, FakeServing
 from tests.integration.plugin_listener import eventually
 from tests.integration.postgres.conftest import Gateway
 
@@ -65,6 +70,54 @@ async def test_a_modern_libpq(gateway: Gateway, dsn: str, negotiation: str) -> N
     async with await psycopg.AsyncConnection.connect(words) as connection:
         cursor = await connection.execute("SELECT ssn FROM customers WHERE id = %s", (3,))
         assert await cursor.fetchall() == [("***-**-****",)]
+
+
+@pytest.fixture
+def operator(gateway: Gateway, folder: Path) -> OperatorCertificate:
+    """A certificate of an authority that clients may know, for this address."""
+    files = OperatorCertificate(folder / "agent.crt", folder / "agent.key")
+    files.certificate.write_bytes((gateway.postgres.data / "server.crt").read_bytes())
+    files.key.touch(0o600)
+    files.key.write_bytes((gateway.postgres.data / "server.key").read_bytes())
+    gateway.identity.operator = files
+    gateway.plugin = PostgresPlugin(gateway.identity)
+    return files
+
+
+async def test_psql_verifies_the_operators_certificate(gateway: Gateway, dsn: str, operator: OperatorCertificate) -> None:
+    words = f"{dsn} sslmode=verify-full sslrootcert={gateway.postgres.ca_file}"
+    elsewhere = await gateway.psql("SELECT 1;", dsn=words.replace("host=127.0.0.1", "host=gateway.example hostaddr=127.0.0.1"))
+    assert "does not match host name" in elsewhere.err
+    ran = await gateway.psql("SELECT 1;", dsn=words)
+    assert ran.out == "1\n", ran
+
+
+async def test_without_one_nobody_is_verified_and_no_ticket_is_sent(gateway: Gateway, door: TicketDoor, dsn: str) -> None:
+    ran = await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=verify-full sslrootcert={gateway.postgres.ca_file}")
+    assert "certificate verify failed" in ran.err
+    assert door.asked == []
+
+
+async def test_the_command_line_is_shown_the_agents_own_key(
+    gateway: Gateway, door: TicketDoor, operator: OperatorCertificate
+) -> None:
+    gateway.sid = SID
+    reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+    writer.write(SSL_REQUEST)
+    assert await reader.readexactly(1) == b"S"
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    await writer.start_tls(context)
+    shown = x509.load_der_x509_certificate(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
+    assert shown.extensions.get_extension_for_oid(HOST_CERTIFICATE)
+    packet = b"\0\3\0\0user\0app\0\0"
+    writer.write((len(packet) + 4).to_bytes(4) + packet)
+    assert await reader.readexactly(9) == b"R\0\0\0\x08\0\0\0\3"
+    writer.write(b"p" + (5 + len(TICKET)).to_bytes(4) + TICKET.encode() + b"\0")
+    await reader.read()
+    # It named its session: whose that is and which target is not said again.
+    assert door.asked == [("ticketed", TICKET, "", "")]
+    writer.close()
 
 
 async def test_direct_tls_for_another_protocol_is_not_spoken_to(gateway: Gateway, door: TicketDoor) -> None:

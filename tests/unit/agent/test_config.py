@@ -68,6 +68,12 @@ def test_the_listeners_own_address_is_announced_where_it_means_something(tmp_pat
     assert load(written(tmp_path, f'listen = "{listen}"'), {}).direct == direct
 
 
+def test_a_certificate_comes_with_its_key(tmp_path: Path) -> None:
+    assert load(written(tmp_path, ""), {}).tls is None
+    found = load(written(tmp_path, 'tls_cert = "/etc/a.crt"'), {"SALLYPORT_AGENT_TLS_KEY": "/etc/a.key"})
+    assert found.tls == (Path("/etc/a.crt"), Path("/etc/a.key"))
+
+
 @pytest.mark.parametrize(
     ("text", "key"),
     [
@@ -88,6 +94,9 @@ def test_the_listeners_own_address_is_announced_where_it_means_something(tmp_pat
         ('listen = "host:-1"', "listen"),
         ('listen = "1.2.3.4:22"\ndirect = "edge:0"', "direct"),
         ('direct = "edge:22"', "direct"),
+        ('tls_cert = "/etc/tls.crt"', "tls_cert"),
+        ('tls_key = "/etc/tls.key"', "tls_key"),
+        ('tls_cert = "tls.crt"\ntls_key = "/etc/tls.key"', "tls_cert"),
         ("max_sessions = 0", "max_sessions"),
         ("max_sessions = true", "max_sessions"),
         ('max_sessions = "7"', "max_sessions"),
