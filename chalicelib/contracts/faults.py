@@ -82,6 +82,8 @@ CODES: Final[dict[str, Kind]] = {
     "target_login": Kind("target", 502, EXIT_UNAVAILABLE),
     "target_timeout": Kind("target", 504, EXIT_UNAVAILABLE),
     "target_closed": Kind("target", 502, EXIT_UNAVAILABLE),
+    "target_protocol": Kind("target", 502, EXIT_UNAVAILABLE),
+    "target_unmaskable": Kind("target", 502, EXIT_UNAVAILABLE),
     "credential_missing": Kind("gateway", 500, EXIT_UNAVAILABLE),
     # evidence
     "chunk_invalid": Kind("client", 400, EXIT_REFUSED),

@@ -86,7 +86,7 @@ class Answers:
         }
 
     def receive(self, found: list[Message | Rows], now_ms: int) -> bytes:
-        """Return what the client is shown of ``found``. Raises Fault(target_closed) for an answer that nobody asked for."""
+        """Return what the client is shown of ``found``. Raises Fault(target_protocol) for an answer that nobody asked for."""
         self._now_ms = self._shared.book.now_ms = now_ms
         shown: list[bytes] = []
         try:
@@ -99,7 +99,7 @@ class Answers:
                         raise _unexpected(each.kind)
                     shown.append(read(each))
         except Malformed:
-            raise Fault("target_closed", "The target sent a message that cannot be read.") from None
+            raise Fault("target_protocol", "The target sent a message that cannot be read.") from None
         return b"".join(shown)
 
     def take_done(self) -> list[dict[str, Any]]:
@@ -363,4 +363,4 @@ def _only_value(rows: Rows) -> str:
 
 
 def _unexpected(answer: str) -> Fault:
-    return Fault("target_closed", "The target sent an answer that nobody asked for.", detail=f"message {answer!r}")
+    return Fault("target_protocol", "The target sent an answer that nobody asked for.", detail=f"message {answer!r}")

@@ -113,7 +113,7 @@ async def _log_in(
             assert isinstance(each, Message)
             stream.write(handshake.receive(each))
             if handshake.ready() and place + 1 < len(found):
-                raise Fault("target_closed", f"{target.name} said more than it was asked.")
+                raise Fault("target_protocol", f"{target.name} said more than it was asked.")
     return Backend(stream, handshake.settings, handshake.pid, handshake.secret, framer.rest())
 
 

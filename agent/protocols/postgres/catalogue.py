@@ -64,7 +64,7 @@ async def read(backend: Backend, now_ms: int) -> Snapshot:
     except TimeoutError:
         raise Fault("target_timeout", "The target did not describe its tables in time.") from None
     except (Malformed, ValueError, IndexError) as error:
-        raise Fault("target_closed", "The target's description of its tables cannot be read.", detail=str(error)) from None
+        raise Fault("target_protocol", "The target's description of its tables cannot be read.", detail=str(error)) from None
     finally:
         backend.stream.write(messages.message("X"))
         backend.stream.close()

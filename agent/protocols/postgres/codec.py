@@ -180,7 +180,7 @@ class Framer:
 
     def _fault(self, kind: int, length: int, limit: int) -> Fault:
         who = "The client" if self._whose == "client" else "The target"
-        code = "protocol_error" if self._whose == "client" else "target_closed"
+        code = "protocol_error" if self._whose == "client" else "target_protocol"
         if limit < 0:
             return Fault(code, f"{who} sent a message that PostgreSQL's protocol does not have.", detail=f"type {kind}")
         if length - 4 > limit:

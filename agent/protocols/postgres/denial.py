@@ -15,6 +15,8 @@ _STATES = {
     "target_timeout": "08001",
     "target_login": "28000",
     "target_closed": "08006",
+    "target_protocol": "08P01",
+    "target_unmaskable": "58000",
     "protocol_error": "08P01",
     "session_ended": "57P01",
     "session_expired": "57P01",

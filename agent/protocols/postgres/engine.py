@@ -123,7 +123,7 @@ class Engine:
         self._shared.book.catalogue_read(mark, fresh=fresh)
 
     def receive(self, side: Side, data: bytes, now_ms: int) -> list[Effect]:
-        """Return what follows from ``data``, in order. Raises Fault(protocol_error | target_closed).
+        """Return what follows from ``data``, in order. Raises Fault(protocol_error | target_protocol | target_unmaskable).
 
         After the server's data, :meth:`proceed` has to be called where the client was :attr:`waiting`.
         """

@@ -149,7 +149,7 @@ class ServerLogin:
             elif found.kind not in ("N", "v"):
                 raise Malformed
         except (Malformed, ScramException, UnicodeDecodeError) as error:
-            raise Fault("target_closed", f"{self._target} does not log in as PostgreSQL does.", detail=str(error)) from None
+            raise Fault("target_protocol", f"{self._target} does not log in as PostgreSQL does.", detail=str(error)) from None
         return b""
 
     def _authentication(self, body: bytes) -> bytes:

@@ -40,7 +40,7 @@ class RowMask:
         self._masker: RowMasker
 
     def rows(self, rows: Rows) -> tuple[bytes, int]:
-        """Return the rows as the client may see them, and how many values were masked. Raises Fault(target_closed)."""
+        """Return the rows as the client may see them, and how many values were masked. Raises Fault(target_unmaskable)."""
         revealed = self._reveals()
         if revealed is not self._revealed:
             self._revealed, self._masker = revealed, self._made(revealed)
@@ -65,7 +65,9 @@ def one_of(hidden: frozenset[str]) -> str | None:
 
 def torn(why: str) -> Fault:
     """Return the fault of a server whose rows are not what it described."""
-    return Fault("target_closed", "The target sent a row that does not have the columns that it described.", detail=why)
+    return Fault(
+        "target_unmaskable", "The target sent data that cannot be masked as it was described, so it is not shown.", detail=why
+    )
 
 
 _FORMS: Final[dict[str, CopyFormat]] = {"text": "text", "csv": "csv", "binary": "binary"}
@@ -82,7 +84,7 @@ class LineCopyMask:
         self._masker = CopyMasker(columns, detectors, revealed, form=self._form, delimiter=form.delimiter.encode())
 
     def data(self, body: bytes) -> tuple[bytes, int]:
-        """Return what can be shown of the data so far, and how many values were masked. Raises Fault(target_closed)."""
+        """Return what can be shown of the data so far, and how many values were masked. Raises Fault(target_unmaskable)."""
         if self._header:
             # The first message is the names of the columns, which are no data.
             self._header = False
@@ -95,7 +97,7 @@ class LineCopyMask:
     def messages(self, copied: Copied) -> tuple[bytes, int]:
         """Return the messages of ``copied`` as the client may see them, and how many values were masked.
 
-        Every message stays one: clients take each for a row. Raises Fault(target_closed).
+        Every message stays one: clients take each for a row. Raises Fault(target_unmaskable).
         """
         bodies = copied.bodies()
         joined = b"".join(bodies)
@@ -112,7 +114,7 @@ class LineCopyMask:
         return self._form != "binary" and self._masker.idle and not quoted and all(map(_WHOLE, bodies))
 
     def end(self) -> tuple[bytes, int]:
-        """Return the rest, when the data is over. Raises Fault(target_closed)."""
+        """Return the rest, when the data is over. Raises Fault(target_unmaskable)."""
         try:
             return self._masker.end(), self._count()
         except MaskFault as fault:

@@ -14,9 +14,9 @@ REVEAL = 'permit(principal, action == Action::"reveal", resource);'
 
 
 async def copied(gateway: Gateway, text: str) -> bytes:
-    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
-        async with connection.cursor().copy(text) as data:
-            return b"".join([bytes(each) async for each in data])
+    connected = await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True)
+    async with connected as connection, connection.cursor().copy(text) as data:
+        return b"".join([bytes(each) async for each in data])
 
 
 @pytest.mark.parametrize("options", [
@@ -34,10 +34,11 @@ async def test_text_and_csv_are_masked_in_every_form(gateway: Gateway, options: 
 
 
 async def test_a_table_is_copied_in_binary_and_masked_by_type(gateway: Gateway) -> None:
-    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
-        async with connection.cursor().copy("COPY customers (id, ssn, balance, name) TO STDOUT (FORMAT BINARY)") as data:
-            data.set_types(["int4", "text", "numeric", "text"])
-            rows = [row async for row in data.rows()]
+    text = "COPY customers (id, ssn, balance, name) TO STDOUT (FORMAT BINARY)"
+    connected = await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True)
+    async with connected as connection, connection.cursor().copy(text) as data:
+        data.set_types(["int4", "text", "numeric", "text"])
+        rows = [row async for row in data.rows()]
     assert len(rows) == 50
     assert (rows[0][0], rows[0][1], rows[0][3]) == (1, "***-**-****", "Name 1")
     assert rows[0][2] != 1.5

@@ -49,7 +49,7 @@ _CLIENT = st.one_of(
 )
 
 
-SERVER_FAULTS = ("", "target_closed", "protocol_error", "not_supported")
+SERVER_FAULTS = ("", "target_protocol", "protocol_error", "not_supported")
 
 
 def told(parts: list[bytes]) -> tuple[bytes, bytes, int]:
