@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import ssl
+from collections.abc import Callable
 from typing import Final, cast
 
 from agent.runtime.serving import HANDSHAKE_S
@@ -17,6 +18,8 @@ from agent.runtime.serving import HANDSHAKE_S
 READ: Final = 64 * 1024
 #: Unread bytes after which the peer is not read any more.
 _MUCH: Final = READ // 2
+#: What is larger waits for its turn.
+_SMALL: Final = 8 * 1024
 _SCRATCH: Final = memoryview(bytearray(READ))
 
 
@@ -32,6 +35,11 @@ class Stream(asyncio.BufferedProtocol):
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
+        self._reading = False
+        self._called = False
+        self.taker: Callable[[bytes], bool] | None = None
+        """Is given small pieces at once, without waking whoever reads, while somebody waits in ``read``. Returns whether it took
+        them; must not raise."""
 
     # -- what asyncio calls --------------------------------------------------------------------------------------------------
 
@@ -43,7 +51,10 @@ class Stream(asyncio.BufferedProtocol):
         return _SCRATCH
 
     def buffer_updated(self, nbytes: int) -> None:
-        self._pieces.append(_SCRATCH[:nbytes].tobytes())
+        data = _SCRATCH[:nbytes].tobytes()
+        if self.taker is not None and nbytes < _SMALL and self._reading and not self._arrived.is_set() and self.taker(data):
+            return
+        self._pieces.append(data)
         self._held += nbytes
         self._arrived.set()
         if self._held >= _MUCH and not self._paused:
@@ -80,10 +91,14 @@ class Stream(asyncio.BufferedProtocol):
         return self._held > 0
 
     async def read(self) -> bytes:
-        """Return what has arrived, or nothing at the end."""
-        while not self._held and not self._ended:
+        """Return what has arrived, or nothing at the end; or nothing after :meth:`call`, of which ``called`` tells."""
+        self._reading = True
+        while not self._held and not self._ended and not self._called:
             self._arrived.clear()
             await self._arrived.wait()
+        self._reading = False
+        if self._called:
+            return b""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
         self._pieces, self._held = [], 0
         if self._paused:
@@ -91,6 +106,21 @@ class Stream(asyncio.BufferedProtocol):
             if not self.transport.is_closing():
                 self.transport.resume_reading()
         return data
+
+    def call(self) -> None:
+        """Have ``read`` return although nothing has arrived."""
+        self._called = True
+        self._arrived.set()
+
+    def called(self) -> bool:
+        """Tell whether :meth:`call` was what ended ``read``, and forget it."""
+        called, self._called = self._called, False
+        return called
+
+    @property
+    def writable(self) -> bool:
+        """True while the peer keeps up."""
+        return self._writable.is_set()
 
     def write(self, data: bytes) -> None:
         """Send ``data``."""

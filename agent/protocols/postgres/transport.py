@@ -6,6 +6,9 @@ own. It performs effects with the core's ``Performer``, so an effect that fails 
 
 Everything that reaches the server is performed by one task, the client's pump: two would race each other while one waits for the
 disk. The server's pump only shows answers, and wakes the other where it was waiting for one.
+
+While a pump waits for its socket, small pieces are taken as they arrive (``Stream.taker``), in the same order and by the same
+rules: waking a task costs more than most statements do. The pump is called where there is something to wait for.
 """
 
 from __future__ import annotations
@@ -15,11 +18,13 @@ import secrets
 import socket
 import ssl
 from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 import msgspec
 import structlog
 
+from agent.core.effects import Effect
 from agent.core.policy import Decider
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
@@ -87,6 +92,8 @@ class Connection:
         self._to_target: list[bytes] = []
         self._answered = asyncio.Event()
         self._refreshing: asyncio.Task[None] | None = None
+        self._rest: list[Effect] = []
+        self._broken: Exception | None = None
 
     async def run(self, sock: socket.socket) -> Notice:
         """Serve the client behind ``sock`` until either side ends. Returns why it ended."""
@@ -290,7 +297,11 @@ class Connection:
 
     async def _ask(self, performer: Performer) -> None:
         """The client's pump. Ends when the client does."""
+        self._client.taker = partial(self._asked_now, performer)
         while True:
+            await self._catch_up(performer)
+            if self._engine.over:
+                return
             if self._engine.waiting:
                 self._wish()
                 await self._answered.wait()
@@ -298,21 +309,53 @@ class Connection:
                 effects = self._engine.proceed()
             else:
                 data = await self._client.read()
+                if self._client.called():
+                    continue
                 if not data:
                     return
                 self._renew()
                 effects = self._engine.receive(Side.CLIENT, data, self._serving.now_ms())
             await performer.perform(effects)
-            if self._to_target:
-                self._target.write(b"".join(self._to_target))
-                self._to_target.clear()
-                await self._target.drain()
-            if self._engine.over:
-                return
+
+    async def _catch_up(self, performer: Performer) -> None:
+        """Finish what was begun where nothing could be waited for."""
+        if self._broken is not None:
+            raise self._broken
+        if self._rest:
+            rest, self._rest = self._rest, []
+            await performer.perform(rest)
+        if self._to_target:
+            self._send()
+        if not self._target.writable:
+            await self._target.drain()
+
+    def _send(self) -> None:
+        self._target.write(b"".join(self._to_target))
+        self._to_target.clear()
+
+    def _asked_now(self, performer: Performer, data: bytes) -> bool:
+        """Take what the client says while its pump waits for it."""
+        try:
+            self._renew()
+            self._rest = performer.perform_now(self._engine.receive(Side.CLIENT, data, self._serving.now_ms()))
+            if self._to_target and not self._rest:
+                self._send()
+        except Exception as error:  # noqa: BLE001 - raised again by the pump
+            self._broken = error
+        if self._rest or self._broken is not None or self._engine.waiting or self._engine.over or not self._target.writable:
+            self._client.call()
+        return True
 
     async def _answer(self, performer: Performer) -> None:
         """The server's pump. Ends when the server does."""
-        while data := await self._target.read():
+        self._target.taker = partial(self._answered_now, performer)
+        while True:
+            data = await self._target.read()
+            if self._target.called():
+                assert self._broken is not None
+                raise self._broken
+            if not data:
+                return
             if self._serving.recorder.pressure():
                 await self._serving.recorder.relieved()
             await performer.perform(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
@@ -321,6 +364,22 @@ class Connection:
             self._wish()
             # A long result must not keep other sessions from their turn.
             await asyncio.sleep(0)
+
+    def _answered_now(self, performer: Performer, data: bytes) -> bool:
+        """Show what the server says while its pump waits for it."""
+        if self._serving.recorder.pressure() or not self._client.writable:
+            return False
+        try:
+            rest = performer.perform_now(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
+            if rest:
+                raise AssertionError("an answer never waits for the disk")
+            self._wish()
+        except Exception as error:  # noqa: BLE001 - raised again by the pump
+            self._broken = error
+            self._target.call()
+        if self._engine.waiting:
+            self._answered.set()
+        return True
 
     # -- the catalogue -------------------------------------------------------------------------------------------------------
 
