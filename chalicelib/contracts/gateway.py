@@ -30,6 +30,8 @@ class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     required: bool = False
     choices: list[str] = []
     """Allowed values of a string; empty for any."""
+    form: str = ""
+    """How every text must be put together: words for its parts, and what stands between them (``schema.table=class``)."""
 
 
 class Control(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

@@ -110,7 +110,20 @@ def _misfit(option: Option, value: Any) -> str | None:
     chosen = value if isinstance(value, list) else [value]
     if option.choices and any(each not in option.choices for each in chosen):
         return f"must be one of {', '.join(option.choices)}"
-    return None
+    strange = next((each for each in chosen if option.form and not has_form(str(each), option.form)), None)
+    return f"must read like {option.form}, not {str(strange)[:80]!r}" if strange is not None else None
+
+
+def has_form(text: str, form: str) -> bool:
+    """Tell whether ``text`` is put together like ``form``: the same separators in the same order, and something between them."""
+    between = [letter for letter in form if not letter.isalnum()]
+    parts, rest = [], text
+    for separator in between:
+        part, found, rest = rest.partition(separator)
+        if not found:
+            return False
+        parts.append(part)
+    return all(part.strip() and not set(part) & set(between) for part in [*parts, rest])
 
 
 def _required(placed: Placed, protocol: Protocol) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from infra.demo.stack import Stack
+from infra.demo.stack import Person, Stack
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
 
@@ -33,35 +33,47 @@ def test_kill_minus_nine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: 
     folder = tmp_path_factory.mktemp("killed")
     with Stack(folder) as stack:
         # The reaper comes every minute; here a minute is a second.
+        stack.database.prepare()
         stack.start_cloud("--schedule-speed", "60")
         stack.target.start()
+        stack.database.wait()
         alice = stack.furnish()
-        client = subprocess.Popen(
-            alice.command(["ssh", "-tt", "prod-web"]),
-            env=alice.environment,
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-        )
-        assert client.stdin is not None
-        client.stdin.write(b"echo before-$((40+2))\n")
-        client.stdin.flush()
-        until(lambda: any(each.get("state") == "live" and each.get("chunks") for each in sessions(stack)), "a chunk is uploaded")
-        sid = next(str(each["sid"]) for each in sessions(stack) if each.get("state") == "live")
+        shell = begin(alice, ["ssh", "-tt", "prod-web"], "echo before-$((40+2))\n")
+        query = begin(alice, ["sallyport", "connect", "prod-db", "--", "psql", "-X"], "select 'before-' || 40 + 2;\n")
+        until(lambda: len(recorded(stack)) == 2, "a chunk of each is uploaded")
+        sids = recorded(stack)
 
         stack.kill_agent()
 
-        until(lambda: state(stack, sid) == "interrupted", "the session is interrupted")
-        replay = alice.run(["sallyport", "replay", sid])
-        assert replay.returncode == 0, replay.stderr
-        assert "before-42" in replay.stdout
-        client.kill()
-        client.wait()
+        until(lambda: states(stack, sids) == {"interrupted"}, "the sessions are interrupted")
+        for sid, seen in sids.items():
+            replay = alice.run(["sallyport", "replay", sid])
+            assert replay.returncode == 0, replay.stderr
+            assert {"prod-web": "before-42", "prod-db": "select 'before-' || 40 + 2"}[seen] in replay.stdout
+        for client in (shell, query):
+            client.terminate()
+            client.wait(timeout=30)
 
-        # The agent comes back: what it still held is delivered, and the session is closed, never reopened.
+        # The agent comes back: what it still held is delivered, and the sessions are closed, never reopened.
         stack.restart_agent()
-        until(lambda: state(stack, sid) == "ended", "the returning agent closes what it was recording")
+        until(lambda: states(stack, sids) == {"ended"}, "the returning agent closes what it was recording")
 
 
-def state(stack: Stack, sid: str) -> object:
-    return next(each["state"] for each in sessions(stack) if each["sid"] == sid)
+def begin(person: Person, words: list[str], typed: str) -> subprocess.Popen[bytes]:
+    """Start a client that stays, and type a line at it."""
+    client = subprocess.Popen(
+        person.command(words), env=person.environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+    assert client.stdin is not None
+    client.stdin.write(typed.encode())
+    client.stdin.flush()
+    return client
+
+
+def recorded(stack: Stack) -> dict[str, str]:
+    """Live sessions of which something is stored, and their targets."""
+    return {str(each["sid"]): str(each["target"]) for each in sessions(stack) if each["state"] == "live" and each.get("chunks")}
+
+
+def states(stack: Stack, sids: dict[str, str]) -> set[object]:
+    return {each["state"] for each in sessions(stack) if each["sid"] in sids}

@@ -35,6 +35,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Option(
             name="columns",
             type="strings",
+            form="schema.table.column=class",
             doc="Columns and the class of data in them, as schema.table.column=class, such as public.customers.mail=email.",
         ),
     ],

@@ -80,6 +80,28 @@ def test_a_required_option_must_be_there() -> None:
     assert "needs option 'db'" in problem.message
 
 
+@pytest.mark.parametrize(
+    ("columns", "strange"),
+    [
+        (["public.customers.mail=email", 'public."Order".card=card'], ""),
+        (["public.customers.mail=email", "customers.mail=email"], "customers.mail=email"),
+        (["public.customers.mail"], "public.customers.mail"),
+        (["public.customers.mail=email=card"], "public.customers.mail=email=card"),
+        (["db.public.customers.mail=email"], "db.public.customers.mail=email"),
+        (["public..mail=email"], "public..mail=email"),
+        (["public.customers.mail= "], "public.customers.mail= "),
+    ],
+)
+def test_the_options_of_a_database(columns: list[str], strange: str) -> None:
+    """As the agent announces them, so that a typing error is told at `plan` and not to whoever connects."""
+    from agent.protocols.postgres.plugin import ANNOUNCEMENT
+
+    target = placed(protocol="postgres", options={"database": "shop", "sslmode": "require", "columns": columns})
+    found = check(target, agents={"edge": Announced([ANNOUNCEMENT], ["k"])}).invalid
+    words = [f"option columns must read like schema.table.column=class, not {strange!r}"] if strange else []
+    assert [problem.message for problem in found] == words
+
+
 def test_what_is_required_must_be_enforceable() -> None:
     (problem,) = check(placed(require=["hold"])).unenforceable
     assert "cannot enforce hold: ssh sessions cannot wait yet" in problem.message
