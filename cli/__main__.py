@@ -40,6 +40,7 @@ _COMMANDS: Final[dict[str, _Entry]] = {
     "ls": _Entry("targets", "ls", _DAILY, "List the targets that you may connect to."),
     "ssh-config": _Entry("targets", "ssh_config", _DAILY, "Make plain ssh, scp and rsync work with your targets."),
     "connect": _Entry("connect", "connect", _DAILY, "Connect to a target."),
+    "ticket": _Entry("ticket", "ticket", _DAILY, "Get a password for a client that connects by itself."),
     "sessions": _Entry("sessions", "sessions", _EVIDENCE, "List sessions, newest first."),
     "session": _Entry("sessions", "session", _EVIDENCE, "Show one session whole."),
     "replay": _Entry("replay", "replay", _EVIDENCE, "Verify a session's recording and play it."),

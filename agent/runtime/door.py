@@ -28,7 +28,7 @@ from chalicelib.contracts.faults import Fault
 OFFER_S: Final = 5.0
 #: What every wrong ticket is told. Who holds one may see which it was in the agent's log.
 _FLAT: Final = "The user name, the database or the ticket is not good here, or the ticket was used before."
-_AGAIN: Final = "A ticket opens one connection, within a minute. Get a new one with: sallyport connect <target> --ticket"
+_AGAIN: Final = "A ticket opens one connection, within a minute. Get a new one with: sallyport ticket <target>"
 
 #: Longest ticket, in characters; one that names a hundred groups is under half of it.
 TICKET_LIMIT: Final = 16 * 1024

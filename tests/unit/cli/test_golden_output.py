@@ -6,6 +6,7 @@ import os
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from chalicelib.contracts import api
@@ -183,6 +184,24 @@ def test_a_plan_without_changes(golden: Golden, world: FakeControlPlane, folder:
     world.plan = api.ConfigPlan(version=3, changes=[], warnings=[])
     golden.check("apply_nothing", "apply", "--yes", str(folder))
     assert world.applied == []
+
+
+def test_a_ticket_to_paste(golden: Golden, world: FakeControlPlane) -> None:
+    direct = api.Way(kind="direct", address="10.0.0.9:2222")
+    offer = api.SessionOffer(
+        sid="ses_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+        ticket="e30.eyJzaWQiOiJzZXMifQ.c2ln",
+        expires_ms=NOW_MS + 60_000,
+        deadline_ms=NOW_MS + 3_600_000,
+        ways=[direct, api.Way(kind="relay", address="wss://relay.example.com/api")],
+        host_alias="db-1.sallyport",
+    )
+    world.offer = offer
+    golden.check("ticket", "ticket", "db-1", "--reason", "INC-7")
+    golden.check("ticket_json", "ticket", "db-1", "--json")
+    world.offer = msgspec.structs.replace(offer, ways=offer.ways[1:])
+    golden.check("ticket_no_listener", "ticket", "db-1")
+    golden.check("ticket_for_ssh", "ticket", "prod-web")
 
 
 def test_refusals(golden: Golden, world: FakeControlPlane) -> None:
