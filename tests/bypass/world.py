@@ -1,4 +1,4 @@
-"""The whole gateway for attacks: cloud, agent, a real sshd, a hostile one, and people. One per test process.
+"""The whole gateway for attacks: cloud, agent, a real sshd, a hostile one, a real PostgreSQL, and people. One per test process.
 
 The embedded cloud runs as a program of its own, so that this world can live beside another one in the same process.
 """
@@ -184,8 +184,10 @@ class World:
 def furnish(world: World) -> None:
     """Start everything but the hostile target, which runs already."""
     stack = world.stack
+    stack.database.prepare()
     stack.target.start()
     stack.start_cloud()
+    stack.database.wait()
     world.people["alice"] = stack.furnish(more_targets(world))
     world.vault.mkdir(parents=True)
     (world.vault / "key").write_text("the vault's key\n")
