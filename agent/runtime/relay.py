@@ -57,13 +57,24 @@ class Performer:
     def __init__(self, serving: Serving, stage: Stage) -> None:
         self._serving = serving
         self._stage = stage
+        self._orders: dict[type, Callable[[Any], None]] = {
+            ToClient: self._show,
+            Record: self._record,
+            ToTarget: self._forward,
+            Housekeep: self._housekeep,
+            Count: self._count,
+            Report: self._report,
+            Close: self._close,
+        }
 
     def perform_now(self, effects: list[Effect]) -> list[Effect]:
         """Perform effects up to the first that has to wait for the disk. Returns that one and everything behind it."""
+        orders = self._orders
         for index, effect in enumerate(effects):
-            if isinstance(effect, Record) and effect.durable:
+            kind = type(effect)
+            if kind is Record and effect.durable:  # type: ignore[union-attr]
                 return effects[index:]
-            self._perform(effect)
+            orders[kind](effect)
         return []
 
     async def perform(self, effects: list[Effect]) -> None:
@@ -75,25 +86,29 @@ class Performer:
             await self._serving.recorder.write(record.channel, record.kind, record.lines, durable=True)
             rest = self.perform_now(rest[1:])
 
-    def _perform(self, effect: Effect) -> None:
-        match effect:
-            case ToClient(clean, stream):
-                self._stage.to_client(clean.data, stream)
-            case Record(channel, kind, lines):
-                self._serving.recorder.write_soon(channel, kind, lines)
-            case ToTarget(asked):
-                self._stage.to_target(asked.data)
-            case Housekeep(to, data):
-                if to is Side.TARGET:
-                    self._stage.to_target(data)
-                else:
-                    self._stage.to_client(data, "out")
-            case Count(operations, denied):
-                self._serving.count(operations=operations, denied=denied)
-            case Report(operation, verdict):
-                self._serving.report_denied(operation, verdict)
-            case Close(notice):
-                raise Ended(notice)
+    def _show(self, effect: ToClient) -> None:
+        self._stage.to_client(effect.clean.data, effect.stream)
+
+    def _record(self, effect: Record) -> None:
+        self._serving.recorder.write_soon(effect.channel, effect.kind, effect.lines)
+
+    def _forward(self, effect: ToTarget) -> None:
+        self._stage.to_target(effect.asked.data)
+
+    def _housekeep(self, effect: Housekeep) -> None:
+        if effect.to is Side.TARGET:
+            self._stage.to_target(effect.data)
+        else:
+            self._stage.to_client(effect.data, "out")
+
+    def _count(self, effect: Count) -> None:
+        self._serving.count(operations=effect.operations, denied=effect.denied)
+
+    def _report(self, effect: Report) -> None:
+        self._serving.report_denied(effect.operation, effect.verdict)
+
+    def _close(self, effect: Close) -> None:
+        raise Ended(effect.notice)
 
 
 class Setting(msgspec.Struct, frozen=True):

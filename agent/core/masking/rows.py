@@ -71,6 +71,8 @@ class RowMasker:
         self._scanned = [at for at in rest if self._flat(columns[at])]
         self._texts = {at for at in self._scanned if catalog.kind(columns[at].oid) is TEXT and columns[at].oid != _NAME}
         self._each = [at for at in rest if not self._flat(columns[at])]
+        #: Columns in which nothing is tagged and nothing looked for.
+        self._passed = frozenset(range(len(columns))) - self._masked.keys() - set(rest)
 
     def report(self) -> Report:
         """Return how many values of each class were replaced since the last report."""
@@ -132,8 +134,14 @@ class RowMasker:
             at += 4
             if size < -1 or size > len(row) - at:
                 raise MaskFault("a length reaches past its row")
-            value = None if size < 0 else row[at : at + size]
-            at += max(size, 0)
+            if size < 0:
+                out.append(_NULL)
+                continue
+            value = row[at : at + size]
+            at += size
+            if index in self._passed:
+                out.append(row[at - size - 4 : at])
+                continue
             shown = self._value(index, column, value)
             out.append(_NULL if shown is None else _INT.pack(len(shown)) + shown)
         if at != len(row):

@@ -138,7 +138,7 @@ class Classifier:
             return None
         _, reading, behind = known
         meaning = msgspec.structs.replace(reading.statements[0], text=text[: len(text) - behind])
-        return Reading((meaning,), reading.session)
+        return msgspec.structs.replace(reading, statements=(meaning,))
 
     def _read(self, text: str, session: Session) -> Reading:
         analysis = self._analyse(text, self.catalogue, session)

@@ -130,7 +130,7 @@ class Engine:
         self._judge.now_ms = now_ms
         if side is Side.TARGET:
             return self._receive_target(self._server.feed(data))
-        self._inbox.extend(found for found in self._client.feed(data) if isinstance(found, Message))
+        self._inbox.extend([found for found in self._client.feed(data) if isinstance(found, Message)])
         return self.proceed()
 
     def proceed(self) -> list[Effect]:
@@ -249,7 +249,7 @@ class Engine:
         number = ruling.number
         for meaning in reading.statements:
             expected.runs.append(Run(meaning, number, self._judge.now_ms))
-            number += len(meaning.operations("query"))
+            number += 2 if meaning.copy else 1
         self._watch_copy(expected)
         return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
 

@@ -54,7 +54,16 @@ class Judge:
 
     def ask(self, operations: list[Operation], *, counted: bool = True) -> Ruling:
         """Decide ``operations``, which are forwarded together or not at all. ``counted`` is for those that were allowed."""
-        decisions = [self._decider.decide(operation, self.now_ms) for operation in operations]
+        if len(operations) == 1:
+            (only,) = operations
+            decision = self._decider.decide(only, self.now_ms)
+            if decision.permit is not None:
+                line = self._decided(only, decision)
+                effects: list[Effect] = [Count(operations=1)] if counted else []
+                return Ruling([*effects, self._record(line, durable=True)], [decision.permit], decision, self._lines)
+            decisions = [decision]
+        else:
+            decisions = [self._decider.decide(operation, self.now_ms) for operation in operations]
         refusal = next((each for each in decisions if each.permit is None), None)
         number = self._lines + 1
         lines = b"".join(self._decided(one, each) for one, each in zip(operations, decisions, strict=True))
@@ -108,11 +117,10 @@ def recorded_first(effects: list[Effect]) -> list[Effect]:
 
     Only ever moves a record forward, so nothing is forwarded that was not recorded before.
     """
-    durable = [effect for effect in effects if isinstance(effect, Record) and effect.durable]
-    if len(durable) <= 1 and (not effects or effects[0] in durable):
+    durable = [effect for effect in effects if type(effect) is Record and effect.durable]
+    if not durable or (len(durable) == 1 and effects[0] is durable[0]):
         return effects
-    if not durable:
-        return effects
-    rest = [effect for effect in effects if not (isinstance(effect, Record) and effect.durable)]
     first = durable[0]
-    return [Record(first.channel, first.kind, b"".join(each.lines for each in durable), durable=True), *rest]
+    rest = [effect for effect in effects if not (type(effect) is Record and effect.durable)]
+    lines = first.lines if len(durable) == 1 else b"".join([each.lines for each in durable])
+    return [Record(first.channel, first.kind, lines, durable=True), *rest]

@@ -17,6 +17,8 @@ _INT32: Final = struct.Struct(">i")
 _UINT32: Final = struct.Struct(">I")
 _FIELD: Final = struct.Struct(">IhIhih")
 
+_FORMATS: Final = frozenset({0, 1})
+
 SSL_REQUEST: Final = 80877103
 GSS_REQUEST: Final = 80877104
 CANCEL_REQUEST: Final = 80877102
@@ -118,10 +120,9 @@ def decoded(data: bytes) -> str:
 
 def read_query(body: bytes) -> bytes:
     """Return the text of a Query."""
-    reader = _Reader(body)
-    text = reader.raw()
-    reader.end()
-    return text
+    if body.find(b"\0") != len(body) - 1:
+        raise Malformed
+    return body[:-1]
 
 
 def read_parse(body: bytes) -> Parse:
@@ -134,37 +135,53 @@ def read_parse(body: bytes) -> Parse:
 
 
 def read_bind(body: bytes) -> Bind:
-    """Read a Bind."""
-    reader = _Reader(body)
-    portal, statement = reader.name(), reader.name()
-    formats = tuple(reader.int16() for _ in range(reader.count()))
-    values: list[bytes | None] = []
-    for _ in range(reader.count()):
-        size = reader.int32()
-        values.append(None if size == -1 else reader.take(size))
-    results = tuple(reader.int16() for _ in range(reader.count()))
-    reader.end()
-    if len(formats) not in (0, 1, len(values)) or not {*formats, *results} <= {0, 1}:
+    """Read a Bind. Most clients send one with every statement, so it is read without a helper's calls."""
+    try:
+        portal_end = body.index(0)
+        at = body.index(0, portal_end + 1) + 1
+        portal, statement = decoded(body[:portal_end]), decoded(body[portal_end + 1 : at - 1])
+        formats, at = _numbers(body, at)
+        (count,) = _UINT16.unpack_from(body, at)
+        at += 2
+        values: list[bytes | None] = []
+        for _ in range(count):
+            (size,) = _INT32.unpack_from(body, at)
+            at += 4
+            if size == -1:
+                values.append(None)
+                continue
+            if not 0 <= size <= len(body) - at:
+                raise Malformed
+            values.append(body[at : at + size])
+            at += size
+        results, at = _numbers(body, at)
+    except (ValueError, struct.error):
+        raise Malformed from None
+    if at != len(body) or len(formats) not in (0, 1, len(values)) or not _FORMATS.issuperset(formats + results):
         raise Malformed
     return Bind(portal, statement, formats, tuple(values), results)
 
 
+def _numbers(body: bytes, at: int) -> tuple[tuple[int, ...], int]:
+    """Return the Int16s whose number stands at ``at``, and where they end."""
+    (count,) = _UINT16.unpack_from(body, at)
+    return struct.unpack_from(f">{count}h", body, at + 2) if count else (), at + 2 + 2 * count
+
+
 def read_named(body: bytes) -> Named:
     """Read a Describe or a Close."""
-    reader = _Reader(body)
-    kind, name = reader.take(1), reader.name()
-    reader.end()
-    if kind not in (b"S", b"P"):
+    kind = body[:1]
+    if kind not in (b"S", b"P") or body.find(b"\0", 1) != len(body) - 1:
         raise Malformed
-    return Named(kind.decode(), name)
+    return Named(kind.decode(), decoded(body[1:-1]))
 
 
 def read_execute(body: bytes) -> tuple[str, int]:
     """Return the portal's name and the most rows that it may return (0 for all)."""
-    reader = _Reader(body)
-    portal, rows = reader.name(), reader.int32()
-    reader.end()
-    return portal, rows
+    end = len(body) - 5
+    if end < 0 or body.find(b"\0") != end:
+        raise Malformed
+    return decoded(body[:end]), _INT32.unpack_from(body, end + 1)[0]
 
 
 def read_row_description(body: bytes) -> tuple[Field, ...]:
@@ -189,10 +206,7 @@ def read_parameter_types(body: bytes) -> tuple[int, ...]:
 
 def read_tag(body: bytes) -> str:
     """Return the tag of a CommandComplete, such as ``INSERT 0 5``."""
-    reader = _Reader(body)
-    tag = reader.name()
-    reader.end()
-    return tag
+    return decoded(read_query(body))
 
 
 def read_pair(body: bytes) -> tuple[str, str]:

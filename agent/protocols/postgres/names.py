@@ -8,8 +8,9 @@ would be a guess: otherwise a skipped Parse could make one statement run under t
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Final, Generic, TypeVar
+
+_NONE: Final[frozenset[str]] = frozenset()
 
 T = TypeVar("T")
 
@@ -27,13 +28,13 @@ class Names(Generic[T]):
     def __init__(self) -> None:
         self._confirmed: dict[str, T] = {}
         self._segment: dict[str, T | None] = {}
-        self._under_way: Counter[str] = Counter()
+        self._under_way: dict[str, int] = {}
 
     def get(self, name: str) -> T | None:
         """Return what ``name`` will mean to the server. Raises Wait."""
         if name in self._segment:
             return self._segment[name]
-        if self._under_way[name]:
+        if name in self._under_way:
             raise Wait
         return self._confirmed.get(name)
 
@@ -47,9 +48,12 @@ class Names(Generic[T]):
 
     def end_segment(self) -> frozenset[str]:
         """A Sync was sent. Returns the names that are uncertain until :meth:`settle`."""
+        if not self._segment:
+            return _NONE
         names = frozenset(self._segment)
         self._segment = {}
-        self._under_way.update(names)
+        for name in names:
+            self._under_way[name] = self._under_way.get(name, 0) + 1
         return names
 
     def confirm(self, name: str, value: T | None) -> None:
@@ -62,10 +66,10 @@ class Names(Generic[T]):
 
     def settle(self, names: frozenset[str]) -> None:
         """The segment that changed ``names`` was answered to its end."""
-        self._under_way.subtract(names)
         for name in names:
-            if self._under_way[name] <= 0:
-                del self._under_way[name]
+            left = self._under_way.pop(name, 0) - 1
+            if left > 0:
+                self._under_way[name] = left
 
     def clear(self) -> None:
         """The server has dropped every confirmed name."""
