@@ -27,6 +27,8 @@ _COPY: Final = re.compile(r"(?is)\A(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/|\()*
 _FROM_STDIN: Final = re.compile(r"(?i)\bfrom\s+stdin\b")
 _TO_STDOUT: Final = re.compile(r"(?i)\bto\s+stdout\b")
 _PARSER: Final = re.compile(r"(?i)client_encoding|standard_conforming_strings|backslash_quote|\bset\s+names\b")
+#: One of them is in every text that ``_PARSER`` is about.
+_PARSER_WORDS: Final = ("client_encoding", "standard_conforming", "backslash_quote", "names")
 _SHOWS: Final = re.compile(r"(?is)\A\s*show\s+\w+\s*;?\s*\Z")
 #: What drivers send when they connect, and what changes nothing.
 _HARMLESS: Final = re.compile(
@@ -172,6 +174,12 @@ def _repeats(reading: Reading, session: Session, text: str) -> bool:
     return plain and text.startswith(one.text) and not text[len(one.text) :].strip("; \t\r\n")
 
 
+def _mentions_parser(text: str) -> bool:
+    """What ``_PARSER`` says, after a look that costs a tenth of it."""
+    folded = text.lower() if text.isascii() else text.casefold()
+    return any(map(folded.__contains__, _PARSER_WORDS)) and _PARSER.search(text) is not None
+
+
 def _decoded(data: bytes) -> str:
     if len(data) > TEXT_LIMIT:
         words = f"The text is longer than {TEXT_LIMIT // 1024} KiB, so it cannot be decided. Use COPY, or bound values, for data."
@@ -180,7 +188,7 @@ def _decoded(data: bytes) -> str:
         text = data.decode()
     except UnicodeDecodeError:
         raise Unreadable("bad_request", "22021", "The text is not valid UTF-8, so it was not run.") from None
-    if _PARSER.search(text) and not _HARMLESS.match(text) and not _SHOWS.match(text):
+    if _mentions_parser(text) and not _HARMLESS.match(text) and not _SHOWS.match(text):
         words = "The client encoding and the escapes of strings are fixed behind the gateway, so that both read the same text."
         raise Unreadable("not_supported", "0A000", words)
     return text
