@@ -38,8 +38,8 @@ def refused(world: World, password: str, **more: str) -> str:
     return str(caught.value)
 
 
-def path_of(world: World, sid: str) -> str:
-    status, session = world.api("GET", f"/sessions/{sid}")
+def state_of(world: World, sid: str, who: str = "alice") -> str:
+    status, session = world.api("GET", f"/sessions/{sid}", who=who)
     assert status == 200
     return str(session["state"])
 
@@ -48,7 +48,7 @@ def test_a_ticket_is_good_once_and_for_what_it_says(world: World) -> None:
     offer = world.offer("prod-db")
     for changes in ({"user": "bob@example.com"}, {"user": "alice"}, {"dbname": "prod-web"}, {"dbname": "shop"}):
         assert FLAT in refused(world, offer["ticket"], **changes)
-    assert path_of(world, offer["sid"]) == "offered"
+    assert state_of(world, offer["sid"]) == "offered"
     with psycopg.connect(words(world, offer["ticket"])) as connection:
         shown = connection.execute("SELECT mail FROM customers ORDER BY id LIMIT 1").fetchone()
         assert shown is not None
@@ -60,14 +60,14 @@ def test_a_ticket_is_good_once_and_for_what_it_says(world: World) -> None:
 def test_somebody_elses_ticket_does_not_make_me_them(world: World) -> None:
     offer = world.offer("prod-db", who="pat")
     assert FLAT in refused(world, offer["ticket"])
-    assert path_of(world, offer["sid"]) == "offered"
+    assert state_of(world, offer["sid"], "pat") == "offered"
 
 
 def test_a_ticket_for_ssh_opens_no_database(world: World) -> None:
     offer = world.offer("prod-web")
     assert FLAT in refused(world, offer["ticket"], dbname="prod-web")
     assert FLAT in refused(world, offer["ticket"])
-    assert path_of(world, offer["sid"]) == "offered"
+    assert state_of(world, offer["sid"]) == "offered"
 
 
 async def test_of_many_that_race_with_one_ticket_one_gets_in(world: World) -> None:
@@ -108,7 +108,7 @@ def test_bent_tickets_are_all_told_the_same(world: World) -> None:
     for name, ticket in bent(offer["ticket"]):
         assert FLAT in refused(world, ticket), name
     assert FLAT in refused(world, world.saved()["token"]), "an access token is no ticket"
-    assert path_of(world, offer["sid"]) == "offered"
+    assert state_of(world, offer["sid"]) == "offered"
     assert "internal_fault" not in world.log()
     psycopg.connect(words(world, offer["ticket"])).close()
 
@@ -180,7 +180,7 @@ def test_in_the_clear_nobody_is_asked_for_a_password(world: World) -> None:
     said = heard(connection)
     assert b"more before TLS" in said
     assert b"R\0\0\0" not in said
-    assert path_of(world, offer["sid"]) == "offered"
+    assert state_of(world, offer["sid"]) == "offered"
 
 
 def test_a_flood_of_openings_starves_neither_sessions_nor_other_addresses(world: World) -> None:
