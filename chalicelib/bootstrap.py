@@ -39,6 +39,7 @@ def settings(environment: dict[str, str]) -> Settings:
         admin_group=_needed(environment, "SALLYPORT_ADMIN_GROUP"),
         login_hours=_number(environment, "SALLYPORT_LOGIN_HOURS", 12, 1, 24),
         stale_s=_number(environment, "SALLYPORT_STALE_S", 90, 1, 3600),
+        vote_login_s=_number(environment, "SALLYPORT_VOTE_LOGIN_MINUTES", 60, 1, 24 * 60) * 60,
     )
 
 
@@ -67,6 +68,7 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
     from chalicelib.adapters.dynamodb import DynamoStore
     from chalicelib.adapters.dynamodb.log import DynamoLog
     from chalicelib.adapters.kms import KmsNotary, KmsSigner
+    from chalicelib.adapters.notifications import Channels
     from chalicelib.adapters.policies import CompiledPolicies
     from chalicelib.adapters.s3 import S3Blobs
     from chalicelib.adapters.secrets import SealedRoutes, Secrets
@@ -97,6 +99,7 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
         routes=SealedRoutes(secrets, _needed(environment, "SALLYPORT_ROUTE_SECRET")),
         downlink=WebSocketDownlink(callback),
         identity=_identity(environment, secrets),
+        notifier=Channels({}),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
+from chalicelib.contracts.approval import ApprovalRequest
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.gateway import Protocol as TargetProtocol
 from chalicelib.contracts.policy import Document, Policy
@@ -19,6 +20,7 @@ from chalicelib.contracts.recording import Chunk, StoredChunk
 from chalicelib.contracts.session import Session, State
 from chalicelib.contracts.translog import notes
 from chalicelib.contracts.translog.merkle import EMPTY
+from chalicelib.domain.approvals import Case
 from chalicelib.domain.identity import Identity
 
 
@@ -33,6 +35,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     login_hours: int = 12
     stale_s: int = 90
     """A live session that its agent has not spoken of for this long is interrupted."""
+    vote_login_s: int = 3600
+    """Whoever answers for others has logged in within this time, so that the groups that count are not yesterday's."""
 
 
 class PendingLogin(msgspec.Struct, kw_only=True, frozen=True):
@@ -59,6 +63,17 @@ class LoginCode(msgspec.Struct, kw_only=True, frozen=True):
     groups: list[str]
     mfa: bool
     expires_ms: int
+    email: str = ""
+
+
+class Person(msgspec.Struct, kw_only=True, frozen=True):
+    """Somebody as their newest login showed them. Tokens of earlier logins may still carry groups that are gone."""
+
+    principal: str
+    email: str
+    """Verified by the identity provider, in lower case; or empty."""
+    groups: list[str]
+    seen_ms: int
 
 
 class Enrolment(msgspec.Struct, kw_only=True, frozen=True):
@@ -113,9 +128,9 @@ class Connection(msgspec.Struct, kw_only=True, frozen=True):
 
     connection: str
     side: str
-    """``control``, ``client`` or ``agent``."""
+    """``control``, ``client``, ``agent``, or ``waiting`` for an approval."""
     owner: str
-    """Agent identifier for ``control``, session identifier otherwise."""
+    """Agent identifier for ``control``, request identifier for ``waiting``, session identifier otherwise."""
     since_ms: int
     deadline_ms: int = 0
     """When the session ends, for its two ends."""
@@ -131,6 +146,37 @@ class Link(msgspec.Struct, kw_only=True, frozen=True):
     agent: str = ""
     generation: int = 0
     """Grows with every change of either end."""
+
+
+class Notice(msgspec.Struct, kw_only=True, frozen=True):
+    """One thing to tell people about a request. Written with the fact that it speaks of, sent afterwards, channel by channel."""
+
+    nid: str
+    rid: str
+    about: str
+    """``asked``, ``emergency``, ``approved``, ``denied``, ``withdrawn``, ``expired`` or ``revoked``."""
+    groups: list[str] = []
+    """Groups whose members are told."""
+    people: list[str] = []
+    """Principals who are told."""
+    time_ms: int
+    channels: list[str]
+    """Channels that have not taken it yet. Empty once it is delivered."""
+    attempts: int = 0
+    due_ms: int
+    """When it is tried next; a dead letter is not tried any more."""
+    dead: bool = False
+    error: str = ""
+    """What the last channel that failed said; for administrators."""
+
+
+class CaseQuery(msgspec.Struct, kw_only=True, frozen=True):
+    """A listing of requests, newest first. ``day`` is ``YYYY-MM-DD`` (UTC); an empty filter matches everything."""
+
+    day: str
+    principal: str = ""
+    target: str = ""
+    state: str = ""
 
 
 class SessionQuery(msgspec.Struct, kw_only=True, frozen=True):
@@ -170,7 +216,11 @@ class Store(Protocol):
         ...
 
     def save_code(self, code: LoginCode, event: AnyEvent) -> None:
-        """Keep a completed login together with its audit event."""
+        """Keep a completed login together with its audit event, and who it was as a :class:`Person`."""
+        ...
+
+    def person(self, principal: str) -> Person | None:
+        """Return somebody as their newest login showed them; None if they never logged in."""
         ...
 
     def take_code(self, code_sha256: str, now_ms: int) -> LoginCode | None:
@@ -231,7 +281,7 @@ class Store(Protocol):
 
     # connections
     def connection_opened(self, connection: Connection) -> Link | None:
-        """Remember a session socket; return the session's link with the new end in it, or None for a control socket."""
+        """Remember a socket; return the session's link with the new end in it, or None where it is no end of a session."""
         ...
 
     def connection_closed(self, connection: str) -> Connection | None:
@@ -244,6 +294,10 @@ class Store(Protocol):
 
     def link(self, sid: str) -> Link:
         """Return both ends of a session."""
+        ...
+
+    def waiting(self, rid: str) -> list[str]:
+        """Return the sockets that wait for a request."""
         ...
 
     # configuration
@@ -306,6 +360,48 @@ class Store(Protocol):
 
     def chunks(self, sid: str) -> list[StoredChunk]:
         """Return every registered chunk in order."""
+        ...
+
+    # approval requests
+    def add_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
+        """Store a new request with its events and what people are to be told. Raises Conflict if the identifier exists."""
+        ...
+
+    def case(self, rid: str) -> Case | None:
+        """Return a request."""
+        ...
+
+    def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
+        """Replace a request's row by its next version. Raises Conflict unless the row is the version before."""
+        ...
+
+    def see_case(self, rid: str, viewer: str, event: AnyEvent) -> bool:
+        """Remember that ``viewer`` looked at a request; False, and no event, if that was remembered before."""
+        ...
+
+    def open_cases(self) -> Iterator[Case]:
+        """Yield every request that somebody still has to do something about (``ApprovalRequest.open``), newest last."""
+        ...
+
+    def cases(self, query: CaseQuery, limit: int, cursor: str) -> tuple[list[Case], str]:
+        """Return at most ``limit`` requests that match, and the cursor of the next page (empty on the last)."""
+        ...
+
+    def open_approved_session(self, session: Session, custody: Custody, case: Case, events: Sequence[AnyEvent]) -> None:
+        """Store a new session and the next version of the request that it uses, or neither. Raises Conflict like both."""
+        ...
+
+    # notifications
+    def due_notices(self, now_ms: int, limit: int) -> list[Notice]:
+        """Return notices that are to be tried by now, oldest first."""
+        ...
+
+    def dead_notices(self, limit: int) -> list[Notice]:
+        """Return notices that were given up, oldest first."""
+        ...
+
+    def settle_notice(self, notice: Notice, attempts: int, events: Sequence[AnyEvent]) -> None:
+        """Replace a notice's row with its events if it still was at ``attempts``. Raises Conflict otherwise."""
         ...
 
     # evidence
@@ -478,6 +574,22 @@ class Downlink(Protocol):
         ...
 
 
+class Undelivered(Exception):  # noqa: N818 - an outcome that is tried again, not an error
+    """A channel did not take a notice. The text is for administrators and holds no secret."""
+
+
+class Notifier(Protocol):
+    """The ways to people's attention. What they are told and when is decided elsewhere; a link in it never decides anything."""
+
+    def channels(self) -> list[str]:
+        """Return the names of the channels that this deployment has; none is a valid answer."""
+        ...
+
+    def send(self, channel: str, notice: Notice, request: ApprovalRequest) -> None:
+        """Hand ``notice`` to one channel, which may see it twice and tells it apart by ``nid``. Raises Undelivered."""
+        ...
+
+
 class IdentityProvider(Protocol):
     """The OIDC provider that knows the people."""
 
@@ -506,3 +618,4 @@ class Ports:
     notary: Notary
     archive: Archive
     log: LogIndex
+    notifier: Notifier

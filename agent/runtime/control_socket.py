@@ -156,6 +156,9 @@ class ControlSocket:
                 self._orders.killed(message)
             case relay.Refresh(version):
                 self._orders.refreshed(version)
+            case relay.Decided():
+                # Nothing inside a session waits for an approval yet: an agent that could not use one never asks.
+                logger().info("control_socket.decided", request=message.rid, state=message.state)
             case relay.Refused(code, words):
                 logger().error("control_socket.refused", code=code, reason=words)
                 raise _Final

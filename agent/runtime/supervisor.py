@@ -181,7 +181,8 @@ class Supervisor:
                 continue
             # As of its opening: rules about the hour of the day decide about opening, not about staying.
             moment = Moment(now_ms=claims.iat * 1000, reason=claims.reason, login=claims.login, source_ip=claims.source_ip)
-            if claims.login not in target.logins or not policy.connect(claims.principal, target, moment).allowed:
+            verdict = policy.connect(claims.principal, target, moment, frozenset(claims.approvals))
+            if claims.login not in target.logins or not verdict.allowed:
                 session.end(Notice("session_killed", "A newer policy does not permit this session."), killed=True)
 
     # --- ways in

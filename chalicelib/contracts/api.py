@@ -99,7 +99,7 @@ class Trust(msgspec.Struct, kw_only=True, frozen=True):
     """Key that signs manifests and the transparency log's checkpoints, as ``sallyport verify --keys`` reads it."""
 
 
-class TargetView(msgspec.Struct, kw_only=True, frozen=True):
+class TargetView(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """One target as its user sees it: nothing about addresses or credentials."""
 
     name: str
@@ -113,6 +113,8 @@ class TargetView(msgspec.Struct, kw_only=True, frozen=True):
     hint: str
     host_alias: str
     """The name in the agent's host certificate; the client checks it (``HostKeyAlias``)."""
+    asks: list[str] = []
+    """Groups that are asked before a session opens; empty where none is."""
 
 
 class TargetList(msgspec.Struct, kw_only=True, frozen=True):
@@ -127,6 +129,8 @@ class SessionOpen(msgspec.Struct, kw_only=True, frozen=True):
     target: str
     login: str = ""
     reason: str = ""
+    approval: str = ""
+    """The approval request to open it under; without one, any that covers it and is still good."""
 
 
 class Way(msgspec.Struct, kw_only=True, frozen=True):

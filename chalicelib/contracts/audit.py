@@ -183,6 +183,94 @@ class ConfigApplied(Event, frozen=True, kw_only=True, tag="config.applied"):
     summary: SensitiveTexts
 
 
+class RequestEvent(Event, frozen=True, kw_only=True):
+    """What every event about an approval request carries."""
+
+    rid: PublicText
+    target: SensitiveText
+    principal: SensitiveText
+    """Whose request it is."""
+
+
+class RequestAsked(RequestEvent, frozen=True, kw_only=True, tag="request.asked"):
+    """Policy held something, and approvers are asked; or an emergency went ahead and they are told."""
+
+    kind: PublicText
+    sid: PublicText
+    login: SensitiveText
+    text: SensitiveText
+    """The operation's text, cut to 4,000 characters; the request holds all of it, under the same digest."""
+    digest: PublicText
+    reason: SensitiveText
+    rules: PublicTexts
+    groups: PublicTexts
+    """The groups that are asked, each as often as people are needed."""
+    policy_version: PublicNumber
+    deadline_ms: PublicNumber
+    for_s: PublicNumber
+    uses: PublicNumber
+    emergency: Annotated[bool, Public]
+
+
+class RequestNotified(RequestEvent, frozen=True, kw_only=True, tag="request.notified"):
+    """A channel took a notification about a request."""
+
+    notice: PublicText
+    channel: PublicText
+    about: PublicText
+
+
+class RequestSeen(RequestEvent, frozen=True, kw_only=True, tag="request.seen"):
+    """Somebody else looked at a request for the first time."""
+
+    state: PublicText
+
+
+class RequestVoted(RequestEvent, frozen=True, kw_only=True, tag="request.voted"):
+    """Somebody answered; ``state`` is what the request is after it."""
+
+    approve: Annotated[bool, Public]
+    groups: PublicTexts
+    comment: SensitiveText
+    digest: PublicText
+    state: PublicText
+
+
+class RequestWithdrawn(RequestEvent, frozen=True, kw_only=True, tag="request.withdrawn"):
+    """Whoever asked does not want it any more."""
+
+
+class RequestExpired(RequestEvent, frozen=True, kw_only=True, tag="request.expired"):
+    """Nobody answered in time, or what was granted has ended."""
+
+    was: PublicText
+    used: PublicNumber
+
+
+class RequestRevoked(RequestEvent, frozen=True, kw_only=True, tag="request.revoked"):
+    """A yes was taken back; the sessions that were opened under it end."""
+
+    comment: SensitiveText
+    used: PublicNumber
+    sessions: PublicTexts
+
+
+class RequestUsed(RequestEvent, frozen=True, kw_only=True, tag="request.used"):
+    """A yes was used, for exactly what it was given for."""
+
+    sid: PublicText
+    digest: PublicText
+    used: PublicNumber
+    uses: PublicNumber
+
+
+class RequestReviewed(RequestEvent, frozen=True, kw_only=True, tag="request.reviewed"):
+    """Somebody else looked at an emergency afterwards."""
+
+    justified: Annotated[bool, Public]
+    comment: SensitiveText
+
+
 AnyEvent = (
     LoginCompleted
     | LoginFailed
@@ -199,6 +287,15 @@ AnyEvent = (
     | AgentTokenIssued
     | AgentEnrolled
     | ConfigApplied
+    | RequestAsked
+    | RequestNotified
+    | RequestSeen
+    | RequestVoted
+    | RequestWithdrawn
+    | RequestExpired
+    | RequestRevoked
+    | RequestUsed
+    | RequestReviewed
 )
 
 EVENTS: Final[tuple[type[Event], ...]] = typing.get_args(AnyEvent)

@@ -11,10 +11,11 @@ from typing import Final
 import msgspec
 
 from chalicelib.contracts.faults import Fault
-from chalicelib.contracts.policy import Principal
+from chalicelib.contracts.policy import Approval, Principal
 
 ACCESS_TYP: Final = "sallyport-access+jwt"
 TICKET_TYP: Final = "sallyport-ticket+jwt"
+APPROVAL_TYP: Final = "sallyport-approval+jwt"
 PROOF_TYP: Final = "sallyport-agent-proof+jwt"
 
 #: How far two clocks may be apart, in seconds.
@@ -38,6 +39,8 @@ class AccessClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     exp: int
     groups: list[str] = []
     mfa: bool = False
+    email: str = ""
+    """The e-mail address that the identity provider verified, in lower case: two accounts with the same one are one human."""
 
     @property
     def principal(self) -> Principal:
@@ -64,11 +67,35 @@ class TicketClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     iat: int
     exp: int
     deadline_ms: int
+    approvals: list[str] = []
+    """Groups whose approval this session was opened with, for rules about ``connect`` and nothing else."""
 
     @property
     def principal(self) -> Principal:
         """The identity that policy sees."""
         return Principal(name=self.sub, groups=self.groups, mfa=self.mfa)
+
+
+class ApprovalClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A yes to exactly one operation of one session. The agent checks it, and has every use counted before it runs anything."""
+
+    iss: str
+    aud: str
+    """Identifier of the agent."""
+    rid: str
+    sid: str
+    sub: str
+    target: str
+    login: str
+    digest: str
+    """Hex SHA-256 of the canonical operation."""
+    asks: list[Approval]
+    """What was asked for and met; a policy that asks for more by now is not lifted."""
+    uses: int
+    policy_version: int
+    emergency: bool = False
+    iat: int
+    exp: int
 
 
 class ProofClaims(msgspec.Struct, kw_only=True, frozen=True):
@@ -110,6 +137,17 @@ def check_ticket(claims: TicketClaims, agent_id: str, now_ms: int) -> None:
     check_times(claims.iat, claims.exp, now_ms, expired="ticket_expired", invalid="ticket_invalid", what="ticket")
     if now_ms >= claims.deadline_ms:
         raise Fault("session_ended", "The grant behind this ticket has ended.")
+
+
+def check_approval(claims: ApprovalClaims, *, agent_id: str, ticket: TicketClaims, digest: str, now_ms: int) -> None:
+    """Check an approval whose signature was verified, for the operation with ``digest`` in the session of ``ticket``."""
+    if claims.iss != ticket.iss or claims.aud != agent_id:
+        raise Fault("approval_mismatch", "The approval is for another agent.")
+    if (claims.sid, claims.sub, claims.target, claims.login) != (ticket.sid, ticket.sub, ticket.target, ticket.login):
+        raise Fault("approval_mismatch", "The approval is for another session, person or target.")
+    if claims.digest != digest:
+        raise Fault("approval_mismatch", "The approval is for another operation: something in it has changed.")
+    check_times(claims.iat, claims.exp, now_ms, expired="approval_expired", invalid="approval_mismatch", what="approval")
 
 
 def check_proof(claims: ProofClaims, *, agent_id: str, method: str, path: str, body_sha256: str, now_ms: int) -> None:

@@ -14,8 +14,10 @@ AGENT: Final = "agt"
 EVENT: Final = "evt"
 LOGIN: Final = "lgn"
 OPERATION: Final = "opr"
+REQUEST: Final = "req"
+NOTICE: Final = "ntc"
 
-KINDS: Final = frozenset({SESSION, AGENT, EVENT, LOGIN, OPERATION})
+KINDS: Final = frozenset({SESSION, AGENT, EVENT, LOGIN, OPERATION, REQUEST, NOTICE})
 ENTROPY_BYTES: Final = 10
 
 _ALPHABET: Final = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

@@ -110,9 +110,9 @@ class Policy:
         """The version of the document that decides."""
         return self.document.version
 
-    def connect(self, who: Principal, target: Target, moment: Moment) -> Verdict:
-        """May ``who`` open a session to ``target``?"""
-        return self._ask("connect", who, _target_entities(target), ("Target", target.name), _moment(who, moment, target))
+    def connect(self, who: Principal, target: Target, moment: Moment, approvals: frozenset[str] = frozenset()) -> Verdict:
+        """May ``who`` open a session to ``target``? ``approvals`` are the groups whose approval it has."""
+        return self._ask_or_hold("connect", who, target, _moment(who, moment, target), approvals)
 
     def operate(
         self,
@@ -131,14 +131,22 @@ class Policy:
             "objects": sorted(operation.objects),
             "flags": sorted(operation.flags),
             "size": operation.size,
-            "approvals": sorted(approvals),
         }
-        return self._ask(operation.action, who, _target_entities(target), ("Target", target.name), context)
+        return self._ask_or_hold(operation.action, who, target, context, approvals)
 
     def reveal(self, who: Principal, target: Target, data_class: str, moment: Moment) -> Verdict:
         """May ``who`` see values of ``data_class`` on ``target`` as they are? Anything but a plain yes means masked."""
         context = _moment(who, moment, target) | {"data_class": data_class}
         return self._ask("reveal", who, _target_entities(target), ("Target", target.name), context)
+
+    def approve(self, who: Principal, target: Target, moment: Moment, requester: str) -> Verdict:
+        """May ``who`` answer ``requester``'s requests about ``target``? Groups and quorum are counted elsewhere."""
+        context = _moment(who, moment, target) | {"requester": requester}
+        return self._ask("approve", who, _target_entities(target), ("Target", target.name), context)
+
+    def emergency(self, who: Principal, target: Target, moment: Moment) -> Verdict:
+        """May ``who`` go first and be reviewed afterwards, where a rule would ask for an approval on ``target``?"""
+        return self._ask("emergency", who, _target_entities(target), ("Target", target.name), _moment(who, moment, target))
 
     def replay(self, who: Principal, sid: str, owner: str, state: str, target: Target, moment: Moment) -> Verdict:
         """May ``who`` look at the recording of session ``sid``, which belongs to ``owner``?"""
@@ -158,6 +166,21 @@ class Policy:
         """May ``who`` change the gateway's configuration?"""
         entities = [{"uid": {"type": "Gateway", "id": "gateway"}, "attrs": {}, "parents": []}]
         return self._ask("administer", who, entities, ("Gateway", "gateway"), _moment(who, moment, None))
+
+    def _ask_or_hold(
+        self, action: str, who: Principal, target: Target, context: dict[str, Any], approvals: frozenset[str]
+    ) -> Verdict:
+        def ask(given: frozenset[str]) -> Verdict:
+            return self._ask(
+                action, who, _target_entities(target), ("Target", target.name), context | {"approvals": sorted(given)}
+            )
+
+        verdict = ask(approvals)
+        if verdict.decision != HOLD:
+            return verdict
+        # Nobody is asked in vain: what stays forbidden after a yes, or is permitted by nothing else, is a no right now.
+        lifted = ask(approvals | {approval.group for approval in verdict.approvals})
+        return verdict if lifted.allowed else Verdict(DENY, verdict.rules, verdict.message, errors=lifted.errors)
 
     def _ask(
         self,

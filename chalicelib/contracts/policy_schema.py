@@ -36,10 +36,11 @@ entity User in [Group] {{ name: String }};
 entity Target in [Tag] {{ name: String, protocol: String, agent: String }};
 entity Session in [Target] {{ owner: User, state: String }};
 
-action connect appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} }} }};
+action connect appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} approvals: Set<String> }} }};
 action run, transfer, forward appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} {_OPERATION} }} }};
 action reveal appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} data_class: String }} }};
-action approve appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} }} }};
+action approve appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} requester: String }} }};
+action emergency appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} }} }};
 action replay, unmask appliesTo {{ principal: [User], resource: [Session], context: {{ {_MOMENT} }} }};
 action administer appliesTo {{ principal: [User], resource: [Gateway], context: {{ {_MOMENT} }} }};
 """

@@ -7,7 +7,8 @@ refused; an unknown tag is told apart (`UnknownMessage`) because an old client m
 
     upward     client -> Lambda   Hello  Data  Beat
     downward   Lambda -> client   Route  Deliver  Lost  Refused
-    control    Lambda -> agent    Offer  Kill  Refresh  Refused        (the agent's control socket)
+    control    Lambda -> agent    Offer  Kill  Refresh  Decided  Refused    (the agent's control socket)
+    waiting    Lambda -> CLI      Decided  Refused                     (a socket that waits for one approval request)
 
 The Lambda function never looks inside a frame: `Data.f` is base64 text that `deliver` puts back unchanged.
 Only the two ends turn it into bytes (`pack`, `unpack`). API Gateway allows 128 KB per message in frames of at
@@ -120,9 +121,20 @@ class Refresh(_Tagged, frozen=True, tag="refresh"):
     version: Identifier
 
 
+class Decided(_Tagged, frozen=True, tag="decided"):
+    """Lambda -> agent, and to a command line that waits: request `rid` is now in `state`. For the agent of the session
+    that it waits in, `approval` is the signed yes; it is a hint for everybody else, who asks by HTTP what follows."""
+
+    rid: Identifier
+    state: Code
+    sid: Annotated[str, msgspec.Meta(max_length=128)] = ""
+    approval: Annotated[str, msgspec.Meta(max_length=8192)] = ""
+
+
 Upward: TypeAlias = Hello | Data | Beat
 Downward: TypeAlias = Route | Deliver | Lost | Refused
-Control: TypeAlias = Offer | Kill | Refresh | Refused
+Control: TypeAlias = Offer | Kill | Refresh | Decided | Refused
+Waiting: TypeAlias = Decided | Refused
 
 
 class RelayFault(ValueError):  # noqa: N818 - "fault" is the field's term
@@ -147,10 +159,12 @@ _any_tag = msgspec.json.Decoder(_AnyTag)
 _upward: msgspec.json.Decoder[Upward] = msgspec.json.Decoder(Upward)
 _downward: msgspec.json.Decoder[Downward] = msgspec.json.Decoder(Downward)
 _control: msgspec.json.Decoder[Control] = msgspec.json.Decoder(Control)
+_waiting: msgspec.json.Decoder[Waiting] = msgspec.json.Decoder(Waiting)
 
 _UPWARD_TAGS: Final = frozenset({"hello", "d", "beat"})
 _DOWNWARD_TAGS: Final = frozenset({"route", "f", "lost", "refused"})
-_CONTROL_TAGS: Final = frozenset({"offer", "kill", "refresh", "refused"})
+_CONTROL_TAGS: Final = frozenset({"offer", "kill", "refresh", "decided", "refused"})
+_WAITING_TAGS: Final = frozenset({"decided", "refused"})
 
 
 def encode(message: Upward | Downward | Control) -> bytes:
@@ -188,6 +202,11 @@ def decode_downward(text: str | bytes) -> Downward:
 def decode_control(text: str | bytes) -> Control:
     """Return the control plane's message, on an agent's control socket. Raises RelayFault, UnknownMessage."""
     return _decode(_control, _CONTROL_TAGS, text)
+
+
+def decode_waiting(text: str | bytes) -> Waiting:
+    """Return the control plane's message, on a socket that waits for a request. Raises RelayFault, UnknownMessage."""
+    return _decode(_waiting, _WAITING_TAGS, text)
 
 
 def pack(frame: bytes) -> str:

@@ -55,6 +55,7 @@ class Session(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     state: State
     principal: str
     groups: list[str] = []
+    mfa: bool = False
     target: str
     protocol: str
     agent: str
@@ -68,6 +69,8 @@ class Session(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     policy_version: int
     verdict: str = ""
     """Rule that decided, by its ``@id``; empty where no rule did."""
+    approval: str = ""
+    """The approval request that it was opened under; empty where policy asked for none."""
     message: str = ""
     """What the person was told, for a denial or an early end."""
     opened_ms: int

@@ -137,7 +137,8 @@ def _required(placed: Placed, protocol: Protocol) -> Iterator[Problem]:
 def asks(parsed: Parsed) -> Iterator[str]:
     """Yield the controls that a rule needs from every protocol it may concern."""
     scope = parsed.scope
-    if scope.approval:
+    if scope.approval and scope.actions != {"connect"}:
+        # A session waits at the control plane before it opens; what waits inside one needs its protocol.
         yield HOLD
     if scope.effect == "permit":
         # A permit of every action names none of them; it grants what the protocol has.
@@ -160,7 +161,7 @@ def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed])
 
 #: What a permit of every action grants, by the kind of resource it is about; the schema says which action is about which.
 _GRANTED: Final[dict[str, tuple[str, ...]]] = {
-    "Target": ("transfer", "forward", "reveal", "approve"),
+    "Target": ("transfer", "forward", "reveal", "approve", "emergency"),
     "Session": ("replay", "unmask"),
     "Gateway": ("administer",),
 }

@@ -31,6 +31,8 @@ class Identity(msgspec.Struct, kw_only=True, frozen=True):
     principal: str
     groups: list[str]
     mfa: bool
+    email: str = ""
+    """The e-mail address that the provider verified, in lower case; empty where it verified none."""
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -75,7 +77,14 @@ def identity_of(claims: dict[str, Any], wanted: Wanted, nonce: str, now_s: int) 
         groups=_groups(claims.get(wanted.groups_claim)),
         # RFC 8176: "mfa" is the only value that speaks of several factors.
         mfa=isinstance(methods, list) and "mfa" in methods,
+        email=_email(claims),
     )
+
+
+def _email(claims: dict[str, Any]) -> str:
+    email = claims.get("email")
+    verified = claims.get("email_verified") is True and isinstance(email, str) and _PRINCIPAL.fullmatch(email)
+    return str(email).casefold() if verified else ""
 
 
 def _check_token(claims: dict[str, Any], wanted: Wanted, nonce: str, now_s: int) -> None:

@@ -32,9 +32,11 @@ _ID: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
 #: Anything else is refused: a misspelt @approval would silently turn "ask first" into "never".
 _ANNOTATIONS: Final = frozenset({"id", "message", "approval"})
 _TOKEN: Final = re.compile(r'//[^\n\r]*|"(?:[^"\\]|\\[\s\S])*"|[;"(\[{)\]}]|[^\s;"(\[{)\]}/]+|/|\s+')
+_STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
-#: Only these can wait for somebody inside a session.
-HOLDABLE: Final = frozenset({"run", "transfer"})
+#: Only these can wait for somebody: an opening at the control plane, the others inside a session.
+HOLDABLE: Final = frozenset({"connect", "run", "transfer"})
+_LIFTED: Final = re.compile(r"\bapprovals\b")
 
 
 class Scope(msgspec.Struct, frozen=True):
@@ -115,7 +117,11 @@ def _rule(file: str, line: int, body: str) -> Parsed | Problem:
     rule = Rule(annotations.get("id") or f"{file}:{line}", file, line, body)
     scope = Scope(policy["effect"], _actions(policy["action"]), policy["resource"], "approval" in annotations)
     if scope.approval and not (scope.actions and scope.actions <= HOLDABLE):
-        return Problem(file, line, "@approval stands on rules about run and transfer only; name the action")
+        return Problem(file, line, "@approval stands on rules about connect, run and transfer only; name the action")
+    if scope.approval:
+        group = parse_approval(annotations["approval"] or "").group
+        if f'"{group}"' not in body or not _LIFTED.search(_STRING.sub("", body)):
+            return Problem(file, line, f'no approval can lift this rule; add: unless {{ context.approvals.contains("{group}") }}')
     return Parsed(rule, scope)
 
 

@@ -25,8 +25,8 @@ def deadline_ms(target: Target, now_ms: int) -> int:
     return now_ms + target.max_session_s * 1000
 
 
-def claims(issuer: str, agent_id: str, session: Session, who: Principal) -> TicketClaims:
-    """Return what the ticket of ``session`` says to the agent."""
+def claims(issuer: str, agent_id: str, session: Session, who: Principal, approvals: frozenset[str] = frozenset()) -> TicketClaims:
+    """Return what the ticket of ``session`` says to the agent. ``approvals`` are the groups that said yes to opening it."""
     return TicketClaims(
         iss=issuer,
         aud=agent_id,
@@ -43,6 +43,7 @@ def claims(issuer: str, agent_id: str, session: Session, who: Principal) -> Tick
         iat=session.opened_ms // 1000,
         exp=ticket_until_ms(session) // 1000,
         deadline_ms=session.deadline_ms,
+        approvals=sorted(approvals),
     )
 
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 from chalicelib.bootstrap import ports
 from chalicelib.entrypoints.telemetry import LOG
 from chalicelib.usecases.catch_up_log import catch_up_log
+from chalicelib.usecases.deliver_notices import deliver_notices
+from chalicelib.usecases.end_request import expire_requests
 from chalicelib.usecases.reap_sessions import reap_sessions
 
 
 def reap() -> dict[str, int]:
     """End what nobody else will; errors are raised, so that Lambda's own retry and alarm see them."""
     counts = reap_sessions(ports())
+    if expired := expire_requests(ports()):
+        counts["requests"] = expired
+    if delivered := deliver_notices(ports()):
+        counts["notices"] = delivered
     if counts:
         LOG.info("sessions.reaped", extra=counts)
     return counts

@@ -9,7 +9,7 @@ from chalicelib.ports import Connection, Ports
 def close_socket(ports: Ports, connection: str) -> Connection | None:
     """Clear the end that this socket still is, and tell the other end, so that it does not wait for a frame to fail."""
     closed = ports.store.connection_closed(connection)
-    if closed is None or closed.side == "control":
+    if closed is None or closed.side in ("control", "waiting"):
         return closed
     link = ports.store.link(closed.owner)
     peer = link.agent if closed.side == "client" else link.client

@@ -2,6 +2,7 @@
 
 people   Authorization: Bearer <ticket>        the first socket of a session
 either   Authorization: Resume <token>         the next one, after the first broke or grew old (``Route.resume``)
+people   Authorization: Bearer <access token>  with X-Sallyport-Socket: request and X-Sallyport-Request: req_…
 agents   Authorization: Agent <proof>          with X-Sallyport-Socket: control, or session and X-Sallyport-Session: ses_…
 """
 
@@ -9,13 +10,14 @@ from __future__ import annotations
 
 import msgspec
 
+from chalicelib.contracts import ids
 from chalicelib.contracts.capability import TICKET_TYP, TicketClaims, check_ticket
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.session import Session, State
 from chalicelib.domain import tickets
 from chalicelib.domain.agent_proof import Replays
 from chalicelib.ports import Agent, Conflict, Connection, Ports
-from chalicelib.usecases.authenticate import Asked, authenticate_agent
+from chalicelib.usecases.authenticate import Asked, authenticate_agent, authenticate_person
 from chalicelib.usecases.entrusted import entrusted, refuse_over
 
 #: What an agent's proof for a WebSocket is bound to. A handshake has no route, so it gets a path that no HTTP route has.
@@ -31,12 +33,15 @@ class Opening(msgspec.Struct, kw_only=True, frozen=True):
     authorization: str
     socket: str = ""
     session: str = ""
+    request: str = ""
 
 
 def connect_socket(ports: Ports, replays: Replays, asked: Opening) -> Connection:
     """Admit the socket and remember what it is. Raises Fault."""
     scheme, _, token = asked.authorization.partition(" ")
     match scheme.lower():
+        case "bearer" if asked.socket == "request":
+            connection = _waiting(ports, asked)
         case "bearer":
             connection = _with_ticket(ports, asked.connection, token.strip())
         case "resume":
@@ -53,6 +58,14 @@ def connect_socket(ports: Ports, replays: Replays, asked: Opening) -> Connection
             raise Fault("login_required", "This needs a ticket.")
     ports.store.connection_opened(connection)
     return connection
+
+
+def _waiting(ports: Ports, asked: Opening) -> Connection:
+    caller = authenticate_person(ports, asked.authorization)
+    case = ports.store.case(asked.request) if ids.is_id(ids.REQUEST, asked.request) else None
+    if case is None or case.request.principal != caller.sub:
+        raise Fault("unknown_request", "There is no request of this name, or it is not yours.")
+    return Connection(connection=asked.connection, side="waiting", owner=asked.request, since_ms=ports.clock.now_ms())
 
 
 def _control(ports: Ports, connection: str, agent: Agent) -> Connection:

@@ -66,6 +66,7 @@ def _identify(ports: Ports, asked: Callback, login: PendingLogin) -> str:
             groups=person.groups,
             mfa=person.mfa,
             expires_ms=now_ms + CODE_MS,
+            email=person.email,
         ),
         LoginCompleted(
             id=mint(ports.clock, ids.EVENT),

@@ -11,7 +11,8 @@ from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.policy import Principal
 from chalicelib.domain import ssh_certificate
 from chalicelib.ports import Agent, Ports
-from chalicelib.usecases.admission import Request, admit, check_sizes, open_offered
+from chalicelib.usecases.admission import Request, admit, open_offered
+from chalicelib.usecases.circumstances import check_sizes
 
 _CERTIFICATE_LIMIT = 16_384
 

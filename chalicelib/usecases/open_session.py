@@ -28,6 +28,7 @@ def open_session(ports: Ports, caller: AccessClaims, asked: SessionOpen, source_
         reason=asked.reason,
         source_ip=source_ip,
         token=caller.jti,
+        approval=asked.approval,
     )
     admission = admit(ports, request)
     agent = ports.store.agent_named(admission.target.agent)

@@ -7,9 +7,11 @@ import contextlib
 import msgspec
 
 from chalicelib.contracts import relay
+from chalicelib.contracts.approval import RequestState
 from chalicelib.contracts.session import Session, State
 from chalicelib.domain import tickets
 from chalicelib.ports import Agent, Conflict, Ports
+from chalicelib.usecases.end_request import TAKEN_BACK
 from chalicelib.usecases.endings import ended
 
 
@@ -20,6 +22,7 @@ def reap_sessions(ports: Ports) -> dict[str, int]:
     for session in ports.store.unfinished():
         agent = agents.get(session.agent)
         if (verdict := _verdict(ports, session, agent)) is None:
+            _remind(ports, session, agent)
             continue
         state, message = verdict
         over = msgspec.structs.replace(session, state=state, message=message, ended_ms=ports.clock.now_ms())
@@ -30,6 +33,13 @@ def reap_sessions(ports: Ports) -> dict[str, int]:
             if state is State.INTERRUPTED and agent and agent.connection:
                 ports.downlink.post(agent.connection, relay.encode(relay.Kill(session.sid, "session_ended", message)))
     return counts
+
+
+def _remind(ports: Ports, session: Session, agent: Agent | None) -> None:
+    """An agent that was away when an approval was taken back hears of it when it is there again."""
+    case = ports.store.case(session.approval) if session.approval and agent and agent.connection else None
+    if case and agent and case.request.state is RequestState.REVOKED:
+        ports.downlink.post(agent.connection, relay.encode(relay.Kill(session.sid, "session_killed", TAKEN_BACK)))
 
 
 def _verdict(ports: Ports, session: Session, agent: Agent | None) -> tuple[State, str] | None:

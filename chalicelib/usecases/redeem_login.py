@@ -48,6 +48,7 @@ def _claims(ports: Ports, code: LoginCode, now_ms: int) -> AccessClaims:
         exp=issued + ports.settings.login_hours * 3600,
         groups=code.groups,
         mfa=code.mfa,
+        email=code.email,
     )
 
 

@@ -52,7 +52,7 @@ def _carry(ports: Ports, sender: str, data: relay.Data) -> None:
 
 def _introduce(ports: Ports, sender: str) -> None:
     me = ports.store.connection(sender)
-    if me is None or me.side == "control":
+    if me is None or me.side not in ("client", "agent"):
         _refuse(ports, sender, "route_invalid", "This connection is not an end of a session.")
         return
     link = ports.store.link(me.owner)

@@ -18,7 +18,7 @@ from chalicelib.adapters.kms import KmsNotary, KmsSigner
 from chalicelib.adapters.s3 import S3Blobs
 from chalicelib.adapters.secrets import SealedRoutes, Secrets
 from chalicelib.ports import Archive, Blobs, LogIndex, Notary, Routes, Signer, Store
-from infra.local import resources
+from infra.local import moto_transactions, resources
 from tests.fakes.dynamodb import FakeStore
 from tests.fakes.kms import FakeSigner
 from tests.fakes.log import ORIGIN, FakeArchive, FakeLogIndex, FakeNotary
@@ -50,6 +50,7 @@ class Cloud:
     """The resources of one test module on moto; the table is empty for every test."""
 
     def __init__(self) -> None:
+        moto_transactions.install()
         self.made = resources.create(self.client, "client secret", cors_origin="https://gw.example")
 
     def client(self, service: str) -> Any:

@@ -9,7 +9,7 @@ from chalicelib.adapters.dynamodb import evidence
 from chalicelib.contracts.audit import AgentTokenIssued
 from chalicelib.contracts.gateway import Control, Option, Protocol
 from chalicelib.contracts.session import State
-from chalicelib.ports import Conflict, Link, Progress, SessionQuery, Store
+from chalicelib.ports import Conflict, Link, Person, Progress, SessionQuery, Store
 from tests.conformance.rows import (
     CUSTODY,
     DAY,
@@ -62,6 +62,13 @@ class TestPeople:
         assert store.take_code("ab", NOW) == code()
         assert store.take_code("ab", NOW) is None
         assert list(store.events(DAY)) == [event(1)]
+
+    def test_a_person_is_who_the_newest_login_showed(self, store: Store) -> None:
+        assert store.person("alice@example.com") is None
+        store.save_code(code(email="alice@example.com"), event(1))
+        store.save_code(code(code_sha256="cd", groups=["sre"], email=""), event(2))
+        found = store.person("alice@example.com")
+        assert found == Person(principal="alice@example.com", email="", groups=["sre"], seen_ms=NOW + 2)
 
     def test_an_expired_code_is_not_taken(self, store: Store) -> None:
         store.save_code(code(), event(1))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 
 
 class FakeClock:
@@ -10,14 +11,13 @@ class FakeClock:
 
     def __init__(self, now_ms: int = 1_790_000_000_000) -> None:
         self.now = now_ms
-        self._drawn = 0
+        self._draws = itertools.count(1)
 
     def now_ms(self) -> int:
         return self.now
 
     def entropy(self, count: int) -> bytes:
-        self._drawn += 1
-        return hashlib.shake_128(f"chance {self._drawn}".encode()).digest(count)
+        return hashlib.shake_128(f"chance {next(self._draws)}".encode()).digest(count)
 
     def advance(self, seconds: float) -> None:
         self.now += int(seconds * 1000)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
-import threading
 from collections.abc import Iterator, Sequence
 
 import msgspec
@@ -22,24 +20,23 @@ from chalicelib.ports import (
     Link,
     LoginCode,
     PendingLogin,
+    Person,
     Progress,
     SessionQuery,
 )
+from tests.fakes.dynamodb_requests import FakeRequests, day_of
 
 replace = msgspec.structs.replace
 
 
-def day_of(time_ms: int) -> str:
-    return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).date().isoformat()
-
-
-class FakeStore:
+class FakeStore(FakeRequests):
     """Implements ``chalicelib.ports.Store``."""
 
     def __init__(self) -> None:
-        self.lock = threading.RLock()
+        super().__init__()
         self.logins: dict[str, PendingLogin] = {}
         self.codes: dict[str, LoginCode] = {}
+        self.people: dict[str, Person] = {}
         self.revoked: set[str] = set()
         self.enrolments: dict[str, Enrolment] = {}
         self.agents_by_name: dict[str, Agent] = {}
@@ -48,9 +45,7 @@ class FakeStore:
         self.links: dict[str, Link] = {}
         self.documents: dict[int, Document] = {}
         self.files: dict[int, dict[str, str]] = {}
-        self.kept: dict[str, tuple[Session, Custody]] = {}
         self.kept_chunks: dict[str, list[StoredChunk]] = {}
-        self.recorded: list[AnyEvent] = []
 
     # people
     def save_login(self, login: PendingLogin) -> None:
@@ -62,7 +57,13 @@ class FakeStore:
 
     def save_code(self, code: LoginCode, event: AnyEvent) -> None:
         self.codes[code.code_sha256] = code
+        self.people[code.principal] = Person(
+            principal=code.principal, email=code.email, groups=code.groups, seen_ms=event.time_ms
+        )
         self.recorded.append(event)
+
+    def person(self, principal: str) -> Person | None:
+        return self.people.get(principal)
 
     def take_code(self, code_sha256: str, now_ms: int) -> LoginCode | None:
         found = self.codes.pop(code_sha256, None)
@@ -133,7 +134,7 @@ class FakeStore:
     def connection_opened(self, connection: Connection) -> Link | None:
         with self.lock:
             self.connections[connection.connection] = connection
-            if connection.side == "control":
+            if connection.side in ("control", "waiting"):
                 return None
             self._set_end(connection.owner, connection.side, connection.connection)
             return self.links[connection.owner]
@@ -147,7 +148,7 @@ class FakeStore:
                 agent = self.agent(found.owner)
                 if agent is not None and agent.connection == connection:
                     self._keep(replace(agent, connection=""))
-            elif getattr(self.link(found.owner), found.side) == connection:
+            elif found.side != "waiting" and getattr(self.link(found.owner), found.side) == connection:
                 self._set_end(found.owner, found.side, "")
             return found
 
@@ -158,6 +159,11 @@ class FakeStore:
 
     def connection(self, connection: str) -> Connection | None:
         return self.connections.get(connection)
+
+    def waiting(self, rid: str) -> list[str]:
+        with self.lock:
+            found = [each for each in self.connections.values() if (each.side, each.owner) == ("waiting", rid)]
+        return sorted(each.connection for each in found)
 
     def link(self, sid: str) -> Link:
         return self.links.get(sid, Link())

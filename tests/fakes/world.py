@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from chalicelib.adapters.policies import CompiledPolicies
-from chalicelib.contracts import gateway
+from chalicelib.contracts import gateway, ids
 from chalicelib.contracts.api import (
     AgentAnnounce,
     AgentEnrol,
@@ -22,21 +22,24 @@ from chalicelib.contracts.api import (
     SessionClaim,
     SessionOpen,
 )
+from chalicelib.contracts.audit import LoginCompleted
 from chalicelib.contracts.capability import PROOF_TYP, AccessClaims
 from chalicelib.contracts.recording import Chunk, link
 from chalicelib.domain import base64url
-from chalicelib.ports import Agent, Connection, Ports, Settings
+from chalicelib.ports import Agent, Connection, LoginCode, Ports, Settings
 from chalicelib.usecases.announce_agent import announce_agent
 from chalicelib.usecases.apply_config import apply_config
 from chalicelib.usecases.claim_session import claim_session
 from chalicelib.usecases.enroll_agent import enroll_agent
 from chalicelib.usecases.issue_agent_token import issue_agent_token
+from chalicelib.usecases.minting import mint
 from chalicelib.usecases.open_session import open_session
 from tests.fakes.apigateway import FakeDownlink
 from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeStore
 from tests.fakes.kms import FakeSigner
 from tests.fakes.log import FakeArchive, FakeLogIndex, FakeNotary
+from tests.fakes.notifier import FakeNotifier
 from tests.fakes.oidc import FakeIdentityProvider
 from tests.fakes.s3 import FakeBlobs
 from tests.fakes.secrets import FakeRoutes
@@ -144,11 +147,13 @@ def openssh(key: Ed25519PrivateKey) -> str:
 class World:
     """Ports on fakes. ``World.ready()`` has an agent called edge, connected, and a configuration in force."""
 
-    def __init__(self) -> None:
-        self.clock, self.store, self.downlink = FakeClock(), FakeStore(), FakeDownlink()
+    def __init__(self, store: FakeStore | None = None) -> None:
+        self.clock, self.store, self.downlink = FakeClock(), store or FakeStore(), FakeDownlink()
         self.identity, self.signer, self.routes = FakeIdentityProvider(), FakeSigner(), FakeRoutes()
         self.notary, self.archive, self.log = FakeNotary(), FakeArchive(), FakeLogIndex(self.store)
+        self.notifier = FakeNotifier()
         self.keys = AgentKeys()
+        self.logins = 0
         self.ports = Ports(
             settings=SETTINGS,
             clock=self.clock,
@@ -162,13 +167,14 @@ class World:
             notary=self.notary,
             archive=self.archive,
             log=self.log,
+            notifier=self.notifier,
         )
 
     @classmethod
-    def ready(cls, files: dict[str, str] = FILES) -> World:
-        world = cls()
+    def ready(cls, files: dict[str, str] = FILES, protocol: gateway.Protocol = SSH, store: FakeStore | None = None) -> World:
+        world = cls(store)
         world.enrol("edge", world.keys)
-        world.announce()
+        world.announce(protocol)
         world.connect_agent()
         apply_config(world.ports, ADMIN, ConfigFiles(files=files))
         world.downlink.sent.clear()
@@ -205,6 +211,23 @@ class World:
         sid, _ = self.open(who)
         claim_session(self.ports, self.agent, sid, SessionClaim(path="relay"))
         return sid
+
+    def login(self, who: AccessClaims) -> None:
+        """Let the store know ``who`` as a login of this moment would."""
+        self.logins += 1
+        code = LoginCode(
+            code_sha256=f"{self.logins}",
+            challenge="",
+            principal=who.sub,
+            groups=who.groups,
+            mfa=who.mfa,
+            expires_ms=self.clock.now + 1,
+            email=who.email,
+        )
+        event = LoginCompleted(
+            id=mint(self.clock, ids.EVENT), time_ms=self.clock.now, actor=who.sub, groups=who.groups, source_ip="", mfa=who.mfa
+        )
+        self.store.save_code(code, event)
 
     def next_chunk(self, sid: str, body: bytes = b"lines") -> ChunkUpload:
         """Return the upload that continues the session's chain."""

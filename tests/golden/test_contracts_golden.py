@@ -7,7 +7,7 @@ import inspect
 import msgspec
 import pytest
 
-from chalicelib.contracts import api, audit, capability, gateway, operation, policy, recording, session
+from chalicelib.contracts import api, api_requests, approval, audit, capability, gateway, operation, policy, recording, session
 from chalicelib.contracts.faults import Notice
 from tests.golden import golden
 
@@ -85,7 +85,128 @@ TICKET = capability.TicketClaims(
     deadline_ms=1_795_241_103_000,
 )
 
+OPERATION = operation.Operation(
+    kind="query",
+    text="DELETE FROM orders WHERE id = $1",
+    effects=frozenset({"write"}),
+    verbs=frozenset({"DELETE"}),
+    objects=frozenset({"public.orders"}),
+    arguments=("4711",),
+    environment=(("search_path", "public"),),
+)
+REQUEST = approval.ApprovalRequest(
+    rid="req_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+    kind="operation",
+    state=approval.RequestState.APPROVED,
+    version=2,
+    principal="alice@example.com",
+    groups=["sre"],
+    target="prod-db",
+    protocol="postgres",
+    agent="edge-1",
+    login="app",
+    sid=SESSION.sid,
+    operation=OPERATION,
+    digest=OPERATION.digest(),
+    reason="ticket 4711",
+    source_ip="192.0.2.7",
+    risks=["EXPLAIN estimates 120,000 rows"],
+    rules=["ask-dba"],
+    asks=[policy.Approval("dba", 1, 900)],
+    message="A DBA has to agree.",
+    policy_version=3,
+    asked_ms=1_795_212_303_000,
+    deadline_ms=1_795_213_203_000,
+    uses=1,
+    decided_ms=1_795_212_333_000,
+    until_ms=1_795_213_233_000,
+    votes=[approval.Vote(voter="dan@example.com", approve=True, groups=["dba"], time_ms=1_795_212_333_000, comment="Fine.")],
+)
+EMERGENCY = approval.ApprovalRequest(
+    rid="req_01JD8QZ6T3N0V9C4K2M7X5B1HS",
+    kind="access",
+    state=approval.RequestState.REVOKED,
+    principal="alice@example.com",
+    target="prod-db",
+    protocol="postgres",
+    agent="edge-1",
+    digest=approval.access_digest("prod-db", "app"),
+    rules=["ask-dba"],
+    asks=[policy.Approval("dba", 2, 900)],
+    policy_version=3,
+    asked_ms=1,
+    deadline_ms=2,
+    for_s=3600,
+    uses=0,
+    used=1,
+    emergency=True,
+    review=approval.Review(reviewer="dan@example.com", justified=False, time_ms=3, comment="Nothing was down."),
+    sessions=[SESSION.sid],
+    answer="Nothing was down.",
+)
+ABOUT = {"rid": REQUEST.rid, "target": "prod-db", "principal": "alice@example.com"}
+
 EXAMPLES: list[msgspec.Struct] = [
+    REQUEST,
+    approval.Review(reviewer="dan@example.com", justified=False, time_ms=3, comment="Nothing was down."),
+    REQUEST.votes[0],
+    api_requests.AccessAsk(target="prod-db", login="app", reason="ticket 4711", for_s=3600, uses=1, emergency=False),
+    api_requests.OperationAsk(operation=OPERATION, reason="", risks=["no WHERE"], uses=1, emergency=False),
+    api_requests.RequestStanding(request=EMERGENCY, link="https://sallyport.example.com/approvals/req_x", missing=["dba"]),
+    api_requests.RequestPage(requests=[REQUEST], cursor="next"),
+    api_requests.Ballot(approve=True, digest=REQUEST.digest, comment="Fine."),
+    api_requests.RequestEnd(comment="c"),
+    api_requests.ReviewGiven(justified=True, comment="c"),
+    api_requests.ApprovalUse(digest=REQUEST.digest, key="k"),
+    api_requests.ApprovalUsed(used=1, uses=1),
+    api_requests.DeadLetters(
+        letters=[
+            api_requests.DeadLetter(
+                nid="ntc_x", rid="req_x", about="asked", channels=["mail"], attempts=10, time_ms=1, error="mail is closed"
+            )
+        ]
+    ),
+    capability.ApprovalClaims(
+        iss="https://sallyport.example.com",
+        aud="agt_x",
+        rid=REQUEST.rid,
+        sid=SESSION.sid,
+        sub="alice@example.com",
+        target="prod-db",
+        login="app",
+        digest=REQUEST.digest,
+        asks=REQUEST.asks,
+        uses=1,
+        policy_version=3,
+        emergency=True,
+        iat=1_795_212_333,
+        exp=1_795_213_233,
+    ),
+    audit.RequestAsked(
+        **EVENT,
+        **ABOUT,
+        kind="operation",
+        sid=SESSION.sid,
+        login="app",
+        text="DELETE",
+        digest="00",
+        reason="r",
+        rules=["ask-dba"],
+        groups=["dba"],
+        policy_version=3,
+        deadline_ms=2,
+        for_s=0,
+        uses=1,
+        emergency=False,
+    ),
+    audit.RequestNotified(**EVENT, **ABOUT, notice="ntc_x", channel="mail", about="asked"),
+    audit.RequestSeen(**EVENT, **ABOUT, state="pending"),
+    audit.RequestVoted(**EVENT, **ABOUT, approve=True, groups=["dba"], comment="c", digest="00", state="approved"),
+    audit.RequestWithdrawn(**EVENT, **ABOUT),
+    audit.RequestExpired(**EVENT, **ABOUT, was="pending", used=0),
+    audit.RequestRevoked(**EVENT, **ABOUT, comment="c", used=1, sessions=[SESSION.sid]),
+    audit.RequestUsed(**EVENT, **ABOUT, sid=SESSION.sid, digest="00", used=1, uses=1),
+    audit.RequestReviewed(**EVENT, **ABOUT, justified=True, comment="c"),
     SESSION,
     CHUNK,
     STORED,
@@ -221,8 +342,9 @@ def test_missing_fields_are_refused(example: msgspec.Struct) -> None:
 def test_every_shape_has_an_example() -> None:
     have = {type(example) for example in EXAMPLES}
     inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation}
+    inside |= {audit.RequestEvent, api_requests.DeadLetter}
     inside |= {gateway.Option, gateway.Control, gateway.Login, policy.Approval, audit.Event, audit.SessionEvent}
-    for module in (api, audit, capability, gateway, operation, policy, recording, session):
+    for module in (api, api_requests, approval, audit, capability, gateway, operation, policy, recording, session):
         for _, shape in inspect.getmembers(module, inspect.isclass):
             if issubclass(shape, msgspec.Struct) and shape.__module__ == module.__name__:
                 assert shape in have | inside, f"{shape.__name__} has no golden example"

@@ -1,4 +1,7 @@
-"""WebSockets that are open now, ``CONN#<connection>``, and the two ends of a session, ``SESSION#<sid>`` / ``LINK``."""
+"""WebSockets that are open now, ``CONN#<connection>``, and what finds them.
+
+A session has two ends, ``SESSION#<sid>`` / ``LINK``; who waits for a request is ``WAITING#<rid>`` / connection.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +22,9 @@ class Connections:
     def connection_opened(self, connection: Connection) -> Link | None:
         """Remember a session socket and return the session's link with the new end in it."""
         self._table.put(socket_row(connection))
-        if connection.side == "control":
+        if connection.side == "waiting":
+            self._table.put(_waiter(connection))
+        if connection.side not in _END:
             return None
         row = self._table.update(
             f"SESSION#{connection.owner}",
@@ -41,6 +46,10 @@ class Connections:
             if row is not None:
                 self._table.update(f"AGENT#{row['name']}", "A", "SET #connection = :none", "#connection = :me", values)
             return found
+        if found.side == "waiting":
+            waiter = _waiter(found)
+            self._table.write([self._table.deleting(waiter["pk"], waiter["sk"], "")])
+            return found
         end = _END[found.side]
         update = f"SET {end} = :none ADD #generation :one"
         self._table.update(f"SESSION#{found.owner}", "LINK", update, f"{end} = :me", values | {"one": 1})
@@ -50,12 +59,22 @@ class Connections:
         """Return what a socket is."""
         return struct(self._table.get(f"CONN#{connection}"), Connection)
 
+    def waiting(self, rid: str) -> list[str]:
+        """Return the sockets that wait for a request."""
+        rows = self._table.query("pk = :pk", {"pk": f"WAITING#{rid}"}, ConsistentRead=True)
+        return [row["sk"] for row in rows]
+
     def link(self, sid: str) -> Link:
         """Return both ends of a session."""
         return _link(self._table.get(f"SESSION#{sid}", "LINK"))
 
 
 _END = {"client": "#end_client", "agent": "#end_agent"}
+
+
+def _waiter(connection: Connection) -> Row:
+    # Apart from the request itself: whoever ends sockets may delete these rows, and no others of it.
+    return {"pk": f"WAITING#{connection.owner}", "sk": connection.connection, "ttl": socket_row(connection)["ttl"]}
 
 
 def _link(row: Row | None) -> Link:

@@ -1,13 +1,16 @@
-"""Logins on their way, and revoked tokens. ``LOGIN#``, ``CODE#`` and ``REVOKED#`` rows delete themselves by ``ttl``."""
+"""Logins on their way, and revoked tokens. ``LOGIN#``, ``CODE#`` and ``REVOKED#`` rows delete themselves by ``ttl``.
+
+``PERSON#<principal>`` is what the newest login said of somebody.
+"""
 
 from __future__ import annotations
 
 import msgspec
 
 from chalicelib.adapters.dynamodb.evidence import recording
-from chalicelib.adapters.dynamodb.table import Table, fields, ttl
+from chalicelib.adapters.dynamodb.table import Table, fields, struct, ttl
 from chalicelib.contracts.audit import AnyEvent
-from chalicelib.ports import LoginCode, PendingLogin
+from chalicelib.ports import LoginCode, PendingLogin, Person
 
 
 class People:
@@ -28,7 +31,13 @@ class People:
     def save_code(self, code: LoginCode, event: AnyEvent) -> None:
         """Keep a completed login together with its audit event."""
         row = fields(code) | {"pk": f"CODE#{code.code_sha256}", "sk": "A", "ttl": ttl(code.expires_ms)}
-        self._table.write([self._table.creating(row), recording(self._table, event)])
+        person = Person(principal=code.principal, email=code.email, groups=code.groups, seen_ms=event.time_ms)
+        known = self._table.putting(fields(person) | {"pk": f"PERSON#{code.principal}", "sk": "A"})
+        self._table.write([self._table.creating(row), known, recording(self._table, event)])
+
+    def person(self, principal: str) -> Person | None:
+        """Return somebody as their newest login showed them."""
+        return struct(self._table.get(f"PERSON#{principal}"), Person)
 
     def take_code(self, code_sha256: str, now_ms: int) -> LoginCode | None:
         """Return and delete a completed login, once."""

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from chalicelib.adapters.dynamodb.evidence import recording
-from chalicelib.adapters.dynamodb.table import Row, Table, fields, pack_row, struct, unpack_row
+from chalicelib.adapters.dynamodb.table import Row, Table, fields, newest_first, struct
 from chalicelib.contracts import ids
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.recording import StoredChunk
@@ -23,8 +23,6 @@ from chalicelib.ports import Conflict, Custody, Progress, SessionQuery
 
 #: Open sessions are spread over this many index partitions, because every chunk of every one of them writes there.
 _SHARDS: Final = 8
-#: How much of a day one listing looks through for its matches before it hands back a cursor.
-_LOOKED_AT: Final = 2_000
 
 
 class Sessions:
@@ -35,7 +33,7 @@ class Sessions:
 
     def open_session(self, session: Session, custody: Custody, event: AnyEvent) -> None:
         """Store a new session with its event."""
-        self._table.write([self._table.creating(_row(session, custody)), recording(self._table, event)])
+        self._table.write([opening(self._table, session, custody), recording(self._table, event)])
 
     def session(self, sid: str) -> Session | None:
         """Return a session."""
@@ -63,24 +61,9 @@ class Sessions:
 
     def sessions(self, query: SessionQuery, limit: int, cursor: str) -> tuple[list[Session], str]:
         """Return at most ``limit`` sessions that match, newest first, and the cursor of the next page."""
-        arguments = _listing(self._table.name, query)
-        key = _start(query.day, cursor)
-        found: list[Session] = []
-        looked_at = 0
-        while True:
-            if key:
-                arguments["ExclusiveStartKey"] = key
-            answer = self._table.client.query(**arguments)
-            looked_at += answer["ScannedCount"]
-            for item in answer["Items"]:
-                found.append(msgspec.convert(unpack_row(item), Session))
-                if len(found) == limit:
-                    return found, found[-1].sid
-            key = answer.get("LastEvaluatedKey")
-            if not key:
-                return found, ""
-            if looked_at >= _LOOKED_AT:
-                return found, str(unpack_row(key)["gsi1sk"])
+        wanted = {name: value for name in ("principal", "target", "state") if (value := getattr(query, name))}
+        rows, following = newest_first(self._table, f"DAY#{query.day}", wanted, limit, _start(query.day, cursor))
+        return [msgspec.convert(row, Session) for row in rows], following
 
     def unfinished(self) -> Iterator[Session]:
         """Yield every session that is offered or live."""
@@ -128,6 +111,11 @@ class Sessions:
         return [msgspec.convert(row, StoredChunk) for row in rows]
 
 
+def opening(table: Table, session: Session, custody: Custody) -> dict[str, Any]:
+    """Return the write that stores a new session."""
+    return table.creating(_row(session, custody))
+
+
 def _row(session: Session, custody: Custody) -> Row:
     row = fields(session) | fields(custody) | {"pk": f"SESSION#{session.sid}", "sk": "A"}
     row |= {"gsi1pk": f"DAY#{_day(session.opened_ms)}", "gsi1sk": session.sid}
@@ -144,26 +132,8 @@ def _day(time_ms: int) -> str:
     return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).date().isoformat()
 
 
-def _listing(table: str, query: SessionQuery) -> dict[str, Any]:
-    wanted = {name: value for name in ("principal", "target", "state") if (value := getattr(query, name))}
-    arguments: dict[str, Any] = {
-        "TableName": table,
-        "IndexName": "gsi1",
-        "KeyConditionExpression": "gsi1pk = :pk",
-        "ScanIndexForward": False,
-        "Limit": 500,
-        "ExpressionAttributeValues": pack_row(
-            {":pk": f"DAY#{query.day}"} | {f":{name}": value for name, value in wanted.items()}
-        ),
-    }
-    if wanted:
-        arguments["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in wanted)
-        arguments["ExpressionAttributeNames"] = {f"#{name}": name for name in wanted}
-    return arguments
-
-
-def _start(day: str, cursor: str) -> dict[str, Any] | None:
+def _start(day: str, cursor: str) -> Row | None:
     """The key that a cursor stands for. A cursor is a session identifier, so there is nothing in it to forge."""
     if not ids.is_id(ids.SESSION, cursor):
         return None
-    return pack_row({"pk": f"SESSION#{cursor}", "sk": "A", "gsi1pk": f"DAY#{day}", "gsi1sk": cursor})
+    return {"pk": f"SESSION#{cursor}", "sk": "A", "gsi1pk": f"DAY#{day}", "gsi1sk": cursor}

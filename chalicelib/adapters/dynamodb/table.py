@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 S = TypeVar("S", bound=msgspec.Struct)
 
+#: How much of a partition one listing looks through for its matches before it hands back a cursor.
+_LOOKED_AT: Final = 2_000
 _LOST: Final = frozenset({"ConditionalCheckFailed", "TransactionConflict"})
 #: In expressions every attribute is written ``#name``: DynamoDB reserves 573 words, and new ones come.
 _NAME: Final = re.compile(r"#(\w+)")
@@ -173,6 +175,41 @@ class Table:
         ):
             for item in page["Items"]:
                 yield unpack_row(item)
+
+
+def newest_first(table: Table, partition: str, wanted: Row, limit: int, start: Row | None) -> tuple[list[Row], str]:
+    """Return at most ``limit`` rows of a ``gsi1`` partition that have the ``wanted`` attributes, and where the next page begins.
+
+    ``start`` is the key behind which to begin. The second part is the ``gsi1sk`` of the last row that was looked at, or empty.
+    """
+    arguments: dict[str, Any] = {
+        "TableName": table.name,
+        "IndexName": "gsi1",
+        "KeyConditionExpression": "gsi1pk = :pk",
+        "ScanIndexForward": False,
+        "Limit": 500,
+        "ExpressionAttributeValues": pack_row({":pk": partition} | {f":{name}": value for name, value in wanted.items()}),
+    }
+    if wanted:
+        arguments["FilterExpression"] = " AND ".join(f"#{name} = :{name}" for name in wanted)
+        arguments["ExpressionAttributeNames"] = {f"#{name}": name for name in wanted}
+    key = pack_row(start) if start else None
+    found: list[Row] = []
+    looked_at = 0
+    while True:
+        if key:
+            arguments["ExclusiveStartKey"] = key
+        answer = table.client.query(**arguments)
+        looked_at += answer["ScannedCount"]
+        for item in answer["Items"]:
+            found.append(unpack_row(item))
+            if len(found) == limit:
+                return found, str(found[-1]["gsi1sk"])
+        key = answer.get("LastEvaluatedKey")
+        if not key:
+            return found, ""
+        if looked_at >= _LOOKED_AT:
+            return found, str(unpack_row(key)["gsi1sk"])
 
 
 def _condition(condition: str, values: Row | None, update: str = "") -> dict[str, Any]:

@@ -130,7 +130,7 @@ def test_nobody_may_touch_evidence_again() -> None:
             assert not actions & {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention", "dynamodb:Scan"}
             if actions & {"dynamodb:UpdateItem", "dynamodb:DeleteItem"}:
                 keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
-                assert not [key for key in keys if key.startswith(("EVENT", "CONFIG", "*"))], (name, statement["Sid"])
+                assert not [key for key in keys if key.startswith(("EVENT", "CONFIG", "REQUEST", "*"))], (name, statement["Sid"])
 
 
 def test_each_key_is_used_by_those_it_was_made_for() -> None:

@@ -27,7 +27,8 @@ WHOLE = GOOD | {
 
 def test_settings_have_sensible_defaults() -> None:
     found = bootstrap.settings(GOOD)
-    assert (found.issuer, found.login_hours, found.stale_s) == ("https://gw.example", 12, 90)
+    assert (found.issuer, found.login_hours, found.stale_s, found.vote_login_s) == ("https://gw.example", 12, 90, 3600)
+    assert bootstrap.settings(GOOD | {"SALLYPORT_VOTE_LOGIN_MINUTES": "5"}).vote_login_s == 300
 
 
 @pytest.mark.parametrize("name", GOOD)

@@ -18,7 +18,10 @@ from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
 READ = Operation(kind="line", text="look", effects=frozenset({"read"}))
 WRITE = Operation(kind="line", text="change", effects=frozenset({"write"}))
 READ_ONLY = 'permit(principal, action, resource) when { context.effects == ["read"] };'
-HOLD = '@approval("group:dba") forbid(principal, action, resource) when { context.effects.contains("write") };'
+HOLD = (
+    '@approval("group:dba") forbid(principal, action == Action::"run", resource) when { context.effects.contains("write") } '
+    'unless { context.approvals.contains("dba") };'
+)
 
 HEADING = Heading(sid=SID, target="web", principal="ann", login="deploy", channel=3, opened_ms=NOW_MS)
 

@@ -5,6 +5,7 @@ import pytest
 
 from chalicelib.contracts import capability
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.policy import Approval
 
 NOW_S = 1_795_212_303
 NOW_MS = NOW_S * 1000
@@ -61,3 +62,44 @@ def test_tickets() -> None:
 def test_a_proof_is_for_one_request(change: dict[str, object]) -> None:
     request = REQUEST | change
     assert code_of(lambda: capability.check_proof(PROOF, **request)) == "agent_proof_invalid"  # type: ignore[arg-type]
+
+
+APPROVAL = capability.ApprovalClaims(
+    iss="https://g",
+    aud="agt_a",
+    rid="req_x",
+    sid="ses_x",
+    sub="alice",
+    target="t",
+    login="d",
+    digest="ab" * 32,
+    asks=[Approval("dba")],
+    uses=1,
+    policy_version=1,
+    iat=NOW_S,
+    exp=NOW_S + 60,
+)
+
+
+def test_a_good_approval_passes() -> None:
+    capability.check_approval(APPROVAL, agent_id="agt_a", ticket=TICKET, digest="ab" * 32, now_ms=NOW_MS)
+
+
+@pytest.mark.parametrize(
+    ("changed", "code"),
+    [
+        ({"iss": "https://other"}, "approval_mismatch"),
+        ({"aud": "agt_b"}, "approval_mismatch"),
+        ({"sid": "ses_y"}, "approval_mismatch"),
+        ({"sub": "mallory"}, "approval_mismatch"),
+        ({"target": "u"}, "approval_mismatch"),
+        ({"login": "root"}, "approval_mismatch"),
+        ({"digest": "ac" * 32}, "approval_mismatch"),
+        ({"iat": NOW_S + 31}, "approval_mismatch"),
+        ({"exp": NOW_S}, "approval_expired"),
+    ],
+)
+def test_an_approval_of_anything_else_is_refused(changed: dict[str, object], code: str) -> None:
+    claims = msgspec.structs.replace(APPROVAL, **changed)
+    check = lambda: capability.check_approval(claims, agent_id="agt_a", ticket=TICKET, digest="ab" * 32, now_ms=NOW_MS)  # noqa: E731
+    assert code_of(check) == code

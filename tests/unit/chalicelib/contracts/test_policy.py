@@ -86,6 +86,53 @@ def test_a_liftable_forbid_holds_and_an_approval_lifts_it() -> None:
     assert rules.operate(ALICE, WEB, run(verbs={"mv"}), NOW, frozenset({"dba"})).decision == ALLOW
 
 
+def test_nobody_is_asked_in_vain() -> None:
+    never = '@approval("group:dba") @message("Never.") forbid(principal, action == Action::"run", resource);'
+    verdict = policy(**RULES, never=never).operate(ALICE, WEB, run(), NOW)
+    assert (verdict.decision, verdict.message, verdict.approvals) == (DENY, "Never.", ())
+    # Nothing permits bob to run anything, with or without a yes.
+    verdict = policy(**RULES).operate(BOB, WEB, run(verbs={"mv"}), NOW)
+    assert (verdict.decision, verdict.approvals) == (DENY, ())
+
+
+def test_all_that_hold_are_asked_for_together() -> None:
+    second = (
+        '@approval("group:security ttl:1h") forbid(principal, action == Action::"run", resource) '
+        'when { context.verbs.contains("mv") } unless { context.approvals.contains("security") };'
+    )
+    rules = policy(**RULES, second=second)
+    held = rules.operate(ALICE, WEB, run(verbs={"mv"}), NOW)
+    assert (held.rules, held.approvals) == (("ask", "second"), (Approval("dba", 2, 900), Approval("security", 1, 3600)))
+    half = rules.operate(ALICE, WEB, run(verbs={"mv"}), NOW, frozenset({"dba"}))
+    assert (half.decision, half.approvals) == (HOLD, (Approval("security", 1, 3600),))
+    assert rules.operate(ALICE, WEB, run(verbs={"mv"}), NOW, frozenset({"dba", "security"})).allowed
+
+
+ASK_FIRST = (
+    '@approval("group:leads") @message("Ask a lead.") forbid(principal, action == Action::"connect", resource) '
+    'unless { context.approvals.contains("leads") };'
+)
+
+
+def test_an_opening_may_be_held_too() -> None:
+    rules = policy(**RULES, first=ASK_FIRST)
+    held = rules.connect(ALICE, WEB, NOW)
+    assert (held.decision, held.message, held.approvals) == (HOLD, "Ask a lead.", (Approval("leads", 1, 900),))
+    assert rules.connect(ALICE, WEB, NOW, frozenset({"leads"})).allowed
+    assert rules.connect(BOB, WEB, NOW).decision == DENY
+
+
+def test_approving_and_emergencies_are_actions_of_their_own() -> None:
+    approve = 'permit(principal in Group::"sre", action == Action::"approve", resource) when { context.requester != "eve" };'
+    emergency = 'permit(principal in Group::"sre", action == Action::"emergency", resource in Tag::"prod");'
+    rules = policy(**RULES, approve=approve, emergency=emergency)
+    assert rules.approve(ALICE, WEB, NOW, "bob@example.com").allowed
+    assert not rules.approve(ALICE, WEB, NOW, "eve").allowed
+    assert not rules.approve(BOB, WEB, NOW, "alice@example.com").allowed
+    assert rules.emergency(ALICE, WEB, NOW).allowed
+    assert not policy(**RULES).emergency(ALICE, WEB, NOW).allowed
+
+
 def test_an_approval_does_not_help_against_a_plain_forbid() -> None:
     verdict = policy(**RULES).operate(ALICE, WEB, run(flags={"recursive_delete"}, verbs={"mv"}), NOW)
     assert (verdict.decision, verdict.message) == (DENY, "Deleting needs a ticket.")

@@ -33,14 +33,20 @@ CONTROL = {
     "offer": relay.Offer(sid="ses_01", ticket="v1.dGlja2V0.c2ln"),
     "kill": relay.Kill(sid="ses_01", code="session_killed", message="Revoked by an administrator."),
     "refresh": relay.Refresh(version="42"),
+    "decided": relay.Decided(rid="req_01", state="approved", sid="ses_01", approval="v1.eWVz.c2ln"),
     "refused": relay.Refused(code="agent_unknown", message="This agent is not enrolled."),
+}
+WAITING = {
+    "decided": relay.Decided(rid="req_01", state="denied"),
+    "refused": relay.Refused(code="unknown_request", message="There is no request of this name, or it is not yours."),
 }
 DIRECTIONS = {
     "upward": (UPWARD, relay.decode_upward),
     "downward": (DOWNWARD, relay.decode_downward),
     "control": (CONTROL, relay.decode_control),
+    "waiting": (WAITING, relay.decode_waiting),
 }
-DECODERS = [relay.decode_upward, relay.decode_downward, relay.decode_control]
+DECODERS = [relay.decode_upward, relay.decode_downward, relay.decode_control, relay.decode_waiting]
 CASES = [(d, name) for d, (messages, _) in DIRECTIONS.items() for name in messages]
 
 
@@ -64,7 +70,7 @@ def test_an_unknown_field_is_ignored_and_a_missing_one_refused(direction: str, n
     messages, decode = DIRECTIONS[direction]
     fields = json.loads(relay.encode(messages[name]))
     assert decode(json.dumps({"later": {"a": [1]}} | fields)) == messages[name]
-    optional = {"t", "live", "gen"} if name != "route" else {"t"}
+    optional = {"route": {"t"}, "decided": {"t", "sid", "approval"}}.get(name, {"t", "live", "gen"})
     for field in fields.keys() - optional:
         with pytest.raises(relay.RelayFault) as caught:
             decode(json.dumps({k: v for k, v in fields.items() if k != field}))

@@ -11,6 +11,7 @@ from chalicelib.domain.gateway_file import Placed
 from chalicelib.domain.policy_files import Parsed, parse
 from tests.fakes.world import SSH
 
+LIFTED = 'unless { context.approvals.contains("dba") }'
 AGENTS = {"edge": Announced([SSH], ["k"])}
 
 
@@ -120,8 +121,8 @@ def test_a_protocol_that_cannot_record_has_no_targets() -> None:
 @pytest.mark.parametrize(
     ("policy", "control"),
     [
-        ('@approval("group:dba") forbid(principal, action == Action::"run", resource);', "hold"),
-        ('@approval("group:dba") forbid(principal, action in [Action::"run", Action::"transfer"], resource);', "hold"),
+        (f'@approval("group:dba") forbid(principal, action == Action::"run", resource) {LIFTED};', "hold"),
+        (f'@approval("group:dba") forbid(principal, action in [Action::"run", Action::"transfer"], resource) {LIFTED};', "hold"),
         ('permit(principal, action == Action::"forward", resource);', "forward"),
         ('permit(principal, action in [Action::"connect", Action::"forward"], resource in Tag::"prod");', "forward"),
         ('permit(principal, action == Action::"reveal", resource == Target::"web-1");', "mask"),
@@ -139,7 +140,8 @@ def test_a_rule_that_names_a_control_must_be_enforceable_where_it_may_apply(poli
 @pytest.mark.parametrize(
     "policy",
     [
-        '@approval("group:dba") forbid(principal, action == Action::"run", resource in Tag::"dev");',
+        f'@approval("group:dba") forbid(principal, action == Action::"run", resource in Tag::"dev") {LIFTED};',
+        f'@approval("group:dba") forbid(principal, action == Action::"connect", resource) {LIFTED};',
         'permit(principal, action == Action::"forward", resource == Target::"web-2");',
         'permit(principal, action == Action::"reveal", resource is Target in Tag::"dev");',
         'forbid(principal, action == Action::"forward", resource);',
@@ -174,10 +176,13 @@ def test_a_credential_that_the_agent_lacks_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("head", "granted"),
     [
-        ("principal, action, resource", "transfer, forward, reveal, approve, replay, unmask and administer;"),
-        ('principal in Group::"sre", action, resource in Tag::"prod"', "transfer, forward, reveal, approve, replay and unmask;"),
-        ('principal, action, resource == Target::"web-1"', "transfer, forward, reveal and approve;"),
-        ("principal, action, resource is Target", "transfer, forward, reveal and approve;"),
+        ("principal, action, resource", "transfer, forward, reveal, approve, emergency, replay, unmask and administer;"),
+        (
+            'principal in Group::"sre", action, resource in Tag::"prod"',
+            "transfer, forward, reveal, approve, emergency, replay and unmask;",
+        ),
+        ('principal, action, resource == Target::"web-1"', "transfer, forward, reveal, approve and emergency;"),
+        ("principal, action, resource is Target", "transfer, forward, reveal, approve and emergency;"),
         ('principal, action, resource is Session in Tag::"prod"', "replay and unmask;"),
     ],
 )

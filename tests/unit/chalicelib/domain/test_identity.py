@@ -36,7 +36,16 @@ def code(**changed: Any) -> str:
 
 
 def test_a_good_token_names_a_person() -> None:
-    assert identify() == Identity(principal="alice@example.com", groups=["on-call", "sre"], mfa=True)
+    expected = Identity(principal="alice@example.com", groups=["on-call", "sre"], mfa=True, email="alice@example.com")
+    assert identify() == expected
+
+
+def test_only_a_verified_address_is_remembered_and_in_lower_case() -> None:
+    assert identify(email="Alice@Example.COM").email == "alice@example.com"
+    wanted = Wanted(issuer="https://idp.example", client_id="sallyport", principal_claim="sub")
+    for changed in ({"email_verified": False}, {"email_verified": "true"}, {"email": None}, {"email": "a b@example.com"}):
+        claims = CLAIMS | {"sub": "u-1"} | changed
+        assert identity_of(claims, wanted, "n", NOW).email == ""
 
 
 @pytest.mark.parametrize(

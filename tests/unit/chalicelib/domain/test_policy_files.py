@@ -59,7 +59,19 @@ def test_a_carriage_return_ends_a_comment_as_it_does_for_cedar() -> None:
         ('@approval("dba") forbid(principal, action == Action::"run", resource);', 1, "must read like"),
         ('@approval forbid(principal, action == Action::"run", resource);', 1, "must read like"),
         ('@approval("group:dba") forbid(principal, action, resource);', 1, "run and transfer only"),
-        ('@approval("group:dba") forbid(principal, action == Action::"connect", resource);', 1, "run and transfer only"),
+        ('@approval("group:dba") forbid(principal, action == Action::"replay", resource);', 1, "run and transfer only"),
+        ('@approval("group:dba") forbid(principal, action == Action::"run", resource);', 1, 'context.approvals.contains("dba")'),
+        (
+            '@approval("group:dba") forbid(principal, action == Action::"run", resource) '
+            'unless { context.approvals.contains("leads") };',
+            1,
+            'context.approvals.contains("dba")',
+        ),
+        (
+            '@approval("group:dba") @message("approvals") forbid(principal, action == Action::"run", resource);',
+            1,
+            "no approval can lift this rule",
+        ),
         ("permit(principal, action, resource) when { " + "(" * 101 + "true" + ")" * 101 + " };", 1, "too deeply nested"),
         ("permit(principal, action, resource) when { " + "true && " * 300 + "true };", 1, "too deeply nested"),
         ("permit(principal, action, resource) when { " + "true && " * 1_900 + "true };", 1, "too deeply nested"),
@@ -70,12 +82,16 @@ def test_a_mistake_is_told_with_its_line(text: str, line: int, word: str) -> Non
     assert any(where == line and word in message for where, message in found), found
 
 
-def test_an_approval_on_run_is_kept() -> None:
-    text = '@approval("group:dba quorum:2 ttl:15m") forbid(principal, action == Action::"run", resource);'
+@pytest.mark.parametrize("action", ["connect", "run", "transfer"])
+def test_an_approval_is_kept(action: str) -> None:
+    text = (
+        f'@approval("group:dba quorum:2 ttl:15m") forbid(principal, action == Action::"{action}", resource) '
+        'unless { context.approvals.contains("dba") };'
+    )
     (parsed,), problems = parse("main.cedar", text)
     assert problems == []
     assert parsed.scope.approval
-    assert parsed.scope.names("run")
+    assert parsed.scope.names(action)
 
 
 def test_a_file_has_a_size() -> None:

@@ -11,10 +11,12 @@ import pytest
 import app as application
 from chalicelib.contracts.api import BODY_LIMIT
 from chalicelib.contracts.faults import CODES
+from tests.fakes.approvals import DAN, EVERYBODY, FILES_ASK, HOLDING
 from tests.fakes.world import ADMIN, ALICE, CAROL, FILES, MALLORY, SSH
 from tests.unit.chalicelib.entrypoints.conftest import Gateway
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
+RID = "req_01JD8QZ6T3N0V9C4K2M7X5B1HR"
 PEOPLE = [
     ("POST", "/logout"),
     ("GET", "/whoami"),
@@ -23,6 +25,13 @@ PEOPLE = [
     ("GET", "/sessions"),
     ("GET", f"/sessions/{SID}"),
     ("GET", f"/sessions/{SID}/recording"),
+    ("POST", "/requests"),
+    ("GET", "/requests"),
+    ("GET", f"/requests/{RID}"),
+    ("POST", f"/requests/{RID}/votes"),
+    ("POST", f"/requests/{RID}/withdraw"),
+    ("POST", f"/requests/{RID}/revoke"),
+    ("POST", f"/requests/{RID}/review"),
 ]
 ADMINISTRATORS = [
     ("GET", "/config"),
@@ -30,6 +39,7 @@ ADMINISTRATORS = [
     ("POST", "/config/apply"),
     ("POST", "/agents/tokens"),
     ("GET", "/agents"),
+    ("GET", "/notifications/dead"),
 ]
 AGENTS = [
     ("POST", "/agent/announce"),
@@ -38,6 +48,10 @@ AGENTS = [
     ("POST", f"/agent/sessions/{SID}/chunks"),
     ("POST", f"/agent/sessions/{SID}/report"),
     ("POST", f"/agent/sessions/{SID}/close"),
+    ("POST", f"/agent/sessions/{SID}/requests"),
+    ("GET", f"/agent/sessions/{SID}/requests/{RID}"),
+    ("POST", f"/agent/sessions/{SID}/requests/{RID}/withdraw"),
+    ("POST", f"/agent/sessions/{SID}/requests/{RID}/use"),
 ]
 PUBLIC = [
     ("GET", "/health"),
@@ -58,7 +72,9 @@ def code(answer: tuple[int, Any]) -> str:
 
 def test_this_list_of_routes_is_whole() -> None:
     declared = {(method, path) for path, methods in application.app.routes.items() for method in methods}
-    known = {(method, path.replace(SID, "{sid}")) for method, path in PEOPLE + ADMINISTRATORS + AGENTS + PUBLIC}
+    known = {
+        (method, path.replace(SID, "{sid}").replace(RID, "{rid}")) for method, path in PEOPLE + ADMINISTRATORS + AGENTS + PUBLIC
+    }
     assert declared == known
 
 
@@ -100,7 +116,8 @@ def test_a_proof_is_for_one_path_one_body_and_one_time(gateway: Gateway, method:
     assert code(gateway.call(method, path, b"{}", elsewhere)) == "agent_proof_invalid"
     proof = world.keys.proof(world.clock, method, path, b"{}")
     assert code(gateway.call(method, path, b'{"a":1}', proof)) == "agent_proof_invalid"
-    assert code(gateway.call(method, path, b"{}", proof)) == "bad_request" or path.endswith("/report")
+    takes_nothing = method == "GET" or path.endswith(("/report", "/withdraw"))
+    assert code(gateway.call(method, path, b"{}", proof)) == ("unknown_session" if takes_nothing else "bad_request")
     assert code(gateway.call(method, path, b"{}", proof)) == "agent_proof_invalid"
 
 
@@ -187,3 +204,38 @@ def test_problems_travel_with_a_refused_configuration(gateway: Gateway) -> None:
     assert (status, found["version"], found["files"]) == (200, 1, FILES)
     assert gateway.call("POST", "/config/plan", {"files": FILES}, ADMIN)[1]["changes"] == []
     assert gateway.call("GET", "/agents", None, ADMIN)[1]["agents"][0]["name"] == "edge"
+
+
+def test_a_request_from_the_question_to_the_session(gateway: Gateway) -> None:
+    world = gateway.world
+    for who in (*EVERYBODY, ADMIN):
+        world.login(who)
+    plane = {"files": FILES_ASK}
+    assert gateway.agent("/agent/announce", {"protocols": [msgspec.to_builtins(HOLDING)], "credentials": []})[0] == 200
+    assert gateway.call("POST", "/config/apply", plane, ADMIN)[0] == 200
+    assert code(gateway.call("POST", "/sessions", {"target": "db-1"}, ALICE)) == "approval_required"
+    status, asked = gateway.call("POST", "/requests", {"target": "db-1", "reason": "ticket 7"}, ALICE)
+    request = asked["request"]
+    assert (status, request["state"], asked["missing"], asked["approval"]) == (200, "pending", ["dba"], "")
+    path = f"/requests/{request['rid']}"
+    assert code(gateway.call("GET", path, None, MALLORY)) == "unknown_request"
+    assert code(gateway.call("POST", f"{path}/votes", {"approve": True, "digest": request["digest"]}, ALICE)) == "denied"
+    inbox = gateway.call("GET", "/requests?view=inbox", None, DAN)[1]["requests"]
+    assert [each["rid"] for each in inbox] == [request["rid"]]
+    assert gateway.call("GET", path, None, DAN)[0] == 200
+    status, after = gateway.call("POST", f"{path}/votes", {"approve": True, "digest": request["digest"]}, DAN)
+    assert (status, after["request"]["state"], after["request"]["votes"][0]["voter"]) == (200, "approved", "dan@example.com")
+    status, offer = gateway.call("POST", "/sessions", {"target": "db-1", "approval": request["rid"]}, ALICE)
+    assert status == 200
+    assert gateway.call("GET", f"/sessions/{offer['sid']}", None, ALICE)[1]["approval"] == request["rid"]
+    assert gateway.call("GET", "/notifications/dead", None, ADMIN) == (200, {"letters": []})
+
+
+def test_a_reason_or_comment_of_ten_megabytes_asks_nobody(gateway: Gateway) -> None:
+    before = len(gateway.world.store.recorded)
+    for size in (2_001, 10_000_000):
+        body = {"target": "web-1", "reason": "x" * size}
+        assert code(gateway.call("POST", "/requests", body, ALICE)) == "too_large"
+        ballot = {"approve": True, "digest": "0", "comment": "x" * size}
+        assert code(gateway.call("POST", f"/requests/{RID}/votes", ballot, ALICE)) == "too_large"
+    assert (len(gateway.world.store.recorded), gateway.world.store.kept_cases) == (before, {})

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
 import app as application
+from chalicelib.contracts.capability import ACCESS_TYP, AccessClaims
 from chalicelib.entrypoints import schedules, websocket
+from tests.fakes.approvals import DAN, EVERYBODY, FILES_ASK, HOLDING, access, answer, kept
+from tests.fakes.world import ADMIN, ALICE
 from tests.unit.chalicelib.entrypoints.conftest import Gateway
 
 
@@ -51,6 +55,45 @@ def test_messages_and_ends_arrive(gateway: Gateway) -> None:
     assert gateway.world.store.link(sid).client == ""
 
 
+def test_a_command_line_waits_for_its_own_request_and_for_no_other(gateway: Gateway) -> None:
+    world = gateway.world
+    for who in EVERYBODY:
+        world.login(who)
+    assert gateway.agent("/agent/announce", {"protocols": [msgspec.to_builtins(HOLDING)], "credentials": []})[0] == 200
+    assert gateway.call("POST", "/config/apply", {"files": FILES_ASK}, ADMIN)[0] == 200
+    request = access(world).request
+
+    def wait(connection: str, who: AccessClaims | None, rid: str = request.rid) -> int:
+        token = world.signer.sign_token(ACCESS_TYP, msgspec.to_builtins(who)) if who else world.open()[1]
+        headers = {"authorization": f"Bearer {token}", "X-Sallyport-Socket": "request", "X-Sallyport-Request": rid}
+        return int(websocket.connect(event(connection, headers))["statusCode"])
+
+    assert wait("w1", ALICE) == 200
+    assert (wait("w2", DAN), wait("w3", ALICE, "req_x"), wait("w4", None)) == (404, 404, 401)
+    assert world.store.waiting(request.rid) == ["w1"]
+    # It is no end of a session: it says nothing and hears nothing of one.
+    websocket.message(event("w1", body=json.dumps({"t": "hello"})))
+    assert world.downlink.last("w1")["t"] == "refused"
+    answer(world, DAN, request)
+    assert world.downlink.last("w1") == {"t": "decided", "rid": request.rid, "state": "approved"}
+    assert websocket.disconnect(event("w1")) == {"statusCode": 200}
+    assert world.store.waiting(request.rid) == []
+
+
+def test_the_schedule_ends_requests_and_tells_people(gateway: Gateway) -> None:
+    world = gateway.world
+    for who in EVERYBODY:
+        world.login(who)
+    gateway.agent("/agent/announce", {"protocols": [msgspec.to_builtins(HOLDING)], "credentials": []})
+    assert gateway.call("POST", "/config/apply", {"files": FILES_ASK}, ADMIN)[0] == 200
+    world.notifier.failing = {"mail"}
+    rid = access(world).request.rid
+    world.notifier.failing.clear()
+    world.clock.advance(601)
+    assert schedules.reap() == {"requests": 1, "notices": 1}
+    assert kept(world, rid).request.state == "expired"
+
+
 def test_our_own_mistakes_are_told_as_a_code_only(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: object) -> None:
         raise RuntimeError("secret detail")
@@ -65,7 +108,7 @@ def test_our_own_mistakes_are_told_as_a_code_only(gateway: Gateway, monkeypatch:
 
 def test_the_application_declares_every_function_itself() -> None:
     assert set(application.app.websocket_handlers) == {"$connect", "$default", "$disconnect"}
-    assert [source.name for source in application.app.event_sources] == ["reap"]
+    assert [source.name for source in application.app.event_sources] == ["reap", "catch_up", "sequence", "seal"]
     for source in [*application.app.websocket_handlers.values(), *application.app.event_sources]:
         assert source.handler_string.startswith("app.")
 

@@ -63,7 +63,12 @@ def test_somebody_faster_is_a_conflict(monkeypatch: pytest.MonkeyPatch) -> None:
         ("more.cedar", "permit(oops);", "config_invalid"),
         ("../more.cedar", "", "config_invalid"),
         ("more.cedar", 'permit(principal, action == Action::"forward", resource);', "config_unenforceable"),
-        ("more.cedar", '@approval("group:a") forbid(principal, action == Action::"run", resource);', "config_unenforceable"),
+        (
+            "more.cedar",
+            '@approval("group:a") forbid(principal, action == Action::"run", resource) '
+            'unless { context.approvals.contains("a") };',
+            "config_unenforceable",
+        ),
     ],
 )
 def test_with_one_problem_nothing_changes(name: str, text: str, code: str) -> None:

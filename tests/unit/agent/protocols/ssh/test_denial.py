@@ -32,7 +32,9 @@ def test_nobody_can_move_the_cursor_or_add_a_line(evil: str) -> None:
 
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_denials_exit_126_and_failures_255(code: str) -> None:
-    assert exit_status(code) == (126 if code in ("denied", "hold_unavailable", "not_supported") else 255)
+    denials = {"denied", "hold_unavailable", "not_supported", "own_request", "approval_required"}
+    denials |= {"approval_mismatch", "approval_expired", "approval_used"}
+    assert exit_status(code) == (126 if code in denials else 255)
     assert exit_status("from-a-newer-gateway") == 255
 
 

@@ -1,0 +1,105 @@
+"""Approval requests.
+
+REQUEST#<rid> / A            the request; gsi1: ASKED#<day> / rid (newest first), gsi2: OPEN#<shard> / rid while it is open
+REQUEST#<rid> / SEEN#<who>   somebody else looked at it
+
+The whole case is one JSON document beside the attributes that conditions and filters need, so that what was asked is never taken
+apart and put together again differently.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import msgspec
+
+from chalicelib.adapters.dynamodb.evidence import recording
+from chalicelib.adapters.dynamodb.outbox import posting
+from chalicelib.adapters.dynamodb.sessions import opening
+from chalicelib.adapters.dynamodb.table import Row, Table, newest_first
+from chalicelib.contracts import ids
+from chalicelib.contracts.audit import AnyEvent
+from chalicelib.contracts.session import Session
+from chalicelib.domain.approvals import Case
+from chalicelib.ports import CaseQuery, Conflict, Custody, Notice
+
+_SHARDS: Final = 4
+
+
+class Requests:
+    """What the table knows of approval requests."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def add_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
+        """Store a new request with its events and notices."""
+        self._table.write([self._table.creating(_row(case)), *self._beside(events, notices)])
+
+    def case(self, rid: str) -> Case | None:
+        """Return a request."""
+        row = self._table.get(f"REQUEST#{rid}")
+        return _case(row) if row else None
+
+    def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
+        """Replace a request's row by its next version."""
+        self._table.write([self._stepping(case), *self._beside(events, notices)])
+
+    def see_case(self, rid: str, viewer: str, event: AnyEvent) -> bool:
+        """Remember that ``viewer`` looked at a request, once."""
+        row = {"pk": f"REQUEST#{rid}", "sk": f"SEEN#{viewer}", "time_ms": event.time_ms}
+        try:
+            self._table.write([self._table.creating(row), recording(self._table, event)])
+        except Conflict:
+            return False
+        return True
+
+    def open_cases(self) -> Iterator[Case]:
+        """Yield every open request."""
+        for shard in range(_SHARDS):
+            for row in self._table.query("gsi2pk = :pk", {"pk": f"OPEN#{shard}"}, IndexName="gsi2"):
+                yield _case(row)
+
+    def cases(self, query: CaseQuery, limit: int, cursor: str) -> tuple[list[Case], str]:
+        """Return at most ``limit`` requests that match, newest first, and the cursor of the next page."""
+        wanted = {name: value for name in ("principal", "target", "state") if (value := getattr(query, name))}
+        partition = f"ASKED#{query.day}"
+        # A cursor is an identifier, so there is nothing in it to forge.
+        start = {"pk": f"REQUEST#{cursor}", "sk": "A", "gsi1pk": partition, "gsi1sk": cursor}
+        key = start if ids.is_id(ids.REQUEST, cursor) else None
+        rows, following = newest_first(self._table, partition, wanted, limit, key)
+        return [_case(row) for row in rows], following
+
+    def open_approved_session(self, session: Session, custody: Custody, case: Case, events: Sequence[AnyEvent]) -> None:
+        """Store a new session and the next version of the request that it uses, or neither."""
+        self._table.write([opening(self._table, session, custody), self._stepping(case), *self._beside(events, [])])
+
+    def _stepping(self, case: Case) -> dict[str, Any]:
+        return self._table.putting(_row(case), "#version = :before", {"before": case.request.version - 1})
+
+    def _beside(self, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> list[dict[str, Any]]:
+        return [recording(self._table, event) for event in events] + [posting(self._table, notice) for notice in notices]
+
+
+def _row(case: Case) -> Row:
+    request = case.request
+    row: Row = {
+        "pk": f"REQUEST#{request.rid}",
+        "sk": "A",
+        "gsi1pk": f"ASKED#{dt.datetime.fromtimestamp(request.asked_ms / 1000, dt.UTC).date().isoformat()}",
+        "gsi1sk": request.rid,
+        "version": request.version,
+        "state": str(request.state),
+        "principal": request.principal,
+        "target": request.target,
+        "body": msgspec.json.encode(case).decode(),
+    }
+    if request.open:
+        row |= {"gsi2pk": f"OPEN#{ord(request.rid[-1]) % _SHARDS}", "gsi2sk": request.rid}
+    return row
+
+
+def _case(row: Row) -> Case:
+    return msgspec.json.decode(row["body"], type=Case)

@@ -1,0 +1,28 @@
+"""The channels on which people are told of requests, by name. Each is a callable; a deployment names those that it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from chalicelib.contracts.approval import ApprovalRequest
+from chalicelib.ports import Notice, Undelivered
+
+Channel = Callable[[Notice, ApprovalRequest], None]
+
+
+class Channels:
+    """Implements ``ports.Notifier``. Without any channel nobody is told; requests are still listed and can be answered."""
+
+    def __init__(self, channels: Mapping[str, Channel]) -> None:
+        self._channels = dict(channels)
+
+    def channels(self) -> list[str]:
+        """Return the names of the channels, in order."""
+        return sorted(self._channels)
+
+    def send(self, channel: str, notice: Notice, request: ApprovalRequest) -> None:
+        """Hand ``notice`` to one channel. Raises Undelivered, also for a channel that was taken away meanwhile."""
+        found = self._channels.get(channel)
+        if found is None:
+            raise Undelivered(f"this deployment has no channel called {channel}")
+        found(notice, request)

@@ -1,0 +1,204 @@
+"""Ask for an approval: of access to a target, or of one operation that waits inside a session.
+
+Who is asked comes from the control plane's own evaluation of its own policy. Whoever asks says what they want and why, no more.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any, Final
+
+import msgspec
+
+from chalicelib.contracts import ids
+from chalicelib.contracts.api_requests import RISK_LENGTH, RISKS_LIMIT, AccessAsk, OperationAsk, RequestStanding
+from chalicelib.contracts.approval import (
+    GRANT_LIMIT_S,
+    OPERATION_LIMIT,
+    USES_LIMIT,
+    ApprovalRequest,
+    RequestState,
+    access_digest,
+)
+from chalicelib.contracts.capability import AccessClaims
+from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.gateway import Target
+from chalicelib.contracts.policy import ALLOW, HOLD, Moment, Principal, Verdict
+from chalicelib.contracts.session import Session, State
+from chalicelib.domain import approvals
+from chalicelib.domain.approvals import Case
+from chalicelib.ports import Agent, Ports
+from chalicelib.usecases.announce_outcome import capability
+from chalicelib.usecases.approvers import human
+from chalicelib.usecases.circumstances import check_sizes, moment
+from chalicelib.usecases.deliver_notices import deliver
+from chalicelib.usecases.entrusted import entrusted, refuse_over
+from chalicelib.usecases.minting import mint
+from chalicelib.usecases.request_events import asked as asked_event
+from chalicelib.usecases.request_events import notices
+
+#: How many requests one person may have waiting: every one of them calls other people.
+PENDING_LIMIT: Final = 20
+
+
+class Asker(msgspec.Struct, kw_only=True, frozen=True):
+    """Who asks, and under what circumstances."""
+
+    who: Principal
+    target: Target
+    moment: Moment
+    verdict: Verdict
+
+
+def request_access(ports: Ports, caller: AccessClaims, asked: AccessAsk, source_ip: str) -> RequestStanding:
+    """Return the request, or the one that waits for the same already.
+
+    Raises Fault: unknown_target, unknown_login, denied, approval_unneeded, reason_required, bad_request, too_large, too_many.
+    """
+    check_sizes(asked.target, asked.login, asked.reason)
+    if not 0 <= asked.for_s <= GRANT_LIMIT_S:
+        raise Fault("bad_request", f"A grant lasts at most {GRANT_LIMIT_S // 3600} hours.")
+    _check_uses(asked.uses)
+    policy = ports.policies.current()
+    target = policy.document.target(asked.target)
+    if target is None:
+        raise Fault("unknown_target", "There is no target of this name.", hint="Run: sallyport ls")
+    login = asked.login or target.default_login
+    at = moment(ports.clock, reason=asked.reason, login=login, source_ip=source_ip)
+    verdict = policy.connect(caller.principal, target, at)
+    if verdict.decision != HOLD:
+        raise _not_held(verdict)
+    if login not in target.logins:
+        raise Fault("unknown_login", "The target has no login of this name.", hint=f"It has: {', '.join(sorted(target.logins))}.")
+    digest = access_digest(target.name, login)
+    if waiting := _same(ports, caller.sub, digest, asked):
+        return standing(ports, waiting)
+    asker = Asker(who=caller.principal, target=target, moment=at, verdict=verdict)
+    uses = 0 if asked.for_s else asked.uses
+    wanted = {"kind": "access", "digest": digest, "for_s": asked.for_s, "uses": uses, "emergency": asked.emergency}
+    return standing(ports, _add(ports, asker, **wanted))
+
+
+def request_operation(ports: Ports, agent: Agent, sid: str, asked: OperationAsk) -> RequestStanding:
+    """Return the request. Raises Fault: unknown_session, session_ended, denied, approval_unneeded, too_large, too_many …"""
+    session, _ = entrusted(ports, agent, sid)
+    if session.state is not State.LIVE:
+        raise refuse_over(session)
+    check_sizes("", "", asked.reason)
+    _check_uses(asked.uses)
+    if len(asked.operation.canonical()) > OPERATION_LIMIT:
+        raise Fault("too_large", f"An operation of more than {OPERATION_LIMIT // 1024} KB cannot wait for an approval.")
+    policy = ports.policies.current()
+    target = policy.document.target(session.target)
+    if target is None:
+        raise Fault("denied", "The target is no longer part of the gateway's configuration.")
+    at = session_moment(ports, session)
+    who = Principal(name=session.principal, groups=session.groups, mfa=session.mfa)
+    verdict = policy.operate(who, target, asked.operation, at)
+    if verdict.decision != HOLD:
+        raise _not_held(verdict)
+    asker = Asker(
+        who=who, target=target, moment=msgspec.structs.replace(at, reason=asked.reason or session.reason), verdict=verdict
+    )
+    case = _add(
+        ports,
+        asker,
+        kind="operation",
+        sid=sid,
+        operation=asked.operation,
+        digest=asked.operation.digest(),
+        risks=[risk[:RISK_LENGTH] for risk in asked.risks[:RISKS_LIMIT]],
+        uses=asked.uses,
+        emergency=asked.emergency,
+    )
+    return standing(ports, case, agent)
+
+
+def standing(ports: Ports, case: Case, agent: Agent | None = None) -> RequestStanding:
+    """Return the request as it is now; with the capability, if an ``agent`` asks."""
+    request = case.request
+    waits = request.state is RequestState.PENDING
+    return RequestStanding(
+        request=request,
+        link=f"{ports.settings.issuer}/approvals/{request.rid}",
+        missing=approvals.missing(request.asks, request.votes) if waits else [],
+        approval=capability(ports, request, agent) if agent else "",
+    )
+
+
+def session_moment(ports: Ports, session: Session) -> Moment:
+    """Return the moment of a question about an operation of ``session`` that is asked now."""
+    return moment(ports.clock, reason=session.reason, login=session.login, source_ip=session.source_ip)
+
+
+def _add(ports: Ports, asker: Asker, **wanted: Any) -> Case:
+    pending = (each for each in ports.store.open_cases() if each.request.principal == asker.who.name)
+    waiting = (each for each in pending if each.request.state is RequestState.PENDING)
+    if sum(1 for _ in itertools.islice(waiting, PENDING_LIMIT)) == PENDING_LIMIT:
+        raise Fault("too_many", f"You have {PENDING_LIMIT} requests waiting.", hint="Withdraw some of them first.")
+    emergency = bool(wanted["emergency"])
+    if emergency:
+        _check_emergency(ports, asker)
+    now_ms, verdict = asker.moment.now_ms, asker.verdict
+    request = ApprovalRequest(
+        rid=mint(ports.clock, ids.REQUEST),
+        state=RequestState.PENDING,
+        principal=asker.who.name,
+        groups=asker.who.groups,
+        target=asker.target.name,
+        protocol=asker.target.protocol,
+        agent=asker.target.agent,
+        login=asker.moment.login,
+        reason=asker.moment.reason,
+        source_ip=asker.moment.source_ip,
+        rules=list(verdict.rules),
+        asks=list(verdict.approvals),
+        message=verdict.message,
+        policy_version=ports.policies.current().version,
+        asked_ms=now_ms,
+        deadline_ms=approvals.answer_until_ms(verdict.approvals, int(wanted.get("for_s", 0)), now_ms),
+        **wanted,
+    )
+    case = Case(request=request, asker=human(ports, asker.who.name))
+    if emergency:
+        # Granted before it is stored: there is no moment in which an emergency waits for somebody.
+        case = msgspec.structs.replace(
+            case, request=msgspec.structs.replace(approvals.granted(case, now_ms).request, version=request.version)
+        )
+    told = notices(ports, case.request, "emergency" if emergency else "asked")
+    ports.store.add_case(case, [asked_event(ports, case.request)], told)
+    deliver(ports, told)
+    return case
+
+
+def _check_emergency(ports: Ports, asker: Asker) -> None:
+    if not asker.moment.reason.strip():
+        raise Fault("reason_required", "An emergency needs a reason.", hint="Add: --reason '…'")
+    verdict = ports.policies.current().emergency(asker.who, asker.target, asker.moment)
+    if not verdict.allowed:
+        hint = f"Decided by rule {verdict.rule}." if verdict.rule else "Ask for an approval instead."
+        raise Fault("denied", "No policy lets you go first on this target.", hint=hint, detail="; ".join(verdict.errors))
+
+
+def _same(ports: Ports, principal: str, digest: str, asked: AccessAsk) -> Case | None:
+    """A request that waits for the very same; asking twice must not call people twice."""
+    for case in ports.store.open_cases():
+        request = case.request
+        same = (request.principal, request.digest, request.for_s) == (principal, digest, asked.for_s)
+        if same and request.state is RequestState.PENDING and not asked.emergency and request.reason == asked.reason:
+            found = ports.store.case(request.rid)
+            if found and found.request.state is RequestState.PENDING and ports.clock.now_ms() < request.deadline_ms:
+                return found
+    return None
+
+
+def _check_uses(uses: int) -> None:
+    if not 1 <= uses <= USES_LIMIT:
+        raise Fault("bad_request", f"An approval is for 1 to {USES_LIMIT} uses.")
+
+
+def _not_held(verdict: Verdict) -> Fault:
+    if verdict.decision == ALLOW:
+        return Fault("approval_unneeded", "Policy permits this without an approval.")
+    hint = f"Decided by rule {verdict.rule}." if verdict.rule else ""
+    return Fault("denied", verdict.message, hint=hint, detail="; ".join(verdict.errors))
