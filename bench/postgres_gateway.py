@@ -118,7 +118,7 @@ class BenchSession:
         if isinstance(self.recorder, SpoolRecorder):
             self.recorder.count(operations, denied)
 
-    def report_denied(self, operation: Operation, verdict: Verdict) -> None:
+    def report_denied(self, operation: Operation, verdict: Verdict, shown: str | None = None) -> None:
         """Nothing is denied here."""
 
     def report_target(self, notice: Notice) -> None:

@@ -42,6 +42,9 @@ class SqlLines:
                 return self._statement(entry, when)
             case "done":
                 return self._outcome(entry, when)
+            case "text":
+                # The statement above goes on.
+                return (f"{_indent(when)}{line}".rstrip() for line in clean_lines(str(entry.get("text", ""))))
             case "cancel":
                 return iter([f"{paint(when, 'dim')}  {'cancel'.ljust(_VERDICT)}  a statement of another connection"])
         return None

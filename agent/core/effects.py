@@ -71,6 +71,8 @@ class Report(msgspec.Struct, frozen=True):
 
     operation: Operation
     verdict: Verdict
+    shown: str | None = None
+    """Its text as it may be kept, where that is not the operation's own."""
 
 
 class Close(msgspec.Struct, frozen=True):

@@ -105,7 +105,7 @@ class Performer:
         self._serving.count(operations=effect.operations, denied=effect.denied)
 
     def _report(self, effect: Report) -> None:
-        self._serving.report_denied(effect.operation, effect.verdict)
+        self._serving.report_denied(effect.operation, effect.verdict, effect.shown)
 
     def _close(self, effect: Close) -> None:
         raise Ended(effect.notice)

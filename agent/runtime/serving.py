@@ -108,8 +108,11 @@ class Serving(Protocol):
         """Add to the session's counters."""
         ...
 
-    def report_denied(self, operation: Operation, verdict: Verdict) -> None:
-        """Have the control plane remember a refused operation (sent soon, retried, never lost while the agent lives)."""
+    def report_denied(self, operation: Operation, verdict: Verdict, shown: str | None = None) -> None:
+        """Have the control plane remember a refused operation (sent soon, retried, never lost while the agent lives).
+
+        ``shown`` is its text as it may be kept.
+        """
         ...
 
     def report_target(self, notice: Notice) -> None:

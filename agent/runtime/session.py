@@ -169,13 +169,13 @@ class LiveSession:
         assert self._recording is not None
         self._recording.recorder.count(operations, denied)
 
-    def report_denied(self, operation: Operation, verdict: Verdict) -> None:
+    def report_denied(self, operation: Operation, verdict: Verdict, shown: str | None = None) -> None:
         """Have the control plane remember a refused operation."""
         self._reports.denied(
             DeniedOperation(
                 time_ms=self.now_ms(),
                 kind=operation.kind,
-                text=operation.text[:TEXT_LIMIT],
+                text=(operation.text if shown is None else shown)[:TEXT_LIMIT],
                 digest=operation.digest(),
                 rules=list(verdict.rules),
                 message=verdict.message,

@@ -172,9 +172,9 @@ class FakeServing:
         self.operations += operations
         self.denied += denied
 
-    def report_denied(self, operation: Operation, verdict: Verdict) -> None:
+    def report_denied(self, operation: Operation, verdict: Verdict, shown: str | None = None) -> None:
         """Keep the denial."""
-        self.happened.append(("denied", operation.text))
+        self.happened.append(("denied", operation.text if shown is None else shown))
         self.denials.append((operation, verdict))
 
     def report_target(self, notice: Notice) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any, Final, Literal
 
 import msgspec
@@ -11,6 +12,11 @@ from agent.core.policy import Decision
 from agent.core.recording.transcript import Heading, verdict_word
 from agent.core.units import Stream
 from chalicelib.contracts.operation import Operation
+
+#: Characters of a text that one line holds: a line has at most 1 MiB, whatever has to be escaped.
+TEXT_PART: Final = 128 * 1024
+
+Shown = tuple[str, tuple[str, ...]]
 
 
 class JsonlWriter:
@@ -27,25 +33,41 @@ class JsonlWriter:
             {"format": "sallyport-transcript", "version": 1, "protocol": protocol, **msgspec.to_builtins(heading)}
         )
 
-    def decided(self, operation: Operation, decision: Decision, now_ms: int) -> bytes:
-        """The operation as policy saw it, the verdict, the rules behind it, and the digest that an approval would name."""
+    def decided(self, operation: Operation, decision: Decision, now_ms: int, shown: Shown | None = None) -> bytes:
+        """The operation as policy saw it, the verdict, the rules behind it, and the digest that an approval would name.
+
+        ``shown`` are its text and arguments where they hold what must not be kept. The SHA-256 of the exact text is kept with
+        them, and the digest is of the operation itself. A text too long for one line goes on in lines of its own.
+        """
+        text, arguments = (operation.text, operation.arguments) if shown is None else shown
+        parts = [text[at : at + TEXT_PART] for at in range(0, len(text), TEXT_PART)] or [""]
+        digest = operation.digest()
         entry: dict[str, Any] = {
             "event": "operation",
             "kind": operation.kind,
-            "text": operation.text,
+            "text": parts[0],
             "effects": sorted(operation.effects),
             "objects": sorted(operation.objects),
             "flags": sorted(operation.flags),
             "verdict": verdict_word(decision),
             "rules": decision.verdict.rules,
             "policy": decision.version,
-            "digest": operation.digest(),
+            "digest": digest,
         }
-        if operation.arguments:
-            entry["arguments"] = operation.arguments
+        if arguments:
+            entry["arguments"] = arguments
+        if text != operation.text or len(parts) > 1:
+            entry["sha256"] = hashlib.sha256(operation.text.encode()).hexdigest()
+        if len(parts) > 1:
+            entry["parts"] = len(parts)
         if decision.permit is None:
             entry |= {"code": decision.code, "message": decision.message}
-        return self._entry(entry, now_ms)
+        lines = [self._entry(entry, now_ms)]
+        lines += [
+            self._entry({"event": "text", "digest": digest, "part": number, "text": part}, now_ms)
+            for number, part in enumerate(parts[1:], 2)
+        ]
+        return b"".join(lines)
 
     def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:
         """Text that was shown, where this protocol's transcript holds it."""

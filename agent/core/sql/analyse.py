@@ -107,6 +107,8 @@ def _statement(
         probed=frozenset(findings.probed),
         stored=frozenset(findings.stored),
         reached=_reached(walk.kind, findings, effects),
+        named=findings.named,
+        orders=findings.orders,
         settings=tuple(findings.settings),
         copy=walk.copy,
     )

@@ -30,6 +30,8 @@ class Findings:
         self.probed: set[str] = set()
         self.stored: set[str] = set()
         self.reached: set[str] = set()
+        self.named: dict[str, Carry] = {}
+        self.orders: dict[str, tuple[str, ...]] = {}
         self.settings: list[tuple[str, str | None]] = []
         self.calls_user_code = False
         self.views: dict[str, Any] = {}

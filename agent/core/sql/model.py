@@ -63,9 +63,11 @@ ANYTHING: Carry = frozenset({TAINT})
 class Limits(msgspec.Struct, frozen=True):
     """Bounds on the work one text may cause. Beyond any of them the text is `unknown`, never an error."""
 
-    max_bytes: int = 1_000_000
+    max_bytes: int = 4 * 1024 * 1024
     """Longest text, in UTF-8 bytes."""
     max_statements: int = 1_000
+    max_parts: int = 400_000
+    """Commas and opening brackets, which bound what the parser makes of a text."""
     max_operators: int = 2_000
     """Operators, joins and set operations that may nest. The parser recurses per operator in C, without a bound of its own:
     some ten thousand of them end the process, so they are counted before it is called."""
@@ -164,6 +166,10 @@ class Statement(msgspec.Struct, frozen=True, kw_only=True):
     """Columns whose values the statement may copy to where their tags do not follow: a table, a file, a setting."""
     reached: Carry = ANYTHING
     """Columns of every relation that it names, used or not: what an error of the statement itself can quote."""
+    named: dict[str, Carry] = {}
+    """Columns of the relations that it names, by their bare name."""
+    orders: dict[str, tuple[str, ...]] = {}
+    """The names of their columns in order, by the relation's bare name."""
     settings: tuple[tuple[str, str | None], ...] = ()
     copy: CopyForm | None = None
     """Settings it changes, lower case, with the new value where it is a constant."""

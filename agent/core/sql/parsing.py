@@ -66,7 +66,7 @@ def screen(text: str, limits: Limits) -> str | None:
         length = len(text) if text.isascii() else len(text.encode("utf-8"))
     except UnicodeEncodeError:
         return "parse_error"
-    if length > limits.max_bytes:
+    if length > limits.max_bytes or (length > limits.max_parts and text.count(",") + text.count("(") > limits.max_parts):
         return "too_long"
     if length <= limits.max_operators or len(_CHEAP.findall(text)) <= limits.max_operators:
         return None

@@ -49,10 +49,18 @@ class Relations(Calls):
             rows = Rows((("*", carry),), exact=False)
             return Source(alias, rows, relation.schema, relation.name, carry)
         columns = self.relation_columns(relation, only=not node.inh)
-        self.findings.reached |= union(carry for _, carry in columns)
+        self._in_sight(relation, columns)
         if not columns and relation.definition is None and relation.kind != "table":
             return Source(alias, UNKNOWN_ROWS, relation.schema, relation.name, ANYTHING)
         return Source(alias, Rows(columns), relation.schema, relation.name)
+
+    def _in_sight(self, relation: Relation, columns: tuple[tuple[str, Carry], ...]) -> None:
+        findings = self.findings
+        findings.orders[relation.name] = tuple(name for name, _ in columns)
+        for name, carry in columns:
+            findings.reached |= carry
+            known = findings.named.get(name)
+            findings.named[name] = carry if known is None else known | carry
 
     def relation_columns(self, relation: Relation, *, only: bool = False) -> tuple[tuple[str, Carry], ...]:
         """Columns of a known relation with what they carry: their own name, their kin's by inheritance, a view's sources."""

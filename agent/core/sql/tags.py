@@ -24,6 +24,10 @@ class Tagged(msgspec.Struct, frozen=True):
     probed: frozenset[str]
     stored: frozenset[str]
     reached: frozenset[str]
+    names: dict[str, frozenset[str]] = {}
+    """Classes of the columns that it can see, by bare name."""
+    orders: dict[str, tuple[str, ...]] = {}
+    """The columns of the relations that it names, by bare name."""
 
     def column(self, index: int) -> frozenset[str]:
         """The classes of the column that the server sends at `index` (from 0), whatever it calls it."""
@@ -48,7 +52,14 @@ def _statement(statement: Statement, tags: Mapping[str, str], everything: frozen
         probed=_classes(statement.probed, tags, everything),
         stored=_classes(statement.stored, tags, everything),
         reached=_classes(statement.reached, tags, everything),
+        names=_named(statement.named, tags, everything) if tags else {},
+        orders=statement.orders if tags else {},
     )
+
+
+def _named(named: Mapping[str, Iterable[str]], tags: Mapping[str, str], everything: frozenset[str]) -> dict[str, frozenset[str]]:
+    classes = {name: _classes(carry, tags, everything) for name, carry in named.items()}
+    return {name: found for name, found in classes.items() if found}
 
 
 def _classes(columns: Iterable[str], tags: Mapping[str, str], everything: frozenset[str]) -> frozenset[str]:

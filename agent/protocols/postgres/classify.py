@@ -20,9 +20,11 @@ from agent.core.sql.shapes import shape
 from agent.core.sql.tags import Tagged, tagged
 from chalicelib.contracts.operation import UNKNOWN, Operation
 
-#: Longest text, in bytes: it becomes one line of the transcript, whose limit is 1 MiB whatever has to be escaped.
-TEXT_LIMIT: Final = 128 * 1024
+#: Longest text, in bytes. Reading it takes the agent as long as reading every constant in it.
+TEXT_LIMIT: Final = 4 * 1024 * 1024
 
+_PARTS: Final = "The text has more parts than can be decided. Use COPY, or bound values, for data."
+_LONG: Final = f"The text is longer than {TEXT_LIMIT >> 20} MiB, so it cannot be decided. Use COPY, or bound values, for data."
 _COPY: Final = re.compile(r"(?is)\A(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/|\()*copy\b")
 _FROM_STDIN: Final = re.compile(r"(?i)\bfrom\s+stdin\b")
 _TO_STDOUT: Final = re.compile(r"(?i)\bto\s+stdout\b")
@@ -144,6 +146,8 @@ class Classifier:
 
     def _read(self, text: str, session: Session) -> Reading:
         analysis = self._analyse(text, self.catalogue, session)
+        if "too_long" in analysis.flags:
+            raise Unreadable("too_large", "54000", _PARTS)
         if "parse_error" in analysis.flags:
             message = "This is not SQL that the gateway can read, so it was not run."
             words, position = self._complain(text)
@@ -182,7 +186,7 @@ def _mentions_parser(text: str) -> bool:
 
 def _decoded(data: bytes) -> str:
     if len(data) > TEXT_LIMIT:
-        words = f"The text is longer than {TEXT_LIMIT // 1024} KiB, so it cannot be decided. Use COPY, or bound values, for data."
+        words = _LONG
         raise Unreadable("too_large", "54000", words)
     try:
         text = data.decode()

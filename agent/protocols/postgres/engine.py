@@ -29,6 +29,7 @@ from typing import Any, Final
 from agent.core.effects import Effect, Housekeep, ToClient
 from agent.core.masking import Masker
 from agent.core.policy import Decision
+from agent.core.recording.jsonl import Shown
 from agent.core.sql.model import Session
 from agent.core.units import Side
 from agent.protocols.postgres import messages
@@ -216,9 +217,9 @@ class Engine:
         return self._fail_instead(ruling, denial(ruling.decision, self._sid), kind)
 
     def _refused(self, text: bytes, why: Unreadable, kind: Kind, word: str) -> list[Effect]:
-        shown = text[:4_096].decode(errors="replace")
-        operation = Operation(kind=word, text=shown, effects=frozenset({UNKNOWN}), flags=frozenset({"unreadable"}))
-        ruling = self._judge.refuse(operation, why.code, why.message)
+        kept = text[:4_096].decode(errors="replace")
+        operation = Operation(kind=word, text=kept, effects=frozenset({UNKNOWN}), flags=frozenset({"unreadable"}))
+        ruling = self._judge.refuse(operation, self._masks.recorded(kept, (), None), why.code, why.message)
         return self._fail_instead(ruling, refusal(why, self._sid), kind)
 
     def _end_segment(self) -> tuple[frozenset[str], frozenset[str]]:
@@ -242,7 +243,7 @@ class Engine:
         if not operations:
             self._asking(Kind.QUERY, reading)
             return [Housekeep(Side.TARGET, messages.query(""))]
-        ruling = self._judge.ask(operations)
+        ruling = self._judge.ask(operations, self._shown(reading))
         if not ruling.allowed:
             return self._denied(ruling, Kind.QUERY)
         expected = self._asking(Kind.QUERY, reading)
@@ -252,6 +253,14 @@ class Engine:
             number += 2 if meaning.copy else 1
         self._watch_copy(expected)
         return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
+
+    def _shown(self, reading: Reading, values: tuple[str, ...] = ()) -> list[Shown]:
+        """What the transcript may hold of each operation of ``reading``."""
+        found: list[Shown] = []
+        for meaning in reading.statements:
+            kept = self._masks.recorded(meaning.text, values, meaning)
+            found += [kept] * (2 if meaning.copy else 1)
+        return found
 
     def _copies(self, reading: Reading) -> bool:
         return all(self._masks.copies(meaning) for meaning in reading.statements if meaning.copy == "out")
@@ -284,7 +293,7 @@ class Engine:
             return self._refused(parse.text, why, Kind.PARSE, "prepare")
         prepared = Prepared(parse.text, parse.types)
         operations = [one for meaning in reading.statements for one in meaning.operations("prepare")]
-        ruling = self._judge.ask(operations, counted=False) if operations else None
+        ruling = self._judge.ask(operations, self._shown(reading), counted=False) if operations else None
         if ruling is not None and not ruling.allowed:
             return self._denied(ruling, Kind.PARSE)
         expected = self._shared.queue.push(Expected(Kind.PARSE))
@@ -311,7 +320,7 @@ class Engine:
             return self._refused(text, why, Kind.BIND, "execute")
         values = arguments(bind, prepared.types)
         operations = [one for meaning in reading.statements for one in meaning.operations("execute", values)]
-        ruling = self._judge.ask(operations) if operations else None
+        ruling = self._judge.ask(operations, self._shown(reading, values)) if operations else None
         if ruling is not None and not ruling.allowed:
             return self._denied(ruling, Kind.BIND)
         portal = Portal(prepared, reading, operations, ruling.number if ruling is not None else 0)
@@ -337,7 +346,8 @@ class Engine:
         decisions = [self._judge.again(operation) for operation in portal.operations]
         refusing = next((place for place, each in enumerate(decisions) if each.permit is None), None)
         if refusing is not None:
-            return self._denied(self._judge.ask(portal.operations), Kind.EXECUTE)
+            shown = self._shown(portal.reading, portal.operations[0].arguments)
+            return self._denied(self._judge.ask(portal.operations, shown), Kind.EXECUTE)
         effects: list[Effect] = []
         if portal.started:
             effects.append(self._judge.remark({"event": "continued", "statement": portal.number}, durable=True))

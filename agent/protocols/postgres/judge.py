@@ -12,7 +12,7 @@ import msgspec
 
 from agent.core.effects import Count, Effect, Record, Report, ToTarget
 from agent.core.policy import Decision, Permit
-from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.jsonl import JsonlWriter, Shown
 from agent.core.units import Asked
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import DENY, Verdict
@@ -52,13 +52,16 @@ class Judge:
         self._lines = 0
         self.now_ms = 0
 
-    def ask(self, operations: list[Operation], *, counted: bool = True) -> Ruling:
-        """Decide ``operations``, which are forwarded together or not at all. ``counted`` is for those that were allowed."""
+    def ask(self, operations: list[Operation], shown: list[Shown], *, counted: bool = True) -> Ruling:
+        """Decide ``operations``, which are forwarded together or not at all. ``counted`` is for those that were allowed.
+
+        ``shown`` has, for each, the text and the arguments that may be kept.
+        """
         if len(operations) == 1:
             (only,) = operations
             decision = self._decider.decide(only, self.now_ms)
             if decision.permit is not None:
-                line = self._decided(only, decision)
+                line = self._decided(only, decision, shown[0])
                 effects: list[Effect] = [Count(operations=1)] if counted else []
                 return Ruling([*effects, self._record(line, durable=True)], [decision.permit], decision, self._lines)
             decisions = [decision]
@@ -66,24 +69,28 @@ class Judge:
             decisions = [self._decider.decide(operation, self.now_ms) for operation in operations]
         refusal = next((each for each in decisions if each.permit is None), None)
         number = self._lines + 1
-        lines = b"".join(self._decided(one, each) for one, each in zip(operations, decisions, strict=True))
+        lines = b"".join(self._decided(one, each, kept) for one, each, kept in zip(operations, decisions, shown, strict=True))
         if refusal is None:
             count: list[Effect] = [Count(operations=len(operations))] if counted else []
             permits = [each.permit for each in decisions if each.permit is not None]
             return Ruling([*count, self._record(lines, durable=True)], permits, decisions[-1], number)
-        reports = [Report(one, each.verdict) for one, each in zip(operations, decisions, strict=True) if each.permit is None]
+        reports = [
+            Report(one, each.verdict, kept[0])
+            for one, each, kept in zip(operations, decisions, shown, strict=True)
+            if each.permit is None
+        ]
         count = [Count(operations=len(operations), denied=len(reports))]
         return Ruling([*count, self._record(lines, durable=True), *reports], [], refusal, number)
 
-    def refuse(self, operation: Operation, code: str, message: str) -> Ruling:
+    def refuse(self, operation: Operation, shown: Shown, code: str, message: str) -> Ruling:
         """Record that the gateway itself refuses ``operation``, whatever policy says."""
         decision = Decision(verdict=Verdict(DENY, message=message), code=code)
         number = self._lines + 1
-        line = self._decided(operation, decision)
+        line = self._decided(operation, decision, shown)
         effects: list[Effect] = [
             Count(operations=1, denied=1),
             self._record(line, durable=True),
-            Report(operation, decision.verdict),
+            Report(operation, decision.verdict, shown[0]),
         ]
         return Ruling(effects, [], decision, number)
 
@@ -95,9 +102,9 @@ class Judge:
         """Record a fact."""
         return self._record(self._transcript.remark(entry, self.now_ms), durable=durable)
 
-    def _decided(self, operation: Operation, decision: Decision) -> bytes:
+    def _decided(self, operation: Operation, decision: Decision, shown: Shown) -> bytes:
         self._lines += 1
-        return self._transcript.decided(operation, decision, self.now_ms)
+        return self._transcript.decided(operation, decision, self.now_ms, shown)
 
     def _record(self, lines: bytes, *, durable: bool) -> Record:
         return Record(self._transcript.channel, self._transcript.kind, lines, durable)

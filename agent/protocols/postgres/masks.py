@@ -44,6 +44,10 @@ class Masks(Protocol):
         """Return what masks a COPY of ``columns`` columns, or None where the format cannot be (``overall`` 1 is binary)."""
         ...
 
+    def recorded(self, text: str, values: tuple[str, ...], meaning: Meaning | None) -> tuple[str, tuple[str, ...]]:
+        """Return a statement and its bound values as the transcript may hold them. ``meaning`` is None where it was not read."""
+        ...
+
     def copies(self, meaning: Meaning) -> bool:
         """Return False where the COPY out of ``meaning`` would have to be masked, and cannot be."""
         ...

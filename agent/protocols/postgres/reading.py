@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from agent.core.masking.classes import BUILT_IN
+from agent.core.masking.classes import BUILT_IN, Tally
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.text import TextScrubber
-from agent.core.sql import Session, analyse
+from agent.core.sql import Session, analyse, literals
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis
 from agent.protocols.postgres.classify import Classifier, Meaning
@@ -73,6 +73,13 @@ class SessionMasks:
         classes = [meaning.tagged.column(place) for place in range(columns)]
         return LineCopyMask(form, classes, _DETECTORS, revealed)
 
+    def recorded(self, text: str, values: tuple[str, ...], meaning: Meaning | None) -> tuple[str, tuple[str, ...]]:
+        """Return a statement and its values as the transcript may hold them, without what would be masked on its way back."""
+        revealed = self.revealed()
+        if meaning is not None and not meaning.tagged.reached <= revealed:
+            text, values = _without(text, values, meaning, revealed)
+        return _scrubbed(text, revealed), tuple(_scrubbed(value, revealed) for value in values)
+
     def copies(self, meaning: Meaning) -> bool:
         """Return False where the COPY out of ``meaning`` would have to be masked, and cannot be."""
         form = meaning.form
@@ -104,3 +111,27 @@ class SessionMasks:
             return False
         moment = Moment(now_ms=self._serving.now_ms(), reason=claims.reason, login=claims.login, source_ip=claims.source_ip)
         return policy.reveal(claims.principal, target, data_class, moment).allowed
+
+
+def _without(text: str, values: tuple[str, ...], meaning: Meaning, revealed: frozenset[str]) -> tuple[str, tuple[str, ...]]:
+    """Replace constants and values that stand where a column of a hidden class is read, compared or written."""
+    names = {name: classes - revealed for name, classes in meaning.tagged.names.items() if classes - revealed}
+    # The arguments of EXECUTE stand beside no column.
+    every = meaning.tagged.reached - revealed if meaning.kind == "execute" else frozenset[str]()
+    if not names and not every:
+        return text, values
+    found = literals.find(text, names, meaning.tagged.orders, every)
+    if not found.understood:
+        return f"(a statement of {len(text)} characters, too large to leave out the values in it)", tuple("…" for _ in values)
+    shown = [_word(found.parameters[at]) if at in found.parameters else value for at, value in enumerate(values, 1)]
+    return (literals.replaced(text, found, _word) if found.constants else text), tuple(shown)
+
+
+def _scrubbed(text: str, revealed: frozenset[str]) -> str:
+    data = text.encode(errors="replace")
+    shown = _DETECTORS.scrub(data, revealed, Tally())
+    return text if shown == data else shown.decode(errors="replace")
+
+
+def _word(classes: frozenset[str]) -> str:
+    return f"[masked {'/'.join(sorted(classes))}]"

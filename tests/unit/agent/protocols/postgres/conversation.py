@@ -92,6 +92,9 @@ class FakeMasks:
     def end(self) -> tuple[bytes, int]:
         return b"", 0
 
+    def recorded(self, text: str, values: tuple[str, ...], meaning: Meaning | None) -> tuple[str, tuple[str, ...]]:
+        return self.text(text), tuple(map(self.text, values))
+
     def copies(self, meaning: Meaning) -> bool:
         return "unmaskable" not in meaning.text
 

@@ -1,0 +1,64 @@
+"""What the transcript keeps of a statement: all of it, but not what masking hides."""
+
+from __future__ import annotations
+
+import hashlib
+
+import psycopg
+import pytest
+
+from tests.integration.postgres.conftest import RUN, Gateway
+
+pytestmark = pytest.mark.servers
+
+
+@pytest.mark.parametrize(("text", "kept"), [
+    ("SELECT id FROM customers WHERE ssn = '123-45-6789'", "SELECT id FROM customers WHERE ssn = '[masked ssn]'"),
+    ("SELECT id FROM customers WHERE balance > 4711", "SELECT id FROM customers WHERE balance > '[masked finance]'"),
+    ("SELECT id FROM customers WHERE name = 'Ann' AND ssn IN ('s1', E's2')",
+     "SELECT id FROM customers WHERE name = 'Ann' AND ssn IN ('[masked ssn]', '[masked ssn]')"),
+    ("SELECT id FROM contacts WHERE reach = $$bob$$", "SELECT id FROM contacts WHERE reach = '[masked email]'"),
+    ("SELECT 1 FROM (SELECT ssn AS s FROM customers) q WHERE s LIKE 'x%'",
+     "SELECT 1 FROM (SELECT ssn AS s FROM customers) q WHERE s LIKE '[masked ssn]'"),
+    ("UPDATE customers SET ssn = 'new', name = 'old' WHERE id = -5",
+     "UPDATE customers SET ssn = '[masked ssn]', name = 'old' WHERE id = -5"),
+    ("INSERT INTO customers VALUES (1, 'n', 'm', 's', 7) ON CONFLICT DO NOTHING",
+     "INSERT INTO customers VALUES (1, 'n', '[masked email]', '[masked ssn]', '[masked finance]') ON CONFLICT DO NOTHING"),
+    ("SELECT 'mail me@example.com'", "SELECT 'mail m***@***.com'"),
+])  # fmt: skip
+async def test_values_that_would_be_masked_are_not_kept(gateway: Gateway, text: str, kept: str) -> None:
+    ran = await gateway.psql(text + ";")
+    assert ran.err == "", ran
+    (line,) = gateway.recorded("operation")
+    assert line["text"] == kept
+    assert line["sha256"] == hashlib.sha256(text.encode()).hexdigest()
+
+
+async def test_bound_values_and_denied_statements_are_masked_too(gateway: Gateway) -> None:
+    gateway.rules = (RUN, 'forbid(principal, action == Action::"run", resource) when { context.verbs.contains("DELETE") };')
+    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+        await connection.execute("SELECT id FROM customers WHERE name = %s AND ssn = %s", ("Ann", "123-45-9999"))
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):
+            await connection.execute("DELETE FROM customers WHERE ssn = '123-45-8888'")
+    assert [line["arguments"] for line in gateway.recorded("operation") if line["kind"] == "execute"] == [["Ann", "[masked ssn]"]]
+    serving = gateway.servings[-1]
+    for secret in ("123-45-9999", "123-45-8888"):
+        assert secret not in str(gateway.record)
+        assert secret not in str([entry for entry in serving.happened if entry[0] == "denied"])
+
+
+async def test_a_text_of_megabytes_is_kept_whole(gateway: Gateway) -> None:
+    body = "ä" * 500_000 + "b" * 600_000
+    ran = await gateway.psql(f"SELECT length('{body}');")
+    assert ran.out == "1100000\n", ran
+    lines = [line for line in gateway.record if line["event"] in ("operation", "text")]
+    assert len(lines) == lines[0]["parts"] > 8
+    whole = "".join(str(line["text"]) for line in lines)
+    assert whole == f"SELECT length('{body}')"
+    assert {line["digest"] for line in lines} == {lines[0]["digest"]}
+
+
+async def test_a_text_that_is_too_long_is_refused(gateway: Gateway) -> None:
+    ran = await gateway.psql("SELECT length('" + "b" * 5_000_000 + "');\nSELECT 1;")
+    assert ran.out == "1\n"
+    assert "longer than 4 MiB" in ran.err
