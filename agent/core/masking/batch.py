@@ -29,8 +29,6 @@ _IS_SEPARATOR: Final = np.isin(np.arange(256), np.frombuffer(b" -.()/+", np.uint
 _IS_LETTER: Final = np.isin(np.arange(256), np.frombuffer(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz", np.uint8))
 _IS_ALNUM: Final = _IS_LETTER | np.isin(np.arange(256), np.frombuffer(b"0123456789", np.uint8))
 _AFTER_FIRST: Final = np.frombuffer(b"***@***.", np.uint8)
-#: Addresses longer than this are masked one by one.
-_WIDEST: Final = 96
 _LONGEST_TLD: Final = 24
 
 
@@ -126,31 +124,30 @@ def blank(scan: Octets, at: Ints, size: Ints) -> None:
 
 def mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
     """Mask e-mail addresses in place, as ``classes.DataClass.replace`` would; return the rows that have another shape."""
-    fits = (size[rows] > 0) & (size[rows] <= _WIDEST)
-    group, left = rows[fits], rows[~fits]
-    if not len(group):
+    octets, start, length = batch.octets, at[rows], size[rows]
+    end = start + length
+    signs, dots = np.flatnonzero(octets == 0x40), np.flatnonzero(octets == 0x2E)
+    others = np.append(np.flatnonzero(~_IS_LETTER[octets]), len(octets))
+    first = np.searchsorted(signs, start)
+    dot_at = np.searchsorted(dots, end) - 1
+    if not len(signs) or not len(dots):
         return rows
-    width, length = int(size[group].max()), size[group]
-    place = np.arange(width)
-    inside = place < length[:, None]
-    text = batch.octets[np.minimum(at[group][:, None] + place, len(batch.raw) - 1)]
-    text[~inside] = 0
-    signs, dots = text == 0x40, text == 0x2E
-    sign, dot = signs.argmax(axis=1), width - 1 - dots[:, ::-1].argmax(axis=1)
-    tld = length - dot - 1
-    lettered = (_IS_LETTER[text] | ~inside | (place <= dot[:, None])).all(axis=1)
-    shaped = (signs.sum(axis=1) == 1) & dots.any(axis=1) & (sign > 0) & (sign < dot) & (tld > 0) & (tld <= _LONGEST_TLD)
-    shaped &= lettered & _IS_ALNUM[text[:, 0]] & (text < 0x80).all(axis=1) & (length >= 1 + len(_AFTER_FIRST) + tld)
-    hit, tld, length = group[shaped], tld[shaped], length[shaped]
+    sign, dot = signs[np.minimum(first, len(signs) - 1)], dots[np.maximum(dot_at, 0)]
+    tld = end - dot - 1
+    shaped = (np.searchsorted(signs, end) - first == 1) & (dot_at >= 0) & (start < sign) & (sign < dot)
+    shaped &= (tld > 0) & (tld <= _LONGEST_TLD) & (others[np.searchsorted(others, dot + 1)] >= end)
+    shaped &= _IS_ALNUM[octets[np.minimum(start, len(octets) - 1)]] & (length >= 1 + len(_AFTER_FIRST) + tld)
+    hit, tld, length = rows[shaped], tld[shaped], length[shaped]
     if len(hit):
-        octets, start = batch.octets, at[hit]
+        start = at[hit]
         # The last label moves to the front: first read, then written, because the two may overlap.
         source = _spread(start + length - tld, tld)
         moved = octets[source]
         octets[start[:, None] + np.arange(1, 1 + len(_AFTER_FIRST))] = _AFTER_FIRST
         octets[_spread(start + 1 + len(_AFTER_FIRST), tld)] = moved
         batch.shorten(hit, start, length, 1 + len(_AFTER_FIRST) + tld)
-    return np.concatenate((left, group[~shaped]))
+    left: Ints = rows[~shaped]
+    return left
 
 
 def star(octets: Octets, at: Ints, size: Ints, rows: Ints, how: DataClass) -> Ints:
