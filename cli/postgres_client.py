@@ -16,17 +16,15 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
-from urllib.parse import quote
-
-import msgspec
+from typing import Final
 
 from chalicelib.contracts.faults import Fault
 from cli.moments import clock, now_ms
 from cli.plain import clean
 from cli.postgres_agent import READ, Errand
 from cli.postgres_door import Door
-from cli.screen import facts, note, paint, say
+from cli.postgres_offer import LIBPQ, Offer
+from cli.screen import note, one_line, paint, say
 
 HOST: Final = "127.0.0.1"
 #: The port that a Unix socket's name is made of.
@@ -35,51 +33,6 @@ _SOCKET_PORT: Final = 5432
 _GOODBYE_S: Final = 2.0
 #: Longest path of a Unix socket (macOS; Linux has four more).
 _PATH_LIMIT: Final = 103
-
-#: What libpq reads from the environment and would take it elsewhere, or make it ask for what a local door does not have.
-_LIBPQ: Final = frozenset(
-    f"PG{name}"
-    for name in """HOST HOSTADDR PORT DATABASE USER PASSWORD PASSFILE SERVICE SERVICEFILE OPTIONS REQUIREAUTH REQUIREPEER
-    REQUIRESSL CHANNELBINDING SSLMODE SSLNEGOTIATION SSLCERT SSLKEY SSLCERTMODE SSLROOTCERT SSLCRL SSLCRLDIR SSLMINPROTOCOLVERSION
-    SSLMAXPROTOCOLVERSION GSSENCMODE KRBSRVNAME GSSLIB GSSDELEGATION CLIENTENCODING TARGETSESSIONATTRS LOADBALANCEHOSTS""".split()
-)
-
-
-class Offer(msgspec.Struct, frozen=True):
-    """How to reach the local door, for people and programs. ``host`` may be a directory with a Unix socket."""
-
-    target: str
-    host: str
-    port: int
-    user: str
-    password: str = ""
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """What libpq, and every driver that follows it, reads."""
-        found = {"PGHOST": self.host, "PGPORT": str(self.port), "PGUSER": self.user, "PGDATABASE": self.target}
-        found |= {"PGSSLMODE": "disable", "PGGSSENCMODE": "disable"}
-        return found | ({"PGPASSWORD": self.password} if self.password else {})
-
-    @property
-    def dsn(self) -> str:
-        """A connection URI (PostgreSQL documentation, §34.1.1.2)."""
-        return f"postgresql://{quote(self.user, '')}:{self.password}@{self.host}:{self.port}/{self.target}?sslmode=disable"
-
-    @property
-    def psql(self) -> str:
-        """A line for a shell. The password stands in the environment, where ``ps`` does not show it."""
-        return f"PGPASSWORD={self.password} psql -h {self.host} -p {self.port} -U {self.user} {self.target}"
-
-    @property
-    def sqlalchemy(self) -> str:
-        """A URL for SQLAlchemy with psycopg 3."""
-        return f"postgresql+psycopg://{quote(self.user, '')}:{self.password}@{self.host}:{self.port}/{self.target}"
-
-    @property
-    def jdbc(self) -> str:
-        """A URL for pgjdbc."""
-        return f"jdbc:postgresql://{self.host}:{self.port}/{self.target}?user={quote(self.user, '')}&password={self.password}"
 
 
 def run_program(errand: Errand, words: Sequence[str], port: int | None) -> int:
@@ -95,7 +48,7 @@ async def _run_program(errand: Errand, words: list[str], port: int | None) -> in
             offer = Offer(errand.target, str(folder), _SOCKET_PORT, errand.logins[0])
         else:
             server, offer = await _listen(door, errand, port)
-        environment = {name: value for name, value in os.environ.items() if name not in _LIBPQ} | offer.environment
+        environment = {name: value for name, value in os.environ.items() if name not in LIBPQ} | offer.environment
         try:
             return await _until_ended(words, environment)
         finally:
@@ -140,7 +93,7 @@ async def _serve(errand: Errand, port: int, as_json: bool) -> int:
     door = Door(errand, secrets.token_urlsafe(24), _told)
     server, offer = await _listen(door, errand, port)
     try:
-        for line in [_json(offer)] if as_json else _words(offer):
+        for line in [one_line(offer.described())] if as_json else _words(offer):
             say(line)
         sys.stdout.flush()
         return 128 + await stopped
@@ -164,17 +117,10 @@ async def _listen(door: Door, errand: Errand, port: int) -> tuple[asyncio.Server
     return server, Offer(errand.target, HOST, address[1], errand.logins[0], door.password)
 
 
-def _json(offer: Offer) -> str:
-    """One line, so that a program can read it and leave the rest to time."""
-    found: dict[str, Any] = {**msgspec.structs.asdict(offer), "dsn": offer.dsn, "psql": offer.psql}
-    found |= {"sqlalchemy": offer.sqlalchemy, "jdbc": offer.jdbc, "environment": offer.environment}
-    return msgspec.json.encode(found).decode()
-
-
 def _words(offer: Offer) -> Iterator[str]:
     yield f"{paint(offer.target, 'bold')} is at {offer.host}:{offer.port} until you press Ctrl-C. Each connection is a session."
     yield ""
-    yield from facts([("DSN", offer.dsn), ("psql", offer.psql), ("SQLAlchemy", offer.sqlalchemy), ("JDBC", offer.jdbc)])
+    yield from offer.lines()
     yield ""
 
 

@@ -69,6 +69,13 @@ def say_json(value: Any) -> None:
     say(text)
 
 
+def one_line(value: Any) -> str:
+    """Return ``value`` as JSON on one line: for a program that reads it while the command goes on."""
+    import msgspec
+
+    return msgspec.json.encode(_whole(value)).decode()
+
+
 def _whole(value: Any) -> Any:
     """Contracts leave out fields that hold their default; scripts should not have to know the defaults."""
     import msgspec

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -15,6 +15,29 @@ from cli.screen import is_terminal
 if TYPE_CHECKING:
     from chalicelib.contracts.api import TargetView
     from cli.home import Home
+
+
+class _Asked(NamedTuple):
+    """What was asked for on the command line."""
+
+    target: str
+    arguments: list[str]
+    login: str
+    reason: str
+    way: str
+    port: int | None
+    as_json: bool
+    stdio: bool
+    fdpass: bool
+
+    def check(self) -> None:
+        """Raise UsageError for options that do not go together."""
+        if self.as_json and ((self.port is None and not self.ticket) or self.arguments):
+            raise click.UsageError("--json goes with --port or --ticket, and without a program.")
+        if self.ticket and (self.port is not None or self.arguments or self.way):
+            raise click.UsageError("--ticket goes without --port, --way and a program.")
+        if (self.stdio or self.fdpass) and (self.arguments or self.port is not None or self.ticket):
+            raise click.UsageError("--stdio and --fdpass take no further arguments.")
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -37,17 +60,7 @@ if TYPE_CHECKING:
     envvar="SALLYPORT_WAY",
     help="Use only this way to the agent. Default: direct, then relay.",
 )
-def connect(
-    target: str,
-    arguments: tuple[str, ...],
-    login: str,
-    reason: str,
-    port: int | None,
-    as_json: bool,
-    stdio: bool,
-    fdpass: bool,
-    way: str | None,
-) -> int:
+def connect(arguments: tuple[str, ...], reason: str, way: str | None, **more: Any) -> int:
     """Connect to a target.
 
     For a target that speaks ssh this runs your own ssh with the right options. What follows -- is passed on to it.
@@ -69,86 +82,80 @@ def connect(
 
     home = Home.find()
     reason = reason or os.environ.get("SALLYPORT_REASON", "")
-    if as_json and (port is None or arguments):
-        raise click.UsageError("--json goes with --port, and without a program.")
-    if not (stdio or fdpass):
-        return _run_client(home, target, list(arguments), login, reason, way or "", port, as_json)
-    if arguments or port is not None:
-        raise click.UsageError("--stdio and --fdpass take no further arguments.")
+    asked = _Asked(arguments=list(arguments), reason=reason, way=way or "", **more)
+    asked.check()
+    if asked.stdio or asked.fdpass:
+        _carry(home, asked)
+        return 0
+    target = _target(home, asked)
+    if target.protocol == "postgres":
+        return _run_postgres(home, target, asked)
+    if asked.port is not None:
+        raise click.UsageError(f"--port is for PostgreSQL; {target.name} speaks {clean(target.protocol)}.")
+    if target.protocol == "ssh":
+        return _run_ssh(home, target, asked)
+    hint = f"Use it with: {target.hint.replace('{target}', target.name)}" if target.hint else ""
+    raise Fault("not_supported", f"{target.name} speaks {target.protocol}, which has no client here.", hint=hint)
+
+
+def _carry(home: Home, asked: _Asked) -> None:
     from cli import handing, ways
 
-    if fdpass and handing.can_receive(sys.stdout.fileno()):
-        ways.hand_over(home, target, login, reason, way or "", sys.stdout.fileno())
+    if asked.fdpass and handing.can_receive(sys.stdout.fileno()):
+        ways.hand_over(home, asked.target, asked.login, asked.reason, asked.way, sys.stdout.fileno())
     else:
-        ways.carry(home, target, login, reason, way or "", sys.stdin.fileno(), sys.stdout.fileno())
-    return 0
+        ways.carry(home, asked.target, asked.login, asked.reason, asked.way, sys.stdin.fileno(), sys.stdout.fileno())
 
 
-def _run_client(
-    home: Home, name: str, arguments: list[str], login: str, reason: str, way: str, port: int | None, as_json: bool
-) -> int:
+def _target(home: Home, asked: _Asked) -> TargetView:
     from cli.commands.targets import fetch_targets
 
-    target = next((each for each in fetch_targets(home, reason) if each.name == name), None)
+    target = next((each for each in fetch_targets(home, asked.reason) if each.name == asked.target), None)
     if target is None:
-        raise _no(home, name, login, reason)
-    if login and login not in target.logins:
-        raise Fault("unknown_login", f"{name} has no login {login} for you.", hint=f"It has: {', '.join(target.logins)}")
-    if target.protocol == "postgres":
-        return _run_postgres(home, target, arguments, login, reason, way, port, as_json)
-    if port is not None:
-        raise click.UsageError(f"--port is for PostgreSQL; {name} speaks {clean(target.protocol)}.")
-    if target.protocol != "ssh":
-        hint = f"Use it with: {target.hint.replace('{target}', name)}" if target.hint else ""
-        raise Fault("not_supported", f"{name} speaks {target.protocol}, which has no client here.", hint=hint)
-    return _run_ssh(home, target, arguments, login, reason, way)
+        raise _no(home, asked)
+    if asked.login and asked.login not in target.logins:
+        words = f"{target.name} has no login {asked.login} for you."
+        raise Fault("unknown_login", words, hint=f"It has: {', '.join(target.logins)}")
+    return target
 
 
-def _no(home: Home, name: str, login: str, reason: str) -> Exception:
+def _no(home: Home, asked: _Asked) -> Exception:
     """Ask for the session all the same: what policy refuses is refused in its own words, and on record."""
     from cli import ways
     from cli.control_plane import Refusal
 
     try:
-        ways.offered(home, name, login, reason)
+        ways.offered(home, asked.target, asked.login, asked.reason)
     except Refusal as refusal:
         return refusal
-    return Fault("unknown_target", f"There is no target {name} that you may connect to.", hint="Run: sallyport ls")
+    return Fault("unknown_target", f"There is no target {asked.target} that you may connect to.", hint="Run: sallyport ls")
 
 
-def _run_postgres(
-    home: Home,
-    target: TargetView,
-    arguments: list[str],
-    login: str,
-    reason: str,
-    way: str,
-    port: int | None,
-    as_json: bool,
-) -> int:
+def _run_postgres(home: Home, target: TargetView, asked: _Asked) -> int:
     from cli import postgres_client
     from cli.postgres_agent import Errand
 
-    logins = [login, *(other for other in target.logins if other != login)] if login else target.logins
-    errand = Errand(home, target.name, target.host_alias, logins, reason, way)
-    if not arguments and port is not None:
-        return postgres_client.listen(errand, port, as_json=as_json)
-    if not arguments and not is_terminal(sys.stdin):
+    logins = [asked.login, *(other for other in target.logins if other != asked.login)] if asked.login else target.logins
+    errand = Errand(home, target.name, target.host_alias, logins, asked.reason, asked.way)
+    words = asked.arguments
+    if not words and asked.port is not None:
+        return postgres_client.listen(errand, asked.port, as_json=asked.as_json)
+    if not words and not is_terminal(sys.stdin):
         hint = f"For a script: sallyport connect {target.name} -- psql -f FILE   For other programs: --port 0"
         raise Fault("bad_request", "There is nobody to type at psql: standard input is not a terminal.", hint=hint)
-    if not arguments or arguments[0].startswith("-"):
-        arguments = ["psql", *arguments]
-    return postgres_client.run_program(errand, arguments, port)
+    if not words or words[0].startswith("-"):
+        words = ["psql", *words]
+    return postgres_client.run_program(errand, words, asked.port)
 
 
-def _run_ssh(home: Home, target: TargetView, arguments: list[str], login: str, reason: str, way: str) -> int:
+def _run_ssh(home: Home, target: TargetView, asked: _Asked) -> int:
     from cli.ssh_config import options, own_command
 
-    chosen = options(target, home, own_command(), way=way) | ({"User": login} if login else {})
-    words = ["ssh", *(word for key, value in chosen.items() for word in ("-o", f"{key}={value}")), target.name, *arguments]
-    if reason:
+    chosen = options(target, home, own_command(), way=asked.way) | ({"User": asked.login} if asked.login else {})
+    words = ["ssh", *(word for key, value in chosen.items() for word in ("-o", f"{key}={value}")), target.name, *asked.arguments]
+    if asked.reason:
         # It travels in the environment to the ProxyCommand: no shell has to quote it.
-        os.environ["SALLYPORT_REASON"] = reason
+        os.environ["SALLYPORT_REASON"] = asked.reason
     sys.stdout.flush()
     try:
         os.execvp(words[0], words)  # noqa: S606 - ssh takes over this process and its terminal

@@ -8,49 +8,22 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import msgspec
-import psycopg.conninfo
 import pytest
-import sqlalchemy
 
 from chalicelib.contracts.faults import Fault
 from cli import postgres_client
 from cli.home import Home, write_atomically
 from cli.postgres_agent import Errand
-from cli.postgres_client import Offer, run_program
+from cli.postgres_client import run_program
 from tests.fakes.http_control_plane import FakeControlPlane
 from tests.unit.cli.conftest import Run, target
-
-OFFER = Offer("prod-db", "127.0.0.1", 5433, "shop@app+x", "p-w_1")
 
 
 @pytest.fixture
 def errand(home: Home) -> Errand:
     return Errand(home, "prod-db", "prod-db.sallyport", ["app"], "", "")
-
-
-def test_every_form_means_the_same() -> None:
-    dsn = psycopg.conninfo.conninfo_to_dict(OFFER.dsn)
-    assert dsn == {
-        "user": "shop@app+x",
-        "password": "p-w_1",
-        "host": "127.0.0.1",
-        "port": "5433",
-        "dbname": "prod-db",
-        "sslmode": "disable",
-    }
-    url = sqlalchemy.make_url(OFFER.sqlalchemy)
-    assert (url.username, url.password, url.host, url.port, url.database) == ("shop@app+x", "p-w_1", "127.0.0.1", 5433, "prod-db")
-    jdbc = urlsplit(OFFER.jdbc.removeprefix("jdbc:"))
-    assert (jdbc.netloc, jdbc.path) == ("127.0.0.1:5433", "/prod-db")
-    assert parse_qs(jdbc.query) == {"user": ["shop@app+x"], "password": ["p-w_1"]}
-    assert OFFER.psql == "PGPASSWORD=p-w_1 psql -h 127.0.0.1 -p 5433 -U shop@app+x prod-db"
-
-
-def test_a_socket_needs_no_password() -> None:
-    assert "PGPASSWORD" not in msgspec.structs.replace(OFFER, password="").environment
 
 
 def test_the_environment_leads_nowhere_else(errand: Errand, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
