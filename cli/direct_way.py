@@ -25,10 +25,7 @@ def preamble(sid: str) -> bytes:
 
 
 def dial(address: str, sid: str, timeout_s: float = DIAL_S) -> socket.socket | None:
-    """Return a connection to ``host:port`` on which the session is already named, or None if there is no way through.
-
-    Without ``sid`` nothing is said on it yet.
-    """
+    """Return a connection to ``host:port`` on which the session is already named, or None if there is no way through."""
     host, _, port = address.rpartition(":")
     try:
         connection = socket.create_connection((host.strip("[]"), int(port)), timeout=timeout_s)
@@ -36,8 +33,7 @@ def dial(address: str, sid: str, timeout_s: float = DIAL_S) -> socket.socket | N
         return None
     try:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if sid:
-            connection.sendall(preamble(sid))
+        connection.sendall(preamble(sid))
         connection.settimeout(None)
     except OSError:
         connection.close()

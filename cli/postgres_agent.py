@@ -85,12 +85,15 @@ async def reach(errand: Errand, login: str) -> AsyncIterator[Leg]:
 
 
 @asynccontextmanager
-async def reach_again(errand: Errand, address: str) -> AsyncIterator[Leg]:
-    """Yield a further connection to the agent at ``address``, without a session: for what needs none. Raises Fault."""
-    connection = await asyncio.to_thread(dial, address, "")
+async def reach_again(errand: Errand, address: str, sid: str) -> AsyncIterator[Leg]:
+    """Yield a further connection to the agent at ``address`` that serves ``sid``: for what needs no session. Raises Fault.
+
+    It names that session all the same, because to whoever names none the agent may show its operator's certificate.
+    """
+    connection = await asyncio.to_thread(dial, address, sid)
     if connection is None:
         raise Fault("agent_offline", f"The agent of {errand.target} does not answer at {address}.")
-    async with _pinned(errand, ways.Opened("", "", address, connection)) as leg:
+    async with _pinned(errand, ways.Opened(sid, "", address, connection)) as leg:
         yield leg
 
 

@@ -34,10 +34,11 @@ class Hangup(Exception):  # noqa: N818 - the local client has gone, which is nob
 
 
 class Key(NamedTuple):
-    """What cancels a connection's statements, and where: the agent's own address, or nothing for the relay."""
+    """What cancels a connection's statements: its session, and the agent's own address, or nothing for the relay."""
 
     secret: bytes
     login: str
+    sid: str
     direct: str
 
 
@@ -145,7 +146,7 @@ class Door:
             words = f"{self._errand.target} has no login {login[:80]} for you."
             raise Fault("unknown_login", words, hint=f"It has: {', '.join(self._errand.logins)}")
         async with reach(self._errand, login) as leg:
-            leg.writer.write(wire.startup(hello, self._errand.home.login().principal, self._errand.target))
+            leg.writer.write(wire.startup(hello, self._errand.target))
             pid = await self._welcome(leg, writer, login)
             if not pid:
                 return
@@ -170,7 +171,7 @@ class Door:
                 continue
             if kind == "K":
                 pid = int.from_bytes(body[:4])
-                self._keys[pid] = Key(body[4:], login, leg.direct)
+                self._keys[pid] = Key(body[4:], login, leg.sid, leg.direct)
             writer.write(wire.message(kind, body))
             if kind in "EZ":
                 await writer.drain()
@@ -208,7 +209,7 @@ class Door:
         if key is None or not hmac.compare_digest(key.secret, secret):
             return
         # The agent's own listener needs no more than the key; the relay lets nobody through without a session.
-        way = reach_again(self._errand, key.direct) if key.direct else reach(self._errand, key.login)
+        way = reach_again(self._errand, key.direct, key.sid) if key.direct else reach(self._errand, key.login)
         async with way as leg:
             leg.writer.write(hello.raw)
             await leg.writer.drain()

@@ -59,14 +59,11 @@ def read_hello(raw: bytes) -> Hello:
     raise Fault("protocol_error", "That is not a client of PostgreSQL.")
 
 
-def startup(hello: Hello, person: str, target: str) -> bytes:
-    """Return the StartupMessage to the agent, in which the user is the person and the login is the session's.
-
-    ``target`` is what a client means that names no database, or only its user, as PostgreSQL has it by default.
-    """
+def startup(hello: Hello, target: str) -> bytes:
+    """Return a client's StartupMessage for the agent; ``target`` is what one means that names no database, or only its user."""
     asked = hello.parameters.get("database", "")
     database = target if asked in ("", hello.parameters.get("user", "")) else asked
-    parameters = hello.parameters | {"user": person, "database": database}
+    parameters = hello.parameters | {"database": database}
     words = b"".join(word.encode(errors="surrogateescape") + b"\0" for pair in parameters.items() for word in pair)
     return (len(words) + 9).to_bytes(4) + hello.version.to_bytes(4) + words + b"\0"
 

@@ -32,11 +32,9 @@ class _Asked(NamedTuple):
 
     def check(self) -> None:
         """Raise UsageError for options that do not go together."""
-        if self.as_json and ((self.port is None and not self.ticket) or self.arguments):
-            raise click.UsageError("--json goes with --port or --ticket, and without a program.")
-        if self.ticket and (self.port is not None or self.arguments or self.way):
-            raise click.UsageError("--ticket goes without --port, --way and a program.")
-        if (self.stdio or self.fdpass) and (self.arguments or self.port is not None or self.ticket):
+        if self.as_json and (self.port is None or self.arguments):
+            raise click.UsageError("--json goes with --port, and without a program.")
+        if (self.stdio or self.fdpass) and (self.arguments or self.port is not None):
             raise click.UsageError("--stdio and --fdpass take no further arguments.")
 
 

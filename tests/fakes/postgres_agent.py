@@ -41,6 +41,7 @@ class Host:
             builder = builder.add_critical_option(name, b"")
         self.certificate = builder.sign(facts["ca"]).public_bytes().decode() if facts["ca"] else ""
         self.ssh_ca = ""
+        self.operator = None
 
     @property
     def shown(self) -> bytes:
@@ -88,13 +89,8 @@ class FakePostgresAgent:
             self.ended.set()
 
     async def _speak(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.readexactly(8)
-        if first != wire.SSL_REQUEST:
-            self.sids.append((await reader.readline()).decode().split()[-1])
-            first = await reader.readexactly(8)
-        else:
-            self.sids.append("")
-        assert first == wire.SSL_REQUEST
+        self.sids.append((await reader.readline()).decode().split()[1])
+        assert await reader.readexactly(8) == wire.SSL_REQUEST
         writer.write(self.answer_tls)
         if self.answer_tls != b"S":
             await writer.drain()

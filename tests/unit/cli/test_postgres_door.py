@@ -17,7 +17,7 @@ from cli import postgres_wire as wire
 from cli.home import Home
 from cli.postgres_agent import Errand
 from cli.postgres_door import Door
-from tests.fakes.http_control_plane import PRINCIPAL, FakeControlPlane
+from tests.fakes.http_control_plane import FakeControlPlane
 from tests.fakes.postgres_agent import ALIAS, KEY, PID, FakePostgresAgent, Host
 from tests.unit.cli.conftest import NOW_MS
 
@@ -124,7 +124,7 @@ async def test_a_session_from_the_first_packet_to_the_last(
     await agent.ended.wait()
     assert agent.sids == [SID]
     assert agent.passwords == [TICKET]
-    assert agent.startups == [{"user": PRINCIPAL, "database": "prod-db", "application_name": "test"}]
+    assert agent.startups == [{"user": "app", "database": "prod-db", "application_name": "test"}]
     assert opened(logged_in) == [{"target": "prod-db", "login": "app", "reason": "INC-7"}]
     await place.door.close(5)
     assert place.told == [("opened as app by test", SID), ("ended", SID)]
@@ -276,7 +276,7 @@ async def test_a_cancel_request_finds_its_agent(place: Place, agent: FakePostgre
             assert await other.reader.read() == b""
     assert agent.cancels == [(PID, KEY)]
     assert len(opened(logged_in)) == 1, "the agent's own listener needs the key alone"
-    assert agent.sids == [SID, ""]
+    assert agent.sids == [SID, SID]
 
 
 @pytest.mark.parametrize(("pid", "key"), [(PID, b"\1\2\3\5"), (PID + 1, KEY), (0, b"\0\0\0\0"), (PID, b"\1\2\3\4\0")])

@@ -30,8 +30,8 @@ def test_a_startup_as_the_agent_reads_it() -> None:
 )
 def test_a_client_that_names_no_database_means_the_target(asked: dict[str, str], database: str) -> None:
     hello = wire.read_hello(messages.startup({"user": "app", "application_name": "x", **asked}))
-    read = login.read_hello(wire.startup(hello, "ann@example.com", "prod-db")[4:])
-    assert read.parameters == {"user": "ann@example.com", "application_name": "x", "database": database}
+    read = login.read_hello(wire.startup(hello, "prod-db")[4:])
+    assert read.parameters == {"user": "app", "application_name": "x", "database": database}
     assert read.minor == 0
 
 
