@@ -9,7 +9,7 @@ import msgspec
 
 from chalicelib.contracts import ids, relay
 from chalicelib.contracts.api_requests import RequestEnd, RequestStanding
-from chalicelib.contracts.approval import COMMENT_LIMIT, ApprovalRequest, RequestState
+from chalicelib.contracts.approval import COMMENT_LIMIT, OVER, ApprovalRequest, RequestState
 from chalicelib.contracts.audit import AnyEvent, RequestExpired, RequestRevoked, RequestWithdrawn
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
@@ -74,10 +74,10 @@ def revoke_request(ports: Ports, caller: AccessClaims, rid: str, asked: RequestE
 
 
 def expire_requests(ports: Ports) -> int:
-    """Step every request whose time is over; return how many there were."""
+    """Step every request whose time or session is over; return how many there were."""
     count = 0
     for case in ports.store.open_cases():
-        if not approvals.overdue(case.request, ports.clock.now_ms()):
+        if not (approvals.overdue(case.request, ports.clock.now_ms()) or _is_left_behind(ports, case.request)):
             continue
         after = case.step(RequestState.EXPIRED)
         event = about(ports, RequestExpired, after.request, "system", was=str(case.request.state), used=case.request.used)
@@ -109,6 +109,14 @@ def of_session(ports: Ports, agent: Agent, sid: str, rid: str) -> Case:
     if case is None or case.request.sid != sid:
         raise Fault("unknown_request", "There is no request of this name in this session.")
     return case
+
+
+def _is_left_behind(ports: Ports, request: ApprovalRequest) -> bool:
+    """True for an operation whose session is over: nobody waits for it, so nobody should be asked about it any more."""
+    if request.kind != "operation" or request.state in OVER:
+        return False
+    session = ports.store.session(request.sid)
+    return session is None or session.state is not State.LIVE
 
 
 def _check_may_revoke(ports: Ports, caller: AccessClaims, request: ApprovalRequest, source_ip: str) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from chalicelib.contracts.api import SessionClose
+from chalicelib.usecases.close_session import close_session
 from chalicelib.usecases.end_request import expire_requests, withdraw_operation, withdraw_request
 from tests.fakes.approvals import DAN, DORA, access, answer, asking_world, inside, kept
 from tests.fakes.world import ALICE, MALLORY, AgentKeys
@@ -74,3 +76,20 @@ def test_what_nobody_used_expires_and_the_agent_is_told() -> None:
     assert world.downlink.last("control-1") == {"t": "decided", "rid": request.rid, "state": "expired", "sid": request.sid}
     event = world.store.recorded[-2]
     assert (event.__struct_config__.tag, getattr(event, "was", "")) == ("request.expired", "approved")
+
+
+@pytest.mark.parametrize("answered", [False, True])
+def test_what_waits_in_a_session_that_is_over_is_left_behind(answered: bool) -> None:
+    world = asking_world()
+    sid = world.live()
+    request, twin = inside(world, sid=sid).request, inside(world).request
+    for who in (DAN, DORA) if answered else ():
+        answer(world, who, request)
+    session = world.store.session(sid)
+    assert session is not None
+    end = SessionClose(state="ended", chunks=0, chain=session.chain, operations=0, denied=0)
+    close_session(world.ports, world.agent, sid, end)
+    assert expire_requests(world.ports) == 1
+    assert kept(world, request.rid).request.state == "expired"
+    assert kept(world, twin.rid).request.state == "pending"
+    assert expire_requests(world.ports) == 0
