@@ -163,7 +163,7 @@ class Tour:
         objects = self.stack.recordings()
         for key, size in objects[-8:]:
             self.screen.said(f"{size:>8}  {key}")
-        mine_stored = [key for key, _ in objects if key.startswith(shell["recording"])]
+        mine_stored = [key for key, _ in objects if key.startswith(shell["recording"]) and key.endswith(".zst")]
         self.screen.check(
             len(mine_stored) == shell["chunks"] > 0, "every registered chunk lies under its browsable key", mine_stored
         )
