@@ -66,3 +66,8 @@ async def test_questions_leave_transactions_alone(gateway: Gateway) -> None:
         "SHOW search_path;\nROLLBACK;\nSHOW search_path;"
     )
     assert (ran.err, ran.out) == ("", "serializable\n0\n0\npublic, pg_catalog\npublic\n"), ran
+
+
+async def test_after_a_copy_inside_a_text_the_server_is_asked_again(gateway: Gateway) -> None:
+    ran = await gateway.psql("CREATE TEMP TABLE c (a int)\\; COPY c FROM STDIN\\; SELECT 1;\n7\n\\.\nSELECT a FROM c;")
+    assert (ran.err, ran.out) == ("", "1\n7\n"), ran
