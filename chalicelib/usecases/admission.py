@@ -170,7 +170,8 @@ def _deny(ports: Ports, admission: Admission) -> None:
     rule = admission.verdict.rule
     hint = f"Decided by rule {rule}; this attempt is on record as {session.sid}." if rule else f"On record as {session.sid}."
     if admission.verdict.decision == HOLD:
-        hint = f"Ask for it: sallyport request {session.target}"
+        groups = ", ".join(sorted({approval.group for approval in admission.verdict.approvals}))
+        hint = f"POST /requests asks for it; somebody of {groups} answers. This attempt is on record as {session.sid}."
         raise Fault("approval_required", admission.verdict.message, hint=hint)
     raise Fault("denied", admission.verdict.message, hint=hint, detail="; ".join(admission.verdict.errors))
 

@@ -2,28 +2,23 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Literal
 
 import msgspec
 
 from chalicelib.contracts import ids
-from chalicelib.contracts.api import PAGE_LIMIT
 from chalicelib.contracts.api_requests import RequestPage, RequestStanding
-from chalicelib.contracts.approval import ApprovalRequest, RequestState
+from chalicelib.contracts.approval import RequestState
 from chalicelib.contracts.audit import RequestSeen
 from chalicelib.contracts.capability import AccessClaims
-from chalicelib.contracts.faults import Fault
 from chalicelib.domain import approvals
 from chalicelib.domain.approvals import Case
 from chalicelib.ports import CaseQuery, Ports
 from chalicelib.usecases.approvers import human, may_approve, may_see, visible
+from chalicelib.usecases.listing import asked_day, bounded, check_query, page
 from chalicelib.usecases.request_approval import standing
 from chalicelib.usecases.request_events import about
-
-_ROUNDS: Final = 5
-_FILTER_LIMIT: Final = 254
 
 
 class RequestListing(msgspec.Struct, kw_only=True, frozen=True):
@@ -44,16 +39,15 @@ def list_requests(ports: Ports, caller: AccessClaims, asked: RequestListing, sou
     ``inbox`` is what waits for the caller's own answer, ``mine`` the caller's open ones, ``unreviewed`` emergencies that nobody
     has looked at, ``history`` everything of a day that the caller may see. Raises Fault(bad_request).
     """
-    limit = min(max(asked.limit, 1), PAGE_LIMIT)
     if asked.view == "history":
-        return _history(ports, caller, asked, limit, source_ip)
+        return _history(ports, caller, asked, source_ip)
     tests: dict[str, Callable[[Case], bool]] = {
         "inbox": lambda case: waits_for(ports, caller, case, source_ip),
         "mine": lambda case: case.request.principal == caller.sub,
         "unreviewed": lambda case: case.request.unreviewed and may_see(ports, caller, case.request, source_ip),
     }
     found = [case.request for case in ports.store.open_cases() if tests[asked.view](case)]
-    return RequestPage(requests=sorted(found, key=lambda each: each.rid, reverse=True)[:limit])
+    return RequestPage(requests=sorted(found, key=lambda each: each.rid, reverse=True)[: bounded(asked.limit)])
 
 
 def view_request(ports: Ports, caller: AccessClaims, rid: str, source_ip: str) -> RequestStanding:
@@ -78,27 +72,14 @@ def waits_for(ports: Ports, caller: AccessClaims, case: Case, source_ip: str) ->
     return may_approve(ports, caller.principal, request, source_ip).allowed
 
 
-def _history(ports: Ports, caller: AccessClaims, asked: RequestListing, limit: int, source_ip: str) -> RequestPage:
-    query = _query(ports, asked)
-    found: list[ApprovalRequest] = []
-    cursor = asked.cursor
-    for _ in range(_ROUNDS):
-        cases, cursor = ports.store.cases(query, limit - len(found), cursor)
-        found += [case.request for case in cases if may_see(ports, caller, case.request, source_ip)]
-        if not cursor or len(found) >= limit:
-            break
-    return RequestPage(requests=found, cursor=cursor)
-
-
-def _query(ports: Ports, asked: RequestListing) -> CaseQuery:
-    day = asked.day or dt.datetime.fromtimestamp(ports.clock.now_ms() / 1000, dt.UTC).date().isoformat()
-    try:
-        if dt.date.fromisoformat(day).isoformat() != day:
-            raise ValueError
-    except ValueError:
-        raise Fault("bad_request", "day reads like 2026-11-20 (UTC).") from None
-    if max(len(asked.principal), len(asked.target), len(asked.state)) > _FILTER_LIMIT:
-        raise Fault("too_large", "A filter is too long.")
-    if asked.cursor and not ids.is_id(ids.REQUEST, asked.cursor):
-        raise Fault("bad_request", "The cursor is not one of ours.")
-    return CaseQuery(day=day, principal=asked.principal, target=asked.target, state=asked.state)
+def _history(ports: Ports, caller: AccessClaims, asked: RequestListing, source_ip: str) -> RequestPage:
+    check_query(asked.principal, asked.target, asked.state, cursor=asked.cursor, kind=ids.REQUEST)
+    day = asked_day(ports.clock, asked.day)
+    query = CaseQuery(day=day, principal=asked.principal, target=asked.target, state=asked.state)
+    cases, cursor = page(
+        lambda limit, cursor: ports.store.cases(query, limit, cursor),
+        lambda case: may_see(ports, caller, case.request, source_ip),
+        bounded(asked.limit),
+        asked.cursor,
+    )
+    return RequestPage(requests=[case.request for case in cases], cursor=cursor)

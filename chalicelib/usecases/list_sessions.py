@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-import datetime as dt
-from typing import Final
-
 import msgspec
 
 from chalicelib.contracts import ids
-from chalicelib.contracts.api import PAGE_LIMIT, SessionPage
+from chalicelib.contracts.api import SessionPage
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.policy import Moment, Policy, Verdict
 from chalicelib.contracts.session import Session
 from chalicelib.ports import Ports, SessionQuery
-
-_ROUNDS: Final = 5
-_FILTER_LIMIT: Final = 254
+from chalicelib.usecases.listing import asked_day, bounded, check_query, page
 
 
 class Listing(msgspec.Struct, kw_only=True, frozen=True):
@@ -33,18 +28,18 @@ class Listing(msgspec.Struct, kw_only=True, frozen=True):
 
 def list_sessions(ports: Ports, caller: AccessClaims, asked: Listing, source_ip: str) -> SessionPage:
     """Return at most ``limit`` sessions, newest first. A page may be short while there is a cursor. Raises Fault(bad_request)."""
-    query = _query(ports, asked)
-    limit = min(max(asked.limit, 1), PAGE_LIMIT)
+    check_query(asked.principal, asked.target, asked.state, cursor=asked.cursor, kind=ids.SESSION)
+    day = asked_day(ports.clock, asked.day)
+    query = SessionQuery(day=day, principal=asked.principal, target=asked.target, state=asked.state)
     moment = Moment(now_ms=ports.clock.now_ms(), source_ip=source_ip)
     policy = ports.policies.current()
-    found: list[Session] = []
-    cursor = asked.cursor
-    for _ in range(_ROUNDS):
-        sessions, cursor = ports.store.sessions(query, limit - len(found), cursor)
-        found += [each for each in sessions if each.principal == caller.sub or may_replay(policy, caller, each, moment).allowed]
-        if not cursor or len(found) >= limit:
-            break
-    return SessionPage(sessions=found, cursor=cursor)
+    sessions, cursor = page(
+        lambda limit, cursor: ports.store.sessions(query, limit, cursor),
+        lambda each: each.principal == caller.sub or may_replay(policy, caller, each, moment).allowed,
+        bounded(asked.limit),
+        asked.cursor,
+    )
+    return SessionPage(sessions=sessions, cursor=cursor)
 
 
 def view_session(ports: Ports, caller: AccessClaims, sid: str, source_ip: str) -> Session:
@@ -64,17 +59,3 @@ def may_replay(policy: Policy, caller: AccessClaims, session: Session, moment: M
         name=session.target, protocol=session.protocol, agent=session.agent, address="", logins={}, default_login=""
     )
     return policy.replay(caller.principal, session.sid, session.principal, str(session.state), target, moment)
-
-
-def _query(ports: Ports, asked: Listing) -> SessionQuery:
-    day = asked.day or dt.datetime.fromtimestamp(ports.clock.now_ms() / 1000, dt.UTC).date().isoformat()
-    try:
-        if dt.date.fromisoformat(day).isoformat() != day:
-            raise ValueError
-    except ValueError:
-        raise Fault("bad_request", "day reads like 2026-11-20 (UTC).") from None
-    if max(len(asked.principal), len(asked.target), len(asked.state)) > _FILTER_LIMIT:
-        raise Fault("too_large", "A filter is too long.")
-    if asked.cursor and not ids.is_id(ids.SESSION, asked.cursor):
-        raise Fault("bad_request", "The cursor is not one of ours.")
-    return SessionQuery(day=day, principal=asked.principal, target=asked.target, state=asked.state)

@@ -5,7 +5,6 @@ Who is asked comes from the control plane's own evaluation of its own policy. Wh
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, Final
 
 import msgspec
@@ -71,12 +70,13 @@ def request_access(ports: Ports, caller: AccessClaims, asked: AccessAsk, source_
     if login not in target.logins:
         raise Fault("unknown_login", "The target has no login of this name.", hint=f"It has: {', '.join(sorted(target.logins))}.")
     digest = access_digest(target.name, login)
-    if waiting := _same(ports, caller.sub, digest, asked):
-        return standing(ports, waiting)
+    waiting = _waiting(ports, caller.sub)
+    if same := _same(ports, waiting, digest, asked):
+        return standing(ports, same)
     asker = Asker(who=caller.principal, target=target, moment=at, verdict=verdict)
     uses = 0 if asked.for_s else asked.uses
     wanted = {"kind": "access", "digest": digest, "for_s": asked.for_s, "uses": uses, "emergency": asked.emergency}
-    return standing(ports, _add(ports, asker, **wanted))
+    return standing(ports, _add(ports, asker, waiting, **wanted))
 
 
 def request_operation(ports: Ports, agent: Agent, sid: str, asked: OperationAsk) -> RequestStanding:
@@ -103,6 +103,7 @@ def request_operation(ports: Ports, agent: Agent, sid: str, asked: OperationAsk)
     case = _add(
         ports,
         asker,
+        _waiting(ports, session.principal),
         kind="operation",
         sid=sid,
         operation=asked.operation,
@@ -131,10 +132,13 @@ def session_moment(ports: Ports, session: Session) -> Moment:
     return moment(ports.clock, reason=session.reason, login=session.login, source_ip=session.source_ip)
 
 
-def _add(ports: Ports, asker: Asker, **wanted: Any) -> Case:
-    pending = (each for each in ports.store.open_cases() if each.request.principal == asker.who.name)
-    waiting = (each for each in pending if each.request.state is RequestState.PENDING)
-    if sum(1 for _ in itertools.islice(waiting, PENDING_LIMIT)) == PENDING_LIMIT:
+def _waiting(ports: Ports, principal: str) -> list[ApprovalRequest]:
+    requests = [case.request for case in ports.store.open_cases()]
+    return [each for each in requests if each.principal == principal and each.state is RequestState.PENDING]
+
+
+def _add(ports: Ports, asker: Asker, waiting: list[ApprovalRequest], /, **wanted: Any) -> Case:
+    if len(waiting) >= PENDING_LIMIT:
         raise Fault("too_many", f"You have {PENDING_LIMIT} requests waiting.", hint="Withdraw some of them first.")
     emergency = bool(wanted["emergency"])
     if emergency:
@@ -173,22 +177,21 @@ def _add(ports: Ports, asker: Asker, **wanted: Any) -> Case:
 
 def _check_emergency(ports: Ports, asker: Asker) -> None:
     if not asker.moment.reason.strip():
-        raise Fault("reason_required", "An emergency needs a reason.", hint="Add: --reason '…'")
+        raise Fault("reason_required", "An emergency needs a reason.", hint="Say what is broken and why it cannot wait.")
     verdict = ports.policies.current().emergency(asker.who, asker.target, asker.moment)
     if not verdict.allowed:
         hint = f"Decided by rule {verdict.rule}." if verdict.rule else "Ask for an approval instead."
         raise Fault("denied", "No policy lets you go first on this target.", hint=hint, detail="; ".join(verdict.errors))
 
 
-def _same(ports: Ports, principal: str, digest: str, asked: AccessAsk) -> Case | None:
+def _same(ports: Ports, waiting: list[ApprovalRequest], digest: str, asked: AccessAsk) -> Case | None:
     """A request that waits for the very same; asking twice must not call people twice."""
-    for case in ports.store.open_cases():
-        request = case.request
-        same = (request.principal, request.digest, request.for_s) == (principal, digest, asked.for_s)
-        if same and request.state is RequestState.PENDING and not asked.emergency and request.reason == asked.reason:
-            found = ports.store.case(request.rid)
-            if found and found.request.state is RequestState.PENDING and ports.clock.now_ms() < request.deadline_ms:
-                return found
+    for request in waiting:
+        if asked.emergency or (request.digest, request.for_s, request.reason) != (digest, asked.for_s, asked.reason):
+            continue
+        found = ports.store.case(request.rid)
+        if found and found.request.state is RequestState.PENDING and ports.clock.now_ms() < request.deadline_ms:
+            return found
     return None
 
 

@@ -33,7 +33,7 @@ def test_what_policy_holds_is_listed_and_says_who_is_asked() -> None:
 
 def test_without_a_yes_nothing_opens_and_the_attempt_is_on_record() -> None:
     world = asking_world()
-    with fault("approval_required", "A DBA has to agree.", "sallyport request db-1"):
+    with fault("approval_required", "A DBA has to agree.", "somebody of dba", "ses_"):
         open_(world)
     assert world.types()[-1] == "session.denied"
 

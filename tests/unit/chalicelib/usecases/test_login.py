@@ -63,6 +63,22 @@ def test_a_login_ends_in_a_token_and_a_certificate_of_the_same_length() -> None:
     assert isinstance(made.store.recorded[-1], LoginCompleted)
 
 
+def test_a_login_leaves_the_verified_address_in_the_token_and_with_the_person() -> None:
+    made = world()
+    known = msgspec.structs.replace(made.identity.people["good"], principal="alice-admin", email="alice@example.com")
+    made.identity.people["good"] = known
+    _, query = come_back(made, state_of(made))
+    claims = authenticate_person(made.ports, f"Bearer {redeem(made, query['code']).access_token}")
+    person = made.store.person("alice-admin")
+    assert person is not None
+    assert (claims.sub, claims.email, person.email, person.groups) == (
+        "alice-admin",
+        "alice@example.com",
+        "alice@example.com",
+        ["sre"],
+    )
+
+
 @pytest.mark.parametrize(
     "changed",
     [
