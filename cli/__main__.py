@@ -82,7 +82,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, wanted: bool) -> None
 @click.group(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version, help="Show the version.")
 def sallyport() -> None:
-    """Reach your machines through the gateway, with the tools you have: ssh, scp, sftp, rsync.
+    """Reach your machines through the gateway, with the tools you have: ssh, scp, sftp, rsync, psql.
 
     \b
     First time:
@@ -90,6 +90,7 @@ def sallyport() -> None:
       sallyport ls
       sallyport ssh-config --write
       ssh prod-web
+      sallyport connect prod-db
 
     Exit statuses are listed in docs/reference/exit-codes.md.
     """

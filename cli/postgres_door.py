@@ -173,8 +173,8 @@ class Door:
                 pid = int.from_bytes(body[:4])
                 self._keys[pid] = Key(body[4:], login, leg.sid, leg.direct)
             writer.write(wire.message(kind, body))
+            await writer.drain()
             if kind in "EZ":
-                await writer.drain()
                 break
         if kind == "E":
             self._tell("refused by the agent", leg.sid)

@@ -228,6 +228,14 @@ def test_the_socket_of_a_program_is_its_users_alone(world: World) -> None:
     assert not Path(folder).exists()
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_somebody_else_cannot_enter_the_socket(world: World) -> None:
+    before = len(sessions(world))
+    done = connect(world, "prod-db", "--", "setpriv", "--reuid=65534", "--clear-groups", "psql", "-Xc", "select 1")
+    assert "Permission denied" in done.stderr
+    assert len(sessions(world)) == before
+
+
 def test_ctrl_c_ends_everything_that_a_port_serves(world: World) -> None:
     with Listening(world) as listening:
         connection = psycopg.connect(listening.offer["dsn"], autocommit=True)

@@ -1,10 +1,12 @@
-"""The tunnel under a real ssh session while everything goes wrong at once."""
+"""The tunnel under real sessions while everything goes wrong at once."""
 
 from __future__ import annotations
 
 import hashlib
 import os
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,10 +19,9 @@ pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
 MEGABYTES = 50
 
 
-@pytest.mark.parametrize("direction", ["put", "get"])
-def test_a_file_arrives_whole_while_both_sockets_are_killed_every_second(world: World, scratch: Path, direction: str) -> None:
-    source, arrived = scratch / "source", scratch / "arrived"
-    source.write_bytes(os.urandom(MEGABYTES * 1_000_000))
+@contextmanager
+def storm(world: World) -> Iterator[None]:
+    """Frames late, out of order and lost; both sockets of every session killed every second."""
     killed = []
 
     def session_sockets(socket: SocketView) -> bool:
@@ -39,6 +40,17 @@ def test_a_file_arrives_whole_while_both_sockets_are_killed_every_second(world: 
         kill_if=session_sockets,
     )
     try:
+        yield
+    finally:
+        world.cloud.gateway.chaos = Chaos()
+    assert len(set(killed)) >= 6, "the weather was too good for this test to mean anything"
+
+
+@pytest.mark.parametrize("direction", ["put", "get"])
+def test_a_file_arrives_whole_while_both_sockets_are_killed_every_second(world: World, scratch: Path, direction: str) -> None:
+    source, arrived = scratch / "source", scratch / "arrived"
+    source.write_bytes(os.urandom(MEGABYTES * 1_000_000))
+    with storm(world):
         command = world.alice.command(["sftp", "-q", "-b", "-", "prod-web"])
         run = subprocess.run(
             command,
@@ -47,8 +59,21 @@ def test_a_file_arrives_whole_while_both_sockets_are_killed_every_second(world: 
             capture_output=True,
             text=True,
         )
-    finally:
-        world.cloud.gateway.chaos = Chaos()
     assert run.returncode == 0, run.stderr + world.log()[-3000:]
     assert hashlib.sha256(arrived.read_bytes()).digest() == hashlib.sha256(source.read_bytes()).digest()
-    assert len(set(killed)) >= 6, "the weather was too good for this test to mean anything"
+
+
+def test_a_result_arrives_whole_while_both_sockets_are_killed_every_second(world: World) -> None:
+    rows = 400_000
+    with storm(world):
+        run = subprocess.run(
+            world.alice.command(["sallyport", "connect", "prod-db", "--", "psql", "-XAt", "-v", "ON_ERROR_STOP=1"]),
+            input=f"select i, md5(i::text) from generate_series(1, {rows}) i;\nselect 'and the next';\n",
+            env=world.alice.environment | {"SALLYPORT_WAY": "relay"},
+            capture_output=True,
+            text=True,
+        )
+    assert run.returncode == 0, run.stderr + world.log()[-3000:]
+    *found, last = run.stdout.splitlines()
+    assert last == "and the next"
+    assert found == [f"{i}|{hashlib.md5(str(i).encode()).hexdigest()}" for i in range(1, rows + 1)]
