@@ -30,16 +30,39 @@ KEPT_HARD: Final = 64 * 1024 * 1024
 OVERHEAD: Final = 256
 #: Bytes that are put together where data waits.
 PIECE: Final = 64 * 1024
+#: A reason to stop listening.
+_UNREAD: Final = "answers that nobody reads"
+
+
+class Ear:
+    """Whether a leg is listened to: not while anybody has a reason against it."""
+
+    def __init__(self, leg: Leg) -> None:
+        self._conn: Final = cast(Any, leg)
+        self._reasons: set[str] = set()
+
+    def close(self, reason: str) -> None:
+        """Read nothing more from the leg, for ``reason``."""
+        if not self._reasons and self._conn._transport is not None:
+            self._conn._transport.pause_reading()
+        self._reasons.add(reason)
+
+    def open(self, reason: str) -> None:
+        """Withdraw ``reason``; the leg is read again when it was the last one."""
+        if reason in self._reasons:
+            self._reasons.discard(reason)
+            if not self._reasons and self._conn._transport is not None:
+                self._conn._transport.resume_reading()
 
 
 class Guard:
     """Bounds one leg. ``pressed`` is told when the leg cannot take more bytes, and when it can again."""
 
-    def __init__(self, leg: Leg, pressed: Callable[[bool], None]) -> None:
+    def __init__(self, leg: Leg, pressed: Callable[[bool], None], ear: Ear) -> None:
         self._conn = conn = cast(Any, leg)
+        self._ear = ear
         self._pressed = pressed
         self._full = False
-        self._deaf = False
         self._kept = 0
         self._send = conn.send_packet
         if conn._transport is not None:
@@ -54,9 +77,7 @@ class Guard:
 
     def _resume(self) -> None:
         self._full = False
-        if self._deaf and self._conn._transport is not None:
-            self._deaf = False
-            self._conn._transport.resume_reading()
+        self._ear.open(_UNREAD)
         if self._kept <= KEPT:
             self._pressed(False)
 
@@ -75,9 +96,8 @@ class Guard:
                 self._pressed(False)
         self._send(kind, *parts, handler=handler)
         transport = conn._transport
-        if self._full and not self._deaf and transport is not None and transport.get_write_buffer_size() > ANSWERS:
-            self._deaf = True
-            transport.pause_reading()
+        if self._full and transport is not None and transport.get_write_buffer_size() > ANSWERS:
+            self._ear.close(_UNREAD)
 
     def _keep(self, parts: tuple[bytes, ...]) -> None:
         before = self._kept

@@ -2,9 +2,11 @@
 
 asyncssh's own road costs a dozen copies of what was read and a new key schedule for every packet. Here a read is walked by
 offset, a packet is opened once where it lies, and what it says goes straight to its channel; what is written is sealed in one
-piece. That is all. Whatever else a packet is (another type, a channel that is not there, a length that does not fit, padding that
-is too short) goes to asyncssh's own code, opened already, and every state other than "logged in, keys agreed, AES-GCM, no
-compression" is asyncssh's own too. So every decision about the protocol, and every disconnect, stays in one place: there.
+piece. A turn of the loop takes what it can in :data:`TURN_S` and leaves the rest to the next, so that a peer with a million
+packets of one byte does not keep everybody else waiting. That is all. Whatever else a packet is (another type, a channel that is
+not there, a length that does not fit, padding that is too short) goes to asyncssh's own code, opened already, and every state
+other than "logged in, keys agreed, AES-GCM, no compression" is asyncssh's own too. So every decision about the protocol, and
+every disconnect, stays in one place: there.
 
 This leans on private names of asyncssh, so it is used only with versions that were read (:data:`READ`); with others everything
 still works, at asyncssh's speed. A test compares what was read with what is installed.
@@ -12,10 +14,11 @@ still works, at asyncssh's speed. A test compares what was read with what is ins
 
 from __future__ import annotations
 
+import asyncio
 import os
 import struct
 import time
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import asyncssh
 from asyncssh.connection import SSHConnection
@@ -25,9 +28,15 @@ from asyncssh.misc import MACError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from agent.protocols.ssh.leg import Ear
+
 #: Versions of asyncssh that were read.
 READ: Final = ("2.24.",)
 
+#: Seconds of packets of one leg in one turn of the loop.
+TURN_S: Final = 0.004
+
+_TURN: Final = "others have their turn"
 _TAG: Final = 16
 _U32: Final = struct.Struct(">I")
 _TWO_U32: Final = struct.Struct(">II")
@@ -88,8 +97,40 @@ class Gcm(Encryption):
 class Quick(SSHConnection):
     """Either leg of a connection."""
 
+    ear: Ear
+    _turn_ends = 0.0
+    _begun = False
+    _resting = False
+
+    def _recv_data(self) -> None:
+        """Take packets until there are no more, or the turn is over."""
+        if self._resting:
+            return  # it goes on by itself
+        self._turn_ends, self._begun = time.monotonic() + TURN_S, False
+        super()._recv_data()
+
+    def _turn_is_over(self) -> bool:
+        # Every turn takes one packet at least, however late it comes to it.
+        if not self._begun or time.monotonic() < self._turn_ends:
+            self._begun = True
+            return False
+        # Nothing is read in the meantime: what waits here stays bounded, and the end of the connection comes behind it.
+        self._resting = True
+        self.ear.close(_TURN)
+        asyncio.get_running_loop().call_soon(self._go_on)
+        return True
+
+    def _go_on(self) -> None:
+        self._resting = False
+        if self._transport is not None:
+            self._recv_data()
+        if not self._resting:
+            self.ear.open(_TURN)
+
     def _recv_pkthdr(self) -> bool:
         """Take what may be taken from what was read; leave the first other packet, if it is whole, to asyncssh."""
+        if self._turn_is_over():
+            return False
         opener = self._recv_encryption
         if type(opener) is GCMEncryption:
             opener = self._recv_encryption = Gcm(opener)
@@ -112,6 +153,8 @@ class Quick(SSHConnection):
                 self._inpbuf = read[at:]
                 return super()._recv_pkthdr()
             at = stop
+            if self._turn_is_over():
+                break
         self._inpbuf = read[at:]
         return False
 
@@ -178,7 +221,8 @@ class _QuickClient(Quick, asyncssh.SSHClientConnection):
     """The leg towards a target."""
 
 
-def quicken(conn: asyncssh.SSHServerConnection | asyncssh.SSHClientConnection) -> None:
+def quicken(conn: asyncssh.SSHServerConnection | asyncssh.SSHClientConnection, ear: Ear) -> None:
     """Put ``conn`` on the short road, where asyncssh is one that was read. To be called before anything is read from it."""
     if known():
         conn.__class__ = _QuickServer if isinstance(conn, asyncssh.SSHServerConnection) else _QuickClient
+        cast(Quick, conn).ear = ear

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import asyncssh
 
 from agent.protocols.ssh.algorithms import HOST_KEYS, KEX, MACS, TARGET_CIPHERS, TARGET_KEEPALIVE
-from agent.protocols.ssh.leg import Guard
+from agent.protocols.ssh.leg import Ear, Guard
 from agent.protocols.ssh.packets import quicken
 from agent.runtime.relay import split_address, unreachable
 from agent.runtime.serving import HANDSHAKE_S, Credential, Serving
@@ -25,8 +25,9 @@ class TargetOwner(asyncssh.SSHClient):
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Listen to the transport's flow control, which asyncssh itself ignores."""
-        quicken(conn)
-        Guard(conn, self._pressed)
+        ear = Ear(conn)
+        quicken(conn, ear)
+        Guard(conn, self._pressed, ear)
 
 
 async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh.SSHClientConnection:

@@ -26,7 +26,7 @@ from agent.protocols.ssh import target as target_leg
 from agent.protocols.ssh.algorithms import CLIENT_CIPHERS, CLIENT_KEEPALIVE, KEX, MACS, PACKET, window
 from agent.protocols.ssh.channel import ClientSide
 from agent.protocols.ssh.denial import Words, plain, say
-from agent.protocols.ssh.leg import Guard
+from agent.protocols.ssh.leg import Ear, Guard
 from agent.protocols.ssh.packets import quicken
 from agent.protocols.ssh.requests import ServerChannel
 from agent.runtime.relay import OK, Performer
@@ -241,8 +241,9 @@ class Connection(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         """Listen to the transport's flow control, which asyncssh itself ignores, and to who proves what."""
         self._conn = conn
-        quicken(conn)
-        Guard(conn, lambda full: self._press(target=False, full=full))
+        ear = Ear(conn)
+        quicken(conn, ear)
+        Guard(conn, lambda full: self._press(target=False, full=full), ear)
         if self._certificates:
             # asyncssh would refuse forwarding by the certificate alone, unheard; here it is refused on record.
             permitted = conn.check_certificate_permission

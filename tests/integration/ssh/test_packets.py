@@ -17,6 +17,7 @@ from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_WI
 from asyncssh.packet import Byte, String, UInt32
 
 from agent.protocols.ssh import packets
+from agent.protocols.ssh.leg import Ear
 from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway
 
@@ -29,13 +30,21 @@ Cut = Callable[[], int]
 
 
 class Echo(asyncssh.SSHServerSession[bytes]):
-    """Gives back what it gets."""
+    """Gives back what it gets; asked for crumbs, it sends them and hangs up."""
 
     def connection_made(self, chan: Any) -> None:
         self.chan = chan
 
     def exec_requested(self, command: str) -> bool:
+        self.crumbs = int(command.removeprefix("crumbs ")) if command.startswith("crumbs ") else 0
         return True
+
+    def session_started(self) -> None:
+        if self.crumbs:
+            for _ in range(self.crumbs):
+                self.chan.write(b"c")
+            self.chan.exit(0)
+            self.chan.get_connection()._transport.close()
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         self.chan.write(data)
@@ -55,7 +64,7 @@ class Server(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         self.conn = conn
         if self.quick:
-            packets.quicken(conn)
+            packets.quicken(conn, Ear(conn))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.lost.append(exc)
@@ -75,7 +84,7 @@ class Client(asyncssh.SSHClient):
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         if self.quick:
-            packets.quicken(conn)
+            packets.quicken(conn, Ear(conn))
 
 
 async def shuffle(source: socket.socket, sink: socket.socket, cut: Cut) -> None:
@@ -196,8 +205,44 @@ async def test_many_channels_at_once(ends: dict[str, bool]) -> None:
         assert await asyncio.gather(*(echoed(conn, data) for data in every)) == every
 
 
+async def test_others_have_their_turn(ends: dict[str, bool], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packets, "TURN_S", 0.0)
+    turns, crumbs = 0, 500
+    loop = asyncio.get_running_loop()
+
+    def turn() -> None:
+        nonlocal turns, ticking
+        turns += 1
+        ticking = loop.call_soon(turn)
+
+    async with pair(**ends, **GCM) as (conn, _):
+        chan, session = await conn.create_session(Silent, "echo", encoding=None)
+        ticking = loop.call_soon(turn)
+        for _ in range(crumbs):
+            chan.write(b"c")
+        chan.write_eof()
+        await chan.wait_closed()
+        ticking.cancel()
+    assert session.heard == b"c" * crumbs
+    # A packet for every crumb, and one packet in a turn.
+    assert turns >= crumbs
+
+
+async def test_the_end_of_a_connection_comes_behind_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packets, "TURN_S", 0.0)
+    async with pair(server=True, client=True, **GCM) as (conn, _):
+        ran = await conn.run("crumbs 300", encoding=None)
+        assert ran.stdout == b"c" * 300
+
+
 class Silent(asyncssh.SSHClientSession[bytes]):
-    """Has nothing to say."""
+    """Has nothing to say, and listens."""
+
+    def __init__(self) -> None:
+        self.heard = b""
+
+    def data_received(self, data: bytes, datatype: Any) -> None:
+        self.heard += data
 
 
 def data(number: int, said: int, there: bytes) -> bytes:

@@ -7,7 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.protocols.ssh.leg import ANSWERS, KEPT, KEPT_HARD, PIECE, Gather, Guard, Waiting
+from agent.protocols.ssh.leg import ANSWERS, KEPT, KEPT_HARD, PIECE, Ear, Gather, Guard, Waiting
 
 
 class Transport:
@@ -49,7 +49,7 @@ class Conn:
 
 def guarded() -> tuple[Any, list[bool]]:
     conn, pressed = Conn(), list[bool]()
-    Guard(conn, pressed.append)  # type: ignore[arg-type]
+    Guard(conn, pressed.append, Ear(conn))  # type: ignore[arg-type]
     return conn, pressed
 
 
@@ -64,6 +64,19 @@ def test_a_peer_that_does_not_read_answers_is_not_read_either() -> None:
     assert not conn._transport.reading
     conn.resume_writing()
     assert (conn._transport.reading, pressed) == (True, [True, False])
+
+
+def test_whoever_has_a_reason_not_to_listen_keeps_it() -> None:
+    conn: Any = Conn()
+    ear = Ear(conn)
+    ear.close("one")
+    ear.close("other")
+    ear.open("one")
+    assert not conn._transport.reading
+    ear.open("one")
+    assert not conn._transport.reading
+    ear.open("other")
+    assert conn._transport.reading
 
 
 def test_what_is_written_ahead_stays_below_what_makes_us_deaf() -> None:
