@@ -33,7 +33,8 @@ def copy_form(node: Any, relation: Relation | None) -> CopyForm:
         else:
             plain = plain and name in _HARMLESS
     plain = plain and form in _FORMATS and len(delimiter.encode()) <= 1
-    return CopyForm(form, delimiter, header, plain, _types(node, relation))
+    through = "" if node.filename or node.is_program else "in" if node.is_from else "out"
+    return CopyForm(through, form, delimiter, header, plain, _types(node, relation))
 
 
 def _value(option: Any) -> str:

@@ -137,6 +137,8 @@ def _noted(known: dict[str, tuple[str, ...]], name: str, text: str) -> dict[str,
 class CopyForm(msgspec.Struct, frozen=True):
     """How the rows of a COPY look ("COPY", File Formats). Not `plain`: an option changes them in a way that is not told here."""
 
+    through: str = ""
+    """``in`` or ``out`` where the rows go through the connection, and not through a file or a program."""
     format: str = "text"
     delimiter: str = ""
     header: bool = False

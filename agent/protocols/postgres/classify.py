@@ -26,8 +26,9 @@ TEXT_LIMIT: Final = 4 * 1024 * 1024
 _PARTS: Final = "The text has more parts than can be decided. Use COPY, or bound values, for data."
 _LONG: Final = f"The text is longer than {TEXT_LIMIT >> 20} MiB, so it cannot be decided. Use COPY, or bound values, for data."
 _COPY: Final = re.compile(r"(?is)\A(?:\s|--[^\n]*\n|/\*(?:[^*]|\*(?!/))*\*/|\()*copy\b")
-_FROM_STDIN: Final = re.compile(r"(?i)\bfrom\s+stdin\b")
-_TO_STDOUT: Final = re.compile(r"(?i)\bto\s+stdout\b")
+#: PostgreSQL takes STDIN and STDOUT for the same word: the direction says which is meant.
+_FROM_STDIN: Final = re.compile(r"(?i)\bfrom\s+std(?:in|out)\b")
+_TO_STDOUT: Final = re.compile(r"(?i)\bto\s+std(?:in|out)\b")
 _PARSER: Final = re.compile(r"(?i)client_encoding|standard_conforming_strings|backslash_quote|\bset\s+names\b")
 #: One of them is in every text that ``_PARSER`` is about.
 _PARSER_WORDS: Final = ("client_encoding", "standard_conforming", "backslash_quote", "names")
@@ -220,6 +221,8 @@ def _meaning(statement: Statement, tagged: Tagged) -> Meaning:
 
 def _copy(statement: Statement) -> str:
     """Which way a COPY goes. Errs towards a transfer: the word is looked for in the whole text, strings and comments included."""
+    if statement.copy is not None:
+        return statement.copy.through
     if "COPY" not in statement.verbs and not _COPY.match(statement.text):
         return ""
     if _FROM_STDIN.search(statement.text):

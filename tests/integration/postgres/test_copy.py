@@ -63,3 +63,9 @@ async def test_where_nothing_is_hidden_every_form_passes(gateway: Gateway) -> No
     assert shown.startswith(b"PGCOPY\n")
     assert b"078-05-1001" in shown
     assert b"'078-05-1001'" in await copied(gateway, f"COPY {TAGGED} TO STDOUT (FORMAT csv, QUOTE '''', FORCE_QUOTE *)")
+
+
+async def test_the_direction_counts_and_not_the_name_of_the_stream(gateway: Gateway) -> None:
+    ran = await gateway.psql("CREATE TEMP TABLE c (a int);\nCOPY c FROM STDOUT;\n1\n\\.\nCOPY c TO STDIN;")
+    assert (ran.err, ran.out) == ("", "1\n"), ran
+    assert [line["kind"] for line in gateway.recorded("operation")] == ["query", "query", "copy", "query", "copy"]
