@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test check check-fast lint unit package bench golden clean
+.PHONY: help setup demo test check check-fast lint unit package bench regress golden clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -38,6 +38,14 @@ package: ## build the Lambda package with chalice and prove that it is whole
 bench: ## measure against direct ssh on this machine (bench/README.md says how to read it)
 	@infra/steps/setup.sh demo
 	$(PY) -m bench
+
+regress: ## run PostgreSQL's own regression files directly and through the gateway (libpg_query's source carries them)
+	@infra/steps/setup.sh test
+	@mkdir -p build/regress
+	@test -d build/regress/postgast-0.2.0 || { $(PY) -m pip download -q --no-deps --no-binary :all: -d build/regress postgast==0.2.0 && \
+		tar -xzf build/regress/postgast-0.2.0.tar.gz -C build/regress; }
+	SALLYPORT_REGRESS=$(CURDIR)/build/regress/postgast-0.2.0/vendor/libpg_query/test/sql/postgres_regress \
+		$(PY) -m pytest -q tests/integration/postgres/test_regression.py
 
 golden: ## write the golden files again; review the diff
 	@infra/steps/setup.sh test
