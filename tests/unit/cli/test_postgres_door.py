@@ -125,7 +125,8 @@ async def test_a_session_from_the_first_packet_to_the_last(
     assert agent.sids == [SID]
     assert agent.passwords == [TICKET]
     assert agent.startups == [{"user": "app", "database": "prod-db", "application_name": "test"}]
-    assert opened(logged_in) == [{"target": "prod-db", "login": "app", "reason": "INC-7"}]
+    (asked,) = opened(logged_in)
+    assert (asked["target"], asked["login"], asked["reason"]) == ("prod-db", "app", "INC-7")
     await place.door.close(5)
     assert place.told == [("opened as app by test", SID), ("ended", SID)]
 
