@@ -16,6 +16,8 @@ _ALPN: Final = 16
 #: The record's header, and a ClientHello's header and fixed fields (version and random).
 _RECORD, _HEADER, _FIXED = 5, 4, 34
 _RECORD_LIMIT: Final = 16 * 1024
+#: Extensions of one hello; clients send two dozen. A record of empty ones would cost more to read than a handshake.
+_EXTENSIONS: Final = 100
 
 
 def protocols(first: bytes) -> list[bytes] | More:
@@ -42,7 +44,9 @@ def _alpn(hello: _Reader) -> list[bytes]:
     hello.block(2)  # cipher_suites
     hello.block(1)  # legacy_compression_methods
     extensions = _Reader(hello.block(2))
-    while extensions.left:
+    for _ in range(_EXTENSIONS):
+        if not extensions.left:
+            break
         kind, body = extensions.number(2), extensions.block(2)
         if kind == _ALPN:
             names, found = _Reader(_Reader(body).block(2)), []

@@ -228,7 +228,8 @@ class Supervisor:
         """Serve a native client that the listener accepted."""
         plugin = self._expected(sid) or await plugin_for(self._plugins, connection, self._silent)
         if plugin is None or self._stopping:
-            logger(source_ip=address).info("listener.not_recognised")
+            if plugin is None:
+                logger(source_ip=address).info("listener.not_recognised")
             connection.close()
             return
         try:

@@ -113,4 +113,4 @@ async def _packet(stream: Stream, framer: StartupFramer) -> bytes:
 def negotiate(hello: Hello) -> bytes:
     """Return what a client is told that wants more than protocol 3.0, or nothing."""
     unknown = [name for name in hello.parameters if name.startswith("_pq_.")]
-    return messages.negotiate(0, unknown) if hello.minor or unknown else b""
+    return messages.negotiate(unknown) if hello.minor or unknown else b""

@@ -328,9 +328,12 @@ def cancel(pid: int, secret: bytes) -> bytes:
     return request(CANCEL_REQUEST, _INT32.pack(pid) + secret)
 
 
-def negotiate(minor: int, unknown: list[str]) -> bytes:
-    """A NegotiateProtocolVersion: the newest minor version that is spoken here, and options that are not."""
-    body = _INT32.pack(minor) + _INT32.pack(len(unknown)) + b"".join(text(name) for name in unknown)
+def negotiate(unknown: list[str]) -> bytes:
+    """A NegotiateProtocolVersion: the version that is spoken here, and options that are not.
+
+    The documentation calls it the minor version; servers send all of it, and libpq 18 refuses anything else.
+    """
+    body = _INT32.pack(PROTOCOL_3_0) + _INT32.pack(len(unknown)) + b"".join(text(name) for name in unknown)
     return message("v", body)
 
 

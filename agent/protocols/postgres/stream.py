@@ -165,7 +165,9 @@ async def adopted(connection: socket.socket, tls: ssl.SSLContext | None = None) 
     connection.setblocking(False)
     loop = asyncio.get_running_loop()
     patience = HANDSHAKE_S if tls is not None else None
-    _, stream = await loop.connect_accepted_socket(Stream, connection, ssl=tls, ssl_handshake_timeout=patience)
+    # Kept and not taken from the answer: uvloop returns its own TLS protocol there.
+    stream = Stream()
+    await loop.connect_accepted_socket(lambda: stream, connection, ssl=tls, ssl_handshake_timeout=patience)
     return stream
 
 

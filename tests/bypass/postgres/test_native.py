@@ -57,6 +57,12 @@ def test_a_ticket_is_good_once_and_for_what_it_says(world: World) -> None:
     assert FLAT in refused(world, offer["ticket"])
 
 
+@pytest.mark.parametrize("more", [{"sslnegotiation": "direct"}, {"max_protocol_version": "latest"}, {"sslmode": "prefer"}])
+def test_its_innocent_twins(world: World, more: dict[str, str]) -> None:
+    with psycopg.connect(words(world, world.offer("prod-db")["ticket"], **more)) as connection:
+        assert connection.execute("SELECT 1").fetchone() == (1,)
+
+
 def test_somebody_elses_ticket_does_not_make_me_them(world: World) -> None:
     offer = world.offer("prod-db", who="pat")
     assert FLAT in refused(world, offer["ticket"])

@@ -60,3 +60,14 @@ def test_garbage_offers_nothing(data: bytes) -> None:
 def test_one_wrong_byte_never_breaks_the_reader(at: int, byte: int) -> None:
     found = protocols(spread(client_hello("postgresql"), at=at, byte=byte))
     assert isinstance(found, More) or all(isinstance(name, bytes) for name in found)
+
+
+def test_a_hello_of_nothing_but_extensions_is_not_read_to_its_end() -> None:
+    extensions = b"\x7f\x7f\0\0" * 4000 + b"\0\x10\0\x0d\0\x0b\x0apostgresql"
+    body = b"\3\3" + b"r" * 32 + b"\0" + b"\0\2\x13\1" + b"\1\0" + len(extensions).to_bytes(2) + extensions
+    first = b"\x16\3\1" + (len(body) + 4).to_bytes(2) + b"\1" + len(body).to_bytes(3) + body
+    assert protocols(first) == []
+    few = extensions[-17 - 4 * 10 :]
+    body = body[: 2 + 32 + 1 + 4 + 2] + len(few).to_bytes(2) + few
+    first = b"\x16\3\1" + (len(body) + 4).to_bytes(2) + b"\1" + len(body).to_bytes(3) + body
+    assert protocols(first) == [b"postgresql"]
