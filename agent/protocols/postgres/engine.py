@@ -42,6 +42,7 @@ from agent.protocols.postgres.judge import Judge, Ruling, forward, recorded_firs
 from agent.protocols.postgres.masks import Masks
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.names import Wait
+from agent.protocols.postgres.session import NAME
 from agent.protocols.postgres.snapshot import Known
 from agent.protocols.postgres.values import arguments
 from chalicelib.contracts.faults import Fault
@@ -49,6 +50,8 @@ from chalicelib.contracts.operation import UNKNOWN, Operation
 
 _FUNCTION: Final = "Functions are called with SELECT or CALL behind the gateway: a call by number cannot be decided."
 _BINARY: Final = "This form of COPY cannot be masked, so it is not shown. Use the text or the CSV format, or copy a table."
+_RESERVED: Final = NAME.encode()
+_TAKEN: Final = f"The name {NAME} is the gateway's own."
 _COPIES: Final = "Only one COPY FROM STDIN at a time can be followed. Send them one by one."
 #: The name under which the server is asked to prepare what cannot be prepared. It never comes to exist.
 _NOWHERE: Final = "sallyport_denied"
@@ -193,6 +196,8 @@ class Engine:
     # -- deciding ------------------------------------------------------------------------------------------------------------
 
     def _read(self, text: bytes) -> Reading:
+        if _RESERVED in text:
+            raise Unreadable("not_supported", "42939", _TAKEN)
         book, shared = self._shared.book, self._shared
         can_ask = self._segment_begins and (len(shared.queue) > 0 or shared.status in "IT")
         if can_ask and book.path_lost():
@@ -283,6 +288,8 @@ class Engine:
         parse = messages.read_parse(found.body)
         self._segment_empty = False
         try:
+            if parse.name == NAME:
+                raise Unreadable("not_supported", "42939", _TAKEN)
             reading = self._read(parse.text)
             if len(reading.statements) > 1:
                 # The server refuses it too; this way it is refused before it is forwarded.
@@ -314,6 +321,8 @@ class Engine:
         if prepared is None:
             return self._refused(text, Unreadable("bad_request", "26000", _UNKNOWN_NAME), Kind.BIND, "execute")
         try:
+            if bind.portal == NAME:
+                raise Unreadable("not_supported", "42939", _TAKEN)
             # Read again: what an unqualified name means may have changed since the Parse, and the server plans anew as well.
             reading = self._read(text)
         except Unreadable as why:

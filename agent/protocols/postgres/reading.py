@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from agent.core.masking.classes import BUILT_IN, Tally
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.text import TextScrubber
@@ -21,6 +23,20 @@ from agent.runtime.serving import Serving
 from chalicelib.contracts.policy import Moment, Policy
 
 _DETECTORS: Final = Detectors()
+
+
+#: Statements whose kept form is remembered, because clients repeat themselves, and the longest of them.
+_KEPT: Final = 256
+_KEPT_TEXT: Final = 4_096
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    meaning: Meaning | None
+    revealed: frozenset[str]
+    text: str
+    parameters: dict[int, frozenset[str]] = {}
+    blank: bool = False
+    """Nothing of its values may be kept."""
 
 
 def make_classifier(serving: Serving, snapshot: Snapshot) -> Classifier:
@@ -48,6 +64,7 @@ class SessionMasks:
         self._every = self._classes | frozenset(BUILT_IN)
         self._policy: Policy | None = None
         self._revealed: frozenset[str] = frozenset()
+        self._kept: dict[str, _Kept] = {}
         # Errors name columns without their tables.
         self._names = {column.rpartition(".")[2]: data_class for column, data_class in self._tags.items()}
         self._scrubs_for: frozenset[str] | None = None
@@ -76,9 +93,19 @@ class SessionMasks:
     def recorded(self, text: str, values: tuple[str, ...], meaning: Meaning | None) -> tuple[str, tuple[str, ...]]:
         """Return a statement and its values as the transcript may hold them, without what would be masked on its way back."""
         revealed = self.revealed()
-        if meaning is not None and not meaning.tagged.reached <= revealed:
-            text, values = _without(text, values, meaning, revealed)
-        return _scrubbed(text, revealed), tuple(_scrubbed(value, revealed) for value in values)
+        known = self._kept.get(text)
+        if known is None or known.meaning is not meaning or known.revealed is not revealed:
+            known = _kept(text, meaning, revealed)
+            if len(text) <= _KEPT_TEXT:
+                if len(self._kept) >= _KEPT:
+                    self._kept.clear()
+                self._kept[text] = known
+        if not values:
+            return known.text, ()
+        return known.text, tuple(
+            _word(known.parameters[at]) if at in known.parameters else "…" if known.blank else _scrubbed(value, revealed)
+            for at, value in enumerate(values, 1)
+        )
 
     def copies(self, meaning: Meaning) -> bool:
         """Return False where the COPY out of ``meaning`` would have to be masked, and cannot be."""
@@ -113,18 +140,21 @@ class SessionMasks:
         return policy.reveal(claims.principal, target, data_class, moment).allowed
 
 
-def _without(text: str, values: tuple[str, ...], meaning: Meaning, revealed: frozenset[str]) -> tuple[str, tuple[str, ...]]:
-    """Replace constants and values that stand where a column of a hidden class is read, compared or written."""
+def _kept(text: str, meaning: Meaning | None, revealed: frozenset[str]) -> _Kept:
+    """Leave out constants and values that stand where a column of a hidden class is read, compared or written."""
+    if meaning is None or meaning.tagged.reached <= revealed:
+        return _Kept(meaning, revealed, _scrubbed(text, revealed))
     names = {name: classes - revealed for name, classes in meaning.tagged.names.items() if classes - revealed}
     # The arguments of EXECUTE stand beside no column.
     every = meaning.tagged.reached - revealed if meaning.kind == "execute" else frozenset[str]()
     if not names and not every:
-        return text, values
+        return _Kept(meaning, revealed, _scrubbed(text, revealed))
     found = literals.find(text, names, meaning.tagged.orders, every)
     if not found.understood:
-        return f"(a statement of {len(text)} characters, too large to leave out the values in it)", tuple("…" for _ in values)
-    shown = [_word(found.parameters[at]) if at in found.parameters else value for at, value in enumerate(values, 1)]
-    return (literals.replaced(text, found, _word) if found.constants else text), tuple(shown)
+        words = f"(a statement of {len(text)} characters, too large to leave out the values in it)"
+        return _Kept(meaning, revealed, words, blank=True)
+    shown = literals.replaced(text, found, _word) if found.constants else text
+    return _Kept(meaning, revealed, _scrubbed(shown, revealed), found.parameters)
 
 
 def _scrubbed(text: str, revealed: frozenset[str]) -> str:

@@ -26,11 +26,11 @@ from agent.protocols.postgres import messages
 from agent.protocols.postgres.expected import Expected, Kind, Queue
 from agent.protocols.postgres.snapshot import PATH, Known, question, read_answer
 
-#: The name of the gateway's own statements, portals and savepoints. A client that uses it too is told by the server.
-_NAME: Final = "sallyport_asks"
+#: The name of the gateway's own statements, portals and savepoints. Clients may not use it.
+NAME: Final = "sallyport_asks"
 _SHOW: Final = "SHOW search_path"
 _AROUND: Final = {
-    "T": ((f"SAVEPOINT {_NAME}",), (f"ROLLBACK TO SAVEPOINT {_NAME}", f"RELEASE SAVEPOINT {_NAME}")),
+    "T": ((f"SAVEPOINT {NAME}",), (f"ROLLBACK TO SAVEPOINT {NAME}", f"RELEASE SAVEPOINT {NAME}")),
     "I": (("BEGIN",), ("ROLLBACK",)),
 }
 #: Kinds of statements after which a block, or a part of it, may not have happened.
@@ -54,7 +54,7 @@ class SessionBook:
         self._asked: tuple[frozenset[str], str] = (frozenset(), "I")
         self._answer = ""
         self._broken = False
-        self._going_back = False
+        self._going_back = self._went_back = False
         self._temporaries_unsure = False
         self.asking = False
         """A question of the gateway's own is under way."""
@@ -135,7 +135,7 @@ class SessionBook:
         """
         self.asking = True
         wanted = frozenset(sorted(self.now.changed)[:_MOST_NAMES]) if names else frozenset[str]()
-        self._asked, self._answer, self._broken = (wanted, status), "", False
+        self._asked, self._answer, self._broken, self._went_back = (wanted, status), "", False, False
         self._asked_in_block = self._asked_in_block or status == "T"
         # Without a mark of its own, a session that changes while the question is under way would count as known.
         self._path_known = self.now
@@ -177,8 +177,8 @@ class SessionBook:
     def answered(self, status: str) -> None:
         """The questions are over, whatever came of them. Raises Malformed."""
         names, asked_in = self._asked
-        if self._broken and status == "E":
-            self._broken, self._answer, self._going_back = False, "", True
+        if self._broken and status == "E" and not self._went_back:
+            self._broken, self._answer, self._going_back, self._went_back = False, "", True, True
             self._failed_for = self.now
             return
         self.asking = False
@@ -219,11 +219,11 @@ def _step(queue: Queue, sql: str, *values: str, asks: str = "") -> bytes:
         expected.asks = asks if kind is Kind.EXECUTE else ""
     return b"".join(
         [
-            messages.parse(_NAME, sql),
-            messages.bind(_NAME, _NAME, values),
-            messages.message("E", messages.text(_NAME) + b"\0\0\0\0"),
-            messages.close("P", _NAME),
-            messages.close("S", _NAME),
+            messages.parse(NAME, sql),
+            messages.bind(NAME, NAME, values),
+            messages.message("E", messages.text(NAME) + b"\0\0\0\0"),
+            messages.close("P", NAME),
+            messages.close("S", NAME),
         ]
     )
 

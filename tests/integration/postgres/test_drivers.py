@@ -164,3 +164,49 @@ async def test_pgbench(gateway: Gateway, mode: str, tmp_path: Path) -> None:
     assert ran.status == 0, ran
     assert "number of transactions actually processed: 100/100" in ran.out
     assert gateway.postgres.direct("SELECT count(*) FROM pgbench_history") == "100"
+
+
+async def test_notifications_are_masked(gateway: Gateway) -> None:
+    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+        await connection.execute("LISTEN news")
+        await connection.execute("SELECT pg_notify('news', 'call ' || mail) FROM customers WHERE id = 1")
+        found = [each.payload async for each in connection.notifies(timeout=5, stop_after=1)]
+    assert found == ["call p***@***.com"]
+
+
+@pytest.mark.parametrize("binary", [False, True])
+async def test_masked_values_of_every_type_stay_readable(gateway: Gateway, binary: bool) -> None:
+    gateway.postgres.direct(
+        "CREATE TABLE IF NOT EXISTS kinds (u uuid, d date, t timestamptz, n numeric, i int8, b bytea, a text[], j jsonb,"
+        " f float8);"
+        "TRUNCATE kinds; INSERT INTO kinds VALUES ('6f1ed002-ab5f-4c8e-9a3c-1f2e3d4c5b6a', '1980-02-03', '1980-02-03 04:05+00',"
+        " 47.11, 4711, 'secret', ARRAY['one', 'two'], '{\"k\": [\"deep\", 4711]}', 4711.5)"
+    )
+    columns = ("u", "d", "t", "n", "i", "b", "a", "j", "f")
+    gateway.options = {"columns": [f"public.kinds.{name}=personal" for name in columns]}
+    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+        cursor = await connection.cursor(binary=binary).execute("SELECT * FROM kinds")
+        (shown,) = await cursor.fetchall()
+    told = " ".join(map(str, shown))
+    for secret in ("6f1ed002", "1980", "4711", "47.11", "secret", "one", "deep"):
+        assert secret not in told, shown
+    assert [type(value).__name__ for value in shown] == [
+        "UUID", "date", "datetime", "Decimal", "int", "bytes", "list", "dict", "float"
+    ]  # fmt: skip
+
+
+async def test_a_block_is_dynamic_and_replication_is_refused(gateway: Gateway) -> None:
+    await gateway.psql("DO $$ BEGIN EXECUTE 'SELECT 1'; END $$;")
+    (line,) = gateway.recorded("operation")
+    assert "dynamic" in line["flags"]
+    assert "unknown" in line["effects"]
+    ran = await gateway.psql("IDENTIFY_SYSTEM;", dsn=gateway.dsn + " replication=database")
+    assert "Replication is not available" in ran.err
+
+
+async def test_a_probe_is_visible_to_policy(gateway: Gateway) -> None:
+    forbid = 'forbid(principal, action == Action::"run", resource) when { context.flags.contains("probes_tagged") };'
+    gateway.rules = ('permit(principal, action in [Action::"run", Action::"transfer"], resource);', forbid)
+    ran = await gateway.psql("SELECT count(*) FROM customers WHERE ssn LIKE '1%';\nSELECT count(*) FROM customers WHERE id < 3;")
+    assert ran.out == "2\n"
+    assert "42501" in (await gateway.psql("\\set VERBOSITY verbose\nSELECT 1 FROM customers ORDER BY ssn;")).err

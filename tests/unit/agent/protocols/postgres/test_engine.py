@@ -334,6 +334,41 @@ def test_when_the_question_fails_the_statement_is_decided_without_an_answer() ->
     assert talk.target.endswith(query("SELECT 1"))
 
 
+def test_the_gateways_own_name_is_refused_to_clients() -> None:
+    for parts in ([parse("sallyport_asks", "SELECT 1")], [query("PREPARE sallyport_asks AS SELECT 1")]):
+        talk = Conversation()
+        talk.says(*parts, SYNC)
+        assert b"denied by the gateway" in talk.target
+        assert words(talk.answers(error()))["C"] == "42939"
+    talk = Conversation()
+    talk.says(parse("s", "SELECT 1"), SYNC)
+    talk.answers(PARSED, IDLE)
+    talk.says(bind("sallyport_asks", "s"), SYNC)
+    assert words(talk.answers(error()))["C"] == "42939"
+
+
+def test_a_question_that_fails_in_a_block_is_undone_once() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IN_BLOCK)
+    talk.says(query("SELECT 1"))
+    back = asked("ROLLBACK TO SAVEPOINT sallyport_asks") + asked("RELEASE SAVEPOINT sallyport_asks") + SYNC
+    assert talk.answers(told(), error("57014", "canceling statement"), FAILED) == b""
+    assert talk.target.endswith(back)
+    assert talk.answers(told(), told(), IN_BLOCK) == b""
+    assert talk.target.endswith(query("SELECT 1")), "its transaction is open as before"
+
+
+def test_where_even_the_way_back_fails_the_client_goes_on() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IN_BLOCK)
+    talk.says(query("SELECT 1"))
+    talk.answers(error("57014", "canceling statement"), FAILED)
+    talk.answers(error("3B001", "savepoint does not exist"), FAILED)
+    assert talk.target.endswith(query("SELECT 1")), "and is told by the server that its transaction has failed"
+
+
 # -- COPY ---------------------------------------------------------------------------------------------------------------------
 
 COPY_IN = messages.message("G", b"\0\0\1\0\0")

@@ -33,6 +33,7 @@ _TEXTS = st.sampled_from(
         "",
         "COPY t FROM STDIN",
         "SET NAMES 'x'",
+        "SET search_path TO a",
     ]
 )
 _NAMES = st.sampled_from(["", "s", "t"])
@@ -112,3 +113,30 @@ def test_well_framed_nonsense_from_the_server_is_a_fault_or_nothing(parts: list[
     talk = Conversation()
     talk.says(*parts)
     assert fault_of(lambda: [talk.answers(messages.message(kind, body)) for kind, body in answers]) in SERVER_FAULTS
+
+
+_ANSWERS = st.one_of(
+    st.tuples(st.sampled_from("123CDEGHINSTZcdnst"), st.binary(max_size=20)),
+    st.sampled_from(
+        [("1", b""), ("2", b""), ("3", b""), ("C", b"SET\0"), ("Z", b"I"), ("Z", b"T"), ("Z", b"E"), ("n", b""), ("I", b"")]
+    ),
+)
+
+
+@given(st.lists(st.one_of(_CLIENT.map(lambda part: (True, part)), _ANSWERS.map(lambda part: (False, part))), max_size=14))
+def test_any_conversation_is_followed_or_ends_in_a_fault(turns: list[tuple[bool, object]]) -> None:
+    """Both sides in any order, the gateway's own questions between them: what is denied stays here, and every line is whole."""
+    talk = Conversation()
+
+    def all_of_it() -> None:
+        for asks, part in turns:
+            if asks:
+                assert isinstance(part, bytes)
+                talk.says(part)
+            else:
+                assert isinstance(part, tuple)
+                talk.answers(messages.message(*part))
+
+    assert fault_of(all_of_it) in SERVER_FAULTS
+    assert b"SELECT forbidden" not in talk.target
+    assert all(line["event"] for line in talk.record)
