@@ -82,8 +82,11 @@ def _without_psql(program: str) -> str:
 
 
 def listen(errand: Errand, port: int, *, as_json: bool) -> int:
-    """Print how to connect, and serve whoever does until Ctrl-C. Return the exit status."""
-    return asyncio.run(_serve(errand, port, as_json))
+    """Print how to connect, and serve whoever does until a signal ends it. Return the exit status; Ctrl-C is told as ever."""
+    number = asyncio.run(_serve(errand, port, as_json))
+    if number == signal.SIGINT:
+        raise KeyboardInterrupt
+    return 128 + number
 
 
 async def _serve(errand: Errand, port: int, as_json: bool) -> int:
@@ -96,7 +99,7 @@ async def _serve(errand: Errand, port: int, as_json: bool) -> int:
         for line in [one_line(offer.described())] if as_json else _words(offer):
             say(line)
         sys.stdout.flush()
-        return 128 + await stopped
+        return await stopped
     finally:
         server.close()
         await door.close(0)
