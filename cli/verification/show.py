@@ -1,0 +1,84 @@
+"""The report for a person: what was proved, what contradicts, what was not proved; and what that means."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from cli.plain import clean, counted
+from cli.screen import paint
+from cli.verification.findings import CHECKS, COUNTED, Finding, Report
+
+#: Findings of one kind that are listed; the rest is counted, and ``--json`` has all of them.
+_LISTED: Final = 20
+_WHAT_IT_MEANS: Final = {
+    "chunk_hash": "what is stored is not what was recorded",
+    "chain": "a part of the recording was taken out, put in or moved",
+    "manifest_signature": "the gateway did not write what stands there",
+    "recorder": "the recording cannot be traced to an agent",
+    "clock": "times inside the recording cannot be relied on",
+    "inclusion": "the recording was put there, or exchanged, after the fact",
+    "log_root": "the log was changed, or the copy of it is not whole",
+    "checkpoint_signature": "the log cannot be believed at all",
+    "consistency": "somebody who holds the log's key rewrote, cut or exchanged it",
+    "cosignature": "somebody who holds the log's key rewrote or cut it, and a witness remembers",
+    "orphans": "a recording was removed or added behind the log's back",
+    "versions": "somebody overwrote or hid an object; the earlier version is still in the bucket",
+}
+
+
+def lines(report: Report) -> list[str]:
+    """Return the report, line by line."""
+    found = [*_head(report), ""]
+    failed = report.failed_checks()
+    for check, sentence in CHECKS.items():
+        if count := report.proved.get(check, 0):
+            mark = paint("✓", "green") if not failed[check] else paint("~", "yellow")
+            found.append(f"  {mark} {sentence.format(n=_many(check, count))}")
+    if report.failures:
+        found += ["", paint("Contradicted", "red", "bold")]
+        for check, count in failed.items():
+            found.append(f"  {paint('✗', 'red')} {check}: {_WHAT_IT_MEANS[check]}")
+            found += _listed([finding for finding in report.failures if finding.check == check], count)
+    if report.not_proved:
+        found += ["", "Not proved"]
+        for finding in report.not_proved[:_LISTED]:
+            found += [f"  · {clean(finding.message)}", paint(f"      {clean(finding.subject)}", "dim")]
+        found += _rest(len(report.not_proved))
+    return [*found, "", *_verdict(report)]
+
+
+def _head(report: Report) -> list[str]:
+    size = f"{report.bytes / 1e6:,.1f} MB" if report.bytes >= 100_000 else f"{report.bytes:,} bytes"
+    what = f"{counted(report.sessions, 'session')}, {counted(report.chunks, 'chunk')}, {size}"
+    lines_of = [f"Verified {clean(report.scope)}: {what}"]
+    if report.log:
+        lines_of.append(paint(f"Log {clean(report.log)}, {report.size:,} entries, root {report.root[:16]}…", "dim"))
+    return lines_of
+
+
+def _verdict(report: Report) -> list[str]:
+    if report.failures:
+        text = (
+            f"{counted(len(report.failures), 'contradiction')}: this evidence was altered. Leave it as it is, copy it, and tell"
+        )
+        return [paint(f"{text} whoever is responsible.", "red", "bold")]
+    if not report.proved:
+        return [paint("Nothing was proved.", "yellow", "bold")]
+    text = "Nothing contradicts. That an agent told the truth when it recorded is not something that a copy can show."
+    return [paint(text, "green")]
+
+
+def _listed(findings: list[Finding], count: int) -> list[str]:
+    shown = []
+    for finding in findings[:_LISTED]:
+        shown += [f"      {clean(finding.message)}", paint(f"        {clean(finding.subject)}", "dim")]
+    return [*shown, *_rest(count)]
+
+
+def _rest(count: int) -> list[str]:
+    return [f"      and {count - _LISTED} more; --json lists all"] if count > _LISTED else []
+
+
+def _many(check: str, count: int) -> str:
+    one, many = COUNTED[check]
+    return f"{count:,} {one if count == 1 else many}"
