@@ -349,7 +349,8 @@ def test_a_native_client_with_its_certificate_needs_no_command_line(world: World
         ("policies.cedar", 'forbid(principal, action == Action::"run", resource) when { context.nonsense };', "policies.cedar:1"),
         (
             "policies.cedar",
-            '@id("held")\n@approval("group:dba")\nforbid(principal, action == Action::"run", resource);',
+            '@id("held")\n@approval("group:dba")\nforbid(principal, action == Action::"run", resource)\n'
+            'unless { context.approvals.contains("dba") };',
             "hold",
         ),
         ("gateway.yaml", "version: 1\ntargets:\n  web:\n    protocol: telnet\n", "gateway.yaml:"),
