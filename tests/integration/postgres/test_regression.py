@@ -41,6 +41,13 @@ KNOWN = {
     "merge.sql": _GRAMMAR,
     "numerology.sql": _GRAMMAR,
     "plpgsql.sql": _SETTINGS,
+    "publication.sql": _POSITION,
+    "returning.sql": _GRAMMAR,
+    "rowsecurity.sql": _POSITION,
+    "sqljson.sql": _GRAMMAR,
+    "sqljson_jsontable.sql": _GRAMMAR,
+    "sqljson_queryfuncs.sql": _GRAMMAR,
+    "strings.sql": _SETTINGS,
 }
 
 

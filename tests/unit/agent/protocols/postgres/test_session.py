@@ -1,0 +1,126 @@
+"""Questions that the gateway asks of the server on its own behalf, and what clients see of them: nothing."""
+
+from __future__ import annotations
+
+from agent.protocols.postgres import messages
+from tests.unit.agent.protocols.postgres.conversation import (
+    BOUND,
+    CLOSED,
+    FAILED,
+    IDLE,
+    IN_BLOCK,
+    PARSED,
+    SYNC,
+    Conversation,
+    bind,
+    close,
+    complete,
+    error,
+    execute,
+    parse,
+    query,
+    row,
+)
+
+
+def words(shown: bytes) -> dict[str, str]:
+    assert shown[:1] == b"E"
+    return messages.read_fields(shown[5 : 1 + int.from_bytes(shown[1:5])])
+
+
+def asked(text: str, *values: str) -> bytes:
+    """One statement of the gateway's own."""
+    return (
+        messages.parse("sallyport_asks", text)
+        + messages.bind("sallyport_asks", "sallyport_asks", values)
+        + execute("sallyport_asks")
+        + close("P", "sallyport_asks")
+        + close("S", "sallyport_asks")
+    )
+
+
+def told(*values: bytes) -> bytes:
+    """What the server answers it with."""
+    return PARSED + BOUND + b"".join(row(value) for value in values) + complete("IT") + CLOSED + CLOSED
+
+
+ASKED_PATH = asked("SHOW search_path") + SYNC
+PATH_ANSWER = told(b"a, public")
+ASKED_PATH_IN_BLOCK = (
+    asked("SAVEPOINT sallyport_asks")
+    + asked("SHOW search_path")
+    + asked("ROLLBACK TO SAVEPOINT sallyport_asks")
+    + asked("RELEASE SAVEPOINT sallyport_asks")
+    + SYNC
+)
+
+
+def test_after_a_set_the_server_is_asked_which_path_is_in_force() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IDLE)
+    assert talk.says(query("SELECT 1")) == ASKED_PATH
+    assert talk.answers(PATH_ANSWER, IDLE) == b""
+    assert talk.target.endswith(query("SELECT 1"))
+    assert talk.engine.mark().search_path == ("a", "public")
+    talk.answers(complete("SELECT 0"), IDLE)
+    assert talk.says(query("SELECT 1")) == query("SELECT 1")
+
+
+def test_a_path_that_was_asked_for_inside_a_transaction_is_asked_for_again_behind_it() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IN_BLOCK)
+    assert talk.says(query("SELECT 1")) == ASKED_PATH_IN_BLOCK
+    assert talk.answers(told() + PATH_ANSWER + told() + told(), IN_BLOCK) == b""
+    talk.answers(complete("SELECT 0"), IDLE)
+    assert talk.says(query("SELECT 1")) == ASKED_PATH
+
+
+def test_a_pipeline_is_not_interrupted_by_questions() -> None:
+    talk = Conversation()
+    assert talk.says(query("SET search_path TO a"), query("SELECT 1")) == query("SET search_path TO a") + query("SELECT 1")
+
+
+def test_when_the_question_fails_the_statement_is_decided_without_an_answer() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IDLE)
+    talk.says(query("SELECT 1"))
+    assert talk.answers(error("53200", "out of memory"), IDLE) == b""
+    assert talk.target.endswith(query("SELECT 1"))
+
+
+def test_the_gateways_own_name_is_refused_to_clients() -> None:
+    for parts in ([parse("sallyport_asks", "SELECT 1")], [query("PREPARE sallyport_asks AS SELECT 1")]):
+        talk = Conversation()
+        talk.says(*parts, SYNC)
+        assert b"denied by the gateway" in talk.target
+        assert words(talk.answers(error()))["C"] == "42939"
+    talk = Conversation()
+    talk.says(parse("s", "SELECT 1"), SYNC)
+    talk.answers(PARSED, IDLE)
+    talk.says(bind("sallyport_asks", "s"), SYNC)
+    assert words(talk.answers(error()))["C"] == "42939"
+
+
+def test_a_question_that_fails_in_a_block_is_undone_once() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IN_BLOCK)
+    talk.says(query("SELECT 1"))
+    back = asked("ROLLBACK TO SAVEPOINT sallyport_asks") + asked("RELEASE SAVEPOINT sallyport_asks") + SYNC
+    assert talk.answers(told(), error("57014", "canceling statement"), FAILED) == b""
+    assert talk.target.endswith(back)
+    assert talk.answers(told(), told(), IN_BLOCK) == b""
+    assert talk.target.endswith(query("SELECT 1")), "its transaction is open as before"
+
+
+def test_where_even_the_way_back_fails_the_client_goes_on() -> None:
+    talk = Conversation()
+    talk.says(query("SET search_path TO a"))
+    talk.answers(complete("SET"), IN_BLOCK)
+    talk.says(query("SELECT 1"))
+    talk.answers(error("57014", "canceling statement"), FAILED)
+    talk.answers(error("3B001", "savepoint does not exist"), FAILED)
+    assert talk.target.endswith(query("SELECT 1")), "and is told by the server that its transaction has failed"
