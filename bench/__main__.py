@@ -25,6 +25,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=5, help="rounds per variant, side by side (default 5)")
     parser.add_argument("--pin", action="store_true", help="everything on one core: the honest way to compare latencies here")
     parser.add_argument("--quick", action="store_true", help="postgres: small tables and short runs, to see that it works")
+    parser.add_argument("--seconds", type=int, default=3, help="postgres: seconds per run of pgbench (default 3)")
+    parser.add_argument("--megabytes", type=int, default=100, help="postgres: size of each bulk table (default 100)")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=[], help="postgres: these parts alone")
     asked = parser.parse_args()
     if asked.pin:
@@ -33,7 +35,8 @@ def main() -> int:
     names = asked.suites or [*SUITES, "postgres"]
     if "postgres" in names:
         small = Sizes(rounds=1, seconds=1, megabytes=10, scale=1, connections=20)
-        tables += [table.summary() for table in run(small if asked.quick else Sizes(rounds=asked.rounds), asked.only)]
+        sizes = small if asked.quick else Sizes(rounds=asked.rounds, seconds=asked.seconds, megabytes=asked.megabytes)
+        tables += [table.summary() for table in run(sizes, asked.only)]
     suites = [name for name in names if name in SUITES]
     if suites:
         ready, more = _ssh(suites, asked.rounds, pinned=asked.pin)

@@ -22,7 +22,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import asyncssh
 import uvloop
@@ -38,7 +38,7 @@ from agent.protocols.postgres.messages import Field
 from agent.protocols.postgres.reading import make_classifier, make_masks
 from agent.protocols.postgres.snapshot import Snapshot
 from agent.protocols.postgres.tls import ClientTls
-from agent.protocols.postgres.transport import Connection, Plant
+from agent.protocols.postgres.transport import Connection, MakeMasks, Plant
 from agent.runtime.recorder import SpoolRecorder
 from agent.runtime.serving import Credential, Recorder, Serving
 from agent.runtime.spool import Disk, End, Folder
@@ -148,7 +148,15 @@ class Unmasked:
         """This."""
         return self
 
-    def text(self, words: str) -> str:
+    def copies(self, meaning: Meaning) -> bool:
+        """Every form."""
+        return True
+
+    def recorded(self, text: str, values: tuple[str, ...], meaning: Meaning | None) -> tuple[str, tuple[str, ...]]:
+        """Both."""
+        return text, values
+
+    def text(self, words: str, about: Meaning | None = None) -> str:
         """The words."""
         return words
 
@@ -186,7 +194,7 @@ class Identity:
 def plant(layers: Layers) -> Plant:
     """Return what the connections of a gateway with ``layers`` share."""
     tls = ClientTls(Identity()).context
-    masks: Any = make_masks if layers in ("masking", "everything") else lambda serving, snapshot: Unmasked()
+    masks: MakeMasks = make_masks if layers in ("masking", "everything") else lambda serving, snapshot: Unmasked()
     return Plant(tls, Cancels(), Catalogues(), _unread if layers == "pass-through" else make_classifier, masks)
 
 

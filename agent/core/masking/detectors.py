@@ -24,6 +24,8 @@ _MOST_PROGRAM: Final = 20_000
 _UNDISGUISED: Final = bytes(set(range(0x20, 0x7F)) - set(b"%&\\\x1b"))
 #: Bytes between two matches up to which they count as dense.
 _NEAR: Final = 256
+#: Bytes that are looked through for where and what at once: four searches would take longer than one.
+_FEW: Final = 512
 _SEPARATOR: Final = re2.compile(rb"[^0-9A-Za-z]", options(latin1=True))
 
 
@@ -144,14 +146,14 @@ def _scan(data: bytes, at: int) -> list[Span]:
 
 def _scan_from(data: bytes, at: int, found: list[Span], ahead: _Ahead) -> int | None:
     """Add what is in ``data`` from ``at`` on; return where to look again after a match that was not what it seemed."""
-    near = False
+    near = len(data) - at < _FEW
     while True:
         match = ALL.search(data, at) if near else ahead.match(at)
         if match is None:
             return None
         start, end = match.span()
         # Where hits are dense, looking once for where and what is cheaper than looking for each.
-        near = start - at < _NEAR
+        near = start - at < _NEAR or len(data) - end < _FEW
         span = inspect(data, start, end)
         if span is not None:
             found.append(span)

@@ -131,9 +131,9 @@ class Classifier:
             return reading
         reading = self._read(text, session)
         if kind is not None and _repeats(reading, session, text):
-            _keep(self._shapes, (kind, id(session)), (session, reading, len(text) - len(reading.statements[0].text)), self._KEPT)
+            keep(self._shapes, (kind, id(session)), (session, reading, len(text) - len(reading.statements[0].text)), self._KEPT)
         elif len(data) <= 4_096:
-            _keep(self._cache, (data, id(session)), (session, reading), self._KEPT)
+            keep(self._cache, (data, id(session)), (session, reading), self._KEPT)
         return reading
 
     def _alike(self, kind: str, text: str, session: Session) -> Reading | None:
@@ -164,7 +164,8 @@ _K = TypeVar("_K")
 _V = TypeVar("_V")
 
 
-def _keep(cache: dict[_K, _V], key: _K, value: _V, most: int) -> None:
+def keep(cache: dict[_K, _V], key: _K, value: _V, most: int) -> None:
+    """Put ``value`` into ``cache``, and forget the oldest where it holds ``most``."""
     if len(cache) >= most:
         cache.pop(next(iter(cache)))
     cache[key] = value
