@@ -58,7 +58,7 @@ class Regression:
         command = ["psql", "-X", "-a", "-q", "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on", "-d", dsn]
         done = subprocess.run(
             command, stdin=file.open("rb"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment,
-            cwd=self._files, timeout=60, check=False,
+            cwd=self._files, timeout=300, check=False,
         )  # fmt: skip
         return done.stdout.decode(errors="replace")
 
