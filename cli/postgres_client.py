@@ -42,18 +42,20 @@ def run_program(errand: Errand, words: Sequence[str], port: int | None) -> int:
 
 async def _run_program(errand: Errand, words: list[str], port: int | None) -> int:
     door = Door(errand, secrets.token_urlsafe(24) if port is not None else "", lambda what, sid: None)
-    with _private_folder() as folder:
-        if port is None:
-            server = await asyncio.start_unix_server(door.accept, folder / f".s.PGSQL.{_SOCKET_PORT}", limit=READ)
-            offer = Offer(errand.target, str(folder), _SOCKET_PORT, errand.logins[0])
-        else:
-            server, offer = await _listen(door, errand, port)
-        environment = {name: value for name, value in os.environ.items() if name not in LIBPQ} | offer.environment
-        try:
-            return await _until_ended(words, environment)
-        finally:
-            server.close()
-            await door.close(_GOODBYE_S)
+    try:
+        with _private_folder() as folder:
+            if port is None:
+                server = await asyncio.start_unix_server(door.accept, folder / f".s.PGSQL.{_SOCKET_PORT}", limit=READ)
+                offer = Offer(errand.target, str(folder), _SOCKET_PORT, errand.logins[0])
+            else:
+                server, offer = await _listen(door, errand, port)
+            environment = {name: value for name, value in os.environ.items() if name not in LIBPQ} | offer.environment
+            try:
+                return await _until_ended(words, environment)
+            finally:
+                server.close()
+    finally:
+        await door.close(_GOODBYE_S)
 
 
 async def _until_ended(words: list[str], environment: dict[str, str]) -> int:

@@ -94,6 +94,10 @@ def terminal(world: World, way: str) -> Iterator[pexpect.spawn[str]]:
         process.expect("prod-db=> ")
         yield process
     finally:
+        # As closing the window does; what is left behind is not to depend on how a session ended.
+        if process.isalive():
+            process.kill(signal.SIGHUP)
+            process.expect(pexpect.EOF)
         process.close(force=True)
 
 
