@@ -19,7 +19,6 @@ from tests.integration.postgres.server import Postgres
 pytestmark = pytest.mark.servers
 
 FILES = Path(os.environ.get("SALLYPORT_REGRESS", "/nonexistent"))
-NAMES = sorted(path.name for path in FILES.glob("*.sql") if path.name != "test_setup.sql")
 REVEAL = 'permit(principal, action == Action::"reveal", resource);'
 
 _SETTINGS = "changes client_encoding or standard_conforming_strings, which are fixed behind the gateway"
@@ -27,6 +26,11 @@ _CALLS = "calls functions by number, as psql's \\lo_ commands do"
 _GRAMMAR = "writes what the server's grammar and the gateway's word differently: the gateway's is PostgreSQL 17's"
 _POSITION = "provokes an error of the grammar that PostgreSQL says without its position or with a hint"
 _TOO_LATE = "depends on the newest notice or plan, which differs between runs"
+_CLUSTER = "changes what belongs to the whole cluster, so that its second run differs from its first"
+_SLOW = "calls dynamic functions hundreds of times; after each the catalogue is read again"
+_CLIENT = "needs a newer psql, which waits for ever without it"
+#: Files that are not run.
+LEFT_OUT = {"psql_pipeline.sql": _CLIENT, "stats_ext.sql": _SLOW, "subscription.sql": _CLUSTER, "tablespace.sql": _CLUSTER}
 KNOWN = {
     "constraints.sql": _GRAMMAR,
     "copyencoding.sql": _SETTINGS,
@@ -49,6 +53,9 @@ KNOWN = {
     "sqljson_queryfuncs.sql": _GRAMMAR,
     "strings.sql": _SETTINGS,
 }
+
+
+NAMES = sorted(path.name for path in FILES.glob("*.sql") if path.name != "test_setup.sql" and path.name not in LEFT_OUT)
 
 
 @pytest.fixture(scope="module")
