@@ -48,7 +48,7 @@ def compose(
         path=session.path,
         policy_version=session.policy_version,
         rule=session.verdict,
-        approvals=[],
+        approvals=[session.approval] if session.approval else [],
         recorder=recorder,
         clocks=Clocks(
             opened_ms=session.opened_ms,

@@ -277,3 +277,11 @@ def test_append_is_what_the_stream_hands_over() -> None:
     seal_session(world.ports, world.close(sid))
     bodies = [(event.id, msgspec.json.encode(event)) for event in world.store.recorded]
     assert append_events(world.ports, bodies) == len(bodies)
+
+
+def test_the_approval_that_opened_it_is_named() -> None:
+    world, sid = Sealing.recorded()
+    session, custody = world.store.kept[sid]
+    world.store.kept[sid] = (msgspec.structs.replace(session, approval="req_1"), custody)
+    seal_session(world.ports, world.close(sid))
+    assert world.manifest(sid).approvals == ["req_1"]
