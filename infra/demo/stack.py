@@ -243,6 +243,7 @@ class Stack:
                 process.kill()
                 process.wait()
         self.database.stop()
+        self.database.remove()
         self.target.stop()
 
     def _start(self, name: str, command: list[str], environment: dict[str, str] | None = None) -> subprocess.Popen[bytes]:
