@@ -93,7 +93,7 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
         policies=CompiledPolicies(store),
         blobs=S3Blobs(s3, bucket),
         signer=KmsSigner(kms, _needed(environment, "SALLYPORT_SIGNING_KEY"), _needed(environment, "SALLYPORT_SSH_CA_KEY")),
-        notary=KmsNotary(kms, _needed(environment, "SALLYPORT_LOG_KEY"), origin(known.issuer)),
+        notary=KmsNotary(kms, _needed(environment, "SALLYPORT_LOG_KEY"), origin(bucket)),
         archive=S3Archive(s3, bucket),
         log=DynamoLog(dynamodb, table),
         routes=SealedRoutes(secrets, _needed(environment, "SALLYPORT_ROUTE_SECRET")),

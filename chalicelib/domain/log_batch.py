@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from typing import Final
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -43,10 +42,12 @@ class Batch(msgspec.Struct, kw_only=True, frozen=True):
     sealed: list[Sealed]
 
 
-def origin(issuer: str) -> str:
-    """Return the name of the log of the gateway at ``issuer`` (an URL)."""
-    parts = urlsplit(issuer)
-    return f"{parts.netloc}{parts.path}".rstrip("/") + "/log"
+def origin(bucket: str) -> str:
+    """Return the name of the log in ``bucket``. It must never change: every checkpoint ever signed carries it.
+
+    So it is not the gateway's address, which moves to a custom domain one day; the bucket is where the evidence is, for good.
+    """
+    return f"{bucket}.s3.amazonaws.com/log"
 
 
 def compose(edge: Edge, events: Sequence[tuple[str, bytes]]) -> Batch:
