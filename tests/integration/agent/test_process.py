@@ -91,7 +91,7 @@ async def test_enrol_run_status_and_an_orderly_end(control: FakeControlPlane, tm
     assert "running     no" in out
     async with running("agent", "run", "--config", str(config)) as agent:
         await until(lambda: control.beats and control.announcements)
-        assert [protocol.name for protocol in control.announcements[0].protocols] == ["ssh"]
+        assert [protocol.name for protocol in control.announcements[0].protocols] == ["ssh", "postgres"]
         code, out, _ = await command("status", "--config", str(config))
         assert (code, "running     yes" in out, f"({control.agent_id})" in out) == (0, True, True)
         code, _, err = await command("run", "--config", str(config))

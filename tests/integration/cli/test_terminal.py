@@ -103,7 +103,7 @@ def test_apply_asks(home: Home, plane: FakeControlPlane, folder: Path, answer: s
 def test_errors_are_red_and_lists_are_coloured(home: Home, plane: FakeControlPlane) -> None:
     out, status = ended(spawn("connect", "no-such"))
     assert status == 4
-    assert "\x1b[31;1msallyport:\x1b[0m There is no target no-such" in out
+    assert "\x1b[31;1msallyport:\x1b[0m There is no such target." in out
     record(plane, b"")
     assert "ended" in ended(spawn("sessions"))[0]
 
