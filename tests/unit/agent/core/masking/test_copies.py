@@ -119,3 +119,19 @@ def test_garbage_is_a_fault_and_nothing_else(form: str, data: bytes, size: int) 
         fed(CopyMasker(TEXT, DETECTORS, form=form), data, size)  # type: ignore[arg-type]
     except MaskFault:
         return
+
+
+_FIELDS = st.sampled_from(
+    [b"bob@example.com", b"123-45-6789", b"\\N", b"plain", b"a\\tb", b"", b"4111 1111 1111 1111", b"\\\\", b"back\\\\N", b"x\r"]
+)
+
+
+@given(st.lists(st.tuples(_FIELDS, _FIELDS, _FIELDS), min_size=1, max_size=12), st.booleans())
+def test_rows_masked_at_once_are_masked_as_one_by_one(rows: list[tuple[bytes, ...]], ends: bool) -> None:
+    data = b"\n".join(b"\t".join(row) for row in rows) + (b"\n" if ends else b"")
+    columns = [Column(25, 0, "email"), Column(25), Column(25, 0, "ssn")]
+    quick, slow = (CopyMasker(columns, Detectors()) for _ in range(2))
+    assert quick._quick
+    slow._quick = False
+    assert quick.feed(data) + quick.end() == slow.feed(data) + slow.end()
+    assert quick.report() == slow.report()

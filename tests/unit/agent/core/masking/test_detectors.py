@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 
 from agent.core.masking.checks import IBAN_LENGTHS, card, iban, luhn
 from agent.core.masking.classes import Tally
-from agent.core.masking.detectors import MOST_CUSTOM, Custom, Detectors, Hit
+from agent.core.masking.detectors import MOST_CUSTOM, Custom, Detectors, Hit, _Ahead
+from agent.core.masking.patterns import ALL
 
 DETECTORS = Detectors()
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -332,3 +333,22 @@ def test_masking_twice_is_masking_once(data: bytes) -> None:
     """Not for numbers with nothing but a space between them: where one phone number ends there is anybody's guess."""
     once = DETECTORS.scrub(data, frozenset(), Tally())
     assert DETECTORS.scrub(once, frozenset(), Tally()) == once
+
+
+_SHARDS = st.sampled_from(
+    b"bob@example.com,4111 1111 1111 1111,123-45-6789,DE89370400440532013000,de89,c81e728d9d4c2f636f067f89cc14862c,+49 170 1234567,"
+    b"eyJhbGciOi.eyJzdWIi.x,AKIAIOSFODNN7EXAMPLE,ghp_a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1a1,-----BEGIN PRIVATE KEY-----, ,\n,.,@,-,x,12,"
+    b"\xc3\xa9,_".split(b",")
+)
+
+
+@given(st.lists(_SHARDS, max_size=30).map(b"".join))
+def test_looking_ahead_finds_what_looking_at_everything_would(data: bytes) -> None:
+    ahead, at = _Ahead(data), 0
+    while True:
+        match, want = ahead.match(at), ALL.search(data, at)
+        assert (match is None) == (want is None)
+        if match is None or want is None:
+            return
+        assert match.span() == want.span()
+        at = max(match.end(), at + 1)
