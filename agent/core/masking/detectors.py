@@ -24,7 +24,7 @@ _MOST_PROGRAM: Final = 20_000
 _UNDISGUISED: Final = bytes(set(range(0x20, 0x7F)) - set(b"%&\\\x1b"))
 #: Bytes between two matches up to which they count as dense.
 _NEAR: Final = 256
-#: Bytes that are looked through for where and what at once: four searches would take longer than one.
+#: Bytes that are looked through for where and what at once: several searches would take longer than one.
 _FEW: Final = 512
 _SEPARATOR: Final = re2.compile(rb"[^0-9A-Za-z]", options(latin1=True))
 

@@ -124,12 +124,18 @@ ALL: Final = bytewise(
     rb"|".join((_LEFT + _joined(_GROUPED, _CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN), _GROUPED, _PEM, _EMAIL)),
 )
 #: Together they say where the next match of ``ALL`` begins; each is for texts that hold the bytes beside it. RE2 builds its
-#: automaton as it reads, and unrolls repeats: on hexadecimal numbers, which always look a little like the name in an address,
-#: the end of a token and an IBAN at once, the states of ``ALL`` multiply and each new one costs more than a kilobyte of text.
+#: automaton as it reads, and unrolls repeats: on hexadecimal numbers, which always look a little like the name in an address and
+#: like everything else at once, the states of ``ALL`` multiply, and each new one costs more than a kilobyte of text.
 NEXT: Final = (
-    (b"", bytewise(_LEFT + _joined(_GROUPED, _CARD, _SSN, _shortest(_PHONE)) + rb"|" + _GROUPED)),
-    (b"", bytewise(_LEFT + _joined(_JWT, *map(_shortest, _KEYS)) + rb"|" + _PEM)),
-    (b"", bytewise(_LEFT + _shortest(_IBAN))),
+    (
+        b"",
+        bytewise(
+            _LEFT
+            + _joined(_GROUPED, _CARD, _SSN, _shortest(_PHONE), _JWT, *map(_shortest, _KEYS), _shortest(_IBAN))
+            + rb"|"
+            + _joined(_GROUPED, _PEM)
+        ),
+    ),
     (b"@", bytewise(_EMAIL)),
 )
 KEY: Final = bytewise(_KEY)
