@@ -15,7 +15,7 @@ from typing import Final, cast
 from agent.runtime.serving import HANDSHAKE_S
 
 #: Bytes per read. What has to be masked takes some 10 ms for a megabyte, and ten times that where it is full of secrets.
-READ: Final = 64 * 1024
+READ: Final = 32 * 1024
 #: Unread bytes after which the peer is not read any more.
 _MUCH: Final = READ // 2
 #: What is larger waits for its turn.
