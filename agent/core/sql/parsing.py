@@ -14,7 +14,9 @@ from agent.core.sql.grammar import DecodeError, PgQueryError, postgast
 from agent.core.sql.model import DEFAULT, Limits
 
 # A superset of the tokens that can make the tree deeper. Counted in everything, quoted text included, because it is quick.
-_CHEAP = re.compile(r"[-+*/%<>=~!@#^&|`?:(\[$]|(?i:union|except|intersect|join|is|notnull|collate|at|not|in|like|and|or|similar)")
+_CHEAP = re.compile(
+    r"[-+*/%<>=~!@#^&|`?:(\[$]|(?i:case|union|except|intersect|join|is|notnull|collate|at|not|in|like|and|or|similar)"
+)
 _TOKENS = postgast.pg_query_pb2.Token
 # Tokens that never make the tree deeper. Every other one is taken to.
 _FLAT = frozenset(
@@ -26,16 +28,19 @@ _FLAT = frozenset(
 _OPEN = frozenset({_TOKENS.Value("ASCII_40"), _TOKENS.Value("ASCII_91")})
 _CLOSE = frozenset({_TOKENS.Value("ASCII_41"), _TOKENS.Value("ASCII_93")})
 _COMMA, _SEMICOLON = _TOKENS.Value("ASCII_44"), _TOKENS.Value("ASCII_59")
+_ATOMIC = _TOKENS.Value("ATOMIC")
 _SET_OPERATIONS = frozenset({_TOKENS.Value("UNION"), _TOKENS.Value("EXCEPT"), _TOKENS.Value("INTERSECT")})
 
 
 def nesting(text: str, enough: int) -> int:
     """An upper bound on how deep the parser's tree for `text` can become, from its tokens.
 
-    Tokens between two commas of one bracket may hold each other; set operations may do so across commas. Stops above `enough`.
+    Tokens between two commas of one bracket may hold each other; set operations may do so across commas, and a routine's
+    ``BEGIN ATOMIC`` across semicolons: such a body may create a routine. Stops above `enough`.
     """
     levels: list[list[int]] = [[0, 0]]
     peak = 0
+    atomic = False
     for token in postgast.scan(text).tokens:
         kind = token.token
         if kind in _FLAT:
@@ -46,11 +51,14 @@ def nesting(text: str, enough: int) -> int:
         elif kind in _CLOSE:
             inner = levels.pop() if len(levels) > 1 else top
             levels[-1][0] = max(levels[-1][0], inner[0] + inner[1])
+        elif atomic and kind in (_COMMA, _SEMICOLON):
+            top[0] += 1
         elif kind == _COMMA:
             top[0] = levels[-2][0] + levels[-2][1] + 1 if len(levels) > 1 else 0
         elif kind == _SEMICOLON and len(levels) == 1:
             levels = [[0, 0]]
         else:
+            atomic = atomic or kind == _ATOMIC
             top[1 if kind in _SET_OPERATIONS else 0] += 1
         peak = max(peak, levels[-1][0] + levels[-1][1])
         if peak > enough:

@@ -22,6 +22,27 @@ DEEP = {
     "dollars": ("SELECT $$ ' $$", " || $a$ , ' $a$", ""),
 }
 
+#: What nests and is closed again: head, opening, middle, closing.
+CLOSED = {
+    "case": ("SELECT ", "CASE ", "1", " WHEN 1 THEN 1 END"),
+    "case when": ("SELECT ", "CASE WHEN ", "true", " THEN true END"),
+    "case else": ("SELECT ", "CASE WHEN true THEN 1 ELSE ", "1", " END"),
+    "sub-select": ("", "SELECT (", "SELECT 1", ")"),
+    "with": ("", "WITH a AS (", "SELECT 1", ") SELECT 1"),
+    "json": ("SELECT ", "JSON_ARRAY(", "1", ")"),
+    "array": ("SELECT ", "ARRAY[", "1", "]"),
+    "atomic": ("", "CREATE PROCEDURE a() BEGIN ATOMIC SELECT 1, 2; ", "SELECT 1;", " END;"),
+}
+
+
+@pytest.mark.parametrize("name", CLOSED)
+def test_what_nests_and_is_closed_is_counted(name: str) -> None:
+    head, opening, middle, closing = CLOSED[name]
+    text = head + opening * 3_000 + middle + closing * 3_000
+    assert nesting(text, 10**9) >= 3_000
+    assert screen(text, DEFAULT) == "too_deep"
+    assert parse(head + opening * 3 + middle + closing * 3, DEFAULT)[1] is None
+
 
 @pytest.mark.parametrize("name", DEEP)
 def test_what_nests_is_counted(name: str) -> None:
@@ -34,12 +55,19 @@ def test_what_nests_is_counted(name: str) -> None:
 def test_what_is_let_through_cannot_overflow_the_parsers_stack() -> None:
     """In a process of its own, because the failure is not an exception."""
     program = (
+        "import threading\n"
         "from agent.core.sql.parsing import parse; from agent.core.sql.model import DEFAULT, Limits\n"
-        "from tests.unit.agent.core.sql.test_parsing import DEEP\n"
-        "for head, body, tail in DEEP.values():\n"
+        "from tests.unit.agent.core.sql.test_parsing import CLOSED, DEEP\n"
+        "def run():\n"
+        "  for head, body, tail in DEEP.values():\n"
         "    for count in (700, 1_900, 100_000):\n"
         "        parse(head + body * count + tail, Limits(max_bytes=4_000_000))\n"
         "        parse('SELECT f(' + head[7:] + body * count + tail + ', 1)', DEFAULT)\n"
+        "  for head, opening, middle, closing in CLOSED.values():\n"
+        "    for count in (90, 450, 900, 1_350, 1_900, 4_900):\n"
+        "        parse(head + opening * count + middle + closing * count, DEFAULT)\n"
+        # Half of what a thread is given by default.
+        "threading.stack_size(4 << 20); thread = threading.Thread(target=run); thread.start(); thread.join()\n"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
 
