@@ -96,7 +96,9 @@ async def run(
         credentials.names()  # an unsafe directory is refused now, and not in the middle of somebody's login
         try:
             async with ControlClient(settings.url or enrolled.url, clock, identity.proof) as control:
-                around = Surroundings(control, clock, disk, Configuration(), credentials, backoff=backoff)
+                around = Surroundings(
+                    control, clock, disk, Configuration(), credentials, backoff=backoff, verify=identity.approval
+                )
                 await _run(settings, stop, around, identity, speak(identity), on_ready)
         finally:
             disk.close()

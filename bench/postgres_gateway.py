@@ -27,6 +27,7 @@ from typing import Literal
 import asyncssh
 import uvloop
 
+from agent.core.policy import Yes
 from agent.core.sql import Session, analyse
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis
@@ -46,6 +47,7 @@ from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
 from chalicelib.contracts import ids
 from chalicelib.contracts.api import ChunkTicket, ChunkUpload
+from chalicelib.contracts.api_requests import RequestStanding
 from chalicelib.contracts.capability import TicketClaims
 from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.gateway import Login, Target
@@ -88,6 +90,18 @@ class Discarding:
         """At once."""
 
 
+class Nobody:
+    """Other people, of whom there are none: no statement of the measurement is held."""
+
+    async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
+        """Nobody agrees."""
+        raise Fault("denied", "Nobody is there to agree.")
+
+    async def use(self, rid: str, digest: str) -> None:
+        """Nothing was agreed to."""
+        raise Fault("unknown_request", "There is no such request.")
+
+
 class BenchSession:
     """One session, as the runtime would have it after a ticket was checked."""
 
@@ -97,6 +111,7 @@ class BenchSession:
         self.claims = claims
         self.target = target
         self.recorder = recorder
+        self.approvals = Nobody()
         self.ended: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
         self._policy = policy
 

@@ -75,10 +75,24 @@ class Report(msgspec.Struct, frozen=True):
     """Its text as it may be kept, where that is not the operation's own."""
 
 
+class Ask(msgspec.Struct, frozen=True):
+    """Ask others about what policy holds, and wait. Always the last order; their answer comes back to the gate as a fact."""
+
+    asked: Asked
+    verdict: Verdict
+
+
+class Use(msgspec.Struct, frozen=True):
+    """Have the control plane count the use of an approval. What follows happens only once it has."""
+
+    rid: str
+    digest: str
+
+
 class Close(msgspec.Struct, frozen=True):
     """End the session; nothing after this is performed."""
 
     notice: Notice
 
 
-Effect = Record | ToTarget | ToClient | Housekeep | Count | Report | Close
+Effect = Record | ToTarget | ToClient | Housekeep | Count | Report | Ask | Use | Close

@@ -1,10 +1,11 @@
 """The gate: what follows from what was read. It owns order, and nothing else.
 
     asked     → decide, count, record (durable), forward
+    held      → record (durable), ask others; and once they agreed: decide again, use, count, record (durable), forward
     refused   → count, record (durable), report, say why
     output    → mask, record, show
 
-Effects are plain lists, so that tests compare lists. A hold without a channel for approvals is a denial.
+Effects are plain lists, so that tests compare lists. Where nobody can be asked, a hold is a denial.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final
 
-from agent.core.effects import Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
+from agent.core.effects import Ask, Count, Effect, Housekeep, Record, Report, ToClient, ToTarget, Use
 from agent.core.masking import Masker
 from agent.core.plugin import Denier
 from agent.core.policy import Decider, Decision
 from agent.core.recording.transcript import Transcript
-from agent.core.units import Asked, Event, Exited, Housekeeping, Output, Refused, Remark, Resized, Stream, Tick
+from agent.core.units import Answered, Asked, Event, Exited, Housekeeping, Output, Refused, Remark, Resized, Stream, Tick
 from chalicelib.contracts.policy import DENY, Verdict
 
 
@@ -25,9 +26,17 @@ class Gate:
     """The order of things on one channel of a session."""
 
     def __init__(
-        self, decider: Decider, transcript: Transcript, denier: Denier, *, masker: Masker | None = None, says_on: Stream = "out"
+        self,
+        decider: Decider,
+        transcript: Transcript,
+        denier: Denier,
+        *,
+        masker: Masker | None = None,
+        says_on: Stream = "out",
+        asks: bool = False,
     ) -> None:
-        """``denier`` has the words of denials, which are shown on the stream ``says_on``."""
+        """``denier`` has the words of denials, shown on the stream ``says_on``. With ``asks``, what policy holds can wait."""
+        self._asks: Final = asks
         self._decider = decider
         self._transcript = transcript
         self._denier = denier
@@ -36,6 +45,7 @@ class Gate:
         self._now_ms = 0
         self._rules: dict[type, Callable[[Any], list[Effect]]] = {
             Asked: self._asked,
+            Answered: self._answered,
             Refused: self._refused,
             Output: self._output,
             Housekeeping: lambda unit: [Housekeep(unit.to, unit.data)],
@@ -55,10 +65,22 @@ class Gate:
 
     def _asked(self, asked: Asked) -> list[Effect]:
         decision = self._decider.decide(asked.operation, self._now_ms)
+        if decision.held and self._asks:
+            held = {"event": "held", "text": f"held: {asked.operation.text}", "digest": asked.operation.digest()}
+            return [self._durable(self._transcript.remark(held, self._now_ms)), Ask(asked, decision.verdict)]
         if decision.permit is None:
             return self._deny(asked, decision)
         lines = self._transcript.decided(asked.operation, decision, self._now_ms)
         return [Count(operations=1), self._durable(lines), ToTarget(asked, decision.permit)]
+
+    def _answered(self, answered: Answered) -> list[Effect]:
+        asked, yes = answered.asked, answered.yes
+        decision = self._decider.approved(asked.operation, yes, self._now_ms)
+        if decision.permit is None:
+            return self._deny(asked, decision)
+        lines = self._transcript.decided(asked.operation, decision, self._now_ms)
+        use = Use(yes.claims.rid, asked.operation.digest())
+        return [use, Count(operations=1), self._durable(lines), ToTarget(asked, decision.permit)]
 
     def _refused(self, refused: Refused) -> list[Effect]:
         return self._deny(refused, Decision(verdict=Verdict(DENY, message=refused.message), code=refused.code))

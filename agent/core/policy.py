@@ -18,7 +18,9 @@ from typing import Any, Final, NoReturn
 
 import msgspec
 
-from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.approval import ASKS_MORE, decide_approved
+from chalicelib.contracts.capability import ApprovalClaims, TicketClaims, check_approval
+from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import DENY, HOLD, Moment, Policy, Verdict
 
@@ -28,7 +30,7 @@ _SEAL: Final = object()
 CACHE_ENTRIES: Final = 256
 CACHE_TEXT: Final = 4_096
 
-HOLD_UNAVAILABLE: Final = "This needs an approval, which cannot be asked for inside this protocol yet."
+HOLD_UNAVAILABLE: Final = "This needs an approval, which cannot be asked for here."
 TARGET_GONE: Final = "The target is no longer part of the gateway's configuration."
 GRANT_ENDED: Final = "The grant behind this session has ended."
 
@@ -70,6 +72,13 @@ class Permit:
         return self._operation is operation or self.digest == operation.digest()
 
 
+class Yes(msgspec.Struct, frozen=True, kw_only=True):
+    """An approval whose signature was verified, and who gave it. What it covers is checked where it is used."""
+
+    claims: ApprovalClaims
+    approvers: tuple[str, ...] = ()
+
+
 class Decision(msgspec.Struct, frozen=True, kw_only=True):
     """A verdict together with the permit that follows from it. ``code`` is set exactly where ``permit`` is None."""
 
@@ -78,6 +87,13 @@ class Decision(msgspec.Struct, frozen=True, kw_only=True):
     code: str = ""
     version: int = 0
     """Version of the policy that decided."""
+    yes: Yes | None = None
+    """The approval that the permit rests on, where policy alone would not have given it."""
+
+    @property
+    def held(self) -> bool:
+        """True where an approval could lift what forbids it."""
+        return self.verdict.decision == HOLD
 
     @property
     def message(self) -> str:
@@ -118,6 +134,24 @@ class Decider:
         code = "hold_unavailable" if verdict.decision == HOLD else "denied"
         return Decision(verdict=verdict, code=code, version=policy.version)
 
+    def approved(self, operation: Operation, yes: Yes, now_ms: int) -> Decision:
+        """Decide an operation that others have agreed to: whether they agreed to this one, and whether that is still enough."""
+        policy, claims = self._in_force(), self._claims
+        if now_ms >= claims.deadline_ms:
+            return Decision(verdict=Verdict(DENY, message=GRANT_ENDED), code="session_ended", version=policy.version)
+        try:
+            check_approval(yes.claims, agent_id=claims.aud, ticket=claims, digest=operation.digest(), now_ms=now_ms)
+        except Fault as fault:
+            return Decision(verdict=Verdict(DENY, message=fault.message), code=fault.code, version=policy.version)
+        target = policy.document.target(claims.target)
+        if target is None:
+            return Decision(verdict=Verdict(DENY, message=TARGET_GONE), code="denied", version=policy.version)
+        verdict = decide_approved(policy, self._principal, target, operation, self._moment(now_ms), yes.claims.asks)
+        if verdict.allowed:
+            return Decision(verdict=verdict, permit=_mint(operation), version=policy.version, yes=yes)
+        code = "approval_mismatch" if verdict.message == ASKS_MORE else "denied"
+        return Decision(verdict=verdict, code=code, version=policy.version)
+
     def _seen(self, one: Operation) -> tuple[Any, ...]:
         """Everything of an operation that policy can see: what ``Policy.operate`` makes its context of, and the action."""
         text = one.text if self._text_is_seen else ""
@@ -128,9 +162,11 @@ class Decider:
         target = policy.document.target(self._claims.target)
         if target is None:
             return Verdict(DENY, message=TARGET_GONE)
+        return policy.operate(self._principal, target, operation, self._moment(now_ms))
+
+    def _moment(self, now_ms: int) -> Moment:
         claims = self._claims
-        moment = Moment(now_ms=now_ms, reason=claims.reason, login=claims.login, source_ip=claims.source_ip)
-        return policy.operate(self._principal, target, operation, moment)
+        return Moment(now_ms=now_ms, reason=claims.reason, login=claims.login, source_ip=claims.source_ip)
 
     def _adopt(self, policy: Policy) -> None:
         self._policy = policy

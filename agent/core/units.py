@@ -11,6 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from agent.core.policy import Yes
 from chalicelib.contracts.operation import Operation
 
 #: Where output is shown; protocols with a single stream use ``out``.
@@ -64,6 +65,13 @@ class Refused(msgspec.Struct, frozen=True):
     tag: int = 0
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """Others said yes to an operation that policy holds."""
+
+    asked: Asked
+    yes: Yes
+
+
 class Resized(msgspec.Struct, frozen=True):
     """The client's terminal has a new size, in characters."""
 
@@ -86,4 +94,4 @@ class Tick(msgspec.Struct, frozen=True):
 #: What engines return.
 Unit = Asked | Refused | Output | Housekeeping | Remark
 #: What the gate is told.
-Event = Unit | Resized | Exited | Tick
+Event = Unit | Answered | Resized | Exited | Tick

@@ -17,7 +17,7 @@ import msgspec
 from yarl import URL
 
 from agent.runtime.clock import ServerClock
-from chalicelib.contracts import api
+from chalicelib.contracts import api, api_requests
 from chalicelib.contracts.faults import CODES, Fault
 
 TIMEOUT_S: Final = 20.0
@@ -80,6 +80,23 @@ class ControlClient:
     async def report(self, sid: str, report: api.SessionReport) -> api.Done:
         """Tell an auditor something before the session ends."""
         return await self._call("POST", f"/agent/sessions/{sid}/report", report, api.Done)
+
+    async def ask(self, sid: str, request: api_requests.OperationAsk) -> api_requests.RequestStanding:
+        """Ask others about an operation that policy holds."""
+        path = f"/agent/sessions/{sid}/requests"
+        return await self._call("POST", path, request, api_requests.RequestStanding)
+
+    async def asked(self, sid: str, rid: str) -> api_requests.RequestStanding:
+        """What became of a request; with the signed yes once there is one."""
+        return await self._call("GET", f"/agent/sessions/{sid}/requests/{rid}", None, api_requests.RequestStanding)
+
+    async def withdraw(self, sid: str, rid: str) -> api_requests.RequestStanding:
+        """Nobody waits for a request any more."""
+        return await self._call("POST", f"/agent/sessions/{sid}/requests/{rid}/withdraw", None, api_requests.RequestStanding)
+
+    async def use(self, sid: str, rid: str, use: api_requests.ApprovalUse) -> api_requests.ApprovalUsed:
+        """Count a use of a yes; the same key again counts nothing."""
+        return await self._call("POST", f"/agent/sessions/{sid}/requests/{rid}/use", use, api_requests.ApprovalUsed)
 
     async def close_session(self, sid: str, close: api.SessionClose) -> api.Done:
         """Say that a session is over and all of it is uploaded."""

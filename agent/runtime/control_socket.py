@@ -48,6 +48,10 @@ class Orders(Protocol):
         """Policy or configuration changed."""
         ...
 
+    def decided(self, decided: relay.Decided) -> None:
+        """Somebody answered a request of a session; what they said has to be asked for."""
+        ...
+
     def live(self) -> Iterable[str]:
         """Sessions that this agent still serves or uploads."""
         ...
@@ -157,8 +161,7 @@ class ControlSocket:
             case relay.Refresh(version):
                 self._orders.refreshed(version)
             case relay.Decided():
-                # Nothing inside a session waits for an approval yet: an agent that could not use one never asks.
-                logger().info("control_socket.decided", request=message.rid, state=message.state)
+                self._orders.decided(message)
             case relay.Refused(code, words):
                 logger().error("control_socket.refused", code=code, reason=words)
                 raise _Final

@@ -13,7 +13,7 @@ import os
 import secrets
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives import serialization
@@ -26,12 +26,22 @@ from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.spool import write_whole
 from chalicelib.contracts import ids
 from chalicelib.contracts.api import AgentEnrolled, Trust
-from chalicelib.contracts.capability import CONTROL_AUDIENCE, PROOF_TYP, TICKET_TYP, ProofClaims, TicketClaims, check_ticket
+from chalicelib.contracts.capability import (
+    APPROVAL_TYP,
+    CONTROL_AUDIENCE,
+    PROOF_TYP,
+    TICKET_TYP,
+    ApprovalClaims,
+    ProofClaims,
+    TicketClaims,
+    check_ticket,
+)
 from chalicelib.contracts.faults import Fault
 
 _AGENT_KEY: Final = "agent.key"
 _HOST_KEY: Final = "ssh_host.key"
 _IDENTITY: Final = "identity.json"
+_T = TypeVar("_T")
 _EMPTY_SHA256: Final = hashlib.sha256(b"").hexdigest()
 
 
@@ -151,7 +161,8 @@ class Identity:
 
     def ticket(self, text: str) -> TicketClaims:
         """Return the claims of a ticket that this gateway signed for this agent and that is good now. Raises Fault."""
-        claims = _ticket_claims(text, self.trust.token_key)
+        refused = Fault("ticket_invalid", "The ticket was not issued by this gateway.")
+        claims = _claims(text, self.trust.token_key, TICKET_TYP, TicketClaims, refused)
         if claims.iss != self.trust.issuer:
             raise Fault("ticket_invalid", "The ticket was issued by another gateway.")
         if not ids.is_id(ids.SESSION, claims.sid):
@@ -159,18 +170,22 @@ class Identity:
         check_ticket(claims, self.agent_id, self._now_ms())
         return claims
 
+    def approval(self, text: str) -> ApprovalClaims:
+        """Return the claims of an approval that this gateway signed. What they cover is checked where they are used."""
+        refused = Fault("approval_mismatch", "The approval was not signed by this gateway.")
+        return _claims(text, self.trust.token_key, APPROVAL_TYP, ApprovalClaims, refused)
 
-def _ticket_claims(text: str, token_key: dict[str, str]) -> TicketClaims:
-    refused = Fault("ticket_invalid", "The ticket was not issued by this gateway.")
+
+def _claims(text: str, token_key: dict[str, str], typ: str, kind: type[_T], refused: Fault) -> _T:
     try:
         key: Any = ECKey.import_key(dict(token_key))
         token = jws.deserialize_compact(text, key, algorithms=["ES256"])
     except (JoseError, ValueError, TypeError, KeyError):
         raise refused from None
-    if token.protected.get("typ") != TICKET_TYP:
+    if token.protected.get("typ") != typ:
         raise refused
     try:
-        return msgspec.json.decode(token.payload or b"", type=TicketClaims)
+        return msgspec.json.decode(token.payload or b"", type=kind)
     except msgspec.DecodeError:
         raise refused from None
 

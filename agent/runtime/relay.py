@@ -13,7 +13,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from agent.core.effects import Close, Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
+from agent.core.effects import Ask, Close, Count, Effect, Housekeep, Record, Report, ToClient, ToTarget, Use
 from agent.core.gate import Gate
 from agent.core.plugin import Engine
 from agent.core.policy import Decider
@@ -64,26 +64,30 @@ class Performer:
             Housekeep: self._housekeep,
             Count: self._count,
             Report: self._report,
+            Ask: self._ask,
             Close: self._close,
         }
 
     def perform_now(self, effects: list[Effect]) -> list[Effect]:
-        """Perform effects up to the first that has to wait for the disk. Returns that one and everything behind it."""
+        """Perform effects up to the first that has to wait. Returns that one and everything behind it."""
         orders = self._orders
         for index, effect in enumerate(effects):
             kind = type(effect)
-            if kind is Record and effect.durable:  # type: ignore[union-attr]
+            if kind is Use or (kind is Record and effect.durable):  # type: ignore[union-attr]
                 return effects[index:]
             orders[kind](effect)
         return []
 
     async def perform(self, effects: list[Effect]) -> None:
-        """Perform all effects. Raises Fault(recording_failed) or Ended; what stood behind the failure is not performed."""
+        """Perform all effects. Raises Fault or Ended; what stood behind the failure is not performed."""
         rest = self.perform_now(effects)
         while rest:
-            record = rest[0]
-            assert isinstance(record, Record)
-            await self._serving.recorder.write(record.channel, record.kind, record.lines, durable=True)
+            first = rest[0]
+            if isinstance(first, Use):
+                await self._serving.approvals.use(first.rid, first.digest)
+            else:
+                assert isinstance(first, Record)
+                await self._serving.recorder.write(first.channel, first.kind, first.lines, durable=True)
             rest = self.perform_now(rest[1:])
 
     def _show(self, effect: ToClient) -> None:
@@ -106,6 +110,9 @@ class Performer:
 
     def _report(self, effect: Report) -> None:
         self._serving.report_denied(effect.operation, effect.verdict, effect.shown)
+
+    def _ask(self, effect: Ask) -> None:
+        raise PermissionError("whoever has a gate ask others waits for their answer, and performs nothing else meanwhile")
 
     def _close(self, effect: Close) -> None:
         raise Ended(effect.notice)

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal, NamedTuple, Protocol
 
 import msgspec
 
+from agent.core.policy import Yes
 from agent.runtime.operator_tls import OperatorCertificate
 from chalicelib.contracts import gateway
+from chalicelib.contracts.api_requests import RequestStanding
 from chalicelib.contracts.capability import TicketClaims
 from chalicelib.contracts.faults import Notice
 from chalicelib.contracts.gateway import Target
@@ -81,12 +83,25 @@ class Recorder(Protocol):
         ...
 
 
+class Approvals(Protocol):
+    """How the operations of a session wait for other people."""
+
+    async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
+        """Ask others and wait; cancelled, withdraw. ``told`` hears at once who is asked and where. Raises Fault for every no."""
+        ...
+
+    async def use(self, rid: str, digest: str) -> None:
+        """Have a use counted before anything runs. Raises Fault; then nothing may."""
+        ...
+
+
 class Serving(Protocol):
     """One live session, as its protocol plug-in sees it."""
 
     claims: TicketClaims
     target: Target
     recorder: Recorder
+    approvals: Approvals
     path: Literal["relay", "direct"]
     ended: asyncio.Future[Notice]
     """Resolves when the session must end now: killed, revoked, past its deadline, or no longer recordable."""

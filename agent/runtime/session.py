@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from agent.runtime import approvals
 from agent.runtime.backoff import Backoff, persist
 from agent.runtime.clock import ServerClock
 from agent.runtime.configuration import Configuration
@@ -20,13 +21,13 @@ from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
 from agent.runtime.recorder import SpoolRecorder
 from agent.runtime.reports import TEXT_LIMIT, Reports
-from agent.runtime.serving import Credential, Recorder
+from agent.runtime.serving import Approvals, Credential, Recorder
 from agent.runtime.spool import Disk, End, Folder
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
 from agent.telemetry import logger
 from chalicelib.contracts.api import DeniedOperation, SessionClose
-from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.capability import ApprovalClaims, TicketClaims
 from chalicelib.contracts.faults import MESSAGE_LIMIT, Fault, Notice
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.operation import Operation
@@ -52,13 +53,20 @@ class Surroundings:
         credentials: CredentialFolder,
         *,
         backoff: Callable[[], Backoff] = Backoff,
+        verify: Callable[[str], ApprovalClaims] | None = None,
     ) -> None:
+        """``verify`` returns the claims of a signed approval; without it none is believed."""
         self.control = control
+        self.verify = verify or _believe_none
         self.clock = clock
         self.disk = disk
         self.configuration = configuration
         self.credentials = credentials
         self.backoff = backoff
+
+
+def _believe_none(text: str) -> ApprovalClaims:
+    raise Fault("approval_mismatch", "This agent cannot tell who signed an approval.")
 
 
 class Recording:
@@ -130,6 +138,9 @@ class LiveSession:
         self._ending: Notice | None = None
         self._over = asyncio.Event()
         self._notice = OK
+        surface = approvals.Surface(around.control, around.verify, around.clock.now_ms, around.backoff)
+        self.waits: Final = approvals.Approvals(claims.sid, surface)
+        self.approvals: Approvals = self.waits
         self._reports = Reports(claims.sid, around.control.report, around.backoff)
         self._recording: Recording | None = None
 
@@ -237,6 +248,7 @@ class LiveSession:
             await self._over.wait()
             for watch in watches:
                 watch.cancel()
+            await self.waits.finish()
             await recording.recorder.close(self.outcome())
             await writing
             self._reports.finish()

@@ -163,8 +163,16 @@ class Supervisor:
             session.end(Notice(kill.code, kill.message), killed=True)
 
     def refreshed(self, version: str) -> None:
-        """Learn the newest configuration."""
+        """Learn the newest configuration, and what others have answered meanwhile."""
         self._announcer.ask()
+        for session in self._live.values():
+            session.waits.connected()
+
+    def decided(self, decided: relay.Decided) -> None:
+        """Wake whoever waits for this answer."""
+        session = self._live.get(decided.sid)
+        if session is not None:
+            session.waits.decided(decided.rid)
 
     def live(self) -> list[str]:
         """Sessions that are served, uploaded or recovered."""

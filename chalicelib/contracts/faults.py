@@ -52,6 +52,7 @@ CODES: Final[dict[str, Kind]] = {
     "approval_unneeded": Kind("client", 409, EXIT_REFUSED),
     "approval_mismatch": Kind("client", 403, EXIT_DENIED),
     "approval_expired": Kind("client", 410, EXIT_DENIED),
+    "approval_withdrawn": Kind("client", 409, EXIT_DENIED),
     "approval_used": Kind("client", 409, EXIT_DENIED),
     "approval_over": Kind("client", 409, EXIT_REFUSED),
     "own_request": Kind("client", 403, EXIT_DENIED),

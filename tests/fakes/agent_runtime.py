@@ -6,18 +6,22 @@ They record what happened in one list in the order in which it happened, so that
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Literal
 
 import asyncssh
 import msgspec
 
+from agent.core.policy import Yes
 from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.serving import Credential
-from chalicelib.contracts.capability import TicketClaims
+from chalicelib.contracts.api_requests import RequestStanding
+from chalicelib.contracts.approval import ApprovalRequest, RequestState
+from chalicelib.contracts.capability import ApprovalClaims, TicketClaims
 from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.gateway import Login, Target
 from chalicelib.contracts.operation import Operation
-from chalicelib.contracts.policy import Document, Policy, Rule, Verdict
+from chalicelib.contracts.policy import Approval, Document, Policy, Rule, Verdict
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
 NOW_MS = 1_700_000_000_000
@@ -126,6 +130,84 @@ class FakeRecorder:
         return [line[2] for line in self.lines(channel, "cast")[1:] if line[1] == "m"]
 
 
+class FakeApprovals:
+    """Other people, who answer what ``answer`` is set to: an end of the wait by ``release``, then a yes or the Fault."""
+
+    def __init__(self, claims: TicketClaims) -> None:
+        self._claims = claims
+        self.asked: list[tuple[Operation, list[str]]] = []
+        self.waiting = asyncio.Event()
+        self.release = asyncio.Event()
+        self.withdrawn = 0
+        self.used: list[tuple[str, str]] = []
+        self.no: Fault | None = None
+        self.no_use: Fault | None = None
+        self.changed: dict[str, Any] = {}
+        """Claims of the yes that differ from what was asked."""
+
+    async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
+        """Wait for ``release``."""
+        self.asked.append((operation, risks))
+        told(RequestStanding(request=make_request(operation), link="https://gw.example/approvals/req_1"))
+        self.waiting.set()
+        try:
+            await self.release.wait()
+        except asyncio.CancelledError:
+            self.withdrawn += 1
+            raise
+        if self.no is not None:
+            raise self.no
+        return Yes(claims=make_approval(self._claims, operation, **self.changed), approvers=("carol@example.com",))
+
+    async def use(self, rid: str, digest: str) -> None:
+        """Count it."""
+        if self.no_use is not None:
+            raise self.no_use
+        self.used.append((rid, digest))
+
+
+def make_request(operation: Operation, **changed: Any) -> ApprovalRequest:
+    """A request that waits."""
+    facts: dict[str, Any] = {
+        "rid": "req_1",
+        "kind": "operation",
+        "state": RequestState.PENDING,
+        "principal": "ann",
+        "target": "web",
+        "protocol": "ssh",
+        "agent": "edge",
+        "operation": operation,
+        "digest": operation.digest(),
+        "rules": ["ask"],
+        "message": "Ask the DBAs.",
+        "asks": [Approval("dba")],
+        "policy_version": 1,
+        "asked_ms": NOW_MS,
+        "deadline_ms": NOW_MS + 900_000,
+    }
+    return ApprovalRequest(**(facts | changed))
+
+
+def make_approval(ticket: TicketClaims, operation: Operation, **changed: Any) -> ApprovalClaims:
+    """The yes to ``operation`` in the session of ``ticket``."""
+    facts: dict[str, Any] = {
+        "iss": ticket.iss,
+        "aud": ticket.aud,
+        "rid": "req_1",
+        "sid": ticket.sid,
+        "sub": ticket.sub,
+        "target": ticket.target,
+        "login": ticket.login,
+        "digest": operation.digest(),
+        "asks": [Approval("dba")],
+        "uses": 1,
+        "policy_version": 1,
+        "iat": NOW_MS // 1000,
+        "exp": NOW_MS // 1000 + 900,
+    }
+    return ApprovalClaims(**(facts | changed))
+
+
 class FakeServing:
     """One live session. Must be made inside a running loop."""
 
@@ -143,6 +225,7 @@ class FakeServing:
         self.target = target or make_target()
         self.recorder = FakeRecorder(self.happened)
         self.path: Literal["relay", "direct"] = path
+        self.approvals = FakeApprovals(self.claims)
         self.ended: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
         self.in_force = policy or make_policy(target=self.target)
         self.clock_ms = NOW_MS

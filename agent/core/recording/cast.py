@@ -48,6 +48,8 @@ class CastWriter:
         label = f"{verdict_word(decision)}: {operation.text}"
         if decision.verdict.rule:
             label += f" ({decision.verdict.rule})"
+        if decision.yes is not None:
+            label += f", approved by {', '.join(decision.yes.approvers)} ({decision.yes.claims.rid})"
         return self._event("m", label, now_ms)
 
     def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:

@@ -54,6 +54,8 @@ class JsonlWriter:
             "policy": decision.version,
             "digest": digest,
         }
+        if decision.yes is not None:
+            entry |= {"request": decision.yes.claims.rid, "approvers": decision.yes.approvers}
         if arguments:
             entry["arguments"] = arguments
         if text != operation.text or len(parts) > 1:

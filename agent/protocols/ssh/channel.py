@@ -21,17 +21,19 @@ from typing import TYPE_CHECKING, Any, Final
 import asyncssh
 import structlog
 
+from agent.core.effects import Ask
 from agent.core.gate import Gate
-from agent.core.policy import Decider
+from agent.core.policy import Decider, Yes
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
-from agent.core.units import Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
+from agent.core.units import Answered, Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
 from agent.protocols.ssh import engine
 from agent.protocols.ssh.algorithms import PACKET, window
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.files import FileRelay
+from agent.protocols.ssh.held import Hold
 from agent.protocols.ssh.leg import Gather
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.sftp import SftpEngine
@@ -39,6 +41,7 @@ from agent.protocols.ssh.valve import Valve
 from agent.runtime.relay import Performer
 from agent.runtime.serving import HANDSHAKE_S
 from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.operation import Operation
 
 if TYPE_CHECKING:
     from agent.protocols.ssh.transport import Connection
@@ -111,6 +114,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._tasks: set[asyncio.Future[Any]] = set()
         self._gate: Gate | None = None
         self._performer: Performer | None = None
+        self._hold: Hold | None = None
+        """Other people are being asked."""
         self._started = False
         self._starting = False
         self._over = False
@@ -167,11 +172,16 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     def signal_received(self, signal: str) -> None:
         """Pass a signal on."""
-        if self._target is not None:
+        if self._hold is not None:
+            self._hold.withdraw()
+        elif self._target is not None:
             self._target.send_signal(signal)
 
     def break_received(self, msec: int) -> bool:
         """Pass a break on."""
+        if self._hold is not None:
+            self._hold.withdraw()
+            return True
         if self._target is None:
             return False
         self._target.send_break(msec)
@@ -182,7 +192,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         if self._target is None:
             # asyncssh resumes reading when a request was granted; one read is kept, the window keeps the rest.
             self._early.append(data)
-            self.valve.hold("not started")
+            if self._hold is None or not self._hold.typed(data):
+                self.valve.hold("not started")
         else:
             self._from_client(data)
 
@@ -198,6 +209,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
 
     def closed_early(self) -> bool:
         """The client closes its end: it stays half open while the program runs, which is told once it has all of its input."""
+        if self._hold is not None:
+            self._hold.withdraw()
         return self._target is not None or self._starting
 
     def pause_writing(self) -> None:
@@ -345,7 +358,8 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._open_recording(unit.operation.text, wish)
         await self._perform(unit)
         if self._launch is None:
-            self._close(126)
+            if not self._over:
+                self._close(126)
             return
         target = await self._connection.target()
         if self._over:
@@ -384,18 +398,49 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         self._performer = Performer(serving, self)
         if wish.kind == "subsystem":
             transcript = JsonlWriter(heading, protocol="sftp")
-            self._gate = Gate(decider, transcript, words, says_on="err")
+            self._gate = Gate(decider, transcript, words, says_on="err", asks=True)
             self._files = FileRelay(serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine), self)
             return
         terminal = self._terminal or Terminal("", 0, 0)
         cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
-        self._gate = Gate(decider, cast, words, says_on="err")
+        self._gate = Gate(decider, cast, words, says_on="err", asks=True)
 
     async def _perform(self, event: Event) -> None:
         assert self._gate is not None
         assert self._performer is not None
         self._gate.handle(Tick(self._connection.opened.now_ms()))
-        await self._performer.perform(self._gate.handle(event))
+        effects = self._gate.handle(event)
+        if not effects or not isinstance(effects[-1], Ask):
+            await self._performer.perform(effects)
+            return
+        await self._performer.perform(effects[:-1])
+        asked = effects[-1].asked
+        try:
+            answered = Answered(asked, await self._agreed(asked.operation))
+            self._gate.handle(Tick(self._connection.opened.now_ms()))
+            await self._performer.perform(self._gate.handle(answered))
+        except Fault as fault:
+            if fault.code == "recording_failed":
+                raise
+            self._gate.handle(Tick(self._connection.opened.now_ms()))
+            await self._performer.perform(self._gate.handle(Refused(asked.operation, fault.code, fault.message)))
+
+    async def _agreed(self, operation: Operation) -> Yes:
+        """Wait for others. Raises Fault for every no."""
+        self._hold = Hold(self._connection.opened, self._said_while_waiting, terminal=self._terminal is not None)
+        try:
+            # What was typed before it began to wait may end it, and Ctrl-C may stand behind that.
+            if self._hold.typed(b"".join(self._early)):
+                self.valve.release("not started")
+            return await self._hold.agreed(operation)
+        except asyncio.CancelledError:
+            self._tell(Remark({"event": "withdrawn", "text": "withdrawn: the client left"}))
+            raise
+        finally:
+            self._hold = None
+
+    def _said_while_waiting(self, data: bytes, recorded: bool) -> None:
+        self._tell(Output(data, "err", recorded))
 
     def _tell(self, event: Event) -> None:
         if self._gate is None or self._performer is None:

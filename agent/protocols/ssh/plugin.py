@@ -38,7 +38,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
             except_value="recorded",
         ),
         gateway.Control(name=gateway.TRANSFER, enforced=True),
-        gateway.Control(name=gateway.HOLD, enforced=False, why="ssh sessions cannot wait for an approval yet"),
+        gateway.Control(name=gateway.HOLD, enforced=True),
         gateway.Control(name=gateway.MASK, enforced=False, why="terminal output is not masked yet"),
         gateway.Control(name=gateway.FORWARD, enforced=False, why="port forwarding is refused altogether"),
     ],

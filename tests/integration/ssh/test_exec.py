@@ -22,10 +22,6 @@ pytestmark = pytest.mark.servers
 BLOB = os.urandom(1 << 20) * 50
 
 NO_TOUCH = '@message("Touching is forbidden here.") forbid(principal, action, resource) when { context.verbs.contains("touch") };'
-HOLD = (
-    '@approval("group:dba") @message("Ask the DBAs.") forbid(principal, action == Action::"run", resource) '
-    'when { context.verbs.contains("touch") } unless { context.approvals.contains("dba") };'
-)
 ALLOW = "permit(principal, action, resource);"
 
 
@@ -186,15 +182,6 @@ async def test_a_denied_command_never_reaches_the_host(gateway: Gateway, sshd: S
     assert recorder.lines(1, "cast")[-1][1:] == ["x", "126"]
     assert (gateway.serving.operations, gateway.serving.denied) == (1, 1)
     assert [operation.text for operation, _ in gateway.serving.denials] == [f"touch {tmp_path}/evidence"]
-
-
-async def test_what_needs_an_approval_is_denied_for_now(gateway: Gateway, sshd: Sshd, tmp_path: Path) -> None:
-    gateway.serving = serving_for(sshd, ALLOW, HOLD)
-    ran = await run(gateway.ssh(f"touch {tmp_path}/evidence"))
-    assert ran.status == 126
-    assert b"Ask the DBAs." in ran.err
-    assert b"hold_unavailable" in ran.err
-    assert not (tmp_path / "evidence").exists()
 
 
 async def test_nothing_runs_when_it_cannot_be_recorded(gateway: Gateway, tmp_path: Path) -> None:

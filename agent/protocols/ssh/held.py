@@ -1,0 +1,83 @@
+"""A command that waits for other people: said on standard error, withdrawn by Ctrl-C, a closed channel or the end of the session."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Final
+
+from agent.core import held
+from agent.core.policy import Yes
+from agent.protocols.ssh.denial import plain
+from agent.runtime.serving import Serving
+from chalicelib.contracts.api_requests import RequestStanding
+from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.operation import Operation
+
+#: Seconds between two changes of the line that a terminal shows.
+TICK_S: Final = 1.0
+#: Bytes that may be typed ahead at a terminal while something waits; from there on, the window holds the rest.
+TYPED_LIMIT: Final = 4 * 1024
+#: What a terminal in raw mode sends for Ctrl-C and Ctrl-\\.
+_INTERRUPTS: Final = (b"\x03", b"\x1c")
+
+WITHDRAWN: Final = "You withdrew the request, so nothing ran."
+
+Show = Callable[[bytes, bool], None]
+"""Shows bytes on standard error; True where they also belong in the recording."""
+
+
+class Hold:
+    """One operation's wait. ``show`` writes to standard error."""
+
+    def __init__(self, serving: Serving, show: Show, *, terminal: bool) -> None:
+        self._serving = serving
+        self._show = show
+        self._terminal = terminal
+        self._withdrawn = asyncio.Event()
+        self._typed = 0
+
+    def withdraw(self) -> None:
+        """Its owner does not want it any more."""
+        self._withdrawn.set()
+
+    def typed(self, data: bytes) -> bool:
+        """Input came while it waits. Returns whether more of it may be read."""
+        if self._terminal and any(each in data for each in _INTERRUPTS):
+            self.withdraw()
+        self._typed += len(data)
+        return self._terminal and self._typed < TYPED_LIMIT
+
+    async def agreed(self, operation: Operation) -> Yes:
+        """Return the yes. Raises Fault for every no: withdrawn, denied, expired, session over."""
+        asking = asyncio.ensure_future(self._serving.approvals.agreed(operation, held.risks(operation), self._told))
+        left = asyncio.ensure_future(self._withdrawn.wait())
+        try:
+            await self._first(asking, left, self._serving.ended)
+            if asking.done() and not left.done():
+                return asking.result()
+            if self._serving.ended.done():
+                notice = self._serving.ended.result()
+                raise Fault(notice.code, notice.message, hint=notice.hint)
+            raise Fault("approval_withdrawn", WITHDRAWN)
+        finally:
+            for task in (asking, left):
+                task.cancel()
+            await asyncio.gather(asking, left, return_exceptions=True)
+            if self._terminal:
+                self._show(b"\r\x1b[K", False)
+
+    async def _first(self, *waiting: Awaitable[object]) -> None:
+        """Return when one of them is done; meanwhile a terminal sees that time passes."""
+        begun = asyncio.get_running_loop().time()
+        futures = {asyncio.ensure_future(each) for each in waiting}
+        while True:
+            done, _ = await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED, timeout=TICK_S if self._terminal else None)
+            if done:
+                return
+            seconds = int(asyncio.get_running_loop().time() - begun)
+            self._show(f"\r\x1b[Ksallyport: waiting, {seconds // 60}:{seconds % 60:02}".encode(), False)
+
+    def _told(self, standing: RequestStanding) -> None:
+        line = f"sallyport: {plain(held.waiting(standing))} ({self._serving.claims.sid})"
+        self._show(line.encode() + (b"\r\n" if self._terminal else b"\n"), True)

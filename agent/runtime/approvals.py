@@ -1,0 +1,206 @@
+"""Operations of one session that wait for other people: asked for, waited for, used.
+
+    ask ─► told on the control socket, or asked again every few seconds and after every reconnect ─► verified yes, or a Fault
+     └──► cancelled: withdrawn, so that nobody answers what nobody waits for
+
+What is pushed is a hint: it wakes whoever waits, who then asks. A yes is believed for its signature alone, and what it covers is
+checked by the gate, where it is used. Whatever goes wrong, the operation does not run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import Final, NamedTuple, NoReturn, Protocol
+
+from agent.core.policy import Yes
+from agent.runtime.backoff import Backoff, is_final, persist
+from agent.telemetry import logger
+from chalicelib.contracts.api_requests import ApprovalUse, ApprovalUsed, OperationAsk, RequestStanding
+from chalicelib.contracts.approval import ApprovalRequest, RequestState
+from chalicelib.contracts.capability import ApprovalClaims
+from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.operation import Operation
+
+#: Seconds after which a request is asked about although nobody said that anything happened.
+POLL_S: Final = 15.0
+#: Seconds that a use may take to be counted, and that the control plane may take to hear that nobody waits any more.
+USE_S: Final = 30.0
+WITHDRAW_S: Final = 5.0
+#: Requests whose answers are remembered although nobody waits for them yet: an answer may come before its question was confirmed.
+_EARLY: Final = 32
+
+
+class Control(Protocol):
+    """The part of the control plane that is needed here."""
+
+    async def ask(self, sid: str, request: OperationAsk) -> RequestStanding:
+        """Ask others about an operation."""
+        ...
+
+    async def asked(self, sid: str, rid: str) -> RequestStanding:
+        """What became of a request."""
+        ...
+
+    async def withdraw(self, sid: str, rid: str) -> RequestStanding:
+        """Nobody waits any more."""
+        ...
+
+    async def use(self, sid: str, rid: str, use: ApprovalUse) -> ApprovalUsed:
+        """Count a use."""
+        ...
+
+
+class Surface(NamedTuple):
+    """What approvals need of the agent."""
+
+    control: Control
+    verify: Callable[[str], ApprovalClaims]
+    """Returns the claims of a signed yes. Raises Fault."""
+    now_ms: Callable[[], int]
+    backoff: Callable[[], Backoff] = Backoff
+
+
+class Approvals:
+    """The requests of one session."""
+
+    def __init__(self, sid: str, surface: Surface, *, poll_s: float = POLL_S) -> None:
+        self._sid = sid
+        self._of = surface
+        self._poll_s = poll_s
+        self._waiting: dict[str, asyncio.Event] = {}
+        self._early: deque[str] = deque(maxlen=_EARLY)
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    # -- what the control socket says ----------------------------------------------------------------------------------------
+
+    def decided(self, rid: str) -> None:
+        """Something became of a request."""
+        waiting = self._waiting.get(rid)
+        if waiting is not None:
+            waiting.set()
+        else:
+            self._early.append(rid)
+
+    def connected(self) -> None:
+        """The control socket is new: what was said meanwhile was said to nobody."""
+        for waiting in self._waiting.values():
+            waiting.set()
+
+    # -- what a plug-in does -------------------------------------------------------------------------------------------------
+
+    async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
+        """Ask others about ``operation`` and wait. ``told`` hears at once who is asked and where.
+
+        Raises Fault: denied, approval_expired, approval_withdrawn, approval_over, control_plane_unreachable, or the control
+        plane's own refusal. Cancelled, it withdraws the request.
+        """
+        standing = await self._of.control.ask(self._sid, OperationAsk(operation=operation, risks=risks))
+        request = standing.request
+        if request.digest != operation.digest():
+            self._leave(request.rid)
+            raise Fault("approval_mismatch", "The control plane asks about another operation than this one.")
+        waiting = self._waiting[request.rid] = asyncio.Event()
+        decided = False
+        try:
+            if request.rid in self._early:
+                waiting.set()
+            told(standing)
+            yes = await self._until_decided(standing, waiting)
+            decided = True
+        except Fault as fault:
+            decided = fault.code != "control_plane_unreachable"
+            raise
+        finally:
+            del self._waiting[request.rid]
+            if not decided:
+                self._leave(request.rid)
+        return yes
+
+    async def use(self, rid: str, digest: str) -> None:
+        """Count one use. Raises Fault; then the operation must not run."""
+        use = ApprovalUse(digest=digest, key=secrets.token_urlsafe(16))
+        try:
+            async with asyncio.timeout(USE_S):
+                await self._persist(lambda: self._of.control.use(self._sid, rid, use), "approval.use_delayed")
+        except TimeoutError:
+            raise Fault("control_plane_unreachable", "The use of the approval could not be counted, so nothing ran.") from None
+
+    async def finish(self) -> None:
+        """Return when everything that was withdrawn is known to be, or a few seconds have passed."""
+        if self._leaving:
+            await asyncio.wait(set(self._leaving), timeout=WITHDRAW_S)
+
+    # -- in between ----------------------------------------------------------------------------------------------------------
+
+    async def _until_decided(self, standing: RequestStanding, waiting: asyncio.Event) -> Yes:
+        request, backoff = standing.request, self._of.backoff()
+        while True:
+            late = self._of.now_ms() >= request.deadline_ms
+            if request.state is RequestState.APPROVED and standing.approval:
+                approvers = tuple(vote.voter for vote in request.votes if vote.approve)
+                return Yes(claims=self._of.verify(standing.approval), approvers=approvers)
+            if request.state not in (RequestState.PENDING, RequestState.APPROVED):
+                refuse(request)
+            if late and request.state is RequestState.PENDING:
+                raise Fault("approval_expired", "Nobody answered in time.")
+            left_s = max(0.0, (request.deadline_ms - self._of.now_ms()) / 1000)
+            patience = min(self._poll_s, left_s + 0.1) if request.state is RequestState.PENDING else backoff.next_s()
+            try:
+                async with asyncio.timeout(patience):
+                    await waiting.wait()
+            except TimeoutError:
+                pass
+            waiting.clear()
+            standing = await self._ask_again(standing)
+            request = standing.request
+
+    async def _ask_again(self, standing: RequestStanding) -> RequestStanding:
+        """Return what became of it; as it was where that cannot be learned now. Raises Fault once it is too late to learn it."""
+        request = standing.request
+        try:
+            return await self._of.control.asked(self._sid, request.rid)
+        except Fault as fault:
+            if is_final(fault):
+                raise
+            if self._of.now_ms() >= request.deadline_ms:
+                raise Fault("control_plane_unreachable", "What was answered could not be learned in time.") from None
+            logger(sid=self._sid).warning("approval.delayed", request=request.rid, code=fault.code)
+        await self._of.backoff().wait()
+        self._waiting[request.rid].set()
+        return standing
+
+    async def _persist(self, action: Callable[[], Awaitable[object]], event: str) -> None:
+        await persist(action, event=event, backoff=self._of.backoff(), sid=self._sid)
+
+    def _leave(self, rid: str) -> None:
+        task = asyncio.ensure_future(self._withdraw(rid))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+    async def _withdraw(self, rid: str) -> None:
+        try:
+            async with asyncio.timeout(USE_S):
+                await self._persist(lambda: self._of.control.withdraw(self._sid, rid), "approval.withdraw_delayed")
+        except (Fault, TimeoutError) as error:
+            # It ends by itself at its deadline, and no agent waits for it.
+            logger(sid=self._sid).info("approval.not_withdrawn", request=rid, reason=str(error))
+
+
+def refuse(request: ApprovalRequest) -> NoReturn:
+    """Raise the Fault that says why a request that is over was not granted."""
+    who = next((vote.voter for vote in request.votes if not vote.approve), "")
+    words = f": {request.answer}" if request.answer else "."
+    match request.state:
+        case RequestState.DENIED:
+            raise Fault("denied", f"{who or 'Somebody who was asked'} said no{words}")
+        case RequestState.EXPIRED:
+            raise Fault("approval_expired", "Nobody answered in time.")
+        case RequestState.WITHDRAWN:
+            raise Fault("approval_withdrawn", "The request was withdrawn.")
+        case RequestState.REVOKED:
+            raise Fault("approval_over", f"The approval was taken back{words}")
+        case _:
+            raise Fault("approval_used", "The approval has been used already.")

@@ -1,0 +1,184 @@
+"""Commands that wait for other people: real ssh, a real sshd, and approvers of our own."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from pathlib import Path
+
+import asyncssh
+import pytest
+
+from chalicelib.contracts.faults import Fault, Notice
+from tests.fakes.agent_runtime import NOW_MS, FakeServing
+from tests.integration.plugin_listener import eventually
+from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
+
+pytestmark = pytest.mark.servers
+
+HOLD = (
+    '@approval("group:dba") @message("Ask the DBAs.") forbid(principal, action == Action::"run", resource) '
+    'when { context.verbs.contains("touch") } unless { context.approvals.contains("dba") };'
+)
+ALLOW = "permit(principal, action, resource);"
+
+
+@pytest.fixture
+async def serving(gateway: Gateway, sshd: Sshd) -> FakeServing:
+    gateway.serving = serving_for(sshd, ALLOW, HOLD)
+    return gateway.serving
+
+
+@pytest.fixture
+def evidence(tmp_path: Path) -> Path:
+    return tmp_path / "evidence"
+
+
+def there(evidence: Path) -> bool:
+    return evidence.exists()
+
+
+async def start(gateway: Gateway, evidence: Path, *options: str) -> asyncio.subprocess.Process:
+    pipe = asyncio.subprocess.PIPE
+    words = gateway.ssh(f"touch {evidence}; echo done", options=[*options])
+    process = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)
+    assert gateway.serving is not None
+    await asyncio.wait_for(gateway.serving.approvals.waiting.wait(), 20)
+    return process
+
+
+async def test_it_runs_by_itself_after_the_yes(gateway: Gateway, serving: FakeServing, evidence: Path) -> None:
+    process = await start(gateway, evidence)
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    assert "sallyport: Ask the DBAs. Waiting until" in line
+    assert "for dba to agree: https://gw.example/approvals/req_1" in line
+    assert not there(evidence)
+    serving.approvals.release.set()
+    out, err = await process.communicate()
+    assert (process.returncode, out, err) == (0, b"done\n", b"")
+    assert there(evidence)
+    await gateway.idle()
+    (operation, _), *others = serving.approvals.asked
+    assert not others
+    assert operation.text == f"touch {evidence}; echo done"
+    assert serving.approvals.used == [("req_1", operation.digest())]
+    held, allowed = serving.recorder.markers(1)
+    assert held == f"held: touch {evidence}; echo done"
+    assert allowed.endswith("approved by carol@example.com (req_1)")
+    assert serving.recorder.lines(1, "cast")[-1][1:] == ["x", "0"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        (Fault("denied", "bob said no: \x1b[2Jnot today\u202e."), "sallyport: bob said no:  [2Jnot today . (denied, "),
+        (Fault("approval_expired", "Nobody answered in time."), "sallyport: Nobody answered in time. (approval_expired, "),
+        (Fault("control_plane_unreachable", "Away."), "sallyport: Away. (control_plane_unreachable, "),
+    ],
+)
+async def test_every_no_is_said_and_nothing_runs(
+    gateway: Gateway, serving: FakeServing, evidence: Path, fault: Fault, words: str
+) -> None:
+    process = await start(gateway, evidence)
+    serving.approvals.no = fault
+    serving.approvals.release.set()
+    out, err = await process.communicate()
+    assert (process.returncode, out) == (126, b"")
+    assert words in err.decode()
+    assert not there(evidence)
+    await gateway.idle()
+    assert serving.denied == 1
+    assert serving.approvals.used == []
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"digest": "0" * 64},
+        {"sid": "ses_other"},
+        {"sub": "mallory@example.com"},
+        {"target": "other"},
+        {"login": "somebody"},
+        {"aud": "agt_other"},
+        {"iss": "https://elsewhere.example"},
+        {"exp": NOW_MS // 1000},
+        {"asks": []},
+    ],
+)
+async def test_a_yes_to_something_else_covers_nothing(
+    gateway: Gateway, serving: FakeServing, evidence: Path, changed: dict[str, object]
+) -> None:
+    serving.approvals.changed = changed
+    process = await start(gateway, evidence)
+    serving.approvals.release.set()
+    await process.communicate()
+    assert process.returncode == 126
+    assert not there(evidence)
+    assert serving.approvals.used == []
+
+
+async def test_a_use_that_is_not_counted_runs_nothing(gateway: Gateway, serving: FakeServing, evidence: Path) -> None:
+    serving.approvals.no_use = Fault("approval_used", "The approval has been used already.")
+    process = await start(gateway, evidence)
+    serving.approvals.release.set()
+    _, err = await process.communicate()
+    assert (process.returncode, b"approval_used" in err) == (126, True)
+    assert not there(evidence)
+
+
+async def test_a_newer_policy_asks_for_more(gateway: Gateway, serving: FakeServing, sshd: Sshd, evidence: Path) -> None:
+    process = await start(gateway, evidence)
+    serving.in_force = serving_for(sshd, ALLOW, HOLD.replace("group:dba", "group:dba quorum:2")).in_force
+    serving.approvals.release.set()
+    _, err = await process.communicate()
+    assert (process.returncode, b"approval_mismatch" in err) == (126, True)
+    assert not there(evidence)
+
+
+async def test_ctrl_c_of_a_client_withdraws(gateway: Gateway, serving: FakeServing, evidence: Path) -> None:
+    process = await start(gateway, evidence)
+    process.send_signal(signal.SIGINT)
+    await process.communicate()
+    await eventually(lambda: serving.approvals.withdrawn == 1)
+    await gateway.idle()
+    assert not there(evidence)
+    assert "withdrawn: the client left" in serving.recorder.markers(1)
+
+
+async def test_ctrl_c_in_a_terminal_withdraws_also_behind_what_was_typed(
+    gateway: Gateway, serving: FakeServing, evidence: Path
+) -> None:
+    async with asyncssh.connect(
+        "127.0.0.1", gateway.port, config=None, known_hosts=None, username="web", client_keys=None
+    ) as conn:
+        process = await conn.create_process(f"touch {evidence}", term_type="xterm")
+        await asyncio.wait_for(serving.approvals.waiting.wait(), 20)
+        process.stdin.write("yes")
+        process.stdin.write("\r\x03")
+        done = await asyncio.wait_for(process.wait(), 20)
+        assert done.exit_status == 126
+    assert serving.approvals.withdrawn == 1
+    assert "approval_withdrawn" in serving.recorder.text(1)
+    assert not there(evidence)
+
+
+async def test_the_end_of_the_session_withdraws(gateway: Gateway, serving: FakeServing, evidence: Path) -> None:
+    process = await start(gateway, evidence)
+    serving.ended.set_result(Notice("session_killed", "It was ended by an administrator."))
+    _, err = await process.communicate()
+    assert b"ended by an administrator" in err
+    await eventually(lambda: serving.approvals.withdrawn == 1)
+    assert not there(evidence)
+
+
+async def test_other_channels_go_on(gateway: Gateway, serving: FakeServing, evidence: Path) -> None:
+    async with asyncssh.connect(
+        "127.0.0.1", gateway.port, config=None, known_hosts=None, username="web", client_keys=None
+    ) as conn:
+        waiting = await conn.create_process(f"touch {evidence}")
+        await asyncio.wait_for(serving.approvals.waiting.wait(), 20)
+        assert (await conn.run("echo on")).stdout == "on\n"
+        serving.approvals.release.set()
+        assert (await asyncio.wait_for(waiting.wait(), 20)).exit_status == 0
+    assert there(evidence)
