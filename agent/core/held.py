@@ -1,4 +1,4 @@
-"""What is said while an operation waits for other people: to them, the facts that make it dangerous; to its owner, who is asked."""
+"""What is said while an operation waits for others: to them, what makes it dangerous; to its owner, who is asked."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A command that waits for other people: said on standard error, withdrawn by Ctrl-C, a closed channel or the end of the session."""
+"""A command that waits for others: said on standard error; withdrawn by Ctrl-C, a closed channel or the end of the session."""
 
 from __future__ import annotations
 
