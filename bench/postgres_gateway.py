@@ -41,7 +41,7 @@ from agent.protocols.postgres.snapshot import Snapshot
 from agent.protocols.postgres.tls import ClientTls
 from agent.protocols.postgres.transport import Connection, MakeMasks, Plant
 from agent.runtime.recorder import SpoolRecorder
-from agent.runtime.serving import Credential, Recorder, Serving
+from agent.runtime.serving import Approvals, Credential, Recorder, Serving
 from agent.runtime.spool import Disk, End, Folder
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
@@ -111,7 +111,7 @@ class BenchSession:
         self.claims = claims
         self.target = target
         self.recorder = recorder
-        self.approvals = Nobody()
+        self.approvals: Approvals = Nobody()
         self.ended: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
         self._policy = policy
 
