@@ -20,6 +20,7 @@ _SEQUENCE: Final = re.compile(
     r"|(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]?"
     r"|\x1b[ -/]*[0-~]?"
 )
+_SPELLED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
 _BLANK: Final = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 
 
@@ -29,6 +30,14 @@ def clean(text: str, limit: int = TEXT_LIMIT) -> str:
         return _cut(text, limit)
     text = _BLANK.sub(" ", _SEQUENCE.sub("", text))
     return _cut("".join(character for character in text if _visible(character)), limit)
+
+
+def visible(text: str, cells: int) -> str:
+    """Return ``text`` as data on one line, cut to ``cells``: what :func:`clean` leaves out stands there as an escape to read."""
+    text = text[: cells + 1]
+    if not (text.isascii() and text.isprintable()):
+        text = "".join(_SPELLED.get(each) or (each if _stands(each) else _spelled(each)) for each in text)
+    return shorten(text, cells)
 
 
 def clean_lines(text: str, limit: int = TEXT_LIMIT) -> list[str]:
@@ -64,6 +73,16 @@ def shorten(text: str, cells: int) -> str:
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _stands(character: str) -> bool:
+    # A mark without a letter, or a space of another width, would be seen as something else.
+    return character == " " or unicodedata.category(character)[0] not in "CZ"
+
+
+def _spelled(character: str) -> str:
+    code = ord(character)
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _visible(character: str) -> bool:

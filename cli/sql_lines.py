@@ -2,6 +2,10 @@
 
     10:03:00  allowed   select name, mail
                         from customers
+                        name  mail
+                        Ann   a***@***.com
+                        Bob   b***@***.com
+                        Eve   e***@***.com
                         → 3 rows, 3 values masked, 7 ms
     10:03:02  denied    drop table customers
                         → Tables go with a reviewed migration, not by hand. (rule no-dropped-tables)
@@ -16,6 +20,7 @@ from typing import Any, Final
 
 from cli.plain import clean, clean_lines, counted, shorten
 from cli.screen import paint
+from cli.sql_rows import rows
 
 _STYLES: Final = {"allowed": "green", "denied": "red", "held": "yellow"}
 _VERDICT: Final = 8
@@ -77,6 +82,7 @@ class SqlLines:
         text = self._texts.pop(number, "an earlier statement") if isinstance(number, int) else "a statement"
         # Where several statements were under way, an outcome says whose it is.
         whose = "" if number == self._last else f"{text}: "
+        yield from (f"{_indent(when)}{line}".rstrip() for line in rows(entry))
         yield f"{_indent(when)}{paint(f'→ {whose}{_came_of(entry)}', 'dim')}"
 
 

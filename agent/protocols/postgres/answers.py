@@ -14,6 +14,7 @@ from agent.protocols.postgres import messages
 from agent.protocols.postgres.classify import Meaning
 from agent.protocols.postgres.codec import Copied, Message, Rows
 from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
+from agent.protocols.postgres.kept import ROWS, Kept
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
 from agent.protocols.postgres.messages import Field, Malformed
 from agent.protocols.postgres.names import Names
@@ -26,6 +27,8 @@ from chalicelib.contracts.faults import Fault
 _TEXTS: Final = frozenset("MDHqW")
 
 _RESULTS_KEPT: Final = 64
+#: No value that a detector finds is an identifier as short as this.
+_NAME_ALONE: Final = 16
 
 #: Settings that the gateway relies on, and the only value that it accepts. The server reports every change at once.
 _FIXED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
@@ -55,13 +58,17 @@ class Shared:
 class Answers:
     """Reads the server's messages. ``receive`` returns what the client is shown; ``done`` are lines for the transcript."""
 
-    def __init__(self, shared: Shared, masks: Masks) -> None:
+    def __init__(self, shared: Shared, masks: Masks, rows: int = ROWS) -> None:
+        """``rows`` is how many of each result the transcript keeps."""
         self._shared = shared
+        self._keep = rows
         self._masks = masks
         self._results: dict[bytes | tuple[Field, ...], tuple[Tagged, ResultMask]] = {}
         self._descriptions: dict[bytes, tuple[Field, ...]] = {}
         self._mask: ResultMask | None = None
+        self._fields: tuple[Field, ...] = ()
         self._copy_mask: CopyMask | None = None
+        self._copy_binary = False
         self._late: list[tuple[frozenset[str], frozenset[str]]] = []
         self._now_ms = 0
         self.done: list[dict[str, Any]] = []
@@ -141,6 +148,7 @@ class Answers:
         if head.kind is Kind.QUERY:
             run = self._running(head, found.kind)
             self._mask = self._result(found.body, run)
+            self._fields = self._described(found.body)
             return found.raw
         self._shared.queue.pop()
         fields = self._described(found.body) if found.kind == "T" else ()
@@ -155,9 +163,9 @@ class Answers:
         known = self._results.get(body)
         if known is not None and known[0] is run.meaning.tagged:
             return known[1]
-        return self._kept(body, messages.read_row_description(body), run)
+        return self._made(body, self._described(body), run)
 
-    def _kept(self, key: bytes | tuple[Field, ...], fields: tuple[Field, ...], run: Run) -> ResultMask:
+    def _made(self, key: bytes | tuple[Field, ...], fields: tuple[Field, ...], run: Run) -> ResultMask:
         mask = self._masks.result(fields, run.meaning)
         if len(self._results) >= _RESULTS_KEPT:
             self._results.clear()
@@ -169,7 +177,7 @@ class Answers:
         known = self._results.get(fields)
         if known is not None and known[0] is run.meaning.tagged:
             return known[1]
-        return self._kept(fields, fields, run)
+        return self._made(fields, fields, run)
 
     def _described(self, body: bytes) -> tuple[Field, ...]:
         """Return the columns of a RowDescription. The last ones are kept."""
@@ -188,12 +196,24 @@ class Answers:
             return b""
         run = self._running(head, "D")
         if self._mask is None and head.kind is Kind.EXECUTE and head.portal is not None:
-            self._mask = self._portal(head.portal.columns(), run)
+            self._fields = head.portal.columns()
+            self._mask = self._portal(self._fields, run)
         if self._mask is None:
             raise _unexpected("D")
         shown, masked = self._mask.rows(rows)
         run.saw(shown, rows.count, masked)
+        kept = run.kept or self._keeping(run, head)
+        if kept.room:
+            kept.add(shown, self._fields)
         return shown
+
+    def _keeping(self, run: Run, head: Expected) -> Kept:
+        """Return what keeps the rows of ``run``: those of one portal share one limit, however few it is asked for at a time."""
+        if head.portal is None:
+            run.kept = Kept(self._keep)
+        else:
+            run.kept = head.portal.kept = head.portal.kept or Kept(self._keep)
+        return run.kept
 
     def _command(self, found: Message) -> bytes:
         head = self._head(found.kind, Kind.QUERY, Kind.EXECUTE)
@@ -243,10 +263,15 @@ class Answers:
         return run
 
     def _over(self, run: Run, outcome: str, **more: str) -> None:
-        self.done.append(run.done(outcome, self._now_ms, **more))
+        kept = run.kept.take([self._name(name, run) for name in run.kept.names]) if run.kept is not None else {}
+        self.done.append(run.done(outcome, self._now_ms, **more, **kept))
         self._mask = self._copy_mask = None
         if run.meaning.copy == "in":
             self._shared.end_copy()
+
+    def _name(self, name: str, run: Run) -> str:
+        """Return a column's name as the transcript may hold it: whoever asks chooses it, and may have put a value there."""
+        return name if len(name) < _NAME_ALONE and name.isidentifier() else self._masks.text(name, run.meaning)
 
     # -- errors and what comes unasked ---------------------------------------------------------------------------------------
 
@@ -312,6 +337,7 @@ class Answers:
         head = self._head("H", Kind.QUERY, Kind.EXECUTE)
         run = self._running(head, "H")
         overall, formats = messages.read_copy(found.body)
+        self._copy_binary = overall == 1
         if run.meaning.copy != "out":
             raise _unexpected("H")
         self._copy_mask = self._masks.copy(run.meaning, overall, len(formats))
@@ -324,7 +350,14 @@ class Answers:
         shown, masked = mask.messages(copied)
         if shown:
             run.saw(shown, copied.count, masked)
+            self._keep_copied(run, shown)
         return shown
+
+    def _keep_copied(self, run: Run, framed: bytes) -> None:
+        if run.kept is None:
+            run.kept = Kept(self._keep)
+        if run.kept.room:
+            run.kept.copied(framed, binary=self._copy_binary)
 
     def _copy_done(self, found: Message) -> bytes:
         mask, run = self._copying_out("c")
@@ -340,7 +373,9 @@ class Answers:
         if not shown:
             return b""
         run.saw(shown, 1, masked)
-        return messages.message("d", shown)
+        framed = messages.message("d", shown)
+        self._keep_copied(run, framed)
+        return framed
 
 
 def _about(head: Expected | None, fields: dict[str, str]) -> Meaning | None:

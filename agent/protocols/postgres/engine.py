@@ -39,6 +39,7 @@ from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer,
 from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE, denial, refusal
 from agent.protocols.postgres.expected import OUTSTANDING_LIMIT, Expected, Kind, Portal, Prepared, Run
 from agent.protocols.postgres.judge import Judge, Ruling, forward, recorded_first
+from agent.protocols.postgres.kept import ROWS
 from agent.protocols.postgres.masks import Masks
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.names import Wait
@@ -65,13 +66,14 @@ _MISSING: Final = frozenset({"unknown_relation", "unknown_column", "unknown_func
 class Engine:
     """One connection between a client that is logged in and a server that is ready."""
 
-    def __init__(self, judge: Judge, classifier: Classifier, masks: Masks, sid: str, known: Known) -> None:
+    def __init__(self, judge: Judge, classifier: Classifier, masks: Masks, sid: str, known: Known, rows: int = ROWS) -> None:
+        """``rows`` is how many of each result the transcript keeps."""
         self._judge = judge
         self._classifier = classifier
         self._masks = masks
         self._sid = sid
         self._shared = Shared(known)
-        self._answers = Answers(self._shared, masks)
+        self._answers = Answers(self._shared, masks, rows)
         self._client = Framer(CLIENT_LIMITS, whose="client")
         self._server = Framer(SERVER_LIMITS, whose="target", rows=True)
         self._inbox: deque[Message] = deque()

@@ -22,6 +22,7 @@ from collections import deque
 from typing import Any, Final
 
 from agent.protocols.postgres.classify import Meaning, Reading
+from agent.protocols.postgres.kept import Kept
 from agent.protocols.postgres.messages import Field
 from chalicelib.contracts.operation import Operation
 
@@ -62,7 +63,7 @@ class Prepared:
 class Portal:
     """A bound statement, and the operations that stand for running it."""
 
-    __slots__ = ("asked", "described", "fields", "formats", "number", "operations", "prepared", "reading", "started")
+    __slots__ = ("asked", "described", "fields", "formats", "kept", "number", "operations", "prepared", "reading", "started")
 
     def __init__(self, prepared: Prepared, reading: Reading, operations: list[Operation], number: int) -> None:
         self.prepared = prepared
@@ -74,6 +75,8 @@ class Portal:
         self.asked = False
         self.described = False
         self.started = False
+        self.kept: Kept | None = None
+        """What the transcript keeps of its rows, once there are some."""
 
     def columns(self) -> tuple[Field, ...]:
         """The columns of the result, in the formats that Bind asked for."""
@@ -94,7 +97,7 @@ class Portal:
 class Run:
     """One statement that runs, and what came of it."""
 
-    __slots__ = ("bytes", "hash", "masked", "meaning", "number", "rows", "started_ms", "tag")
+    __slots__ = ("bytes", "hash", "kept", "masked", "meaning", "number", "rows", "started_ms", "tag")
 
     def __init__(self, meaning: Meaning, number: int, started_ms: int) -> None:
         self.meaning = meaning
@@ -105,6 +108,7 @@ class Run:
         self.masked = 0
         self.tag = ""
         self.hash: Any = None
+        self.kept: Kept | None = None
 
     def saw(self, shown: bytes, rows: int, masked: int) -> None:
         """Count what the client was shown, or what it sent in a COPY."""
@@ -115,7 +119,7 @@ class Run:
         self.bytes += len(shown)
         self.masked += masked
 
-    def done(self, outcome: str, now_ms: int, **more: str) -> dict[str, Any]:
+    def done(self, outcome: str, now_ms: int, **more: Any) -> dict[str, Any]:
         """Return the line of the transcript that says how it went."""
         entry: dict[str, Any] = {"event": "done", "statement": self.number, "outcome": outcome}
         if self.tag:

@@ -38,6 +38,11 @@ ANNOUNCEMENT: Final = gateway.Protocol(
             form="schema.table.column=class",
             doc="Columns and the class of data in them, as schema.table.column=class, such as public.customers.mail=email.",
         ),
+        gateway.Option(
+            name="recorded_rows",
+            type="integer",
+            doc="Rows of each result that the transcript keeps, as the client was shown them: 0 to 1000, default 100.",
+        ),
     ],
     controls=[
         gateway.Control(name=gateway.RECORD, enforced=True),

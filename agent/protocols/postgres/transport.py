@@ -40,6 +40,7 @@ from agent.protocols.postgres.denial import farewell
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.greeting import Greeted, Hangup
 from agent.protocols.postgres.judge import Judge
+from agent.protocols.postgres.kept import kept_rows
 from agent.protocols.postgres.login import Hello
 from agent.protocols.postgres.masks import Masks
 from agent.protocols.postgres.snapshot import Known, Snapshot
@@ -239,7 +240,7 @@ class Connection:
         self._classifier = self._plant.make_classifier(serving, self._known.current)
         masks = self._plant.make_masks(serving, lambda: self._known.current)
         judge = Judge(Decider(serving.claims, lambda: serving.policy), self._writer)
-        self._engine = Engine(judge, self._classifier, masks, self._sid, self._known)
+        self._engine = Engine(judge, self._classifier, masks, self._sid, self._known, kept_rows(serving.target.options))
         hello = [messages.authentication(0)]
         hello += [messages.parameter_status(name, value) for name, value in backend.settings]
         hello += [messages.key_data(pid, secret), messages.ready("I")]

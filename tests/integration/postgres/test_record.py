@@ -62,3 +62,36 @@ async def test_a_text_that_is_too_long_is_refused(gateway: Gateway) -> None:
     ran = await gateway.psql("SELECT length('" + "b" * 5_000_000 + "');\nSELECT 1;")
     assert ran.out == "1\n"
     assert "longer than 4 MiB" in ran.err
+
+
+async def test_rows_are_kept_as_they_were_shown(gateway: Gateway) -> None:
+    ran = await gateway.psql(
+        "SELECT id, name, ssn FROM customers ORDER BY id LIMIT 2;\nCOPY (SELECT 7, ssn FROM customers LIMIT 1) TO STDOUT;"
+    )
+    assert ran.err == "", ran
+    selected, copied = gateway.recorded("done")
+    shown = ran.out.splitlines()
+    assert selected["columns"] == ["id", "name", "ssn"]
+    assert ["|".join(row) for row in selected["values"]] == shown[:2]
+    assert copied["lines"] == shown[2:]
+    assert selected["masked"] == 2
+
+
+async def test_a_binary_result_is_kept_as_text(gateway: Gateway) -> None:
+    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+        text = "SELECT 7, 1.50::numeric, DATE '2026-11-21', TIMESTAMPTZ '2026-11-21 10:00+00', ARRAY[1, NULL], '1.2.3.4'::inet"
+        cursor = connection.cursor(binary=True)
+        await cursor.execute(text)
+        await cursor.fetchall()
+    kept = [line["values"] for line in gateway.recorded("done") if "values" in line]
+    assert kept == [
+        [["7", "1.50", "2026-11-21", "2026-11-21 10:00:00+00", "{1,NULL}", "\\x0220000401020304 (8 bytes, type 869)"]]
+    ]
+
+
+async def test_a_bulk_result_keeps_its_first_rows(gateway: Gateway) -> None:
+    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+        await (await connection.execute("SELECT n FROM generate_series(1, 50000) n")).fetchall()
+    (line,) = [line for line in gateway.recorded("done") if "values" in line]
+    assert [value for (value,) in line["values"]] == [str(number) for number in range(1, 101)]
+    assert line["rows"] == 50_000

@@ -55,7 +55,7 @@ def test_names_past_the_limit_stay_unknown() -> None:
 
 def test_values_are_shown_by_their_type() -> None:
     bind = bound(struct.pack(">i", 7), b"\1", b"text", None, struct.pack(">d", 1.5), b"\xff", formats=(1, 1, 0, 0, 1, 1))
-    assert arguments(bind, (23, 16, 25, 25, 701, 99)) == ("7", "t", "text", "NULL", "1.5", "\\xff (binary, type 99)")
+    assert arguments(bind, (23, 16, 25, 25, 701, 99)) == ("7", "t", "text", "NULL", "1.5", "\\xff (1 bytes, type 99)")
 
 
 def test_a_text_that_reads_null_is_not_a_missing_value() -> None:

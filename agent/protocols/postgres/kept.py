@@ -1,0 +1,114 @@
+"""The first rows of a result as the transcript keeps them: what the client was shown, as text. Pure.
+
+Rows are taken after masking, from the very bytes that the client is sent. Past the limit nothing is looked at any more, so that a
+bulk result costs no more than its beginning.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any, Final
+
+from agent.protocols.postgres.messages import Field
+from agent.protocols.postgres.values import readable
+from chalicelib.contracts.faults import Fault
+
+#: Rows of one statement that are kept where a target does not say otherwise, and the most that it may say.
+ROWS: Final = 100
+MOST_ROWS: Final = 1_000
+#: Most that is kept of one statement, in characters, names of columns included. A line of the transcript has at most 1 MiB.
+CHARACTERS: Final = 64 * 1024
+#: What an empty value, a bracket or a comma takes in the transcript.
+_OVERHEAD: Final = 4
+_BYTEA: Final = 17
+_TEXT: Final = 25
+
+_FRAME: Final = struct.Struct(">BI")
+_COUNT: Final = struct.Struct(">H")
+_SIZE: Final = struct.Struct(">i")
+
+
+def kept_rows(options: Mapping[str, Any]) -> int:
+    """Return how many rows of each result a target's transcripts keep. Raises Fault(config_invalid)."""
+    rows = options.get("recorded_rows", ROWS)
+    if not isinstance(rows, int) or isinstance(rows, bool) or not 0 <= rows <= MOST_ROWS:
+        raise Fault("config_invalid", f"recorded_rows is not a number from 0 to {MOST_ROWS}.")
+    return rows
+
+
+class Kept:
+    """What is kept of one statement. A portal that is read bit by bit has one for all of its bits."""
+
+    __slots__ = ("_characters", "_columns", "_lines", "_rows", "_values", "room")
+
+    def __init__(self, rows: int) -> None:
+        """``rows`` is how many are kept at most."""
+        self._rows = rows
+        self._characters = CHARACTERS
+        self._columns: tuple[Field, ...] = ()
+        self._values: list[list[str | None]] = []
+        self._lines: list[str] = []
+        self.room = rows > 0
+        """False where nothing more is kept."""
+
+    def add(self, shown: bytes, columns: tuple[Field, ...]) -> None:
+        """Keep the first of the DataRow messages in ``shown``, whose columns are ``columns``."""
+        if not self._values:
+            self._columns = columns
+            self._characters -= sum(len(column.name) + _OVERHEAD for column in columns)
+        at = 0
+        while self.room and at < len(shown):
+            values = _row(shown, at + 5, columns)
+            if self._takes(sum(len(value or "") + _OVERHEAD for value in values)):
+                self._values.append(values)
+            at += 1 + _FRAME.unpack_from(shown, at)[1]
+
+    def copied(self, shown: bytes, *, binary: bool) -> None:
+        """Keep the first of the CopyData messages in ``shown``."""
+        at = 0
+        while self.room and at < len(shown):
+            end = at + 1 + _FRAME.unpack_from(shown, at)[1]
+            body = shown[at + 5 : end]
+            line = readable(body, 1, _BYTEA) if binary else readable(body.rstrip(b"\r\n"), 0, _TEXT)
+            if self._takes(len(line) + _OVERHEAD):
+                self._lines.append(line)
+            at = end
+
+    def take(self, names: list[str]) -> dict[str, Any]:
+        """Return what was kept since the last time, for the transcript. ``names`` are what it may say of the columns' names."""
+        found: dict[str, Any] = {}
+        if self._values:
+            found = {"columns": names, "values": self._values}
+        if self._lines:
+            found["lines"] = self._lines
+        self._values, self._lines = [], []
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """The names of the columns of what was kept since the last :meth:`take`."""
+        return [column.name for column in self._columns] if self._values else []
+
+    def _takes(self, size: int) -> bool:
+        self._characters -= size
+        self._rows -= 1
+        self.room = self._rows > 0 and self._characters > 0
+        return self._characters >= 0
+
+
+def _row(shown: bytes, at: int, columns: tuple[Field, ...]) -> list[str | None]:
+    """Return the values of one row that masking has checked: it has as many as there are columns."""
+    (count,) = _COUNT.unpack_from(shown, at)
+    at += 2
+    values: list[str | None] = []
+    for place in range(count):
+        (size,) = _SIZE.unpack_from(shown, at)
+        at += 4
+        if size < 0:
+            values.append(None)
+            continue
+        form, kind = (columns[place].format, columns[place].type) if place < len(columns) else (1, 0)
+        values.append(readable(shown[at : at + size], form, kind))
+        at += size
+    return values

@@ -1,0 +1,123 @@
+"""The rows that a transcript keeps: what the client was shown, the first of it, and nothing past the limit."""
+
+from __future__ import annotations
+
+import struct
+
+import pytest
+
+from agent.protocols.postgres.codec import join_copied
+from agent.protocols.postgres.kept import CHARACTERS, Kept, kept_rows
+from agent.protocols.postgres.messages import Field
+from chalicelib.contracts.faults import Fault
+from tests.unit.agent.protocols.postgres.conversation import (
+    BOUND,
+    IDLE,
+    PARSED,
+    SYNC,
+    Conversation,
+    bind,
+    columns,
+    complete,
+    describe,
+    execute,
+    parse,
+    query,
+    row,
+)
+
+TEXT = Field("a", 0, 0, 25, 0)
+SUSPENDED = b"s\0\0\0\4"
+
+
+def done(talk: Conversation) -> list[dict[str, object]]:
+    return [line for line in talk.record if line["event"] == "done"]
+
+
+def test_rows_are_kept_as_the_client_saw_them() -> None:
+    talk = Conversation()
+    talk.says(query("SELECT id, secret FROM t"))
+    talk.answers(columns("id", "secret"), row(b"1", b"s3cret"), row(None, "ä\n".encode()), complete("SELECT 2"), IDLE)
+    (line,) = done(talk)
+    assert line["columns"] == ["id", "secret"]
+    assert line["values"] == [["1", "****"], [None, "****"]]
+    assert b"s3cret" not in talk.lines
+
+
+def test_only_the_first_rows_are_kept_and_all_are_counted() -> None:
+    talk = Conversation()
+    talk.says(query("SELECT a FROM t"))
+    talk.answers(columns("a"), *(row(str(number).encode()) for number in range(150)))
+    talk.answers(*(row(b"later") for _ in range(150)), complete("SELECT 300"), IDLE)
+    (line,) = done(talk)
+    assert line["values"] == [[str(number)] for number in range(100)]
+    assert line["rows"] == 300
+
+
+def test_every_statement_has_its_own_rows() -> None:
+    talk = Conversation()
+    talk.says(query("SELECT a; SELECT b; DELETE c"))
+    talk.answers(columns("a"), row(b"1"), complete("SELECT 1"), columns("b"), complete("SELECT 0"), complete("DELETE 1"), IDLE)
+    assert [line.get("values") for line in done(talk)] == [[["1"]], None, None]
+
+
+def test_a_portal_that_is_read_bit_by_bit_has_one_limit() -> None:
+    talk = Conversation()
+    talk.says(parse("", "SELECT a FROM t"), bind("", ""), describe("P"), execute("", 60), execute("", 60), execute("", 60), SYNC)
+    rows = [row(b"x") for _ in range(60)]
+    talk.answers(PARSED, BOUND, columns("a"), *rows, SUSPENDED, *rows, SUSPENDED, *rows, SUSPENDED, IDLE)
+    assert [len(line.get("values", [])) for line in done(talk)] == [60, 40, 0]  # type: ignore[arg-type]
+
+
+def test_binary_values_are_read_by_their_type() -> None:
+    kept = Kept(5)
+    fields = (Field("n", 0, 0, 23, 1), Field("x", 0, 0, 9999, 1), TEXT)
+    kept.add(row(struct.pack(">i", -7), b"\xff", b"t"), fields)
+    assert kept.take(kept.names) == {"columns": ["n", "x", "a"], "values": [["-7", "\\xff (1 bytes, type 9999)", "t"]]}
+
+
+def test_a_name_that_holds_a_value_is_masked() -> None:
+    talk = Conversation()
+    talk.says(query('SELECT 1 AS "it is hunter2"'))
+    talk.answers(columns("it is hunter2"), row(b"1"), complete("SELECT 1"), IDLE)
+    assert done(talk)[0]["columns"] == ["it is ****"]
+
+
+def test_what_is_kept_is_bounded_by_its_size() -> None:
+    kept = Kept(1_000)
+    for _ in range(1_000):
+        kept.add(row(b"x" * 1_000), (TEXT,))
+    found = kept.take(kept.names)["values"]
+    assert CHARACTERS - 2_100 < sum(len(value) for (value,) in found) <= CHARACTERS
+    assert not kept.room
+
+
+def test_a_long_value_is_cut_and_does_not_end_the_rest() -> None:
+    kept = Kept(5)
+    kept.add(row(b"x" * 200_000) + row(b"y"), (TEXT,))
+    (first,), (second,) = kept.take(kept.names)["values"]
+    assert first.startswith("xxx")
+    assert "200000 bytes" in first
+    assert len(first) < 500
+    assert second == "y"
+
+
+def test_a_target_may_keep_none() -> None:
+    assert kept_rows({}) == 100
+    assert not Kept(kept_rows({"recorded_rows": 0})).room
+
+
+@pytest.mark.parametrize("wrong", [-1, 1_001, True, "7"])
+def test_a_limit_that_is_none_is_refused(wrong: object) -> None:
+    with pytest.raises(Fault) as caught:
+        kept_rows({"recorded_rows": wrong})
+    assert caught.value.code == "config_invalid"
+
+
+def test_the_first_lines_of_a_copy_are_kept() -> None:
+    kept = Kept(2)
+    kept.copied(join_copied([b"1\tann\n", b"2\t\\N\n", b"3\tc\n"]), binary=False)
+    assert kept.take([]) == {"lines": ["1\tann", "2\t\\N"]}
+    binary = Kept(2)
+    binary.copied(join_copied([b"\x00\x01"]), binary=True)
+    assert binary.take([]) == {"lines": ["\\x0001"]}
