@@ -28,6 +28,7 @@ from agent.protocols.ssh.channel import ClientSide
 from agent.protocols.ssh.denial import Words, plain, say
 from agent.protocols.ssh.leg import Ear, Guard
 from agent.protocols.ssh.packets import quicken
+from agent.protocols.ssh.program import Program
 from agent.protocols.ssh.requests import ServerChannel
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import HANDSHAKE_S, HostIdentity, Serving
@@ -55,7 +56,7 @@ class Connection(asyncssh.SSHServer):
         self._identity = identity
         self._certificates = certificates
         self._source_ip = source_ip
-        self.channels: Final[set[ClientSide]] = set()
+        self.programs: Final[set[Program]] = set()
         self._person: login.Person | None = None
         self._username = ""
         self._opened: Serving | None = None
@@ -159,8 +160,8 @@ class Connection(asyncssh.SSHServer):
         self._ending = True
         if self._notice is OK or self._notice.code != notice.code:
             self._notice = notice
-        for channel in [*self.channels]:
-            channel.end(notice)
+        for program in [*self.programs]:
+            program.end(notice)
         self.spawn(self._farewell(notice))
 
     async def _farewell(self, notice: Notice) -> None:
@@ -233,8 +234,8 @@ class Connection(asyncssh.SSHServer):
             raise
 
     def _press(self, *, target: bool, full: bool) -> None:
-        for channel in self.channels:
-            channel.press(target=target, full=full)
+        for program in self.programs:
+            program.press(target=target, full=full)
 
     # -- what asyncssh asks --------------------------------------------------------------------------------------------------
 
@@ -283,13 +284,13 @@ class Connection(asyncssh.SSHServer):
 
     def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], asyncssh.SSHServerSession[bytes]]:
         """A new channel for an exec, a shell or a subsystem."""
-        if len(self.channels) >= OPEN_CHANNELS or self._last_channel >= ALL_CHANNELS:
+        if len(self.programs) >= OPEN_CHANNELS or self._last_channel >= ALL_CHANNELS:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "sallyport: too many channels in this session")
         if self._ending:
             words = say(self._notice, self.sid).decode().rstrip()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, words)
         assert self._conn is not None
-        return ServerChannel.open(self._conn, window=window(len(self.channels)), packet=PACKET), ClientSide(self)
+        return ServerChannel.open(self._conn, window=window(len(self.programs)), packet=PACKET), ClientSide(self)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
         """``ssh -L``, ``-D`` and ``-W``: refused."""

@@ -1,0 +1,408 @@
+"""What runs on one SSH channel: asked for, decided, recorded, started at the target, and ended with its status or in words.
+
+    client ──► ClientSide ──► Program ──► engine ──► gate ──► (record) ──► TargetSide ──► target
+    client ◄───────────────── Program ◄── (record) ◄── gate ◄───────────── TargetSide ◄── target
+
+Order rules that real programs depend on: an exit status may arrive before the last output, so it is passed on when the target's
+channel has closed; a client may send before the target's channel exists, so its reading is paused then; the end of either
+stream is passed on without closing the other; a client that closes its end is answered only when the program has ended, because
+the exit status needs a channel to travel in.
+
+Nothing here is buffered without a bound: whoever is slow (a side's window, its transport, the recording) holds the *other* side's
+:class:`Valve`, and SSH's own window does the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+import asyncssh
+import structlog
+
+from agent.core.effects import Ask
+from agent.core.gate import Gate
+from agent.core.policy import Decider, Yes
+from agent.core.recording.cast import CastWriter
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.transcript import Heading
+from agent.core.units import Answered, Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
+from agent.protocols.ssh import engine, target_side
+from agent.protocols.ssh.algorithms import window
+from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
+from agent.protocols.ssh.engine import Terminal, Wish
+from agent.protocols.ssh.files import FileRelay
+from agent.protocols.ssh.held import Hold
+from agent.protocols.ssh.requests import ServerChannel
+from agent.protocols.ssh.sftp import SftpEngine
+from agent.protocols.ssh.valve import Valve
+from agent.runtime.relay import Performer
+from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.operation import Operation
+
+if TYPE_CHECKING:
+    from agent.protocols.ssh.transport import Connection
+
+_log: Final = structlog.get_logger()
+
+
+class Program:
+    """One program, from the request for it to its end."""
+
+    def __init__(self, connection: Connection, channel: ServerChannel) -> None:
+        self._connection = connection
+        self._channel: ServerChannel | None = channel
+        self.valve: Final = Valve()
+        self._target_valve: Final = Valve()
+        self._target: asyncssh.SSHClientChannel[bytes] | None = None
+        self._terminal: Terminal | None = None
+        self._early: list[bytes] = []
+        self._early_eof = False
+        self._launch: bytes | None = None
+        self._files: FileRelay | None = None
+        self._tasks: set[asyncio.Future[Any]] = set()
+        self._gate: Gate | None = None
+        self._performer: Performer | None = None
+        self._hold: Hold | None = None
+        """Other people are being asked."""
+        self._starting = False
+        self._over = False
+        self.exit: int | tuple[str, bool, str, str] | None = None
+        self.valve.fit(channel)
+
+    # -- what the client does ------------------------------------------------------------------------------------------------
+
+    def begin(self, wish: Wish) -> None:
+        """Decide about ``wish``, and start it if that is permitted."""
+        self._terminal = wish.terminal
+        self.spawn(self._run(wish))
+
+    def refuse(self, refused: Refused, terminal: Terminal | None) -> None:
+        """Record and say that something unreadable was asked for."""
+        self._terminal = terminal
+        self.spawn(self._refuse(refused))
+
+    def resize(self, width: int, height: int, pixels: tuple[int, int]) -> None:
+        """Pass the terminal's new size on, and record it."""
+        if self._target is not None:
+            self._target.change_terminal_size(width, height, *pixels)
+            self._tell(Resized(width, height))
+        elif self._terminal is not None:
+            self._terminal = Terminal(self._terminal.term, width, height, pixels, self._terminal.modes)
+
+    def signal(self, name: str) -> None:
+        """Pass a signal on."""
+        if self._hold is not None:
+            self._hold.withdraw()
+        elif self._target is not None:
+            self._target.send_signal(name)
+
+    def send_break(self, milliseconds: int) -> bool:
+        """Pass a break on. False where there is nobody to get it."""
+        if self._hold is not None:
+            self._hold.withdraw()
+            return True
+        if self._target is None:
+            return False
+        self._target.send_break(milliseconds)
+        return True
+
+    def on_input(self, data: bytes) -> None:
+        """Input, which is forwarded and never recorded: passwords are typed."""
+        if self._target is None:
+            # asyncssh resumes reading when a request was granted; one read is kept, the window keeps the rest.
+            self._early.append(data)
+            if self._hold is None or not self._hold.typed(data):
+                self.valve.hold("not started")
+        else:
+            self._from_client(data)
+
+    def on_input_eof(self) -> None:
+        """End of input; output may still come."""
+        if self._target is None:
+            self._early_eof = True
+        elif self._files is not None:
+            self._files.client_eof()
+        else:
+            self.send_target_eof()
+
+    def on_client_closing(self) -> bool:
+        """The client closes its end. True where the target was asked for the program and has not told its end."""
+        if self._hold is not None:
+            self._hold.withdraw()
+        return self._target is not None or self._starting
+
+    def on_client_full(self, full: bool) -> None:
+        """The client takes no more, or more again. Where its requests make our own answers, it may not ask more either."""
+        if not full:
+            self._target_valve.release("client's window")
+            self.valve.release("client's window")
+            return
+        self._target_valve.hold("client's window")
+        if self._files is not None:
+            self.valve.hold("client's window")
+
+    def on_client_left(self) -> None:
+        """The client is gone: so is its program."""
+        self._channel = None
+        if not self._starting:
+            # A channel that is being opened at the target is let to open, so that it can be closed.
+            for task in self._tasks:
+                task.cancel()
+        if self._target is not None:
+            self._target.close()
+
+    # -- what the target does ------------------------------------------------------------------------------------------------
+
+    def on_output(self, data: bytes, stream: Stream) -> None:
+        """Mask, record and show one read; then see whether the recording keeps up."""
+        if self._files is not None and stream == "out":
+            try:
+                self._files.from_target(data)
+            except Fault as fault:
+                self._fail(fault.notice)
+        else:
+            self._tell(Output(data, stream))
+        recorder = self._connection.opened.recorder
+        if recorder.pressure() and not self._target_valve.held:
+            self._target_valve.hold("recording")
+            self.spawn(self._relieve())
+
+    def on_target_eof(self) -> None:
+        """The program closed its output; it may still read, and has not ended."""
+        if self._channel is not None:
+            self._channel.write_eof()
+
+    def on_target_closed(self, exc: Exception | None) -> None:
+        """Everything was shown: say how it ended."""
+        self._target = None
+        if self._files is not None:
+            self._files.finish()
+        if self._channel is None:
+            self._tell(Remark({"event": "left", "text": "the client left"}))
+            return
+        if self.exit is None and exc is not None:
+            self._fail(Notice("target_closed", "The connection to the target was lost."))
+        elif isinstance(self.exit, tuple):
+            self._tell(Exited(self.exit[0]))
+            self._channel.exit_with_signal(*self.exit)
+        elif self.exit is not None:
+            self._tell(Exited(self.exit))
+            self._channel.exit(self.exit)
+        else:
+            self._channel.close()
+
+    def press(self, *, target: bool, full: bool) -> None:
+        """A leg's transport is full, or no longer: hold the other leg's channel."""
+        valve = self.valve if target else self._target_valve
+        if full:
+            valve.hold("transport")
+        else:
+            valve.release("transport")
+
+    def end(self, notice: Notice) -> None:
+        """The session is over: say why and close."""
+        self._fail(notice)
+
+    # -- what the gate orders ------------------------------------------------------------------------------------------------
+
+    def to_target(self, data: bytes) -> None:
+        """Keep what was permitted; it is what the target's channel is opened with."""
+        self._launch = data
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        """Show ``data``."""
+        if self._channel is not None and not self._channel.is_closing() and not self._channel.left:
+            self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
+
+    def hold_client(self, held: bool) -> None:
+        """Stop or go on reading requests."""
+        if held:
+            self.valve.hold("deciding")
+        else:
+            self.valve.release("deciding")
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[Any]:
+        """Run something that has to wait; its failure is this channel's failure."""
+        task = asyncio.ensure_future(self._guard(coroutine))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    def send_target(self, data: bytes) -> None:
+        """Forward what was permitted, or belongs to it."""
+        if self._target is not None and not self._target.is_closing():
+            self._target.write(data)
+
+    def send_target_eof(self) -> None:
+        """End the program's input, and close its channel behind a client that closed its own."""
+        if self._target is not None:
+            self._target.write_eof()
+            if self._channel is not None and self._channel.left:
+                self._target.close()
+
+    # -- in between ----------------------------------------------------------------------------------------------------------
+
+    async def _guard(self, running: Coroutine[Any, Any, None]) -> None:
+        try:
+            await running
+        except Fault as fault:
+            if fault.code == "recording_failed":
+                self._connection.end(fault.notice)
+            self._fail(fault.notice)
+        except Exception:  # noqa: BLE001 - a bug of ours must end in words and an exit status, not in a client that hangs
+            _log.exception("ssh.channel.failed", sid=self._connection.sid)
+            self._fail(Notice("internal", "Something went wrong inside the gateway."))
+
+    async def _run(self, wish: Wish) -> None:
+        serving = await self._connection.serving()
+        # The configuration in force counts: shells may have been switched off since the session opened.
+        target_now = serving.policy.document.target(serving.target.name) or serving.target
+        unit = engine.read(wish, shell=target_now.options.get("shell"))
+        self._open_recording(unit.operation.text, wish)
+        await self._perform(unit)
+        if self._launch is None:
+            if not self._over:
+                self._close(126)
+            return
+        target = await self._connection.target()
+        if self._over:
+            return  # the session ended while the target was dialled
+        self._show_notes()
+        if wish.kind == "shell":
+            banner = f"sallyport: this shell is recorded ({self._connection.sid})\r\n"
+            self._tell(Output(banner.encode(), "err"))
+        await self._start(target, wish, self._launch)
+
+    def _show_notes(self) -> None:
+        for words in self._connection.take_notes():
+            self._tell(Output(words, "err"))
+
+    async def _refuse(self, refused: Refused) -> None:
+        await self._connection.serving()
+        self._open_recording(refused.operation.text, Wish(kind="exec"))
+        await self._perform(refused)
+        self._close(126)
+
+    def _open_recording(self, command: str, wish: Wish) -> None:
+        serving = self._connection.opened
+        claims = serving.claims
+        heading = Heading(
+            sid=claims.sid,
+            target=claims.target,
+            principal=claims.sub,
+            login=claims.login,
+            channel=self._connection.next_channel(),
+            opened_ms=serving.now_ms(),
+            command=command,
+            title=f"{claims.sub} on {claims.login}@{claims.target}",
+        )
+        decider = Decider(claims, lambda: serving.policy)
+        words = Words(claims.sid, terminal=self._terminal is not None)
+        self._performer = Performer(serving, self)
+        if wish.kind == "subsystem":
+            transcript = JsonlWriter(heading, protocol="sftp")
+            self._gate = Gate(decider, transcript, words, says_on="err", asks=True)
+            self._files = FileRelay(serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine), self)
+            return
+        terminal = self._terminal or Terminal("", 0, 0)
+        cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
+        self._gate = Gate(decider, cast, words, says_on="err", asks=True)
+
+    async def _perform(self, event: Event) -> None:
+        assert self._gate is not None
+        assert self._performer is not None
+        self._gate.handle(Tick(self._connection.opened.now_ms()))
+        effects = self._gate.handle(event)
+        if not effects or not isinstance(effects[-1], Ask):
+            await self._performer.perform(effects)
+            return
+        await self._performer.perform(effects[:-1])
+        asked = effects[-1].asked
+        try:
+            answered = Answered(asked, await self._agreed(asked.operation))
+            self._gate.handle(Tick(self._connection.opened.now_ms()))
+            await self._performer.perform(self._gate.handle(answered))
+        except Fault as fault:
+            if fault.code == "recording_failed":
+                raise
+            self._gate.handle(Tick(self._connection.opened.now_ms()))
+            await self._performer.perform(self._gate.handle(Refused(asked.operation, fault.code, fault.message)))
+
+    async def _agreed(self, operation: Operation) -> Yes:
+        """Wait for others. Raises Fault for every no."""
+        self._hold = Hold(self._connection.opened, self._said_while_waiting, terminal=self._terminal is not None)
+        try:
+            # What was typed before it began to wait may end it, and Ctrl-C may stand behind that.
+            if self._hold.typed(b"".join(self._early)):
+                self.valve.release("not started")
+            return await self._hold.agreed(operation)
+        except asyncio.CancelledError:
+            self._tell(Remark({"event": "withdrawn", "text": "withdrawn: the client left"}))
+            raise
+        finally:
+            self._hold = None
+
+    def _said_while_waiting(self, data: bytes, recorded: bool) -> None:
+        self._tell(Output(data, "err", recorded))
+
+    def _tell(self, event: Event) -> None:
+        if self._gate is None or self._performer is None:
+            return
+        self._gate.handle(Tick(self._connection.opened.now_ms()))
+        left = self._performer.perform_now(self._gate.handle(event))
+        assert not left, "only decisions wait for the disk"
+
+    async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
+        size = window(len(self._connection.programs) - 1)
+        self._starting = True
+        try:
+            channel = await target_side.start(target, self, wish, permitted, terminal=self._terminal, window=size)
+        finally:
+            self._starting = False
+        self._adopt(channel)
+
+    def _adopt(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
+        self._target_valve.fit(channel)
+        if self._channel is None or self._over:
+            channel.close()
+            return
+        self._target = channel
+        early, self._early = self._early, []
+        for data in early:
+            self._from_client(data)
+        if self._early_eof:
+            self.on_input_eof()
+        self.valve.release("not started")
+
+    def _from_client(self, data: bytes) -> None:
+        if self._files is None:
+            self.send_target(data)
+            return
+        try:
+            self._files.from_client(data)
+        except Fault as fault:
+            self._fail(fault.notice)
+
+    async def _relieve(self) -> None:
+        await self._connection.opened.recorder.relieved()
+        self._target_valve.release("recording")
+
+    def _fail(self, notice: Notice) -> None:
+        if self._channel is None:
+            return
+        words = say(notice, self._connection.sid, terminal=self._terminal is not None)
+        if self._gate is None:
+            self.to_client(words, "err")
+        else:
+            self._tell(Output(words, "err"))
+        self._close(exit_status(notice.code) if notice.code else EXIT_FAILED)
+
+    def _close(self, status: int) -> None:
+        self._over = True
+        self._tell(Exited(status))
+        if self._channel is not None:
+            self._channel.exit(status)
+        if self._target is not None:
+            self._target.close()

@@ -1,0 +1,120 @@
+"""The target's end of one SSH channel: a program is started there, and what it says is told to whoever owns it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+import asyncssh
+
+from agent.core.units import Stream
+from agent.protocols.ssh.algorithms import PACKET
+from agent.protocols.ssh.engine import Terminal, Wish
+from agent.protocols.ssh.leg import Gather
+from agent.protocols.ssh.valve import Valve
+from agent.runtime.serving import HANDSHAKE_S
+from chalicelib.contracts.faults import Fault
+
+
+class Owner(Protocol):
+    """Whose program it is."""
+
+    exit: int | tuple[str, bool, str, str] | None
+    """How the program ended: a status, or a signal with what asyncssh says about it."""
+
+    @property
+    def valve(self) -> Valve:
+        """Holds whoever sends to the program."""
+        ...
+
+    def on_output(self, data: bytes, stream: Stream) -> None:
+        """The program said something."""
+        ...
+
+    def on_target_eof(self) -> None:
+        """The program will say no more."""
+        ...
+
+    def on_target_closed(self, exc: Exception | None) -> None:
+        """The channel is closed, or its connection lost."""
+        ...
+
+
+class TargetSide(asyncssh.SSHClientSession[bytes]):
+    """The target's end of a channel."""
+
+    def __init__(self, owner: Owner) -> None:
+        self._owner = owner
+        self._gather = Gather(owner.on_output, asyncio.get_running_loop().call_soon)
+        self._channel: Any = None
+
+    def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
+        """The channel is open; what was asked for did not start yet."""
+        self._channel = chan
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        """Output: to the gate."""
+        self._gather.add(data, "out" if datatype is None else "err")
+
+    def eof_received(self) -> bool:
+        """End of output; the client may still send."""
+        self._gather.flush()
+        self._owner.on_target_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """The target takes no more for now."""
+        self._owner.valve.hold("target's window")
+
+    def resume_writing(self) -> None:
+        """The target takes more again."""
+        self._owner.valve.release("target's window")
+
+    def exit_status_received(self, status: int) -> None:
+        """Keep it until all output was passed on."""
+        self._owner.exit = status
+
+    def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
+        """Keep it until all output was passed on."""
+        self._owner.exit = (signal, core_dumped, msg, lang)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel closed, or its connection broke: now the exit status may follow the output."""
+        # asyncssh drops what waits behind a pause when a connection breaks; it arrived, so it is shown and recorded.
+        waiting = self._channel._recv_buf
+        while waiting:
+            self.data_received(*waiting.pop(0))
+        self._gather.flush()
+        self._owner.on_target_closed(exc)
+
+
+async def start(
+    target: asyncssh.SSHClientConnection, owner: Owner, wish: Wish, permitted: bytes, *, terminal: Terminal | None, window: int
+) -> asyncssh.SSHClientChannel[bytes]:
+    """Start what was ``permitted`` of ``wish``, with the size that ``terminal`` has by now. Raises Fault with a target's code."""
+    asked = wish.terminal
+    size = terminal or asked
+    try:
+        async with asyncio.timeout(HANDSHAKE_S):
+            channel, _ = await target.create_session(
+                lambda: TargetSide(owner),
+                command=permitted.decode() if wish.kind == "exec" else None,
+                subsystem=permitted.decode() if wish.kind == "subsystem" else None,
+                env=dict(wish.environment),
+                send_env=(),
+                request_pty="force" if asked else False,
+                term_type=asked.term if asked else None,
+                term_size=(size.columns, size.rows, *size.pixels) if size else (),
+                term_modes=asked.modes if asked else {},
+                encoding=None,
+                window=window,
+                max_pktsize=PACKET,
+            )
+    except TimeoutError:
+        raise Fault("target_timeout", f"The target did not start it within {HANDSHAKE_S:.0f} s.") from None
+    except asyncssh.ChannelOpenError as error:
+        detail = f"The target refused the channel: {error.reason}"
+        raise Fault("target_closed", detail[:300]) from None
+    except (asyncssh.Error, OSError) as error:
+        raise Fault("target_closed", "The target hung up while it was being started.", detail=str(error)) from None
+    return channel
