@@ -156,7 +156,7 @@ async def test_shells_that_are_switched_off_while_a_session_lives(world: World, 
         try:
             must(await asyncio.to_thread(world.people["pat"].run, ["sallyport", "apply", "--yes", str(folder)]))
             for _ in range(100):
-                closed = await conn.run(term_type="xterm", request_pty="force", stdin=asyncssh.DEVNULL)
+                closed = await conn.run(term_type="xterm", request_pty="force", input="exit\n")
                 if closed.exit_status == 126:
                     break
                 await asyncio.sleep(0.1)
