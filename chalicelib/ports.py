@@ -52,6 +52,11 @@ class PendingLogin(msgspec.Struct, kw_only=True, frozen=True):
     port: int
     client_state: str
     expires_ms: int
+    browser: str = ""
+    """For a login that ends in the browser itself: the hash of what this browser alone knows. Port, challenge and client state
+    are empty then."""
+    onward: str = ""
+    """The page on which such a login ends: a path of ours, without the stage."""
 
 
 class LoginCode(msgspec.Struct, kw_only=True, frozen=True):
@@ -217,6 +222,10 @@ class Store(Protocol):
 
     def save_code(self, code: LoginCode, event: AnyEvent) -> None:
         """Keep a completed login together with its audit event, and who it was as a :class:`Person`."""
+        ...
+
+    def save_person(self, person: Person, event: AnyEvent) -> None:
+        """Keep who somebody is as their newest login shows them, together with its audit event."""
         ...
 
     def person(self, principal: str) -> Person | None:

@@ -15,6 +15,7 @@ from chalicelib.contracts.policy import Approval, Principal
 
 ACCESS_TYP: Final = "sallyport-access+jwt"
 TICKET_TYP: Final = "sallyport-ticket+jwt"
+WEB_TYP: Final = "sallyport-web+jwt"
 APPROVAL_TYP: Final = "sallyport-approval+jwt"
 PROOF_TYP: Final = "sallyport-agent-proof+jwt"
 

@@ -49,6 +49,8 @@ class Call(msgspec.Struct, kw_only=True, frozen=True):
     params: Mapping[str, str]
     authorization: str
     source_ip: str
+    headers: Mapping[str, str] = {}
+    """By lower-case name."""
 
     def read(self, kind: type[T]) -> T:
         """Return the body as ``kind``. Raises Fault(bad_request) that says which field is wrong."""
@@ -113,9 +115,9 @@ def _route(blueprint: Blueprint, method: str, path: str, enter: Callable[[View, 
         @functools.wraps(view)
         def answer(**params: str) -> Response:
             try:
-                found = enter(view, _call(blueprint.current_request, params))
+                found = enter(view, call_of(blueprint.current_request, params))
             except Exception as error:  # noqa: BLE001 - the one catch-all of every route: told as a code, logged whole
-                refused = refusal(error, f"{method} {path}", _request_id(blueprint))
+                refused = refusal(error, f"{method} {path}", request_id(blueprint))
                 return Response(refused.body, status_code=refused.status, headers=_JSON)
             if isinstance(found, Response):
                 return found
@@ -127,7 +129,8 @@ def _route(blueprint: Blueprint, method: str, path: str, enter: Callable[[View, 
     return register
 
 
-def _call(request: Any, params: Mapping[str, str]) -> Call:
+def call_of(request: Any, params: Mapping[str, str]) -> Call:
+    """Return the framework's request without the framework. Raises Fault(too_large)."""
     body = request.raw_body or b""
     if len(body) > BODY_LIMIT:
         raise Fault("too_large", f"A request's body is at most {BODY_LIMIT} bytes long.")
@@ -140,8 +143,10 @@ def _call(request: Any, params: Mapping[str, str]) -> Call:
         params=params,
         authorization=request.headers.get("authorization") or "",
         source_ip=request.context.get("identity", {}).get("sourceIp") or "",
+        headers={str(name).lower(): str(value) for name, value in request.headers.items()},
     )
 
 
-def _request_id(blueprint: Blueprint) -> str:
+def request_id(blueprint: Blueprint) -> str:
+    """Return what Lambda calls this invocation, for the log and for whoever has to tell of a failure."""
     return str(getattr(blueprint.lambda_context, "aws_request_id", "unknown"))

@@ -12,6 +12,7 @@ from chalicelib.contracts.api import Done, LoggedIn, LoginRedeem, LoginStart, Lo
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.entrypoints.http import Call, people, public
+from chalicelib.entrypoints.web import LOGIN, SESSION, cookie_of, redirect, set_cookie
 from chalicelib.usecases.finish_login import Callback, finish_login
 from chalicelib.usecases.log_out import log_out
 from chalicelib.usecases.redeem_login import redeem_login
@@ -52,22 +53,26 @@ def begin(call: Call) -> LoginStarted:
 
 @public(bp, "GET", "/login/callback")
 def callback(call: Call) -> Response:
-    """The browser comes back from the identity provider and goes on to the command line, on this machine's loopback only."""
+    """The browser comes back from the identity provider and goes on: to a page of ours, or to a command line on its loopback."""
     query = call.query
     asked = Callback(
         state=query.get("state", "")[:256],
         code=query.get("code", ""),
         error=query.get("error", ""),
         source_ip=call.source_ip,
+        browser=cookie_of(call, LOGIN),
     )
     try:
-        location = finish_login(ports(), asked)
+        landing = finish_login(ports(), asked)
     except Fault as fault:
         # Where nobody waits for this state there is nowhere to go; the page says only what we wrote ourselves.
         page = _PAGE.format(message=html.escape(fault.message), hint=html.escape(fault.hint))
         return Response(page, status_code=fault.kind.status, headers=_PAGE_HEADERS)
+    if landing.session:
+        cookies = set_cookie(SESSION, landing.session, landing.session_s), set_cookie(LOGIN, "", 0)
+        return redirect(landing.location, *cookies)
     return Response(
-        "", status_code=302, headers={"Location": location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
+        "", status_code=302, headers={"Location": landing.location, "Cache-Control": "no-store", "Referrer-Policy": "no-referrer"}
     )
 
 

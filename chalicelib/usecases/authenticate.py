@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from chalicelib.contracts.capability import ACCESS_TYP, AccessClaims, check_access, check_proof
+from chalicelib.contracts.capability import ACCESS_TYP, WEB_TYP, AccessClaims, check_access, check_proof
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.policy import Moment
 from chalicelib.domain import agent_proof, base64url
@@ -28,8 +28,19 @@ def authenticate_person(ports: Ports, authorization: str) -> AccessClaims:
     scheme, _, token = authorization.partition(" ")
     if scheme.lower() != "bearer" or not token:
         raise Fault("login_required", "This needs a login.", hint="Run: sallyport login")
+    return _claims(ports, ACCESS_TYP, token.strip())
+
+
+def authenticate_browser(ports: Ports, cookie: str) -> AccessClaims:
+    """Return the claims of a browser's session, which no other route takes. Raises Fault."""
+    if not cookie:
+        raise Fault("login_required", "This needs a login.")
+    return _claims(ports, WEB_TYP, cookie)
+
+
+def _claims(ports: Ports, typ: str, token: str) -> AccessClaims:
     try:
-        claims = msgspec.convert(ports.signer.verify_token(ACCESS_TYP, token.strip()), AccessClaims)
+        claims = msgspec.convert(ports.signer.verify_token(typ, token), AccessClaims)
     except ValueError as error:
         raise Fault(
             "token_invalid", "The access token is not valid here.", hint="Run: sallyport login", detail=str(error)

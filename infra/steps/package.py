@@ -44,12 +44,19 @@ class Context:
     log_group_name = log_stream_name = "probe"
     def get_remaining_time_in_millis(self):
         return 30000
-http = app.app({
-    "resource": "/health", "path": "/health", "httpMethod": "GET", "headers": {}, "multiValueHeaders": {},
-    "queryStringParameters": None, "multiValueQueryStringParameters": None, "pathParameters": None,
-    "stageVariables": None, "body": None, "isBase64Encoded": False,
-    "requestContext": {"httpMethod": "GET", "resourcePath": "/health", "path": "/health", "identity": {"sourceIp": "192.0.2.1"}},
-}, Context())
+def get(resource, path, **parameters):
+    return app.app({
+        "resource": resource, "path": path, "httpMethod": "GET", "headers": {}, "multiValueHeaders": {},
+        "queryStringParameters": None, "multiValueQueryStringParameters": None, "pathParameters": parameters or None,
+        "stageVariables": None, "body": None, "isBase64Encoded": False,
+        "requestContext": {"httpMethod": "GET", "resourcePath": resource, "path": path, "identity": {"sourceIp": "192.0.2.1"}},
+    }, Context())
+http = get("/health", "/health")
+from chalicelib.entrypoints import web
+for name in web.STATIC:
+    assert get("/static/{name}", "/static/" + name, name=name)["statusCode"] == 200, name
+for name in web.TEMPLATES:
+    web.templates().get_template(name)
 ws = app.connect({
     "headers": {}, "multiValueHeaders": {}, "isBase64Encoded": False,
     "requestContext": {"routeKey": "$connect", "eventType": "CONNECT", "connectionId": "probe=", "domainName": "example.invalid",

@@ -67,6 +67,7 @@ case "$need" in
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
     want node nodejs
     want npm npm
+    want chromium chromium
     ;;
 esac
 

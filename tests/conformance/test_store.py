@@ -70,6 +70,12 @@ class TestPeople:
         found = store.person("alice@example.com")
         assert found == Person(principal="alice@example.com", email="", groups=["sre"], seen_ms=NOW + 2)
 
+    def test_a_person_is_kept_without_a_code(self, store: Store) -> None:
+        person = Person(principal="alice@example.com", email="", groups=["sre"], seen_ms=NOW)
+        store.save_person(person, event(1))
+        assert store.person("alice@example.com") == person
+        assert list(store.events(DAY)) == [event(1)]
+
     def test_an_expired_code_is_not_taken(self, store: Store) -> None:
         store.save_code(code(), event(1))
         assert store.take_code("ab", NOW + 1000) is None

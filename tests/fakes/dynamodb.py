@@ -62,6 +62,10 @@ class FakeStore(FakeRequests):
         )
         self.recorded.append(event)
 
+    def save_person(self, person: Person, event: AnyEvent) -> None:
+        self.people[person.principal] = person
+        self.recorded.append(event)
+
     def person(self, principal: str) -> Person | None:
         return self.people.get(principal)
 

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from chalicelib.adapters.dynamodb.evidence import recording
@@ -32,8 +34,11 @@ class People:
         """Keep a completed login together with its audit event."""
         row = fields(code) | {"pk": f"CODE#{code.code_sha256}", "sk": "A", "ttl": ttl(code.expires_ms)}
         person = Person(principal=code.principal, email=code.email, groups=code.groups, seen_ms=event.time_ms)
-        known = self._table.putting(fields(person) | {"pk": f"PERSON#{code.principal}", "sk": "A"})
-        self._table.write([self._table.creating(row), known, recording(self._table, event)])
+        self._table.write([self._table.creating(row), self._knowing(person), recording(self._table, event)])
+
+    def save_person(self, person: Person, event: AnyEvent) -> None:
+        """Keep who somebody is as their newest login shows them."""
+        self._table.write([self._knowing(person), recording(self._table, event)])
 
     def person(self, principal: str) -> Person | None:
         """Return somebody as their newest login showed them."""
@@ -52,3 +57,6 @@ class People:
     def is_revoked(self, jti: str) -> bool:
         """Tell whether an access token was revoked."""
         return self._table.get(f"REVOKED#{jti}") is not None
+
+    def _knowing(self, person: Person) -> dict[str, Any]:
+        return self._table.putting(fields(person) | {"pk": f"PERSON#{person.principal}", "sk": "A"})

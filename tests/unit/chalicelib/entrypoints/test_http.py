@@ -60,7 +60,17 @@ PUBLIC = [
     ("GET", "/login/callback"),
     ("POST", "/login/redeem"),
     ("POST", "/agents/enrol"),
+    ("GET", "/static/{name}"),
 ]
+#: Pages take a browser's session and nothing else; test_pages.py holds them.
+PAGES = [
+    ("GET", "/approvals"),
+    ("GET", "/approvals/list"),
+    ("GET", "/approvals/decided"),
+    ("GET", f"/approvals/{RID}"),
+    ("GET", f"/approvals/{RID}/now"),
+]
+FORMS = [("POST", f"/approvals/{RID}/answer"), ("POST", "/logout/browser"), ("POST", "/login/browser")]
 
 
 def code(answer: tuple[int, Any]) -> str:
@@ -73,7 +83,8 @@ def code(answer: tuple[int, Any]) -> str:
 def test_this_list_of_routes_is_whole() -> None:
     declared = {(method, path) for path, methods in application.app.routes.items() for method in methods}
     known = {
-        (method, path.replace(SID, "{sid}").replace(RID, "{rid}")) for method, path in PEOPLE + ADMINISTRATORS + AGENTS + PUBLIC
+        (method, path.replace(SID, "{sid}").replace(RID, "{rid}"))
+        for method, path in PEOPLE + ADMINISTRATORS + AGENTS + PUBLIC + PAGES + FORMS
     }
     assert declared == known
 

@@ -40,7 +40,7 @@ def state_of(made: World) -> str:
 
 def come_back(made: World, state: str, **changed: str) -> tuple[str, dict[str, str]]:
     asked = Callback(**({"state": state, "code": "good", "error": "", "source_ip": "192.0.2.7"} | changed))
-    parts = urlsplit(finish_login(made.ports, asked))
+    parts = urlsplit(finish_login(made.ports, asked).location)
     return f"{parts.scheme}://{parts.netloc}{parts.path}", {name: each[0] for name, each in parse_qs(parts.query).items()}
 
 
