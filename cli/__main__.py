@@ -29,6 +29,7 @@ class _Entry(NamedTuple):
 
 
 _DAILY: Final = "Every day"
+_APPROVALS: Final = "Approvals"
 _EVIDENCE: Final = "Evidence"
 _GATEWAY: Final = "Run the gateway"
 
@@ -41,6 +42,11 @@ _COMMANDS: Final[dict[str, _Entry]] = {
     "ssh-config": _Entry("targets", "ssh_config", _DAILY, "Make plain ssh, scp and rsync work with your targets."),
     "connect": _Entry("connect", "connect", _DAILY, "Connect to a target."),
     "ticket": _Entry("ticket", "ticket", _DAILY, "Get a password for a client that connects by itself."),
+    "request": _Entry("requests", "request", _APPROVALS, "Ask others for access, ahead of time or in an emergency."),
+    "requests": _Entry("requests", "requests", _APPROVALS, "List what waits for you, what is yours, and what was decided."),
+    "approve": _Entry("requests", "approve", _APPROVALS, "Agree to one request, after looking at it."),
+    "deny": _Entry("requests", "deny", _APPROVALS, "Refuse one request."),
+    "withdraw": _Entry("requests", "withdraw", _APPROVALS, "Take back a request of yours."),
     "sessions": _Entry("sessions", "sessions", _EVIDENCE, "List sessions, newest first."),
     "session": _Entry("sessions", "session", _EVIDENCE, "Show one session whole."),
     "replay": _Entry("replay", "replay", _EVIDENCE, "Verify a session's recording and play it."),
@@ -67,7 +73,7 @@ class _Lazy(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        for section in (_DAILY, _EVIDENCE, _GATEWAY):
+        for section in (_DAILY, _APPROVALS, _EVIDENCE, _GATEWAY):
             with formatter.section(section):
                 formatter.write_dl([(name, entry.summary) for name, entry in _COMMANDS.items() if entry.section == section])
 

@@ -12,10 +12,12 @@ import socket
 import threading
 from typing import NamedTuple
 
+import msgspec
+
 from chalicelib.contracts import api
 from chalicelib.contracts.faults import Fault
 from cli import handing
-from cli.control_plane import ControlPlane
+from cli.control_plane import ControlPlane, Refusal
 from cli.direct_way import dial, pump
 from cli.home import Home
 from cli.progress import Progress
@@ -71,7 +73,7 @@ def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened
             # A process that is about to fork must not have a second thread in the middle of an import.
             if preparing.is_alive():
                 preparing.join()
-            return Opened(offer.sid, offer.ticket, _checked_relay(way.address))
+            return Opened(offer.sid, offer.ticket, checked_relay(way.address))
         connection = dial(way.address, offer.sid)
         if connection is not None:
             return Opened(offer.sid, offer.ticket, way.address, connection)
@@ -80,13 +82,23 @@ def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened
 
 
 def offered(home: Home, target: str, login: str, reason: str) -> api.SessionOffer:
-    """Open a session. Raises Refusal if policy or the gateway says no."""
+    """Open a session, after others have agreed where policy asks them first. Raises Refusal or Fault for every no."""
     saved = home.login()
+    plane = ControlPlane(saved.url, saved.token)
     body = api.SessionOpen(target=target, login=login, reason=reason)
-    return ControlPlane(saved.url, saved.token).post("/sessions", api.SessionOffer, body)
+    try:
+        return plane.post("/sessions", api.SessionOffer, body)
+    except Refusal as refusal:
+        if refusal.notice.code != "approval_required":
+            raise
+    from chalicelib.contracts.api_requests import AccessAsk
+    from cli import asking
+
+    granted = asking.agreed(saved, AccessAsk(target=target, login=login, reason=reason))
+    return plane.post("/sessions", api.SessionOffer, msgspec.structs.replace(body, approval=granted.rid))
 
 
-def _checked_relay(address: str) -> str:
+def checked_relay(address: str) -> str:
     """Refuse a relay that would carry the ticket in the clear: ``wss://``, or ``ws://`` on this machine only."""
     from cli.control_plane import checked_url
 

@@ -92,7 +92,9 @@ class ControlClient:
 
     async def withdraw(self, sid: str, rid: str) -> api_requests.RequestStanding:
         """Nobody waits for a request any more."""
-        return await self._call("POST", f"/agent/sessions/{sid}/requests/{rid}/withdraw", None, api_requests.RequestStanding)
+        # An empty body would travel with a type that API Gateway has no mapping for.
+        path, body = f"/agent/sessions/{sid}/requests/{rid}/withdraw", api_requests.RequestEnd()
+        return await self._call("POST", path, body, api_requests.RequestStanding)
 
     async def use(self, sid: str, rid: str, use: api_requests.ApprovalUse) -> api_requests.ApprovalUsed:
         """Count a use of a yes; the same key again counts nothing."""

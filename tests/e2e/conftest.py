@@ -22,6 +22,24 @@ MORE_POLICIES = """
 @id("no-curiosity")
 @message("Curiosity is no reason.")
 forbid (principal, action == Action::"connect", resource) when { context.reason like "*curious*" };
+
+@id("ask-for-pipes") @message("Pipes need a second pair of eyes.") @approval("group:auditors ttl:60s")
+forbid (principal, action == Action::"run", resource == Target::"prod-web") when { context.verbs.contains("mkfifo") }
+unless { context.approvals.contains("auditors") };
+
+@id("ask-for-pipes-at-once") @message("In a hurry.") @approval("group:auditors ttl:2s")
+forbid (principal, action == Action::"run", resource == Target::"prod-web") when { context.verbs.contains("mknod") }
+unless { context.approvals.contains("auditors") };
+
+@id("ask-for-remarks") @message("Remarks need a second pair of eyes.") @approval("group:auditors ttl:60s")
+forbid (principal, action == Action::"run", resource == Target::"prod-db") when { context.verbs.contains("COMMENT") }
+unless { context.approvals.contains("auditors") };
+
+@id("ask-to-come-in") @message("Somebody has to let you in.") @approval("group:auditors ttl:60s")
+forbid (principal, action == Action::"connect", resource) when { context.reason like "*let me in*" }
+unless { context.approvals.contains("auditors") };
+
+@id("auditors-answer") permit (principal in Group::"auditors", action == Action::"approve", resource);
 """
 
 

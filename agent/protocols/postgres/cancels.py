@@ -15,6 +15,10 @@ import msgspec
 from chalicelib.contracts.gateway import Target
 
 
+def _nothing_waits() -> bool:
+    return False
+
+
 class Cancellable(msgspec.Struct, frozen=True):
     """A backend of the server, and whose it is."""
 
@@ -25,6 +29,8 @@ class Cancellable(msgspec.Struct, frozen=True):
     secret: bytes
     on_native: Callable[[int], Awaitable[None]] | None
     """Cancels what a native client's connection does; None for connections that did not come natively."""
+    withdraw: Callable[[], bool] = _nothing_waits
+    """Ends the wait of a statement that others are asked about; False where none waits."""
 
 
 class Cancels:

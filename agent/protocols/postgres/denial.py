@@ -9,6 +9,8 @@ from chalicelib.contracts.faults import Notice
 
 #: insufficient_privilege (PostgreSQL documentation, Appendix A).
 INSUFFICIENT_PRIVILEGE = "42501"
+#: query_canceled: whoever asked has pressed Ctrl-C.
+_CANCELED = "57014"
 _INVALID_AUTHORIZATION = "28000"
 _STATES = {
     "target_unreachable": "08001",
@@ -33,7 +35,8 @@ def denial(decision: Decision, sid: str) -> bytes:
     """Return the refusal of a statement by policy."""
     rules = ", ".join(decision.verdict.rules)
     hint = f"Decided by rule {rules}. Session {sid}." if rules else f"Session {sid}."
-    return messages.error("ERROR", INSUFFICIENT_PRIVILEGE, f"sallyport: {decision.message}", hint=hint)
+    state = _CANCELED if decision.code == "approval_withdrawn" else INSUFFICIENT_PRIVILEGE
+    return messages.error("ERROR", state, f"sallyport: {decision.message}", hint=hint)
 
 
 def refusal(why: Unreadable, sid: str) -> bytes:

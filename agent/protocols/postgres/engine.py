@@ -28,7 +28,7 @@ from typing import Any, Final
 
 from agent.core.effects import Effect, Housekeep, ToClient
 from agent.core.masking import Masker
-from agent.core.policy import Decision
+from agent.core.policy import Decision, Yes
 from agent.core.recording.jsonl import Shown
 from agent.core.sql.model import Session
 from agent.core.units import Side
@@ -38,7 +38,7 @@ from agent.protocols.postgres.classify import Classifier, Reading, Unreadable
 from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer, Message, Rows
 from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE, denial, refusal
 from agent.protocols.postgres.expected import OUTSTANDING_LIMIT, Expected, Kind, Portal, Prepared, Run
-from agent.protocols.postgres.judge import Judge, Ruling, forward, recorded_first
+from agent.protocols.postgres.judge import Held, Judge, Ruling, forward, recorded_first
 from agent.protocols.postgres.kept import ROWS
 from agent.protocols.postgres.masks import Masks
 from agent.protocols.postgres.messages import Malformed
@@ -83,6 +83,8 @@ class Engine:
         self._wanted = False
         self._failing: Final = f"denied by the gateway (session {sid})"
         self._as_clean: Final = Masker().mask
+        self.held: Operation | None = None
+        """Others have to agree to it before anything else of the client is read; see :meth:`answered`."""
         self.over = False
         """The client has said goodbye."""
         self._rules: dict[str, Callable[[Message], list[Effect]]] = {
@@ -128,6 +130,19 @@ class Engine:
         self._classifier.adopt(self._shared.book.known.current.catalogue)
         self._shared.book.catalogue_read(mark, fresh=fresh)
 
+    def answered(self, answer: Yes | Decision, now_ms: int) -> list[Effect]:
+        """Others have answered about what is :attr:`held`. Returns what follows."""
+        assert self.held is not None, "nobody was asked"
+        self._judge.now_ms = now_ms
+        self._judge.answers[self.held.digest()] = answer
+        self.held = None
+        return self.proceed()
+
+    def waits(self) -> Effect:
+        """Record that others are asked about what is :attr:`held`."""
+        assert self.held is not None, "nobody is asked"
+        return self._judge.remark({"event": "held", "kind": self.held.kind, "digest": self.held.digest()}, durable=True)
+
     def receive(self, side: Side, data: bytes, now_ms: int) -> list[Effect]:
         """Return what follows from ``data``, in order. Raises Fault(protocol_error | target_protocol | target_unmaskable).
 
@@ -162,7 +177,7 @@ class Engine:
         if self._inbox and not book.asking and self._quiet() and (self._wanted or book.path_unsure()):
             effects.append(Housekeep(Side.TARGET, book.ask(shared.queue, shared.status, names=self._wanted)))
             self._wanted = False
-        while self._inbox and len(self._shared.queue) < OUTSTANDING_LIMIT:
+        while self._inbox and self.held is None and len(self._shared.queue) < OUTSTANDING_LIMIT:
             begins = self._segment_begins = self._segment_empty
             try:
                 effects += self._one(self._inbox[0])
@@ -172,9 +187,13 @@ class Engine:
                     effects.append(Housekeep(Side.TARGET, book.ask(shared.queue, shared.status, names=True)))
                     self._wanted = False
                 break
+            except Held as held:
+                self._segment_empty, self.held = begins, held.operation
+                break
             except Malformed:
                 raise Fault("protocol_error", "The client sent a message that cannot be read.") from None
             self._inbox.popleft()
+            self._judge.answers.clear()
         return effects
 
     def _quiet(self) -> bool:
@@ -302,7 +321,9 @@ class Engine:
             return self._refused(parse.text, why, Kind.PARSE, "prepare")
         prepared = Prepared(parse.text, parse.types)
         operations = [one for meaning in reading.statements for one in meaning.operations("prepare")]
-        ruling = self._judge.ask(operations, self._shown(reading), counted=False) if operations else None
+        # Preparing runs nothing: others are asked once the values are there, which they are to see.
+        waits = self._judge.waits(operations)
+        ruling = self._judge.ask(operations, self._shown(reading), counted=False) if operations and not waits else None
         if ruling is not None and not ruling.allowed:
             return self._denied(ruling, Kind.PARSE)
         expected = self._shared.queue.push(Expected(Kind.PARSE))
@@ -311,6 +332,9 @@ class Engine:
         self._shared.statements.change(parse.name, prepared)
         if parse.name:
             self._shared.book.prepared(parse.name, prepared.text)
+        if waits:
+            prepares = {"event": "prepared", "digest": operations[0].digest()}
+            return [self._judge.remark(prepares, durable=True), Housekeep(Side.TARGET, found.raw)]
         if ruling is None:
             return [Housekeep(Side.TARGET, messages.parse(parse.name, ""))]
         return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
@@ -336,6 +360,7 @@ class Engine:
             return self._denied(ruling, Kind.BIND)
         portal = Portal(prepared, reading, operations, ruling.number if ruling is not None else 0)
         portal.formats = bind.result_formats
+        portal.yes = [self._judge.agreed(operation) for operation in operations]
         expected = self._shared.queue.push(Expected(Kind.BIND))
         expected.portal, expected.name = portal, ("P", bind.portal)
         expected.about = reading.statements[0] if reading.statements else None
@@ -354,7 +379,7 @@ class Engine:
             return self._refused(name.encode(), Unreadable("bad_request", "34000", _UNKNOWN_NAME), Kind.EXECUTE, "execute")
         # What it leaves behind follows from what is there when it runs, not from what was there when it was bound.
         after = self._read(portal.prepared.raw).session
-        decisions = [self._judge.again(operation) for operation in portal.operations]
+        decisions = [self._judge.again(one, yes) for one, yes in zip(portal.operations, portal.yes, strict=True)]
         refusing = next((place for place, each in enumerate(decisions) if each.permit is None), None)
         if refusing is not None:
             shown = self._shown(portal.reading, portal.operations[0].arguments)

@@ -21,6 +21,7 @@ import hashlib
 from collections import deque
 from typing import Any, Final
 
+from agent.core.policy import Yes
 from agent.protocols.postgres.classify import Meaning, Reading
 from agent.protocols.postgres.kept import Kept
 from agent.protocols.postgres.messages import Field
@@ -63,13 +64,27 @@ class Prepared:
 class Portal:
     """A bound statement, and the operations that stand for running it."""
 
-    __slots__ = ("asked", "described", "fields", "formats", "kept", "number", "operations", "prepared", "reading", "started")
+    __slots__ = (
+        "asked",
+        "described",
+        "fields",
+        "formats",
+        "kept",
+        "number",
+        "operations",
+        "prepared",
+        "reading",
+        "started",
+        "yes",
+    )
 
     def __init__(self, prepared: Prepared, reading: Reading, operations: list[Operation], number: int) -> None:
         self.prepared = prepared
         self.reading = reading
         self.operations = operations
         self.number = number
+        self.yes: list[Yes | None] = []
+        """For each operation, what others agreed to."""
         self.formats: tuple[int, ...] = ()
         self.fields: tuple[Field, ...] = ()
         self.asked = False

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import msgspec
 
 from agent.core.effects import Count, Effect, Record, Report, ToTarget
-from agent.core.policy import Decision, Permit
+from agent.core.policy import Decision, Permit, Yes
 from agent.core.recording.jsonl import JsonlWriter, Shown
 from agent.core.units import Asked
 from chalicelib.contracts.operation import Operation
@@ -24,6 +24,18 @@ class Decides(Protocol):
     def decide(self, operation: Operation, now_ms: int) -> Decision:
         """Return what policy says about ``operation``."""
         ...
+
+    def approved(self, operation: Operation, yes: Yes, now_ms: int) -> Decision:
+        """Return what policy says about an operation that others have agreed to."""
+        ...
+
+
+class Held(Exception):  # noqa: N818 - a state, not an error
+    """Others have to agree to ``operation`` first; nothing was recorded, and nothing may follow."""
+
+    def __init__(self, operation: Operation) -> None:
+        self.operation = operation
+        super().__init__(operation.kind)
 
 
 class Ruling(msgspec.Struct, frozen=True):
@@ -51,22 +63,28 @@ class Judge:
         self._transcript = transcript
         self._lines = 0
         self.now_ms = 0
+        self.answers: dict[str, Yes | Decision] = {}
+        """What others have answered about operations of the message that is decided now, by digest. A yes is counted already."""
 
     def ask(self, operations: list[Operation], shown: list[Shown], *, counted: bool = True) -> Ruling:
         """Decide ``operations``, which are forwarded together or not at all. ``counted`` is for those that were allowed.
 
-        ``shown`` has, for each, the text and the arguments that may be kept.
+        ``shown`` has, for each, the text and the arguments that may be kept. Raises Held where others could still agree to all.
         """
         if len(operations) == 1:
             (only,) = operations
-            decision = self._decider.decide(only, self.now_ms)
+            decision = self._decide(only)
             if decision.permit is not None:
                 line = self._decided(only, decision, shown[0])
                 effects: list[Effect] = [Count(operations=1)] if counted else []
                 return Ruling([*effects, self._record(line, durable=True)], [decision.permit], decision, self._lines)
             decisions = [decision]
         else:
-            decisions = [self._decider.decide(operation, self.now_ms) for operation in operations]
+            decisions = [self._decide(operation) for operation in operations]
+        if all(each.permit is not None or each.held for each in decisions):
+            waiting = next((one for one, each in zip(operations, decisions, strict=True) if each.permit is None), None)
+            if waiting is not None:
+                raise Held(waiting)
         refusal = next((each for each in decisions if each.permit is None), None)
         number = self._lines + 1
         lines = b"".join(self._decided(one, each, kept) for one, each, kept in zip(operations, decisions, shown, strict=True))
@@ -94,9 +112,29 @@ class Judge:
         ]
         return Ruling(effects, [], decision, number)
 
-    def again(self, operation: Operation) -> Decision:
-        """Decide an operation that is recorded already: policy may have changed since."""
-        return self._decider.decide(operation, self.now_ms)
+    def again(self, operation: Operation, yes: Yes | None = None) -> Decision:
+        """Decide an operation that is recorded already, with the yes that it was: policy may have changed since."""
+        decision = self._decider.decide(operation, self.now_ms)
+        return decision if yes is None or not decision.held else self._decider.approved(operation, yes, self.now_ms)
+
+    def waits(self, operations: list[Operation]) -> bool:
+        """Tell whether others would be asked about ``operations``."""
+        decisions = [self._decider.decide(operation, self.now_ms) for operation in operations]
+        return any(each.held for each in decisions) and all(each.held or each.permit is not None for each in decisions)
+
+    def agreed(self, operation: Operation) -> Yes | None:
+        """Return the yes to an operation of this message."""
+        found = self.answers.get(operation.digest()) if self.answers else None
+        return found if isinstance(found, Yes) else None
+
+    def _decide(self, operation: Operation) -> Decision:
+        decision = self._decider.decide(operation, self.now_ms)
+        if not self.answers or not decision.held:
+            return decision
+        found = self.answers.get(operation.digest())
+        if isinstance(found, Yes):
+            return self._decider.approved(operation, found, self.now_ms)
+        return found or decision
 
     def remark(self, entry: dict[str, Any], *, durable: bool = False) -> Effect:
         """Record a fact."""

@@ -107,6 +107,13 @@ class Stream(asyncio.BufferedProtocol):
                 self.transport.resume_reading()
         return data
 
+    async def gone(self) -> None:
+        """Return once the peer has ended its side. Only for whoever does not read meanwhile."""
+        while not self._ended:
+            self._arrived.clear()
+            await self._arrived.wait()
+        self._arrived.set()
+
     def call(self) -> None:
         """Have ``read`` return although nothing has arrived."""
         self._called = True

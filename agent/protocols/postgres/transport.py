@@ -39,6 +39,7 @@ from agent.protocols.postgres.classify import Classifier
 from agent.protocols.postgres.denial import farewell
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.greeting import Greeted, Hangup
+from agent.protocols.postgres.held import Hold
 from agent.protocols.postgres.judge import Judge
 from agent.protocols.postgres.kept import kept_rows
 from agent.protocols.postgres.login import Hello
@@ -48,6 +49,7 @@ from agent.protocols.postgres.stream import Stream
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import HANDSHAKE_S, Serving
 from chalicelib.contracts.faults import CODES, Fault, Notice
+from chalicelib.contracts.operation import Operation
 
 _log: Final = structlog.get_logger()
 
@@ -95,6 +97,7 @@ class Connection:
         self._refreshing: asyncio.Task[None] | None = None
         self._rest: list[Effect] = []
         self._broken: Exception | None = None
+        self._hold: Hold | None = None
 
     async def run(self, sock: socket.socket) -> Notice:
         """Serve the client behind ``sock`` until either side ends. Returns why it ended."""
@@ -151,7 +154,7 @@ class Connection:
         pid, secret = secrets.randbelow(2**31 - 1) + 1, secrets.token_bytes(4)
         claims = self._serving.claims
         on_native = self._cancelled if self._native else None
-        entry = Cancellable(secret, claims.sub, self._serving.target, backend.pid, backend.secret, on_native)
+        entry = Cancellable(secret, claims.sub, self._serving.target, backend.pid, backend.secret, on_native, self._withdraw)
         self._plant.cancels.add(pid, entry)
         over = False
         try:
@@ -199,11 +202,14 @@ class Connection:
         if found is None:
             return
         await self._record_cancel(hello.pid)
-        await server.cancel(found.target, found.pid, found.secret)
+        if not found.withdraw():
+            await server.cancel(found.target, found.pid, found.secret)
 
     async def _cancelled(self, shown_pid: int) -> None:
         """Somebody with this connection's key asks to cancel its statement, which is this session's own doing."""
         await self._record_cancel(shown_pid)
+        if self._withdraw():
+            return
         await server.cancel(self._serving.target, self._backend.pid, self._backend.secret)
 
     async def _record_cancel(self, shown_pid: int) -> None:
@@ -239,7 +245,8 @@ class Connection:
         serving = self._serving
         self._classifier = self._plant.make_classifier(serving, self._known.current)
         masks = self._plant.make_masks(serving, lambda: self._known.current)
-        judge = Judge(Decider(serving.claims, lambda: serving.policy), self._writer)
+        self._decider = Decider(serving.claims, lambda: serving.policy)
+        judge = Judge(self._decider, self._writer)
         self._engine = Engine(judge, self._classifier, masks, self._sid, self._known, kept_rows(serving.target.options))
         hello = [messages.authentication(0)]
         hello += [messages.parameter_status(name, value) for name, value in backend.settings]
@@ -303,7 +310,9 @@ class Connection:
             await self._catch_up(performer)
             if self._engine.over:
                 return
-            if self._engine.waiting:
+            if self._engine.held is not None:
+                effects = await self._others_agree(performer, self._engine.held)
+            elif self._engine.waiting:
                 self._wish()
                 await self._answered.wait()
                 self._answered.clear()
@@ -317,6 +326,22 @@ class Connection:
                 self._renew()
                 effects = self._engine.receive(Side.CLIENT, data, self._serving.now_ms())
             await performer.perform(effects)
+
+    async def _others_agree(self, performer: Performer, operation: Operation) -> list[Effect]:
+        """Wait for others; nothing that the client sends is read meanwhile, and what runs already goes on."""
+        await performer.perform([self._engine.waits()])
+        self._hold = Hold(self._serving, self._decider, self._client)
+        try:
+            answer = await self._hold.answer(operation)
+        finally:
+            self._hold = None
+        return self._engine.answered(answer, self._serving.now_ms())
+
+    def _withdraw(self) -> bool:
+        if self._hold is None:
+            return False
+        self._hold.withdraw()
+        return True
 
     async def _catch_up(self, performer: Performer) -> None:
         """Finish what was begun where nothing could be waited for."""

@@ -1,0 +1,213 @@
+"""``request``, ``requests``, ``approve``, ``deny`` and ``withdraw``: asking others, and answering them, in a terminal."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+import click
+
+from chalicelib.contracts.api_requests import AccessAsk, Ballot, RequestEnd, RequestPage, RequestStanding
+from chalicelib.contracts.approval import ApprovalRequest, RequestState
+from chalicelib.contracts.faults import Fault
+from cli import asking
+from cli.control_plane import ControlPlane
+from cli.home import Home
+from cli.moments import clock, duration, now_ms, until
+from cli.plain import clean, clean_lines
+from cli.progress import Progress
+from cli.screen import Cell, Column, facts, is_terminal, note, paint, say, say_json, table
+
+_LENGTH: Final = re.compile(r"([1-9]\d{0,4})([smh])")
+_SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_RID: Final = re.compile(r"req_[0-9A-Za-z]{1,64}")
+_COLOURS: Final = {RequestState.APPROVED: "green", RequestState.PENDING: "yellow", RequestState.DENIED: "red"}
+
+
+@click.command()
+@click.argument("target")
+@click.option("--for", "length", metavar="TIME", default="", help="Ask for that long, as 30m or 1h; without it, for one session.")
+@click.option("--reason", metavar="TEXT", default="", help="Why. Whoever decides reads it.")
+@click.option("--login", "-l", metavar="NAME", default="", help="Account on the target. Default: the target's own default.")
+@click.option("--emergency", is_flag=True, help="Go first and be reviewed afterwards, where policy permits it. Needs --reason.")
+@click.option("--wait/--no-wait", default=True, help="Wait for the answer (the default), or only ask.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def request(target: str, length: str, reason: str, login: str, emergency: bool, wait: bool, as_json: bool) -> None:
+    """Ask others for access to a target, before you need it.
+
+    Sessions that are opened under a grant end with it. Ctrl-C while it waits withdraws the request.
+
+    \b
+    Examples:
+      sallyport request prod-db --for 1h --reason "INC-4711: slow orders"
+      sallyport request prod-db --for 30m --reason "the shop is down" --emergency
+      sallyport request prod-db --no-wait --json | jq -r .link
+    """
+    saved = Home.find().login()
+    asked = AccessAsk(target=target, login=login, reason=reason, for_s=_seconds(length), emergency=emergency)
+    standing = ControlPlane(saved.url, saved.token).post("/requests", RequestStanding, asked)
+    if wait:
+        asking.tell(standing)
+        granted = asking.waited(saved, standing)
+        standing = RequestStanding(request=granted, link=standing.link)
+    if as_json:
+        say_json(standing)
+    elif wait:
+        words = f"until {until(standing.request.until_ms, now_ms())}" if standing.request.until_ms else ""
+        say(f"{paint('granted', 'green')} {clean(target)} {words} ({standing.request.rid})")
+    else:
+        say(f"{standing.request.rid}  {clean(standing.link)}")
+
+
+@click.command()
+@click.option("--mine", "view", flag_value="mine", help="Your own that are not over.")
+@click.option("--inbox", "view", flag_value="inbox", default="inbox", help="Those that wait for your answer (the default).")
+@click.option("--history", "view", flag_value="history", help="Everything of today that you may see.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def requests(view: Literal["mine", "inbox", "history"], as_json: bool) -> None:
+    """List approval requests: what waits for your answer, your own, or the day's.
+
+    \b
+    Examples:
+      sallyport requests
+      sallyport requests --mine
+      sallyport requests --history --json | jq '.requests[] | select(.state == "denied")'
+    """
+    saved = Home.find().login()
+    with Progress("Asking for requests"):
+        page = ControlPlane(saved.url, saved.token).get("/requests", RequestPage, {"view": view})
+    if as_json:
+        say_json(page)
+        return
+    if not page.requests:
+        note({"mine": "You ask for nothing.", "inbox": "Nothing waits for your answer."}.get(view, "Nothing was asked today."))
+        return
+    columns = [Column("REQUEST"), Column("STATE"), Column("WHO"), Column("TARGET"), Column("WHAT", flexible=True)]
+    columns += [Column("REASON", flexible=True), Column("LEFT")]
+    for line in table(columns, [_row(each) for each in page.requests]):
+        say(line)
+
+
+@click.command()
+@click.argument("rid", metavar="ID")
+@click.option("--reason", "comment", metavar="TEXT", default="", help="A word to whoever asked; it is recorded.")
+@click.option("--yes", is_flag=True, help="Do not ask; for scripts. What is agreed to is what the request holds at that moment.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def approve(rid: str, comment: str, yes: bool, as_json: bool) -> None:
+    """Agree to one request. Shows exactly what would be agreed to, and asks.
+
+    \b
+    Examples:
+      sallyport approve req_01JD8QZ6T3N0V9C4K2M7X5B1HR
+      sallyport approve req_01JD8QZ6T3N0V9C4K2M7X5B1HR --yes --json
+    """
+    _vote(rid, True, comment, yes, as_json)
+
+
+@click.command()
+@click.argument("rid", metavar="ID")
+@click.option("--reason", "comment", metavar="TEXT", required=True, help="Why not. Whoever asked reads it.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def deny(rid: str, comment: str, as_json: bool) -> None:
+    """Refuse one request. The first no ends it.
+
+    \b
+    Examples:
+      sallyport deny req_01JD8QZ6T3N0V9C4K2M7X5B1HR --reason "not during the release"
+    """
+    _vote(rid, False, comment, True, as_json)
+
+
+@click.command()
+@click.argument("rid", metavar="ID")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def withdraw(rid: str, as_json: bool) -> None:
+    """Take back a request of yours that nobody has decided yet.
+
+    \b
+    Examples:
+      sallyport withdraw req_01JD8QZ6T3N0V9C4K2M7X5B1HR
+    """
+    plane = _plane()
+    standing = plane.post(f"/requests/{_checked(rid)}/withdraw", RequestStanding, RequestEnd())
+    _said(standing, as_json)
+
+
+def _vote(rid: str, agree: bool, comment: str, yes: bool, as_json: bool) -> None:
+    import sys
+
+    plane = _plane()
+    standing = plane.get(f"/requests/{_checked(rid)}", RequestStanding)
+    request = standing.request
+    if not yes:
+        if not is_terminal(sys.stdin):
+            raise Fault("bad_request", "There is nobody to ask: standard input is not a terminal.", hint="For scripts: --yes")
+        for line in _shown(request):
+            note(line)
+        if not click.confirm("Agree?", err=True):
+            raise click.Abort
+    ballot = Ballot(approve=agree, digest=request.digest, comment=comment)
+    _said(plane.post(f"/requests/{request.rid}/votes", RequestStanding, ballot), as_json)
+
+
+def _plane() -> ControlPlane:
+    saved = Home.find().login()
+    return ControlPlane(saved.url, saved.token)
+
+
+def _said(standing: RequestStanding, as_json: bool) -> None:
+    if as_json:
+        say_json(standing)
+        return
+    request = standing.request
+    missing = f"; still waits for {', '.join(map(clean, standing.missing))}" if standing.missing else ""
+    say(f"{request.rid} is {paint(str(request.state), _COLOURS.get(request.state, ''))}{missing}")
+
+
+def _shown(request: ApprovalRequest) -> list[str]:
+    """Return every fact that is agreed to; the operation whole, line by line, with nothing that a terminal would obey."""
+    left = until(request.deadline_ms, now_ms())
+    lines = facts(
+        [
+            ("Who", f"{request.principal} ({', '.join(request.groups)})"),
+            ("Where", f"{request.target} as {request.login} ({request.protocol})"),
+            ("Why", request.reason or "no reason given"),
+            ("Asked by rule", ", ".join(request.rules)),
+            ("For", duration(request.for_s * 1000) if request.for_s else f"{request.uses} use(s)"),
+            ("Answer until", left),
+            ("Digest", request.digest),
+        ]
+    )
+    lines += [f"{paint('!', 'red')} {clean(risk)}" for risk in request.risks]
+    operation = request.operation
+    if operation is not None:
+        lines += [f"{operation.kind}, {', '.join(sorted(operation.effects))}:"]
+        # Cut nowhere: what is not shown is not agreed to.
+        lines += [f"  | {line}" for line in clean_lines(operation.text, 1 << 20)]
+        if len("\n".join(clean_lines(operation.text, 1 << 20))) != len(operation.text.rstrip("\n")):
+            lines += [f"  {paint('It holds characters that a terminal cannot show; as JSON:', 'red')}", f"  {operation.text!a}"]
+        lines += [f"  ${number} = {clean(value, 1 << 20)}" for number, value in enumerate(operation.arguments, 1)]
+        lines += [f"  {clean(name)}={clean(value)}" for name, value in operation.environment]
+    return lines
+
+
+def _row(each: ApprovalRequest) -> list[Cell]:
+    what = each.operation.text if each.operation else (f"access for {duration(each.for_s * 1000)}" if each.for_s else "a session")
+    left = until(each.deadline_ms, now_ms()) if each.state is RequestState.PENDING else clock(each.decided_ms)
+    state = Cell(str(each.state), _COLOURS.get(each.state, "dim"))
+    return [Cell(each.rid), state, Cell(each.principal), Cell(each.target), Cell(what), Cell(each.reason), Cell(left, "dim")]
+
+
+def _checked(rid: str) -> str:
+    if not _RID.fullmatch(rid):
+        raise Fault("unknown_request", "That is not the identifier of a request.", hint="Run: sallyport requests")
+    return rid
+
+
+def _seconds(text: str) -> int:
+    if not text:
+        return 0
+    match = _LENGTH.fullmatch(text)
+    if match is None:
+        raise Fault("bad_request", f"--for does not understand {clean(text)!r}.", hint="Examples: 30m, 1h")
+    return int(match[1]) * _SECONDS[match[2]]

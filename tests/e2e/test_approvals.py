@@ -1,0 +1,202 @@
+"""Waiting in place: stock ssh through the whole gateway, answered in a terminal, with everything that can come between."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.demo.stack import Person
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+
+
+def until(condition: Callable[[], object], what: str, seconds: float = 30) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.05)
+    return found
+
+
+class Asked:
+    """A command of alice's that waits."""
+
+    def __init__(self, world: World, carol: Person, words: list[str], **more: str) -> None:
+        self.carol = carol
+        before = {each["rid"] for each in inbox(carol)}
+        self.process = subprocess.Popen(
+            world.alice.command(words),
+            env=world.alice.environment | {"SALLYPORT_WAY": "relay"} | more,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        (self.request,) = until(lambda: [each for each in inbox(carol) if each["rid"] not in before], "it is asked")
+        self.rid = self.request["rid"]
+
+    def answer(self, *words: str) -> None:
+        done = self.carol.run(["sallyport", words[0], self.rid, *words[1:]])
+        assert done.returncode == 0, done.stderr
+
+    def ended(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=60)
+        return self.process.returncode, out, err
+
+    def state(self) -> str:
+        found = json.loads(self.carol.run(["sallyport", "requests", "--history", "--json"]).stdout)["requests"]
+        return str(next(each["state"] for each in found if each["rid"] == self.rid))
+
+
+def inbox(carol: Person) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(carol.run(["sallyport", "requests", "--json"]).stdout)["requests"]
+    return found
+
+
+@pytest.fixture(scope="module")
+def carol(world: World) -> Person:
+    carol = world.stack.person("carol")
+    assert carol.login(world.stack.url).returncode == 0
+    return carol
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Path:
+    return tmp_path / "pipe"
+
+
+def test_a_command_runs_by_itself_after_the_yes(world: World, carol: Person, pipe: Path) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", f"mkfifo {pipe}; echo made"])
+    assert asked.request["operation"]["text"] == f"mkfifo {pipe}; echo made"
+    assert not pipe.exists()
+    asked.answer("approve", "--yes")
+    status, out, err = asked.ended()
+    assert (status, out) == (0, "made\n"), err
+    assert "sallyport: Pipes need a second pair of eyes. Waiting until" in err
+    assert f"/approvals/{asked.rid} - Ctrl-C withdraws." in err
+    assert pipe.is_fifo()
+    assert asked.state() == "used"
+
+
+def test_a_no_is_said_in_the_words_of_whoever_said_it(world: World, carol: Person, pipe: Path) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", f"mkfifo {pipe}"])
+    asked.answer("deny", "--reason", "not \x1b[31mtoday\u202e")
+    status, _, err = asked.ended()
+    assert status == 126
+    assert "carol@example.com said no: not " in err
+    assert "\x1b" not in err
+    assert "\u202e" not in err
+    assert not pipe.exists()
+
+
+def test_nobody_answers(world: World, carol: Person, pipe: Path) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", f"mknod {pipe} p"])
+    status, _, err = asked.ended()
+    assert (status, "Nobody answered in time. (approval_expired, " in err) == (126, True), err
+    assert not pipe.exists()
+
+
+def test_ctrl_c_withdraws(world: World, carol: Person, pipe: Path) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", f"mkfifo {pipe}"])
+    os.killpg(asked.process.pid, signal.SIGINT)
+    asked.ended()
+    until(lambda: asked.state() == "withdrawn", "it is withdrawn")
+    assert carol.run(["sallyport", "approve", asked.rid, "--yes"]).returncode == 6
+    assert not pipe.exists()
+
+
+def test_a_session_opens_by_itself_after_the_yes(world: World, carol: Person) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", "echo in"], SALLYPORT_REASON="please let me in")
+    assert (asked.request["kind"], asked.request["reason"]) == ("access", "please let me in")
+    asked.answer("approve", "--yes")
+    status, out, err = asked.ended()
+    assert (status, out) == (0, "in\n"), err
+    assert "Somebody has to let you in." in err
+    assert asked.state() == "used"
+
+
+def test_a_session_that_is_refused_does_not_open(world: World, carol: Person) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", "echo in"], SALLYPORT_REASON="let me in again")
+    asked.answer("deny", "--reason", "no")
+    status, out, err = asked.ended()
+    assert (status, out) == (255, "")
+    assert "carol@example.com said no: no [denied]" in err
+
+
+def test_ctrl_c_before_the_session_withdraws(world: World, carol: Person) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", "echo in"], SALLYPORT_REASON="let me in, or not")
+    os.killpg(asked.process.pid, signal.SIGINT)
+    asked.ended()
+    until(lambda: asked.state() == "withdrawn", "it is withdrawn")
+
+
+def test_approve_shows_and_asks_and_needs_somebody_to_ask(world: World, carol: Person, pipe: Path) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", f"mkfifo {pipe}"])
+    unasked = carol.run(["sallyport", "approve", asked.rid])
+    assert (unasked.returncode, "--yes" in unasked.stderr) == (2, True)
+    withdrawn = world.alice.run(["sallyport", "withdraw", asked.rid])
+    assert withdrawn.stdout == f"{asked.rid} is withdrawn\n"
+    status, _, err = asked.ended()
+    assert (status, "approval_withdrawn" in err) == (126, True)
+
+
+def test_her_own_request_is_not_hers_to_answer(world: World, carol: Person, pipe: Path) -> None:
+    asked = Asked(world, carol, ["ssh", "prod-web", f"mkfifo {pipe}"])
+    refused = world.alice.run(["sallyport", "approve", asked.rid, "--yes"])
+    assert refused.returncode == 126, refused.stderr
+    asked.answer("deny", "--reason", "enough")
+    asked.ended()
+
+
+REMARK = "comment on table customers is 'seen'"
+
+
+def psql(*words: str) -> list[str]:
+    return ["sallyport", "connect", "prod-db", "--", "psql", "-XAt", *words]
+
+
+def remark(world: World) -> str:
+    return world.stack.database.ask("select coalesce(obj_description('customers'::regclass), '')")
+
+
+def test_a_statement_runs_by_itself_after_the_yes(world: World, carol: Person) -> None:
+    asked = Asked(world, carol, psql("-c", "select 1", "-c", REMARK, "-c", "select 2"))
+    assert asked.request["operation"]["text"] == REMARK
+    assert remark(world) == ""
+    asked.answer("approve", "--yes")
+    status, out, err = asked.ended()
+    assert (status, out) == (0, "1\nCOMMENT\n2\n"), err
+    assert "NOTICE:  sallyport: Remarks need a second pair of eyes. Waiting until" in err
+    assert asked.rid in err
+    assert remark(world) == "seen"
+    assert asked.state() == "used"
+    world.stack.database.ask("comment on table customers is null")
+
+
+def test_a_statement_that_is_refused_leaves_the_session(world: World, carol: Person) -> None:
+    asked = Asked(world, carol, psql("-c", REMARK, "-c", "select 2"))
+    asked.answer("deny", "--reason", "no remarks")
+    status, out, err = asked.ended()
+    assert (status, out) == (0, "2\n"), err
+    assert "ERROR:  sallyport: carol@example.com said no: no remarks" in err
+    assert remark(world) == ""
+
+
+def test_ctrl_c_in_psql_withdraws_and_leaves_the_session(world: World, carol: Person) -> None:
+    asked = Asked(world, carol, psql("-v", "VERBOSITY=verbose", "-c", REMARK, "-c", "select 2"))
+    os.killpg(asked.process.pid, signal.SIGINT)
+    status, _, err = asked.ended()
+    assert status != 0 or "57014" in err, err
+    assert "57014" in err
+    until(lambda: asked.state() == "withdrawn", "it is withdrawn")
+    assert remark(world) == ""
