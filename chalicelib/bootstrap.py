@@ -99,7 +99,32 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
         routes=SealedRoutes(secrets, _needed(environment, "SALLYPORT_ROUTE_SECRET")),
         downlink=WebSocketDownlink(callback),
         identity=_identity(environment, secrets),
-        notifier=Channels({}),
+        notifier=Channels(functools.partial(_channels, environment, secrets, store, session, known)),
+    )
+
+
+def _channels(environment: dict[str, str], secrets: Any, store: Any, session: Any, known: Settings) -> Any:
+    from botocore.config import Config
+
+    from chalicelib.adapters.channels import World, configured
+    from chalicelib.adapters.clock import SystemClock
+
+    name = environment.get("SALLYPORT_CHANNELS_SECRET", "")
+    if not name:
+        return {}
+
+    @functools.cache
+    def client(service: str) -> Any:
+        with _LOCK:
+            return session.client(service, config=Config(**_TIMEOUTS))
+
+    def address(principal: str) -> str:
+        person = store.person(principal)
+        return person.email if person else ""
+
+    return configured(
+        secrets.text(name),
+        World(clock=SystemClock(), link=lambda rid: f"{known.issuer}/approvals/{rid}", address=address, client=client),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import shutil
 from collections.abc import Callable, Iterator
@@ -54,7 +55,8 @@ class Desk:
         assert status == 200, plan
         self.admin = admin
         # Nobody reads what this agent hears; without a bound on what waits, closing does not wait for somebody to.
-        self.control = connect(cloud.ws_url, additional_headers=self.agent.headers("control"), max_queue=None)
+        self.open = contextlib.ExitStack()
+        self.open.enter_context(connect(cloud.ws_url, additional_headers=self.agent.headers("control"), max_queue=None))
         self._live: dict[str, str] = {}
 
     def live(self, who: Person) -> str:
@@ -100,7 +102,7 @@ def desk() -> Iterator[Desk]:
     with EmbeddedCloud(lambda: importlib.import_module("app").app, background=False) as cloud:
         made = Desk(cloud)
         yield made
-        made.control.close()
+        made.open.close()
 
 
 @pytest.fixture(scope="package")

@@ -19,13 +19,13 @@ def told() -> tuple[Notice, ApprovalRequest]:
 
 def test_a_notice_goes_to_the_channel_that_is_named() -> None:
     got: list[str] = []
-    channels = Channels({"slack": lambda *_: got.append("slack"), "mail": lambda *_: got.append("mail")})
+    channels = Channels(lambda: {"slack": lambda *_: got.append("slack"), "mail": lambda *_: got.append("mail")})
     assert channels.channels() == ["mail", "slack"]
     channels.send("slack", *told())
     assert got == ["slack"]
 
 
 def test_a_channel_that_was_taken_away_delivers_nothing() -> None:
-    assert Channels({}).channels() == []
+    assert Channels(dict).channels() == []
     with pytest.raises(Undelivered, match="no channel called slack"):
-        Channels({}).send("slack", *told())
+        Channels(dict).send("slack", *told())

@@ -1,0 +1,50 @@
+"""What people are told of a request: who, where, why and the link. Never the statement, which may hold what nobody else may read.
+
+Every value is other people's text: one bounded line each, without anything that cannot be seen. Escaping is the channel's.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from chalicelib.contracts.approval import ApprovalRequest
+from chalicelib.domain.plain_text import one_line
+
+_HAPPENED: Final = {
+    "asked": "asks for approval",
+    "emergency": "went ahead in an emergency; somebody has to review it",
+    "approved": "was given approval",
+    "denied": "was denied",
+    "withdrawn": "does not ask any more",
+    "expired": "got no answer in time",
+    "revoked": "lost an approval again",
+}
+_NAME: Final = 80
+_REASON: Final = 300
+
+
+class Words(msgspec.Struct, frozen=True, kw_only=True):
+    """A headline, and facts by name."""
+
+    title: str
+    facts: list[tuple[str, str]]
+    link: str
+
+    @property
+    def text(self) -> str:
+        """All of it as plain lines."""
+        return "\n".join([self.title, "", *(f"{name}: {value}" for name, value in self.facts), "", self.link])
+
+
+def words(about: str, request: ApprovalRequest, link: str) -> Words:
+    """Return what to say of ``about``, as notices call it."""
+    who, where = one_line(request.principal, _NAME), one_line(request.target, _NAME)
+    facts = [("Target", f"{where} as {one_line(request.login, _NAME)}" if request.login else where)]
+    facts.append(("What", "one operation in a session" if request.kind == "operation" else "access"))
+    if request.reason:
+        facts.append(("Reason", one_line(request.reason, _REASON)))
+    if about == "denied" and request.answer:
+        facts.append(("Answer", one_line(request.answer, _REASON)))
+    return Words(title=f"{who} {_HAPPENED.get(about, about)}: {where}", facts=facts, link=link)
