@@ -19,6 +19,19 @@ TEXT_PART: Final = 128 * 1024
 Shown = tuple[str, tuple[str, ...]]
 
 
+class Form:
+    """A line about an allowed operation whose text fits into it, but for the time, the text and what depends on the values."""
+
+    __slots__ = ("after", "before")
+
+    def __init__(self, operation: Operation, decision: Decision) -> None:
+        about = _about(operation, decision, "")
+        behind = list(about).index("text") + 1
+        words = list(about.items())
+        self.before: Final = _members(dict(words[: behind - 1]))
+        self.after: Final = _members(dict(words[behind:]))
+
+
 class JsonlWriter:
     """Writes one channel as JSON lines. The heading is part of whatever is written first."""
 
@@ -42,18 +55,7 @@ class JsonlWriter:
         text, arguments = (operation.text, operation.arguments) if shown is None else shown
         parts = [text[at : at + TEXT_PART] for at in range(0, len(text), TEXT_PART)] or [""]
         digest = operation.digest()
-        entry: dict[str, Any] = {
-            "event": "operation",
-            "kind": operation.kind,
-            "text": parts[0],
-            "effects": sorted(operation.effects),
-            "objects": sorted(operation.objects),
-            "flags": sorted(operation.flags),
-            "verdict": verdict_word(decision),
-            "rules": decision.verdict.rules,
-            "policy": decision.version,
-            "digest": digest,
-        }
+        entry = _about(operation, decision, parts[0]) | {"digest": digest}
         if decision.yes is not None:
             entry |= {"request": decision.yes.claims.rid, "approvers": decision.yes.approvers}
         if arguments:
@@ -70,6 +72,32 @@ class JsonlWriter:
             for number, part in enumerate(parts[1:], 2)
         ]
         return b"".join(lines)
+
+    @property
+    def begun(self) -> bool:
+        """True where the heading was written."""
+        return self._heading is None
+
+    def repeated(self, form: Form, operation: Operation, now_ms: int, shown: Shown) -> bytes:
+        """What :meth:`decided` writes of an allowed operation. ``form`` was made of one that differs from it in its values alone.
+
+        The heading was written, and the text is no longer than ``TEXT_PART``.
+        """
+        text, arguments = shown
+        assert self._heading is None
+        assert len(text) <= TEXT_PART
+        line = b'{"t":%d,%b,"text":%b,%b,"digest":"%b"' % (
+            max(0, now_ms - self._opened_ms),
+            form.before,
+            msgspec.json.encode(text),
+            form.after,
+            operation.digest().encode(),
+        )
+        if arguments:
+            line += b',"arguments":' + msgspec.json.encode(arguments)
+        if text != operation.text:
+            line += b',"sha256":"%b"' % hashlib.sha256(operation.text.encode()).hexdigest().encode()
+        return line + b"}\n"
 
     def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:
         """Text that was shown, where this protocol's transcript holds it."""
@@ -95,6 +123,24 @@ class JsonlWriter:
             return line
         line, self._heading = self._heading + line, None
         return line
+
+
+def _about(operation: Operation, decision: Decision, text: str) -> dict[str, Any]:
+    return {
+        "event": "operation",
+        "kind": operation.kind,
+        "text": text,
+        "effects": sorted(operation.effects),
+        "objects": sorted(operation.objects),
+        "flags": sorted(operation.flags),
+        "verdict": verdict_word(decision),
+        "rules": decision.verdict.rules,
+        "policy": decision.version,
+    }
+
+
+def _members(entry: dict[str, Any]) -> bytes:
+    return msgspec.json.encode(entry)[1:-1]
 
 
 def _line(entry: dict[str, Any]) -> bytes:

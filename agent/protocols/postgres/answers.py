@@ -109,6 +109,11 @@ class Answers:
             raise Fault("target_protocol", "The target sent a message that cannot be read.") from None
         return b"".join(shown)
 
+    @property
+    def idle(self) -> bool:
+        """True where no name waits for a Sync that the server swallowed, and no line for the transcript."""
+        return not self._late and not self.done
+
     def take_done(self) -> list[dict[str, Any]]:
         """Return and forget the lines about statements that are over."""
         done, self.done = self.done, []
@@ -147,23 +152,23 @@ class Answers:
         head = self._head(found.kind, Kind.QUERY, Kind.DESCRIBE_STATEMENT, Kind.DESCRIBE_PORTAL)
         if head.kind is Kind.QUERY:
             run = self._running(head, found.kind)
-            self._mask = self._result(found.body, run)
-            self._fields = self._described(found.body)
+            self._mask = self.result(found.body, run)
+            self._fields = self.described(found.body)
             return found.raw
         self._shared.queue.pop()
-        fields = self._described(found.body) if found.kind == "T" else ()
+        fields = self.described(found.body) if found.kind == "T" else ()
         if head.kind is Kind.DESCRIBE_STATEMENT and head.prepared is not None:
             head.prepared.fields, head.prepared.described = fields, True
         if head.kind is Kind.DESCRIBE_PORTAL and head.portal is not None:
             head.portal.fields, head.portal.described = fields, True
         return b"" if head.silent else found.raw
 
-    def _result(self, body: bytes, run: Run) -> ResultMask:
+    def result(self, body: bytes, run: Run) -> ResultMask:
         """Return the mask of a result. The last ones are kept, because clients repeat themselves."""
         known = self._results.get(body)
         if known is not None and known[0] is run.meaning.tagged:
             return known[1]
-        return self._made(body, self._described(body), run)
+        return self._made(body, self.described(body), run)
 
     def _made(self, key: bytes | tuple[Field, ...], fields: tuple[Field, ...], run: Run) -> ResultMask:
         mask = self._masks.result(fields, run.meaning)
@@ -172,14 +177,14 @@ class Answers:
         self._results[key] = (run.meaning.tagged, mask)
         return mask
 
-    def _portal(self, fields: tuple[Field, ...], run: Run) -> ResultMask:
+    def portal(self, fields: tuple[Field, ...], run: Run) -> ResultMask:
         """Return the mask of what a portal returns."""
         known = self._results.get(fields)
         if known is not None and known[0] is run.meaning.tagged:
             return known[1]
         return self._made(fields, fields, run)
 
-    def _described(self, body: bytes) -> tuple[Field, ...]:
+    def described(self, body: bytes) -> tuple[Field, ...]:
         """Return the columns of a RowDescription. The last ones are kept."""
         fields = self._descriptions.get(body)
         if fields is None:
@@ -197,22 +202,26 @@ class Answers:
         run = self._running(head, "D")
         if self._mask is None and head.kind is Kind.EXECUTE and head.portal is not None:
             self._fields = head.portal.columns()
-            self._mask = self._portal(self._fields, run)
+            self._mask = self.portal(self._fields, run)
         if self._mask is None:
             raise _unexpected("D")
-        shown, masked = self._mask.rows(rows)
+        return self.masked(rows, run, self._mask, self._fields, head.portal)
+
+    def masked(self, rows: Rows, run: Run, mask: ResultMask, fields: tuple[Field, ...], portal: Portal | None) -> bytes:
+        """Return ``rows`` of ``run`` as the client may see them, and keep of them what the transcript holds."""
+        shown, masked = mask.rows(rows)
         run.saw(shown, rows.count, masked)
-        kept = run.kept or self._keeping(run, head)
+        kept = run.kept or self._keeping(run, portal)
         if kept.room:
-            kept.add(shown, self._fields)
+            kept.add(shown, fields)
         return shown
 
-    def _keeping(self, run: Run, head: Expected) -> Kept:
+    def _keeping(self, run: Run, portal: Portal | None) -> Kept:
         """Return what keeps the rows of ``run``: those of one portal share one limit, however few it is asked for at a time."""
-        if head.portal is None:
+        if portal is None:
             run.kept = Kept(self._keep)
         else:
-            run.kept = head.portal.kept = head.portal.kept or Kept(self._keep)
+            run.kept = portal.kept = portal.kept or Kept(self._keep)
         return run.kept
 
     def _command(self, found: Message) -> bytes:
@@ -262,9 +271,13 @@ class Answers:
             raise _unexpected(answer)
         return run
 
-    def _over(self, run: Run, outcome: str, **more: str) -> None:
+    def over(self, run: Run, outcome: str, now_ms: int, **more: str) -> dict[str, Any]:
+        """Return the transcript's line about ``run``, which has ended."""
         kept = run.kept.take([self._name(name, run) for name in run.kept.names]) if run.kept is not None else {}
-        self.done.append(run.done(outcome, self._now_ms, **more, **kept))
+        return run.done(outcome, now_ms, **more, **kept)
+
+    def _over(self, run: Run, outcome: str, **more: str) -> None:
+        self.done.append(self.over(run, outcome, self._now_ms, **more))
         self._mask = self._copy_mask = None
         if run.meaning.copy == "in":
             self._shared.end_copy()

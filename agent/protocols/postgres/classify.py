@@ -110,12 +110,15 @@ class Classifier:
         self._complain = complain
         self._tags = tags
         self.catalogue = catalogue
+        self.generation = 0
+        """Counts what was adopted: readings of an earlier one no longer hold."""
         self._cache: dict[tuple[bytes, int], tuple[Session, Reading]] = {}
         self._shapes: dict[tuple[str, int], tuple[Session, Reading, int]] = {}
 
     def adopt(self, catalogue: Catalogue) -> None:
         """Read against a newer catalogue from now on."""
         self.catalogue = catalogue
+        self.generation += 1
         self._cache.clear()
         self._shapes.clear()
 

@@ -206,6 +206,11 @@ def _run(data: bytes, at: int, kind: int, limit: int) -> tuple[int, tuple[int, .
     return at, tuple(starts)
 
 
+def run_of_rows(data: bytes, at: int) -> tuple[int, tuple[int, ...]]:
+    """Walk over the whole DataRows from ``at`` on. Returns where they end, and where each begins after ``at``."""
+    return _run(data, at, _DATA_ROW, SERVER_LIMITS[_DATA_ROW])
+
+
 class StartupFramer:
     """Cuts what comes before the protocol is agreed upon: packets without a type byte (§55.7, StartupMessage and its kin)."""
 

@@ -43,6 +43,7 @@ from agent.protocols.postgres.kept import ROWS
 from agent.protocols.postgres.masks import Masks
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.names import Wait
+from agent.protocols.postgres.repeats import Repeats
 from agent.protocols.postgres.session import NAME
 from agent.protocols.postgres.snapshot import Known
 from agent.protocols.postgres.values import arguments
@@ -74,6 +75,7 @@ class Engine:
         self._sid = sid
         self._shared = Shared(known)
         self._answers = Answers(self._shared, masks, rows)
+        self._repeats = Repeats(self._shared, self._answers, judge, classifier, masks)
         self._client = Framer(CLIENT_LIMITS, whose="client")
         self._server = Framer(SERVER_LIMITS, whose="target", rows=True)
         self._inbox: deque[Message] = deque()
@@ -149,14 +151,30 @@ class Engine:
         After the server's data, :meth:`proceed` has to be called where the client was :attr:`waiting`.
         """
         self._judge.now_ms = now_ms
+        repeats = self._repeats
         if side is Side.TARGET:
+            if repeats.under_way and data:
+                effects = repeats.answered(data, now_ms)
+                if effects is not None:
+                    return effects
             return self._receive_target(self._server.feed(data))
+        if self._fresh and data:
+            effects = repeats.asked(data)
+            if effects is not None:
+                return effects
         self._inbox.extend([found for found in self._client.feed(data) if isinstance(found, Message)])
         return self.proceed()
 
     def proceed(self) -> list[Effect]:
         """Return what follows from messages of the client that had to wait. All that reaches the server comes from here."""
+        self._repeats.unfold()
         return recorded_first(self._proceed())
+
+    @property
+    def _fresh(self) -> bool:
+        """True where what the client sends next begins a message and a segment, and nothing waits in front of it."""
+        waits = self._inbox or self._skipping or self._wanted or self.over or self._client.partial or self._server.partial
+        return self._segment_empty and not waits
 
     def _receive_target(self, found: list[Message | Rows]) -> list[Effect]:
         shown = self._answers.receive(found, self._judge.now_ms)

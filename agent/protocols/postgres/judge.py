@@ -12,7 +12,7 @@ import msgspec
 
 from agent.core.effects import Count, Effect, Record, Report, ToTarget
 from agent.core.policy import Decision, Permit, Yes
-from agent.core.recording.jsonl import JsonlWriter, Shown
+from agent.core.recording.jsonl import Form, JsonlWriter, Shown
 from agent.core.units import Asked
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import DENY, Verdict
@@ -75,7 +75,7 @@ class Judge:
             (only,) = operations
             decision = self._decide(only)
             if decision.permit is not None:
-                line = self._decided(only, decision, shown[0])
+                line = self.decided(only, decision, shown[0])
                 effects: list[Effect] = [Count(operations=1)] if counted else []
                 return Ruling([*effects, self._record(line, durable=True)], [decision.permit], decision, self._lines)
             decisions = [decision]
@@ -87,7 +87,7 @@ class Judge:
                 raise Held(waiting)
         refusal = next((each for each in decisions if each.permit is None), None)
         number = self._lines + 1
-        lines = b"".join(self._decided(one, each, kept) for one, each, kept in zip(operations, decisions, shown, strict=True))
+        lines = b"".join(self.decided(one, each, kept) for one, each, kept in zip(operations, decisions, shown, strict=True))
         if refusal is None:
             count: list[Effect] = [Count(operations=len(operations))] if counted else []
             permits = [each.permit for each in decisions if each.permit is not None]
@@ -104,7 +104,7 @@ class Judge:
         """Record that the gateway itself refuses ``operation``, whatever policy says."""
         decision = Decision(verdict=Verdict(DENY, message=message), code=code)
         number = self._lines + 1
-        line = self._decided(operation, decision, shown)
+        line = self.decided(operation, decision, shown)
         effects: list[Effect] = [
             Count(operations=1, denied=1),
             self._record(line, durable=True),
@@ -136,11 +136,31 @@ class Judge:
             return self._decider.approved(operation, found, self.now_ms)
         return found or decision
 
+    @property
+    def repeats(self) -> bool:
+        """True where lines can be written by their form: the heading is behind them."""
+        return self._transcript.begun
+
+    @property
+    def number(self) -> int:
+        """The number of the last operation's line."""
+        return self._lines
+
+    def repeated(self, form: Form, operation: Operation, shown: Shown) -> bytes:
+        """Return the line of an operation that was allowed, which differs from ``form`` in no more than text and arguments."""
+        self._lines += 1
+        return self._transcript.repeated(form, operation, self.now_ms, shown)
+
+    def durable(self, lines: bytes) -> Record:
+        """Return the record of lines that must be on disk before anything is forwarded."""
+        return self._record(lines, durable=True)
+
     def remark(self, entry: dict[str, Any], *, durable: bool = False) -> Effect:
         """Record a fact."""
         return self._record(self._transcript.remark(entry, self.now_ms), durable=durable)
 
-    def _decided(self, operation: Operation, decision: Decision, shown: Shown) -> bytes:
+    def decided(self, operation: Operation, decision: Decision, shown: Shown) -> bytes:
+        """Return the line of a decision."""
         self._lines += 1
         return self._transcript.decided(operation, decision, self.now_ms, shown)
 

@@ -115,6 +115,11 @@ class SessionBook:
             self.now = msgspec.structs.replace(self.now, uncertain=True)
         return self.now
 
+    @property
+    def settled(self) -> bool:
+        """True where nothing has to be asked, learned or undone before the next text is read."""
+        return not (self.asking or self.learned or self._going_back or self.path_unsure() or self.path_lost())
+
     def path_unsure(self) -> bool:
         """True where the path in force has to be asked for."""
         unsure = bool(self.now.earlier) or self.now.uncertain or self._path_known is None

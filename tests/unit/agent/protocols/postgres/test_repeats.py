@@ -1,0 +1,293 @@
+"""The short road of repeated statements: the same as the long one, to the byte, whatever is said and however it arrives."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.protocols.postgres import messages
+from chalicelib.contracts.faults import Fault
+from tests.fakes.agent_runtime import make_policy
+from tests.unit.agent.protocols.postgres.conversation import (
+    ALLOW,
+    BOUND,
+    FAILED,
+    FLUSH,
+    IDLE,
+    IN_BLOCK,
+    NO_DATA,
+    PARSED,
+    SYNC,
+    Conversation,
+    bind,
+    close,
+    columns,
+    complete,
+    describe,
+    error,
+    execute,
+    parse,
+    query,
+    row,
+)
+
+NOTICE = messages.fields("N", {"S": "NOTICE", "M": "hunter2 was here"})
+
+
+class Server:
+    """Answers as PostgreSQL does. A statement with ``fails`` does, ``BEGIN`` and ``END`` open and close a block."""
+
+    def __init__(self) -> None:
+        self._statements: dict[str, str] = {}
+        self._portals: dict[str, str] = {}
+        self._status = IDLE
+        self._skipping = False
+        self._data = b""
+
+    def hears(self, data: bytes) -> bytes:
+        """Return the answers to the messages in ``data``."""
+        self._data += data
+        answers = b""
+        while len(self._data) >= 5 and len(self._data) > (size := int.from_bytes(self._data[1:5])):
+            kind, body, self._data = chr(self._data[0]), self._data[5 : size + 1], self._data[size + 1 :]
+            if kind == "S":
+                self._skipping = False
+                self._portals = self._portals if self._status == IN_BLOCK else {}
+                answers += self._status
+            elif not self._skipping:
+                answers += self._answer(kind, body)
+        return answers
+
+    def _answer(self, kind: str, body: bytes) -> bytes:
+        match kind:
+            case "Q":
+                text = body[:-1].decode()
+                answer = self._run(text, described=True)
+                return answer + self._status
+            case "P":
+                read = messages.read_parse(body)
+                if read.text.startswith(b"denied"):
+                    return self._fail()
+                self._statements[read.name] = read.text.decode()
+                return PARSED
+            case "B":
+                bound = messages.read_bind(body)
+                if bound.statement not in self._statements:
+                    return self._fail()
+                self._portals[bound.portal] = self._statements[bound.statement]
+                return BOUND
+            case "D" if body[:1] == b"S":
+                return messages.message("t", b"\0\0") + self._columns(self._statements.get(body[1:-1].decode()))
+            case "D":
+                return self._columns(self._portals.get(body[1:-1].decode()))
+            case "E":
+                text = self._portals.get(messages.read_execute(body)[0], "")
+                return self._run(text, described=False) if text else self._fail()
+            case "C":
+                (self._statements if body[:1] == b"S" else self._portals).pop(body[1:-1].decode(), None)
+                return messages.message("3")
+        return b""
+
+    def _columns(self, text: str | None) -> bytes:
+        if text is None:
+            return self._fail()
+        return columns("a", "secret") if text.startswith("SELECT") else NO_DATA
+
+    def _run(self, text: str, *, described: bool) -> bytes:
+        if "fails" in text or text.startswith("denied"):
+            return self._fail(skips=not described)
+        if text == "BEGIN":
+            self._status = IN_BLOCK
+        elif text == "END":
+            self._status = IDLE
+        if not text.startswith("SELECT"):
+            return complete("DONE")
+        head = columns("a", "secret") if described else b""
+        return head + b"".join(row(b"%d" % each, b"hunter2") for each in range(len(text) % 4)) + complete("SELECT 9")
+
+    def _fail(self, *, skips: bool = True) -> bytes:
+        self._skipping = skips
+        self._status = FAILED if self._status != IDLE else IDLE
+        return error("22000", "hunter2 failed")
+
+
+def state(talk: Conversation) -> tuple[Any, ...]:
+    return (talk.target, talk.client, talk.lines, talk.operations, talk.denied, talk.reports)
+
+
+def read_twice(steps: list[tuple[bytes, str, int]], *, later: tuple[str, ...] = ()) -> tuple[Conversation, Conversation, int]:
+    """Hold the same conversation over both roads. Returns both, and how often the short one was taken.
+
+    A step is what the client says in one read, and how the answer arrives: ``whole``, ``split`` at a place, after a ``notice``,
+    or ``late``, with the next one.
+    """
+    short, long = Conversation(), Conversation()
+    taken = 0
+    real = short.engine._repeats.asked
+
+    def counting(data: bytes) -> Any:
+        nonlocal taken
+        effects = real(data)
+        taken += effects is not None
+        return effects
+
+    short.engine._repeats.asked = counting  # type: ignore[method-assign]
+    long.engine._repeats.asked = lambda data: None  # type: ignore[method-assign]
+    for talk in (short, long):
+        talk.fault = ""  # type: ignore[attr-defined]
+        try:
+            _held(talk, Server(), steps, later)
+        except Fault as fault:
+            talk.fault = fault.code  # type: ignore[attr-defined]
+    return short, long, taken
+
+
+def _held(talk: Conversation, server: Server, steps: list[tuple[bytes, str, int]], later: tuple[str, ...]) -> None:
+    waiting, heard = b"", 0
+
+    def hears() -> bytes:
+        nonlocal heard
+        new, heard = talk.target[heard:], len(talk.target)
+        return server.hears(new)
+
+    for number, (said, how, place) in enumerate(steps):
+        if later and number == len(steps) // 2:
+            talk.policy = make_policy(*later, version=2)
+        talk.says(said)
+        waiting += hears()
+        if how == "late":
+            continue
+        while waiting:
+            whole, waiting = (NOTICE if how == "notice" else b"") + waiting, b""
+            pieces = [whole[: place % len(whole)], whole[place % len(whole) :]] if how == "split" else [whole]
+            for piece in pieces:
+                if piece:
+                    talk.answers(piece)
+            waiting = hears()
+
+
+_TEXTS = [
+    "SELECT 1",
+    "SELECT 22",
+    "SELECT forbidden",
+    "INSERT hunter2",
+    "BEGIN",
+    "END",
+    "SELECT fails",
+    "SET search_path TO a",
+    "",
+]
+_VALUES = st.sampled_from([b"1", b"hunter2", b"forbidden", None])
+_NAMES = st.sampled_from(["", "s", "s"])
+_ROUND = st.builds(
+    lambda name, value, asks: bind("", name, value) + (describe("P") if asks else b"") + execute() + SYNC,
+    _NAMES, _VALUES, st.booleans(),
+)  # fmt: skip
+_UNNAMED = st.builds(
+    lambda text, value, asks: parse("", text) + bind("", "", value) + (describe("P") if asks else b"") + execute() + SYNC,
+    st.sampled_from(_TEXTS), _VALUES, st.booleans(),
+)  # fmt: skip
+_SAID = st.one_of(
+    _ROUND,
+    _ROUND,
+    _UNNAMED,
+    st.sampled_from(_TEXTS).map(query),
+    st.builds(lambda text: parse("s", text) + describe("S", "s") + SYNC, st.sampled_from(_TEXTS)),
+    st.sampled_from(
+        [SYNC, FLUSH, execute() + SYNC, close("S", "s") + SYNC, query("SELECT 1")[:4], bind("", "s", b"1"), SYNC * 2]
+    ),
+)
+_HOW = st.sampled_from(["whole", "whole", "whole", "split", "notice", "late"])
+_STEPS = st.lists(st.tuples(_SAID, _HOW, st.integers(0, 400)), max_size=14)
+
+
+@settings(max_examples=400, deadline=None)
+@given(_STEPS, st.sampled_from([(), (ALLOW,), ("forbid(principal, action, resource);",)]))
+def test_both_roads_lead_to_the_same(steps: list[tuple[bytes, str, int]], later: tuple[str, ...]) -> None:
+    short, long, _ = read_twice(steps, later=later)
+    assert state(short) == state(long)
+    assert short.fault == long.fault  # type: ignore[attr-defined]
+
+
+@settings(max_examples=150, deadline=None)
+@given(_STEPS, st.sampled_from([_UNNAMED, _ROUND, st.just(query("SELECT 1"))]).flatmap(lambda each: each))
+def test_repeats_between_other_things(steps: list[tuple[bytes, str, int]], again: bytes) -> None:
+    """The same as above, with one thing said so often that it is known."""
+    begin = [(parse("s", "SELECT 22") + describe("S", "s") + SYNC, "whole", 0)]
+    mixed = begin + [(again, "whole", 0)] * 3 + [each for step in steps for each in ((again, step[1], step[2]), step)]
+    short, long, _ = read_twice(mixed)
+    assert state(short) == state(long)
+    assert short.fault == long.fault  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        bind("", "s", b"hunter2") + describe("P") + execute() + SYNC,
+        bind("", "s", b"hunter2") + execute() + SYNC,
+        parse("", "SELECT 22") + bind("", "", b"1") + describe("P") + execute() + SYNC,
+        parse("", "INSERT x") + bind("", "", None) + describe("P") + execute() + SYNC,
+        query("SELECT 22"),
+        query("INSERT x"),
+    ],
+)
+def test_what_is_asked_for_the_third_time_goes_the_short_road(said: bytes) -> None:
+    begin = [(parse("s", "SELECT 22") + describe("S", "s") + SYNC, "whole", 0)]
+    short, long, taken = read_twice(begin + [(said, "whole", 0)] * 4)
+    assert taken >= 2
+    assert state(short) == state(long)
+    assert b"hunter2" not in short.client + short.lines
+    assert sum(msgspec.json.decode(line).get("event") == "done" for line in short.lines.splitlines()) == 4
+
+
+def test_a_policy_that_forbids_is_heard_between_two_rounds() -> None:
+    said = bind("", "s", b"1") + describe("P") + execute() + SYNC
+    steps = [(parse("s", "SELECT 22") + SYNC, "whole", 0)] + [(said, "whole", 0)] * 7
+    short, long, taken = read_twice(steps, later=("forbid(principal, action, resource);",))
+    assert taken
+    assert short.denied == 4
+    assert state(short) == state(long)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        BOUND + columns("a", "secret") + row(b"1", b"hunter2") + messages.message("C", b"") + IDLE,
+        BOUND + columns("a", "secret") + b"C\0\0\0\0" + IDLE,
+        BOUND + columns("a", "secret") + row(b"1", IDLE),
+        BOUND + NO_DATA + row(b"1", b"hunter2") + complete("SELECT 1") + IDLE,
+        BOUND + b"T\0\0\0\0" + complete("SELECT 1") + IDLE,
+        BOUND + columns("a", "secret") + complete("SELECT 1") + IDLE + IDLE,
+        BOUND + columns("a", "secret") + row(b"1") + complete("SELECT 1") + IDLE,
+        columns("a", "secret") + row(b"1", b"hunter2") + complete("SELECT 1") + IDLE,
+        BOUND + columns("a", "secret") + complete("x" * 5_000) + IDLE,
+        IDLE,
+        b"Z",
+    ],
+)
+def test_answers_out_of_order_end_as_they_always_did(answer: bytes) -> None:
+    said = bind("", "s", b"1") + describe("P") + execute() + SYNC
+    right = BOUND + columns("a", "secret") + complete("SELECT 0") + IDLE
+    found = []
+    for takes_short in (True, False):
+        talk = Conversation()
+        if not takes_short:
+            talk.engine._repeats.asked = lambda data: None  # type: ignore[method-assign]
+        talk.says(parse("s", "SELECT 22"), SYNC)
+        talk.answers(PARSED, IDLE)
+        for _ in range(3):
+            talk.says(said)
+            talk.answers(right)
+        talk.says(said)
+        assert talk.engine._repeats.under_way is takes_short
+        ended: object = ""
+        try:
+            talk.answers(answer)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it has to be the same
+            ended = (type(error), getattr(error, "code", str(error)))
+        found.append((state(talk), ended))
+    assert found[0] == found[1]
