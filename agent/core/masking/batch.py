@@ -124,10 +124,13 @@ def blank(scan: Octets, at: Ints, size: Ints) -> None:
 
 def mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
     """Mask e-mail addresses in place, as ``classes.DataClass.replace`` would; return the rows that have another shape."""
-    octets, start, length = batch.octets, at[rows], size[rows]
-    end = start + length
-    signs, dots = np.flatnonzero(octets == 0x40), np.flatnonzero(octets == 0x2E)
-    others = np.append(np.flatnonzero(~_IS_LETTER[octets]), len(octets))
+    octets, length = batch.octets, size[rows]
+    # Only this column is looked at, which is a small part of the batch; positions are those in its values, one after another.
+    text = octets[_spread(at[rows], length)]
+    end = np.cumsum(length)
+    start = end - length
+    signs, dots = np.flatnonzero(text == 0x40), np.flatnonzero(text == 0x2E)
+    others = np.append(np.flatnonzero(~_IS_LETTER[text]), len(text))
     first = np.searchsorted(signs, start)
     dot_at = np.searchsorted(dots, end) - 1
     if not len(signs) or not len(dots):
@@ -136,7 +139,7 @@ def mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
     tld = end - dot - 1
     shaped = (np.searchsorted(signs, end) - first == 1) & (dot_at >= 0) & (start < sign) & (sign < dot)
     shaped &= (tld > 0) & (tld <= _LONGEST_TLD) & (others[np.searchsorted(others, dot + 1)] >= end)
-    shaped &= _IS_ALNUM[octets[np.minimum(start, len(octets) - 1)]] & (length >= 1 + len(_AFTER_FIRST) + tld)
+    shaped &= _IS_ALNUM[text[np.minimum(start, len(text) - 1)]] & (length >= 1 + len(_AFTER_FIRST) + tld)
     hit, tld, length = rows[shaped], tld[shaped], length[shaped]
     if len(hit):
         start = at[hit]
