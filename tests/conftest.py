@@ -10,6 +10,11 @@ import signal
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes says how busy the machine is.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 HERE = Path(__file__).parent
 TOGETHER = {"integration": 2, "e2e": 1, "bypass": 2, "conformance": 1}

@@ -8,6 +8,7 @@ lineage.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from itertools import islice
 from typing import Any
 
 from agent.core.sql.grammar import DecodeError, PgQueryError, postgast
@@ -16,6 +17,7 @@ from agent.core.sql.parsing import screen
 
 _MESSAGE = 11
 _MOST_NODES = 200_000
+_PIECE = 1_000
 #: Expressions whose operands are compared, computed or assigned together.
 _TOGETHER = frozenset({"A_Expr", "FuncCall", "CaseExpr", "CaseWhen", "CoalesceExpr", "MinMaxExpr", "RowExpr", "SubLink"})
 _CHANGES = frozenset({"InsertStmt", "MergeWhenClause"})
@@ -93,7 +95,13 @@ class _Walk:
         children: list[Any] = []
         for field, value in node.ListFields():
             if field.type == _MESSAGE:
-                children.extend(value if field.is_repeated else (value,))
+                if not field.is_repeated:
+                    children.append(value)
+                    continue
+                # Piece by piece: other threads have to wait while a list is made of fifty thousand rows at once.
+                rest = iter(value)
+                while piece := list(islice(rest, _PIECE)):
+                    children += piece
         return children
 
     def _classes(self, node: Any) -> frozenset[str]:

@@ -138,6 +138,12 @@ class Framer:
         """True in the middle of a message."""
         return self._held > 0
 
+    def completes(self, data: bytes) -> int:
+        """Return the length of the message that ``data`` completes, if one was begun, or else how much there is."""
+        if not self._held:
+            return len(data)
+        return self._needed if self._held + len(data) >= self._needed else 0
+
     def rest(self) -> bytes:
         """Return and forget what was kept: for a connection that stops speaking messages."""
         data, self._kept, self._held, self._needed = b"".join(self._kept), [], 0, 5

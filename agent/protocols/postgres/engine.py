@@ -59,6 +59,8 @@ _COPIES: Final = "Only one COPY FROM STDIN at a time can be followed. Send them 
 _NOWHERE: Final = "sallyport_denied"
 _UNKNOWN_NAME: Final = "There is no prepared statement or portal of that name that the gateway knows."
 
+#: Bytes that take some 10 ms to read, where they are constants of one statement.
+LONG_TEXT: Final = 16 * 1024
 
 #: Flags of ``agent.core.sql`` for what a newer catalogue may know.
 _MISSING: Final = frozenset({"unknown_relation", "unknown_column", "unknown_function"})
@@ -83,6 +85,8 @@ class Engine:
         self._segment_empty = True
         self._segment_begins = True
         self._wanted = False
+        self._long_prepared = False
+        """A long text was prepared, which every Bind and Execute reads again."""
         self._failing: Final = f"denied by the gateway (session {sid})"
         self._as_clean: Final = Masker().mask
         self.held: Operation | None = None
@@ -109,6 +113,13 @@ class Engine:
     def waiting(self) -> bool:
         """True while the client must not be read: what it sent last depends on the server's next answer."""
         return bool(self._inbox)
+
+    def long(self, data: bytes = b"") -> bool:
+        """Return whether ``data`` of the client's, or what had to wait, may take long to read. Then it is best read apart."""
+        if self._shared.copying:
+            return False
+        waiting = len(self._inbox[0].raw) if self._inbox else 0
+        return self._long_prepared or max(waiting, self._client.completes(data)) > LONG_TEXT
 
     @property
     def stale(self) -> bool:
@@ -337,6 +348,7 @@ class Engine:
                 raise Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY)
         except Unreadable as why:
             return self._refused(parse.text, why, Kind.PARSE, "prepare")
+        self._long_prepared = self._long_prepared or len(parse.text) > LONG_TEXT
         prepared = Prepared(parse.text, parse.types)
         operations = [one for meaning in reading.statements for one in meaning.operations("prepare")]
         # Preparing runs nothing: others are asked once the values are there, which they are to see.

@@ -32,6 +32,7 @@ from agent.core.units import Side
 from agent.core.units import Stream as Shown
 from agent.protocols.postgres import backend as server
 from agent.protocols.postgres import catalogue, greeting, login, messages
+from agent.protocols.postgres.apart import Apart
 from agent.protocols.postgres.backend import Backend
 from agent.protocols.postgres.cancels import Cancellable, Cancels
 from agent.protocols.postgres.catalogue import Catalogues
@@ -94,6 +95,7 @@ class Connection:
         self._tell_others = False
         self._to_target: list[bytes] = []
         self._answered = asyncio.Event()
+        self._apart = Apart()
         self._refreshing: asyncio.Task[None] | None = None
         self._rest: list[Effect] = []
         self._broken: Exception | None = None
@@ -207,6 +209,7 @@ class Connection:
 
     async def _cancelled(self, shown_pid: int) -> None:
         """Somebody with this connection's key asks to cancel its statement, which is this session's own doing."""
+        await self._apart.settled()
         await self._record_cancel(shown_pid)
         if self._withdraw():
             return
@@ -316,7 +319,7 @@ class Connection:
                 self._wish()
                 await self._answered.wait()
                 self._answered.clear()
-                effects = self._engine.proceed()
+                effects = await self._apart.run(self._engine.proceed) if self._engine.long() else self._engine.proceed()
             else:
                 data = await self._client.read()
                 if self._client.called():
@@ -324,7 +327,8 @@ class Connection:
                 if not data:
                     return
                 self._renew()
-                effects = self._engine.receive(Side.CLIENT, data, self._serving.now_ms())
+                receive = partial(self._engine.receive, Side.CLIENT, data, self._serving.now_ms())
+                effects = await self._apart.run(receive) if self._engine.long(data) else receive()
             await performer.perform(effects)
 
     async def _others_agree(self, performer: Performer, operation: Operation) -> list[Effect]:
@@ -361,6 +365,8 @@ class Connection:
 
     def _asked_now(self, performer: Performer, data: bytes) -> bool:
         """Take what the client says while its pump waits for it."""
+        if self._engine.long(data):
+            return False
         try:
             self._renew()
             self._rest = performer.perform_now(self._engine.receive(Side.CLIENT, data, self._serving.now_ms()))
@@ -384,6 +390,7 @@ class Connection:
                 return
             if self._serving.recorder.pressure():
                 await self._serving.recorder.relieved()
+            await self._apart.settled()
             await performer.perform(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
             self._answered.set()
             await self._client.drain()
@@ -393,7 +400,7 @@ class Connection:
 
     def _answered_now(self, performer: Performer, data: bytes) -> bool:
         """Show what the server says while its pump waits for it."""
-        if self._serving.recorder.pressure() or not self._client.writable:
+        if self._serving.recorder.pressure() or not self._client.writable or self._apart.busy:
             return False
         try:
             rest = performer.perform_now(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
@@ -436,9 +443,12 @@ class Connection:
         mark = self._engine.mark()
         fresh = False
         try:
-            self._share(await self._plant.catalogues.renewed(self._key, self._fetch))
+            snapshot = await self._plant.catalogues.renewed(self._key, self._fetch)
+            await self._apart.settled()
+            self._share(snapshot)
             fresh = True
         except Fault as fault:
+            await self._apart.settled()
             # What had changed stays unknown, and what is unknown is decided as such.
             _log.warning("postgres.catalogue.failed", sid=self._sid, code=fault.code, detail=fault.detail)
         finally:

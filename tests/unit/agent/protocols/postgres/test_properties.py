@@ -63,7 +63,7 @@ def told(parts: list[bytes]) -> tuple[bytes, bytes, int]:
     return talk.target, talk.lines, talk.denied
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(st.lists(_CLIENT, max_size=8))
 def test_byte_by_byte_is_the_same_as_whole(parts: list[bytes]) -> None:
     stream = b"".join(parts)
@@ -76,7 +76,7 @@ def test_byte_by_byte_is_the_same_as_whole(parts: list[bytes]) -> None:
     assert by_byte.denied == whole.denied
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.lists(_CLIENT, max_size=10))
 def test_what_was_denied_never_leaves(parts: list[bytes]) -> None:
     assert b"forbidden" not in told(parts)[0].replace(b"forbidden value", b"").replace(b"forbidden row", b"")
