@@ -319,7 +319,7 @@ class Connection:
                 self._wish()
                 await self._answered.wait()
                 self._answered.clear()
-                effects = await self._apart.run(self._engine.proceed) if self._engine.long() else self._engine.proceed()
+                effects = await self._read(self._engine.proceed)
             else:
                 data = await self._client.read()
                 if self._client.called():
@@ -327,9 +327,12 @@ class Connection:
                 if not data:
                     return
                 self._renew()
-                receive = partial(self._engine.receive, Side.CLIENT, data, self._serving.now_ms())
-                effects = await self._apart.run(receive) if self._engine.long(data) else receive()
+                effects = await self._read(partial(self._engine.receive, Side.CLIENT, data, self._serving.now_ms()), data)
             await performer.perform(effects)
+
+    async def _read(self, act: Callable[[], list[Effect]], data: bytes = b"") -> list[Effect]:
+        """Return what the engine makes of the client's ``data``, or of what had to wait; apart where that is long."""
+        return await self._apart.run(act) if self._engine.long(data) else act()
 
     async def _others_agree(self, performer: Performer, operation: Operation) -> list[Effect]:
         """Wait for others; nothing that the client sends is read meanwhile, and what runs already goes on."""
@@ -339,7 +342,7 @@ class Connection:
             answer = await self._hold.answer(operation)
         finally:
             self._hold = None
-        return self._engine.answered(answer, self._serving.now_ms())
+        return await self._read(partial(self._engine.answered, answer, self._serving.now_ms()))
 
     def _withdraw(self) -> bool:
         if self._hold is None:
@@ -426,6 +429,8 @@ class Connection:
 
     def _wish(self) -> None:
         """Have the catalogue read again where a statement has changed what it describes."""
+        if self._apart.busy:
+            return  # that statement will be answered too
         self._tell_others = self._engine.altered() or self._tell_others
         if self._refreshing is not None:
             return
