@@ -349,9 +349,9 @@ def test_a_native_client_with_its_certificate_needs_no_command_line(world: World
         ("policies.cedar", 'forbid(principal, action == Action::"run", resource) when { context.nonsense };', "policies.cedar:1"),
         (
             "policies.cedar",
-            '@id("held")\n@approval("group:dba")\nforbid(principal, action == Action::"run", resource)\n'
+            '@id("held")\n@approval("somebody")\nforbid(principal, action == Action::"run", resource)\n'
             'unless { context.approvals.contains("dba") };',
-            "hold",
+            "policies.cedar:1",
         ),
         ("gateway.yaml", "version: 1\ntargets:\n  web:\n    protocol: telnet\n", "gateway.yaml:"),
         ("gateway.yaml", "version: 1\ntargets: {a: [", "gateway.yaml:"),
