@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from chalicelib.contracts import relay
 from chalicelib.contracts.api import Done, SessionClose
 from chalicelib.contracts.faults import MESSAGE_LIMIT, Fault
 from chalicelib.contracts.session import Session, State
@@ -32,7 +33,15 @@ def close_session(ports: Ports, agent: Agent, sid: str, asked: SessionClose) -> 
         ports.store.step_session(over, frozenset({session.state}), event)
     except Conflict:
         raise Fault("conflict", "The session changed at the same moment; close it again.") from None
+    _dismiss(ports, sid)
     return Done()
+
+
+def _dismiss(ports: Ports, sid: str) -> None:
+    """Send away a client that waits for an agent which will not come: it may have connected while the session ended."""
+    link = ports.store.link(sid)
+    if link.client and not link.agent:
+        ports.downlink.post(link.client, relay.encode(relay.Refused("session_ended", "The session is over.")))
 
 
 def _over(session: Session, asked: SessionClose, now_ms: int) -> Session:

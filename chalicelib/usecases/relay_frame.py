@@ -7,6 +7,7 @@ generation, and only this gateway can seal one. The frame's text is put into a n
 from __future__ import annotations
 
 from chalicelib.contracts import relay
+from chalicelib.contracts.session import OVER
 from chalicelib.domain import tickets
 from chalicelib.ports import Connection, Link, Ports
 from chalicelib.usecases.connect_socket import RESUME
@@ -88,10 +89,16 @@ def _reverse(me: Connection, peer: str) -> Connection:
 
 
 def _peer_is_missing(ports: Ports, me: Connection) -> None:
-    # An offer can be lost: posts are not acknowledged, and the agent's control socket may have been changing.
-    if me.side != "client" or not me.ticket or ports.clock.now_ms() >= me.ticket_until_ms:
+    if me.side != "client":
         return
     session = ports.store.session(me.owner)
+    if session is not None and session.state in OVER:
+        # It ended between this end's $connect and its first word, and nobody will ever come.
+        ports.downlink.post(me.connection, relay.encode(relay.Refused("session_ended", "The session is over.")))
+        return
+    # An offer can be lost: posts are not acknowledged, and the agent's control socket may have been changing.
+    if not me.ticket or ports.clock.now_ms() >= me.ticket_until_ms:
+        return
     agent = ports.store.agent_named(session.agent) if session else None
     if agent is None or not agent.connection:
         ports.downlink.post(me.connection, relay.encode(relay.Lost("agent_offline")))

@@ -8,9 +8,12 @@ from typing import Any
 import msgspec
 import pytest
 
+from chalicelib.contracts.api import SessionClaim, SessionClose
 from chalicelib.contracts.session import State
 from chalicelib.domain.agent_proof import Replays
 from chalicelib.ports import Connection
+from chalicelib.usecases.claim_session import claim_session
+from chalicelib.usecases.close_session import close_session
 from chalicelib.usecases.close_socket import close_socket
 from chalicelib.usecases.connect_socket import Opening, connect_socket
 from chalicelib.usecases.relay_frame import relay_frame
@@ -271,6 +274,25 @@ class TestHello:
         assert relayed.world.agent.connection == ""
         relayed.say("c1", t="hello")
         assert relayed.last("c1") == {"t": "lost", "code": "agent_offline"}
+
+    @pytest.mark.parametrize("late", ["said hello before", "says hello after"])
+    def test_a_client_that_came_while_the_session_ended_is_sent_away(self, late: str) -> None:
+        relayed = Relayed().introduced()
+        world, sid = relayed.world, relayed.sid
+        claim_session(world.ports, world.agent, sid, SessionClaim(path="relay"))
+        close_socket(world.ports, "a1")
+        relayed.client("c2")
+        if late == "said hello before":
+            relayed.say("c2", t="hello")
+            assert "c2" not in relayed.sent
+        session = world.store.session(sid)
+        assert session is not None
+        closing = SessionClose(state="ended", chunks=session.chunks, chain=session.chain, operations=0, denied=0)
+        close_session(world.ports, world.agent, sid, closing)
+        if late == "says hello after":
+            relayed.sent["c2"].clear()
+            relayed.say("c2", t="hello")
+        assert (relayed.last("c2")["t"], relayed.last("c2")["code"]) == ("refused", "session_ended")
 
     def test_an_end_that_was_replaced_is_told_so(self) -> None:
         relayed = Relayed().introduced()
