@@ -64,7 +64,7 @@ def test_a_file_arrives_whole_while_both_sockets_are_killed_every_second(world: 
 
 
 def test_a_result_arrives_whole_while_both_sockets_are_killed_every_second(world: World) -> None:
-    rows = 400_000
+    rows = 1_000_000
     with storm(world):
         run = subprocess.run(
             world.alice.command(["sallyport", "connect", "prod-db", "--", "psql", "-XAt", "-v", "ON_ERROR_STOP=1"]),
