@@ -67,6 +67,8 @@ case "$need" in
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
     want node nodejs
     want npm npm
+    # Playwright brings a node of its own, which needs it.
+    ldconfig -p | grep -q 'libatomic\.so\.1' || missing+=(libatomic1)
     want chromium chromium
     ;;
 esac
