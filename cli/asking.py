@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final
 
 from chalicelib.contracts import api, relay
 from chalicelib.contracts.api_requests import AccessAsk, RequestEnd, RequestStanding
-from chalicelib.contracts.approval import ApprovalRequest, RequestState
+from chalicelib.contracts.approval import ApprovalRequest, RequestState, refusal
 from chalicelib.contracts.faults import Fault
 from cli.control_plane import ControlPlane, Refusal
 from cli.home import SavedLogin
@@ -72,7 +72,7 @@ def waited(saved: SavedLogin, standing: RequestStanding) -> ApprovalRequest:
         withdraw(saved, request.rid)
         raise
     if request.state is not RequestState.APPROVED:
-        refuse(request)
+        raise refusal(request)
     return request
 
 
@@ -80,21 +80,6 @@ def withdraw(saved: SavedLogin, rid: str) -> None:
     """End a request that nobody waits for; one that is over already stays as it is."""
     with suppress(Fault, Refusal):
         ControlPlane(saved.url, saved.token).post(f"/requests/{rid}/withdraw", RequestStanding, RequestEnd())
-
-
-def refuse(request: ApprovalRequest) -> None:
-    """Raise the Fault that says why a request was not granted."""
-    who = next((vote.voter for vote in request.votes if not vote.approve), "somebody who was asked")
-    words = f": {request.answer}" if request.answer else "."
-    match request.state:
-        case RequestState.DENIED:
-            raise Fault("denied", f"{who} said no{words}")
-        case RequestState.WITHDRAWN:
-            raise Fault("approval_withdrawn", "The request was withdrawn.")
-        case RequestState.REVOKED:
-            raise Fault("approval_over", f"The approval was taken back{words}")
-        case _:
-            raise Fault("approval_expired", "Nobody answered in time.", hint="Ask again, or ask them yourself.")
 
 
 class _Wait:

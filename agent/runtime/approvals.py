@@ -13,13 +13,13 @@ import asyncio
 import secrets
 from collections import deque
 from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, NoReturn, Protocol
+from typing import Final, NamedTuple, Protocol
 
 from agent.core.policy import Yes
 from agent.runtime.backoff import Backoff, is_final, persist
 from agent.telemetry import logger
 from chalicelib.contracts.api_requests import ApprovalUse, ApprovalUsed, OperationAsk, RequestStanding
-from chalicelib.contracts.approval import ApprovalRequest, RequestState
+from chalicelib.contracts.approval import RequestState, refusal
 from chalicelib.contracts.capability import ApprovalClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import Operation
@@ -143,7 +143,7 @@ class Approvals:
                 approvers = tuple(vote.voter for vote in request.votes if vote.approve)
                 return Yes(claims=self._of.verify(standing.approval), approvers=approvers)
             if request.state not in (RequestState.PENDING, RequestState.APPROVED):
-                refuse(request)
+                raise refusal(request)
             if late and request.state is RequestState.PENDING:
                 raise Fault("approval_expired", "Nobody answered in time.")
             left_s = max(0.0, (request.deadline_ms - self._of.now_ms()) / 1000)
@@ -187,20 +187,3 @@ class Approvals:
         except (Fault, TimeoutError) as error:
             # It ends by itself at its deadline, and no agent waits for it.
             logger(sid=self._sid).info("approval.not_withdrawn", request=rid, reason=str(error))
-
-
-def refuse(request: ApprovalRequest) -> NoReturn:
-    """Raise the Fault that says why a request that is over was not granted."""
-    who = next((vote.voter for vote in request.votes if not vote.approve), "")
-    words = f": {request.answer}" if request.answer else "."
-    match request.state:
-        case RequestState.DENIED:
-            raise Fault("denied", f"{who or 'Somebody who was asked'} said no{words}")
-        case RequestState.EXPIRED:
-            raise Fault("approval_expired", "Nobody answered in time.")
-        case RequestState.WITHDRAWN:
-            raise Fault("approval_withdrawn", "The request was withdrawn.")
-        case RequestState.REVOKED:
-            raise Fault("approval_over", f"The approval was taken back{words}")
-        case _:
-            raise Fault("approval_used", "The approval has been used already.")

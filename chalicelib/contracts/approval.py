@@ -21,6 +21,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import DENY, HOLD, Approval, Moment, Policy, Principal, Verdict
@@ -183,3 +184,20 @@ def meets(granted: Iterable[Approval], asked: Iterable[Approval]) -> bool:
     for each in granted:
         have[each.group] = max(have.get(each.group, 0), each.quorum)
     return all(have.get(each.group, 0) >= each.quorum for each in asked)
+
+
+def refusal(request: ApprovalRequest) -> Fault:
+    """Return why a request was not granted, in words for whoever waited for it until now."""
+    who = next((vote.voter for vote in request.votes if not vote.approve), "Somebody who was asked")
+    words = f": {request.answer}" if request.answer else "."
+    match request.state:
+        case RequestState.DENIED:
+            return Fault("denied", f"{who} said no{words}")
+        case RequestState.EXPIRED | RequestState.PENDING:  # its deadline may have passed before anybody wrote that down
+            return Fault("approval_expired", "Nobody answered in time.", hint="Ask again, or ask them yourself.")
+        case RequestState.WITHDRAWN:
+            return Fault("approval_withdrawn", "The request was withdrawn.")
+        case RequestState.REVOKED:
+            return Fault("approval_over", f"The approval was taken back{words}")
+        case _:
+            return Fault("approval_used", "The approval has been used already.")
