@@ -175,6 +175,19 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True):
     """What the last channel that failed said; for administrators."""
 
 
+class AskName(msgspec.Struct, kw_only=True, frozen=True):
+    """The name that a caller gave to an ask, so that a repetition is known."""
+
+    digest: str
+    """Hex SHA-256 of who asks, where, and the name."""
+    body: str
+    """Hex SHA-256 of what was asked."""
+    rid: str = ""
+    """The request that was made of it."""
+    until_ms: int
+    """Until when it is remembered."""
+
+
 class CaseQuery(msgspec.Struct, kw_only=True, frozen=True):
     """A listing of requests, newest first. ``day`` is ``YYYY-MM-DD`` (UTC); an empty filter matches everything."""
 
@@ -372,8 +385,19 @@ class Store(Protocol):
         ...
 
     # approval requests
-    def add_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
-        """Store a new request with its events and what people are to be told. Raises Conflict if the identifier exists."""
+    def add_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice], name: AskName | None = None) -> None:
+        """Store a new request with its events, what people are to be told, and the name that its ask was given.
+
+        Raises Conflict if the identifier exists, or the name is remembered.
+        """
+        ...
+
+    def ask_name(self, digest: str, now_ms: int) -> AskName | None:
+        """Return the name of an ask, while it is remembered."""
+        ...
+
+    def remember_ask(self, name: AskName, now_ms: int) -> None:
+        """Remember that an ask is answered by a request that exists. Raises Conflict if the name is remembered."""
         ...
 
     def case(self, rid: str) -> Case | None:

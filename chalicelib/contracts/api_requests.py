@@ -23,6 +23,9 @@ class AccessAsk(msgspec.Struct, kw_only=True, frozen=True):
     uses: int = 1
     emergency: bool = False
     """Go first, be reviewed afterwards: where policy permits ``emergency``, and with a reason."""
+    key: str = ""
+    """The caller's own name for this ask, or nothing. The same key with the same body again, because an answer was lost, gets the
+    same request as it is by then, for a day; with another body it is refused (``key_reused``)."""
 
 
 class OperationAsk(msgspec.Struct, kw_only=True, frozen=True):
@@ -34,6 +37,8 @@ class OperationAsk(msgspec.Struct, kw_only=True, frozen=True):
     """Facts for the approver that the agent found out: rows estimated, a missing WHERE."""
     uses: int = 1
     emergency: bool = False
+    key: str = ""
+    """As in ``AccessAsk``: the agent's own name for this ask, within the session."""
 
 
 class RequestStanding(msgspec.Struct, kw_only=True, frozen=True):

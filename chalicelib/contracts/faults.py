@@ -56,6 +56,7 @@ CODES: Final[dict[str, Kind]] = {
     "approval_used": Kind("client", 409, EXIT_DENIED),
     "approval_over": Kind("client", 409, EXIT_REFUSED),
     "own_request": Kind("client", 403, EXIT_DENIED),
+    "key_reused": Kind("client", 422, EXIT_REFUSED),
     "voted_already": Kind("client", 409, EXIT_REFUSED),
     "too_many": Kind("client", 429, EXIT_REFUSED),
     "login_stale": Kind("client", 401, EXIT_LOGIN),

@@ -26,9 +26,10 @@ from chalicelib.contracts.policy import ALLOW, HOLD, Moment, Principal, Verdict
 from chalicelib.contracts.session import Session, State
 from chalicelib.domain import approvals
 from chalicelib.domain.approvals import Case
-from chalicelib.ports import Agent, Ports
+from chalicelib.ports import Agent, AskName, Conflict, Ports
 from chalicelib.usecases.announce_outcome import capability
 from chalicelib.usecases.approvers import human
+from chalicelib.usecases.ask_once import ask_name, asked_before, for_request, remember
 from chalicelib.usecases.circumstances import check_sizes, moment
 from chalicelib.usecases.deliver_notices import deliver
 from chalicelib.usecases.entrusted import entrusted, refuse_over
@@ -52,9 +53,13 @@ class Asker(msgspec.Struct, kw_only=True, frozen=True):
 def request_access(ports: Ports, caller: AccessClaims, asked: AccessAsk, source_ip: str) -> RequestStanding:
     """Return the request, or the one that waits for the same already.
 
-    Raises Fault: unknown_target, unknown_login, denied, approval_unneeded, reason_required, bad_request, too_large, too_many.
+    Raises Fault: unknown_target, unknown_login, denied, approval_unneeded, reason_required, bad_request, too_large, too_many,
+    key_reused.
     """
     check_sizes(asked.target, asked.login, asked.reason)
+    name = ask_name(ports, f"person {caller.sub}", asked.key, asked)
+    if before := asked_before(ports, name):
+        return standing(ports, before)
     if not 0 <= asked.for_s <= GRANT_LIMIT_S:
         raise Fault("bad_request", f"A grant lasts at most {GRANT_LIMIT_S // 3600} hours.")
     _check_uses(asked.uses)
@@ -72,19 +77,22 @@ def request_access(ports: Ports, caller: AccessClaims, asked: AccessAsk, source_
     digest = access_digest(target.name, login)
     waiting = _waiting(ports, caller.sub)
     if same := _same(ports, waiting, digest, asked):
-        return standing(ports, same)
+        return standing(ports, remember(ports, name, same))
     asker = Asker(who=caller.principal, target=target, moment=at, verdict=verdict)
     uses = 0 if asked.for_s else asked.uses
     wanted = {"kind": "access", "digest": digest, "for_s": asked.for_s, "uses": uses, "emergency": asked.emergency}
-    return standing(ports, _add(ports, asker, waiting, **wanted))
+    return standing(ports, _add(ports, asker, waiting, name, **wanted))
 
 
 def request_operation(ports: Ports, agent: Agent, sid: str, asked: OperationAsk) -> RequestStanding:
-    """Return the request. Raises Fault: unknown_session, session_ended, denied, approval_unneeded, too_large, too_many …"""
+    """Return the request. Raises Fault: unknown_session, session_ended, denied, approval_unneeded, too_large, key_reused …"""
     session, _ = entrusted(ports, agent, sid)
     if session.state is not State.LIVE:
         raise refuse_over(session)
     check_sizes("", "", asked.reason)
+    name = ask_name(ports, f"agent {agent.agent_id} {sid}", asked.key, asked)
+    if before := asked_before(ports, name):
+        return standing(ports, before, agent)
     _check_uses(asked.uses)
     if len(asked.operation.canonical()) > OPERATION_LIMIT:
         raise Fault("too_large", f"An operation of more than {OPERATION_LIMIT // 1024} KB cannot wait for an approval.")
@@ -104,6 +112,7 @@ def request_operation(ports: Ports, agent: Agent, sid: str, asked: OperationAsk)
         ports,
         asker,
         _waiting(ports, session.principal),
+        name,
         kind="operation",
         sid=sid,
         operation=asked.operation,
@@ -137,7 +146,7 @@ def _waiting(ports: Ports, principal: str) -> list[ApprovalRequest]:
     return [each for each in requests if each.principal == principal and each.state is RequestState.PENDING]
 
 
-def _add(ports: Ports, asker: Asker, waiting: list[ApprovalRequest], /, **wanted: Any) -> Case:
+def _add(ports: Ports, asker: Asker, waiting: list[ApprovalRequest], name: AskName | None, /, **wanted: Any) -> Case:
     if len(waiting) >= PENDING_LIMIT:
         raise Fault("too_many", f"You have {PENDING_LIMIT} requests waiting.", hint="Withdraw some of them first.")
     emergency = bool(wanted["emergency"])
@@ -170,7 +179,12 @@ def _add(ports: Ports, asker: Asker, waiting: list[ApprovalRequest], /, **wanted
             case, request=msgspec.structs.replace(approvals.granted(case, now_ms).request, version=request.version)
         )
     told = notices(ports, case.request, "emergency" if emergency else "asked")
-    ports.store.add_case(case, [asked_event(ports, case.request)], told)
+    try:
+        ports.store.add_case(case, [asked_event(ports, case.request)], told, for_request(name, case.request.rid))
+    except Conflict:
+        if same := asked_before(ports, name):  # the same ask was faster, on another connection
+            return same
+        raise
     deliver(ports, told)
     return case
 

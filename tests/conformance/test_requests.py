@@ -10,7 +10,7 @@ from chalicelib.contracts.approval import ApprovalRequest, RequestState, Vote
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import Approval
 from chalicelib.domain.approvals import Case, Human
-from chalicelib.ports import CaseQuery, Conflict, Notice, Store
+from chalicelib.ports import AskName, CaseQuery, Conflict, Notice, Store
 from tests.conformance.rows import CUSTODY, DAY, NOW, event, identifier, session, socket
 from tests.conformance.test_races import winners
 
@@ -156,6 +156,37 @@ class TestCases:
         assert winners(lambda n: store.step_case(next_of(made, for_s=n), [event(n + 1)], [notice(n)]) or n) == 1
         assert len(list(store.events(DAY))) == 2
         assert len(store.due_notices(NOW + 99, 9)) == 1
+
+
+class TestNames:
+    NAME = AskName(digest="d" * 64, body="b" * 64, rid=identifier(ids.REQUEST, 0), until_ms=NOW + 1_000)
+
+    def test_the_name_of_an_ask_is_stored_with_its_request_or_neither_is(self, store: Store) -> None:
+        store.add_case(case(), [event()], [], self.NAME)
+        assert store.ask_name(self.NAME.digest, NOW) == self.NAME
+        assert store.ask_name("e" * 64, NOW) is None
+        with pytest.raises(Conflict):
+            store.add_case(case(1), [event(1)], [notice()], replace(self.NAME, rid=case(1).request.rid))
+        assert store.case(case(1).request.rid) is None
+        assert list(store.events(DAY)) == [event()]
+
+    def test_a_name_is_forgotten_at_its_time(self, store: Store) -> None:
+        store.add_case(case(), [event()], [], self.NAME)
+        assert store.ask_name(self.NAME.digest, NOW + 999) == self.NAME
+        assert store.ask_name(self.NAME.digest, NOW + 1_000) is None
+        later = replace(self.NAME, rid=case(1).request.rid, until_ms=NOW + 9_000)
+        with pytest.raises(Conflict):
+            store.remember_ask(later, NOW + 999)
+        store.remember_ask(later, NOW + 1_000)
+        assert store.ask_name(self.NAME.digest, NOW + 1_001) == later
+
+    def test_one_of_many_asks_of_a_name_makes_the_request(self, store: Store) -> None:
+        def add(n: int) -> int:
+            store.add_case(case(n), [event(n)], [], replace(self.NAME, rid=case(n).request.rid))
+            return n
+
+        assert winners(add) == 1
+        assert len(list(store.open_cases())) == len(list(store.events(DAY))) == 1
 
 
 class TestNotices:

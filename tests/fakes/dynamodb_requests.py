@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.session import Session
 from chalicelib.domain.approvals import Case
-from chalicelib.ports import CaseQuery, Conflict, Custody, Notice
+from chalicelib.ports import AskName, CaseQuery, Conflict, Custody, Notice
 
 
 def day_of(time_ms: int) -> str:
@@ -25,13 +25,26 @@ class FakeRequests:
         self.kept: dict[str, tuple[Session, Custody]] = {}
         self.kept_cases: dict[str, Case] = {}
         self.seen: set[tuple[str, str]] = set()
+        self.ask_names: dict[str, AskName] = {}
         self.notices: dict[str, Notice] = {}
 
-    def add_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
+    def add_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice], name: AskName | None = None) -> None:
         with self.lock:
             if case.request.rid in self.kept_cases:
                 raise Conflict
+            if name:
+                self.remember_ask(name, case.request.asked_ms)
             self._keep_case(case, events, notices)
+
+    def ask_name(self, digest: str, now_ms: int) -> AskName | None:
+        found = self.ask_names.get(digest)
+        return found if found and now_ms < found.until_ms else None
+
+    def remember_ask(self, name: AskName, now_ms: int) -> None:
+        with self.lock:
+            if self.ask_name(name.digest, now_ms):
+                raise Conflict
+            self.ask_names[name.digest] = name
 
     def case(self, rid: str) -> Case | None:
         return self.kept_cases.get(rid)

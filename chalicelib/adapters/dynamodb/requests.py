@@ -2,6 +2,7 @@
 
 REQUEST#<rid> / A            the request; gsi1: ASKED#<day> / rid (newest first), gsi2: OPEN#<shard> / rid while it is open
 REQUEST#<rid> / SEEN#<who>   somebody else looked at it
+ASK#<digest> / A             the name that a caller gave to an ask, and the request that was made of it
 
 The whole case is one JSON document beside the attributes that conditions and filters need, so that what was asked is never taken
 apart and put together again differently.
@@ -18,12 +19,12 @@ import msgspec
 from chalicelib.adapters.dynamodb.evidence import recording
 from chalicelib.adapters.dynamodb.outbox import posting
 from chalicelib.adapters.dynamodb.sessions import opening
-from chalicelib.adapters.dynamodb.table import Row, Table, newest_first
+from chalicelib.adapters.dynamodb.table import Row, Table, fields, newest_first, struct, ttl
 from chalicelib.contracts import ids
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.session import Session
 from chalicelib.domain.approvals import Case
-from chalicelib.ports import CaseQuery, Conflict, Custody, Notice
+from chalicelib.ports import AskName, CaseQuery, Conflict, Custody, Notice
 
 _SHARDS: Final = 4
 
@@ -34,9 +35,19 @@ class Requests:
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def add_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
-        """Store a new request with its events and notices."""
-        self._table.write([self._table.creating(_row(case)), *self._beside(events, notices)])
+    def add_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice], name: AskName | None = None) -> None:
+        """Store a new request with its events, its notices and the name of its ask."""
+        named = [self._naming(name, case.request.asked_ms)] if name else []
+        self._table.write([self._table.creating(_row(case)), *named, *self._beside(events, notices)])
+
+    def ask_name(self, digest: str, now_ms: int) -> AskName | None:
+        """Return the name of an ask, while it is remembered."""
+        found = struct(self._table.get(f"ASK#{digest}"), AskName)
+        return found if found and now_ms < found.until_ms else None
+
+    def remember_ask(self, name: AskName, now_ms: int) -> None:
+        """Remember that an ask is answered by a request that exists."""
+        self._table.write([self._naming(name, now_ms)])
 
     def case(self, rid: str) -> Case | None:
         """Return a request."""
@@ -75,6 +86,10 @@ class Requests:
     def open_approved_session(self, session: Session, custody: Custody, case: Case, events: Sequence[AnyEvent]) -> None:
         """Store a new session and the next version of the request that it uses, or neither."""
         self._table.write([opening(self._table, session, custody), self._stepping(case), *self._beside(events, [])])
+
+    def _naming(self, name: AskName, now_ms: int) -> dict[str, Any]:
+        row = fields(name) | {"pk": f"ASK#{name.digest}", "sk": "A", "ttl": ttl(name.until_ms)}
+        return self._table.putting(row, "attribute_not_exists(pk) OR #until_ms <= :now", {"now": now_ms})
 
     def _stepping(self, case: Case) -> dict[str, Any]:
         return self._table.putting(_row(case), "#version = :before", {"before": case.request.version - 1})
