@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import evidence
+from bench import approvals, evidence
 from bench.postgres import PARTS, Sizes, run
 from bench.suites import SUITES
 from bench.ways import prepare, results_folder
@@ -23,7 +23,10 @@ def main() -> int:
     """Run the suites that were asked for, all of them by default."""
     parser = argparse.ArgumentParser("python -m bench", description=__doc__)
     parser.add_argument(
-        "suites", nargs="*", choices=[[], *SUITES, "postgres", "evidence"], help="what to measure (default: everything)"
+        "suites",
+        nargs="*",
+        choices=[[], *SUITES, "postgres", "evidence", "approvals"],
+        help="what to measure (default: everything)",
     )
     parser.add_argument("--rounds", type=int, default=5, help="rounds per variant, side by side (default 5)")
     parser.add_argument("--pin", action="store_true", help="everything on one core: the honest way to compare latencies here")
@@ -35,13 +38,13 @@ def main() -> int:
     if asked.pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     ready, tables = 0.0, []
-    names = asked.suites or [*SUITES, "postgres", "evidence"]
+    names = asked.suites or [*SUITES, "postgres", "evidence", "approvals"]
     if "postgres" in names:
         small = Sizes(rounds=1, seconds=1, megabytes=10, scale=1, connections=20)
         sizes = small if asked.quick else Sizes(rounds=asked.rounds, seconds=asked.seconds, megabytes=asked.megabytes)
         tables += [table.summary() for table in run(sizes, asked.only)]
-    if "evidence" in names:
-        for table in evidence.run(asked.rounds):
+    for name, measure in {"evidence": evidence.run, "approvals": approvals.run}.items():
+        for table in measure(asked.rounds) if name in names else ():
             print(table.render(), end="\n\n", flush=True)
             tables.append(table.summary())
     suites = [name for name in names if name in SUITES]
