@@ -54,7 +54,7 @@ class Journal:
         self._size = 0
         self._sealed: list[tuple[Path, int]] = []
         self._pending: list[bytes] = []
-        self._waiting: list[tuple[int, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[int, Callable[[Fault | None], None]]] = []
         self._running = False
         self._stopping = False
         self._busy = False
@@ -100,13 +100,26 @@ class Journal:
             return
         if self.fault is not None:
             raise self.fault
-        reached = asyncio.get_running_loop().create_future()
-        self._waiting.append((seq, reached))
+        reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(fault: Fault | None) -> None:
+            if reached.done():
+                return  # whoever waited was cancelled
+            if fault is None:
+                reached.set_result(None)
+            else:
+                reached.set_exception(fault)
+
+        self.then(seq, done)
+        await reached
+
+    def then(self, seq: int, done: Callable[[Fault | None], None]) -> None:
+        """Call ``done`` once frame ``seq``, which is newer than any that was asked for, is on disk or never will be."""
+        self._waiting.append((seq, done))
         if not self._urgent:
             self._urgent = True
             if not self._busy:
                 self._arm()
-        await reached
 
     async def run(self) -> None:
         """Write what is appended, until ``stop`` and everything is written, or until the disk fails."""
@@ -212,19 +225,16 @@ class Journal:
         self._number += 1
 
     def _reached(self) -> None:
-        still = []
-        for seq, future in self._waiting:
-            if seq > self.durable:
-                still.append((seq, future))
-            elif not future.done():
-                future.set_result(None)
-        self._waiting = still
+        waiting, self._waiting = self._waiting, []
+        self._waiting = [each for each in waiting if each[0] > self.durable]
+        for seq, done in waiting:
+            if seq <= self.durable:
+                done(None)
 
     def _fail(self, error: OSError) -> Fault:
         self.fault = Fault("recording_failed", "The recording could not be written, so the session ends.", detail=str(error))
-        for _, future in self._waiting:
-            if not future.done():
-                future.set_exception(self.fault)
-        self._waiting = []
+        waiting, self._waiting = self._waiting, []
+        for _, done in waiting:
+            done(self.fault)
         self._on_failure(self.fault)
         return self.fault

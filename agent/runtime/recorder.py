@@ -99,6 +99,12 @@ class SpoolRecorder:
         if durable:
             await self._journal.commit(seq)
 
+    def write_then(
+        self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, done: Callable[[Fault | None], None]
+    ) -> None:
+        """Append lines, and call ``done`` once they are on disk; see ``serving.Recorder``."""
+        self._journal.then(self._append(channel, kind, lines), done)
+
     def write_soon(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> None:
         """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
         try:

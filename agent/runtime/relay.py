@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, Protocol
 
 import msgspec
@@ -89,6 +90,29 @@ class Performer:
                 assert isinstance(first, Record)
                 await self._serving.recorder.write(first.channel, first.kind, first.lines, durable=True)
             rest = self.perform_now(rest[1:])
+
+    def perform_then(self, effects: list[Effect], done: Callable[[list[Effect], Exception | None], None]) -> None:
+        """Perform effects as ``perform`` does, without a task; then call ``done``, at once or later. Raises nothing.
+
+        ``done`` is given what only a task can wait for, with everything behind it, and the exception that ended it all.
+        """
+        try:
+            rest = self.perform_now(effects)
+            if rest and isinstance(first := rest[0], Record):
+                behind = partial(self._recorded, rest[1:], done)
+                self._serving.recorder.write_then(first.channel, first.kind, first.lines, behind)
+                return
+        except Exception as error:  # noqa: BLE001 - raised again by whoever owns ``done``
+            rest = []
+            done(rest, error)
+        else:
+            done(rest, None)
+
+    def _recorded(self, rest: list[Effect], done: Callable[[list[Effect], Exception | None], None], fault: Fault | None) -> None:
+        if fault is None:
+            self.perform_then(rest, done)
+        else:
+            done([], fault)
 
     def _show(self, effect: ToClient) -> None:
         self._stage.to_client(effect.clean.data, effect.stream)

@@ -19,7 +19,7 @@ from agent.runtime.operator_tls import OperatorCertificate
 from chalicelib.contracts import gateway
 from chalicelib.contracts.api_requests import RequestStanding
 from chalicelib.contracts.capability import TicketClaims
-from chalicelib.contracts.faults import Notice
+from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import Policy, Verdict
@@ -67,6 +67,16 @@ class Recorder(Protocol):
 
         With ``durable`` it returns only after fdatasync: use it for all that must be on disk before bytes reach the target.
         Raises Fault(recording_failed); the caller must then forward nothing and end the session.
+        """
+        ...
+
+    def write_then(
+        self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, done: Callable[[Fault | None], None]
+    ) -> None:
+        """The same as a durable ``write``, without a task to wake: ``done`` is called on the loop, later, in the order of writes.
+
+        It is given the fault where there is one. Raises Fault(recording_failed) where the lines are not even taken; then ``done``
+        is not called.
         """
         ...
 

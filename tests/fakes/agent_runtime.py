@@ -81,6 +81,7 @@ class FakeRecorder:
         self.full = False
         self.relief = asyncio.Event()
         self.gate: asyncio.Event | None = None
+        self._writing: set[asyncio.Task[None]] = set()
 
     async def write(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, *, durable: bool = False) -> None:
         """Keep lines, after ``gate`` opened if there is one."""
@@ -90,6 +91,21 @@ class FakeRecorder:
         if self.failing:
             raise Fault("recording_failed", "The recording cannot be written.")
         self._keep("record", channel, kind, lines)
+
+    def write_then(
+        self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, done: Callable[[Fault | None], None]
+    ) -> None:
+        """Keep lines like a durable ``write``, and then call ``done``."""
+
+        def over(writing: asyncio.Task[None]) -> None:
+            fault = writing.exception()
+            assert fault is None or isinstance(fault, Fault)
+            done(fault)
+
+        writing = asyncio.ensure_future(self.write(channel, kind, lines, durable=True))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        writing.add_done_callback(over)
 
     def write_soon(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> None:
         """Keep lines."""

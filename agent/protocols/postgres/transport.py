@@ -99,6 +99,12 @@ class Connection:
         self._refreshing: asyncio.Task[None] | None = None
         self._rest: list[Effect] = []
         self._broken: Exception | None = None
+        self._performing = False
+        """What was asked last waits for the disk; nothing else of the client's may be read before it went on."""
+        self._performed = asyncio.Event()
+        self._late: bytes | None = None
+        """What the client said meanwhile."""
+        self._over = False
         self._hold: Hold | None = None
 
     async def run(self, sock: socket.socket) -> Notice:
@@ -302,6 +308,7 @@ class Connection:
         else:
             return OK
         finally:
+            self._over = True
             for task in (asking, answering):
                 task.cancel()
             await asyncio.gather(asking, answering, return_exceptions=True)
@@ -321,14 +328,28 @@ class Connection:
                 self._answered.clear()
                 effects = await self._read(self._engine.proceed)
             else:
-                data = await self._client.read()
-                if self._client.called():
+                data = await self._said()
+                if data is None:
                     continue
                 if not data:
                     return
                 self._renew()
                 effects = await self._read(partial(self._engine.receive, Side.CLIENT, data, self._serving.now_ms()), data)
             await performer.perform(effects)
+
+    async def _said(self) -> bytes | None:
+        """Return what the client says, nothing at its end; None where its last words led to something that comes first."""
+        if self._late is not None:
+            data, self._late = self._late, None
+            return data
+        data = await self._client.read()
+        if self._client.called():
+            return None
+        if self._performing:
+            await self._performed.wait()
+            self._late = data
+            return None
+        return data
 
     async def _read(self, act: Callable[[], list[Effect]], data: bytes = b"") -> list[Effect]:
         """Return what the engine makes of the client's ``data``, or of what had to wait; apart where that is long."""
@@ -368,18 +389,30 @@ class Connection:
 
     def _asked_now(self, performer: Performer, data: bytes) -> bool:
         """Take what the client says while its pump waits for it."""
-        if self._engine.long(data):
+        if self._performing or self._engine.long(data):
             return False
         try:
             self._renew()
-            self._rest = performer.perform_now(self._engine.receive(Side.CLIENT, data, self._serving.now_ms()))
-            if self._to_target and not self._rest:
-                self._send()
+            effects = self._engine.receive(Side.CLIENT, data, self._serving.now_ms())
         except Exception as error:  # noqa: BLE001 - raised again by the pump
-            self._broken = error
-        if self._rest or self._broken is not None or self._engine.waiting or self._engine.over or not self._target.writable:
-            self._client.call()
+            self._asked([], error)
+            return True
+        self._performing = True
+        self._performed.clear()
+        performer.perform_then(effects, self._asked)
         return True
+
+    def _asked(self, rest: list[Effect], error: Exception | None) -> None:
+        """What the client said is performed, up to the ``rest`` that a task has to wait for."""
+        self._performing = False
+        self._performed.set()
+        self._rest, self._broken = rest, error
+        if self._over:
+            return  # the session ended while the disk was waited for: nothing is forwarded any more
+        if self._to_target and not rest and error is None:
+            self._send()
+        if rest or error is not None or self._engine.waiting or self._engine.over or not self._target.writable:
+            self._client.call()
 
     async def _answer(self, performer: Performer) -> None:
         """The server's pump. Ends when the server does."""
