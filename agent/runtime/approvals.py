@@ -94,8 +94,8 @@ class Approvals:
     async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
         """Ask others about ``operation`` and wait. ``told`` hears at once who is asked and where.
 
-        Raises Fault: denied, approval_expired, approval_withdrawn, approval_over, control_plane_unreachable, or the control
-        plane's own refusal. Cancelled, it withdraws the request.
+        Raises Fault: approval_denied, approval_expired, approval_withdrawn, approval_revoked, control_plane_unreachable,
+        or the control plane's own refusal. Cancelled, it withdraws the request.
         """
         standing = await self._of.control.ask(self._sid, OperationAsk(operation=operation, risks=risks))
         request = standing.request

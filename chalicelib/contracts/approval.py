@@ -187,17 +187,21 @@ def meets(granted: Iterable[Approval], asked: Iterable[Approval]) -> bool:
 
 
 def refusal(request: ApprovalRequest) -> Fault:
-    """Return why a request was not granted, in words for whoever waited for it until now."""
+    """Return why there is no yes to use, in words for whoever waited for one or tries to use it. Each state has its own code."""
     who = next((vote.voter for vote in request.votes if not vote.approve), "Somebody who was asked")
     words = f": {request.answer}" if request.answer else "."
     match request.state:
+        case RequestState.PENDING:
+            return Fault("approval_pending", "Nobody has answered this request yet.")
         case RequestState.DENIED:
-            return Fault("denied", f"{who} said no{words}")
-        case RequestState.EXPIRED | RequestState.PENDING:  # its deadline may have passed before anybody wrote that down
+            return Fault("approval_denied", f"{who} said no{words}")
+        case RequestState.EXPIRED if request.decided_ms:
+            return Fault("approval_expired", "The approval's time is over.", hint="Ask again.")
+        case RequestState.EXPIRED:
             return Fault("approval_expired", "Nobody answered in time.", hint="Ask again, or ask them yourself.")
         case RequestState.WITHDRAWN:
             return Fault("approval_withdrawn", "The request was withdrawn.")
         case RequestState.REVOKED:
-            return Fault("approval_over", f"The approval was taken back{words}")
+            return Fault("approval_revoked", f"The approval was taken back{words}")
         case _:
-            return Fault("approval_used", "The approval has been used already.")
+            return Fault("approval_used", "The approval was used as often as it was granted.")

@@ -12,7 +12,7 @@ from typing import Final
 
 import msgspec
 
-from chalicelib.contracts.approval import OVER, ApprovalRequest, RequestState, Vote, may_follow
+from chalicelib.contracts.approval import OVER, ApprovalRequest, RequestState, Vote, may_follow, refusal
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.policy import Approval
 
@@ -146,15 +146,12 @@ def voted(case: Case, who: Human, vote: Vote) -> Case:
 def used(case: Case, now_ms: int, *, key: str = "", sid: str = "") -> Case:
     """Return the case with one more use counted, for the session ``sid`` that it opens or the use called ``key``.
 
-    Raises Fault: approval_used, approval_expired, approval_over.
+    Raises Fault with a code for every state in which there is nothing to use: approval_pending, approval_denied,
+    approval_expired, approval_withdrawn, approval_revoked, approval_used.
     """
-    request = case.request
-    if request.state is RequestState.USED:
-        raise Fault("approval_used", "The approval was used as often as it was granted.")
+    request = as_of(case.request, now_ms)
     if request.state is not RequestState.APPROVED:
-        raise over(request)
-    if now_ms >= request.until_ms:
-        raise Fault("approval_expired", "The approval's time is over.")
+        raise refusal(request)
     count = request.used + 1
     state = RequestState.USED if count == request.uses else RequestState.APPROVED
     counted = msgspec.structs.replace(case, keys=[*case.keys, key] if key else case.keys)
@@ -166,6 +163,11 @@ def overdue(request: ApprovalRequest, now_ms: int) -> bool:
     if request.state is RequestState.PENDING:
         return now_ms >= request.deadline_ms
     return request.state is RequestState.APPROVED and now_ms >= request.until_ms
+
+
+def as_of(request: ApprovalRequest, now_ms: int) -> ApprovalRequest:
+    """Return the request as it is at ``now_ms``: one whose time is over is expired, also before a row says so."""
+    return msgspec.structs.replace(request, state=RequestState.EXPIRED) if overdue(request, now_ms) else request
 
 
 def over(request: ApprovalRequest) -> Fault:

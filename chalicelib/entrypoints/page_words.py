@@ -6,6 +6,7 @@ import datetime as dt
 from typing import Any, Final
 
 from chalicelib.contracts.approval import ApprovalRequest
+from chalicelib.domain.approvals import as_of
 from chalicelib.domain.plain_text import one_line, shown
 
 STATES: Final = {
@@ -46,11 +47,7 @@ def brief(request: ApprovalRequest) -> str:
 
 def state_as_of(request: ApprovalRequest, now_ms: int) -> str:
     """The request's state; one whose time is over is expired, also before a row says so."""
-    if request.state == "pending" and now_ms >= request.deadline_ms:
-        return "expired"
-    if request.state == "approved" and now_ms >= request.until_ms:
-        return "expired"
-    return str(request.state)
+    return str(as_of(request, now_ms).state)
 
 
 def state_words(state: str) -> str:

@@ -26,14 +26,12 @@ def approved_access(ports: Ports, principal: str, target: str, login: str, held:
 
 
 def named_access(ports: Ports, rid: str, principal: str, target: str, login: str, held: Verdict) -> Case:
-    """Return the yes ``rid``. Raises Fault: unknown_request, approval_mismatch, approval_required (nobody answered yet) …"""
+    """Return the yes ``rid``. Raises Fault: unknown_request, approval_mismatch, or what its state says."""
     case = ports.store.case(rid) if ids.is_id(ids.REQUEST, rid) else None
     if case is None or case.request.principal != principal:
         raise Fault("unknown_request", "There is no request of this name, or it is not yours.")
     if not _covers(case.request, principal, access_digest(target, login)):
         raise Fault("approval_mismatch", "The approval is for another target or login.")
-    if case.request.state is RequestState.PENDING:
-        raise Fault("approval_required", "Nobody has answered this request yet.")
     approvals.used(case, ports.clock.now_ms())  # raises where it cannot be used any more; counting comes with the session
     if not meets(case.request.asks, held.approvals):
         raise Fault("approval_mismatch", ASKS_MORE)

@@ -55,6 +55,10 @@ def revoke_request(ports: Ports, caller: AccessClaims, rid: str, asked: RequestE
     for _ in range(_TRIES):
         case = visible(ports, caller, rid, source_ip)
         _check_may_revoke(ports, caller, case.request, source_ip)
+        if case.request.state is RequestState.PENDING:
+            raise Fault(
+                "approval_pending", "Nobody has said yes to it.", hint="Whoever asked can withdraw it; others can deny it."
+            )
         if case.request.state is not RequestState.APPROVED:
             raise approvals.over(case.request)
         after = case.step(RequestState.REVOKED, answer=asked.comment)

@@ -23,8 +23,8 @@ _TRIES: Final = 20
 def use_approval(ports: Ports, agent: Agent, sid: str, rid: str, asked: ApprovalUse) -> ApprovalUsed:
     """Count one use. The same key again does nothing.
 
-    Raises Fault: unknown_session, unknown_request, session_ended, approval_mismatch, approval_used, approval_expired,
-    approval_over, denied (policy does not permit it by now, with or without the yes).
+    Raises Fault: unknown_session, unknown_request, session_ended, approval_mismatch, a code for every state in which there is
+    nothing to use (``domain.approvals.used``), denied (policy does not permit it by now, with or without the yes).
     """
     if not 0 < len(asked.key) <= KEY_LENGTH:
         raise Fault("bad_request", f"key is 1 to {KEY_LENGTH} characters long.")

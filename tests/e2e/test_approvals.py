@@ -130,7 +130,7 @@ def test_a_session_that_is_refused_does_not_open(world: World, carol: Person) ->
     asked.answer("deny", "--reason", "no")
     status, out, err = asked.ended()
     assert (status, out) == (255, "")
-    assert "carol@example.com said no: no [denied]" in err
+    assert "carol@example.com said no: no [approval_denied]" in err
 
 
 def test_ctrl_c_before_the_session_withdraws(world: World, carol: Person) -> None:

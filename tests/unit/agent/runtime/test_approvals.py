@@ -142,10 +142,10 @@ async def test_a_forged_yes_is_no_yes(waiting: Waiting) -> None:
 @pytest.mark.parametrize(
     ("state", "code"),
     [
-        (RequestState.DENIED, "denied"),
+        (RequestState.DENIED, "approval_denied"),
         (RequestState.EXPIRED, "approval_expired"),
         (RequestState.WITHDRAWN, "approval_withdrawn"),
-        (RequestState.REVOKED, "approval_over"),
+        (RequestState.REVOKED, "approval_revoked"),
         (RequestState.USED, "approval_used"),
     ],
 )

@@ -41,7 +41,7 @@ def test_without_a_yes_nothing_opens_and_the_attempt_is_on_record() -> None:
 def test_a_yes_opens_one_session_that_names_it() -> None:
     world = asking_world()
     request = access(world).request
-    with fault("approval_required", "Nobody has answered"):
+    with fault("approval_pending", "Nobody has answered"):
         open_(world, request.rid)
     answer(world, DAN, request)
     offer = open_(world, request.rid)
@@ -159,7 +159,7 @@ class TestTakingBack:
     def test_only_a_yes_is_taken_back_and_once(self) -> None:
         world = asking_world()
         request = access(world).request
-        with fault("approval_expired"):
+        with fault("approval_pending", "withdraw"):
             revoke_request(world.ports, DAN, request.rid, RequestEnd(), "")
         answer(world, DAN, request)
         revoke_request(world.ports, DAN, request.rid, RequestEnd(), "")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import msgspec
 import pytest
 
 from chalicelib.contracts.api import ConfigFiles, SessionClose
-from chalicelib.contracts.api_requests import ApprovalUse, ApprovalUsed
+from chalicelib.contracts.api_requests import ApprovalUse, ApprovalUsed, RequestEnd
+from chalicelib.contracts.approval import ApprovalRequest, RequestState, refusal
+from chalicelib.contracts.faults import Fault
 from chalicelib.usecases.apply_config import apply_config
 from chalicelib.usecases.close_session import close_session
+from chalicelib.usecases.end_request import expire_requests, revoke_request, withdraw_operation
 from chalicelib.usecases.use_approval import use_approval
 from tests.fakes.approvals import ASK_FIRST, DAN, DORA, answer, asking_world, drop, inside, kept
 from tests.fakes.world import ADMIN, FILES, AgentKeys, World
@@ -101,16 +107,61 @@ def test_a_session_that_is_over_uses_nothing() -> None:
         it.use()
 
 
-@pytest.mark.parametrize("answers", [[], [(DAN, True)], [(DAN, False)]])
-def test_without_a_yes_there_is_nothing_to_use(answers: list[tuple[object, bool]]) -> None:
+def _late(world: World, request: ApprovalRequest) -> None:
+    world.clock.advance(900)
+
+
+def _late_and_known(world: World, request: ApprovalRequest) -> None:
+    world.clock.advance(900)
+    assert expire_requests(world.ports) == 1
+
+
+def _yes(world: World, request: ApprovalRequest) -> None:
+    for who in (DAN, DORA):
+        answer(world, who, request)
+
+
+#: What happened to a request, and what a use of it is told: its own code and status for each state.
+ENDS: dict[str, tuple[list[Callable[[World, ApprovalRequest], object]], str, int]] = {
+    "nobody has answered": ([], "approval_pending", 409),
+    "one of two has answered": ([lambda world, request: answer(world, DAN, request)], "approval_pending", 409),
+    "a no": ([lambda world, request: answer(world, DAN, request, False, "no")], "approval_denied", 403),
+    "withdrawn": (
+        [lambda world, request: withdraw_operation(world.ports, world.agent, request.sid, request.rid)],
+        "approval_withdrawn",
+        409,
+    ),
+    "nobody answered in time": ([_late], "approval_expired", 410),
+    "nobody answered in time, and the reaper knows": ([_late_and_known], "approval_expired", 410),
+    "not used in time": ([_yes, _late], "approval_expired", 410),
+    "not used in time, and the reaper knows": ([_yes, _late_and_known], "approval_expired", 410),
+    "taken back": (
+        [_yes, lambda world, request: revoke_request(world.ports, DAN, request.rid, RequestEnd(), "192.0.2.9")],
+        "approval_revoked",
+        410,
+    ),
+}
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_without_a_yes_there_is_nothing_to_use(end: str) -> None:
+    steps, code, status = ENDS[end]
     world = asking_world()
     sid = world.live()
     request = inside(world, sid=sid).request
-    for who, approve in answers:
-        answer(world, who, request, approve)  # type: ignore[arg-type]
-    asked = ApprovalUse(digest=drop().digest(), key="k")
-    with fault("approval_over" if answers == [(DAN, False)] else "approval_expired"):
-        use_approval(world.ports, world.agent, sid, request.rid, asked)
+    for step in steps:
+        step(world, request)
+    with pytest.raises(Fault) as refused:
+        use_approval(world.ports, world.agent, sid, request.rid, ApprovalUse(digest=drop().digest(), key="k"))
+    assert (refused.value.code, refused.value.kind.status) == (code, status)
+    assert kept(world, request.rid).request.used == 0
+
+
+def test_every_state_without_a_yes_has_a_code_of_its_own() -> None:
+    codes = {
+        refusal(msgspec.structs.replace(Approved().request, state=state)).code for state in RequestState if state != "approved"
+    }
+    assert len(codes) == len(RequestState) - 1
 
 
 @pytest.mark.parametrize(

@@ -33,7 +33,15 @@ def test_nobody_can_move_the_cursor_or_add_a_line(evil: str) -> None:
 @pytest.mark.parametrize("code", sorted(CODES))
 def test_denials_exit_126_and_failures_255(code: str) -> None:
     denials = {"denied", "hold_unavailable", "not_supported", "own_request", "approval_required"}
-    denials |= {"approval_mismatch", "approval_expired", "approval_used", "approval_withdrawn"}
+    denials |= {
+        "approval_mismatch",
+        "approval_expired",
+        "approval_used",
+        "approval_withdrawn",
+        "approval_pending",
+        "approval_denied",
+    }
+    denials |= {"approval_revoked"}
     assert exit_status(code) == (126 if code in denials else 255)
     assert exit_status("from-a-newer-gateway") == 255
 
