@@ -1,10 +1,11 @@
 """Operations of one session that wait for other people: asked for, waited for, used.
 
-    ask ─► told on the control socket, or asked again every few seconds and after every reconnect ─► verified yes, or a Fault
+    ask ─► a signed yes is pushed on the control socket, or asked for: every few seconds, after every reconnect ─► Yes, or a Fault
      └──► cancelled: withdrawn, so that nobody answers what nobody waits for
 
-What is pushed is a hint: it wakes whoever waits, who then asks. A yes is believed for its signature alone, and what it covers is
-checked by the gate, where it is used. Whatever goes wrong, the operation does not run.
+A yes is believed for its signature alone, whatever way it came, and what it covers is checked by the gate, where it is used. So the
+one that is pushed saves a question, and everything else that is pushed is a hint: it wakes whoever waits, who then asks. Whatever
+goes wrong, the operation does not run.
 """
 
 from __future__ import annotations
@@ -71,18 +72,22 @@ class Approvals:
         self._of = surface
         self._poll_s = poll_s
         self._waiting: dict[str, asyncio.Event] = {}
-        self._early: deque[str] = deque(maxlen=_EARLY)
+        self._pushed: dict[str, str] = {}
+        """Signed yeses that came by themselves, of requests that are waited for."""
+        self._early: deque[tuple[str, str]] = deque(maxlen=_EARLY)
         self._leaving: set[asyncio.Task[None]] = set()
 
     # -- what the control socket says ----------------------------------------------------------------------------------------
 
-    def decided(self, rid: str) -> None:
-        """Something became of a request."""
+    def decided(self, rid: str, approval: str = "") -> None:
+        """Something became of a request; ``approval`` is the signed yes, if it was one."""
         waiting = self._waiting.get(rid)
-        if waiting is not None:
-            waiting.set()
-        else:
-            self._early.append(rid)
+        if waiting is None:
+            self._early.append((rid, approval))
+            return
+        if approval:
+            self._pushed[rid] = approval
+        waiting.set()
 
     def connected(self) -> None:
         """The control socket is new: what was said meanwhile was said to nobody."""
@@ -105,8 +110,9 @@ class Approvals:
         waiting = self._waiting[request.rid] = asyncio.Event()
         decided = False
         try:
-            if request.rid in self._early:
-                waiting.set()
+            for rid, approval in self._early:
+                if rid == request.rid:
+                    self.decided(rid, approval)
             told(standing)
             yes = await self._until_decided(standing, waiting)
             decided = True
@@ -115,6 +121,7 @@ class Approvals:
             raise
         finally:
             del self._waiting[request.rid]
+            self._pushed.pop(request.rid, None)
             if not decided:
                 self._leave(request.rid)
         return yes
@@ -142,6 +149,8 @@ class Approvals:
             if request.state is RequestState.APPROVED and standing.approval:
                 approvers = tuple(vote.voter for vote in request.votes if vote.approve)
                 return Yes(claims=self._of.verify(standing.approval), approvers=approvers)
+            if (yes := self._pushed_yes(request.rid)) is not None:
+                return yes
             if request.state not in (RequestState.PENDING, RequestState.APPROVED):
                 raise refusal(request)
             if late and request.state is RequestState.PENDING:
@@ -154,8 +163,23 @@ class Approvals:
             except TimeoutError:
                 pass
             waiting.clear()
-            standing = await self._ask_again(standing)
-            request = standing.request
+            if request.rid not in self._pushed:
+                standing = await self._ask_again(standing)
+                request = standing.request
+
+    def _pushed_yes(self, rid: str) -> Yes | None:
+        """Return the yes that was pushed. What is not a yes to this request is as if nobody had said anything."""
+        text = self._pushed.pop(rid, "")
+        try:
+            claims = self._of.verify(text) if text else None
+        except Fault as fault:
+            logger(sid=self._sid).warning("approval.push_unusable", request=rid, code=fault.code)
+            claims = None
+        if claims is None or claims.rid != rid or claims.approvers is None:
+            if text:
+                self._waiting[rid].set()  # whatever it was, there may be an answer to ask for
+            return None
+        return Yes(claims=claims, approvers=tuple(claims.approvers))
 
     async def _ask_again(self, standing: RequestStanding) -> RequestStanding:
         """Return what became of it; as it was where that cannot be learned now. Raises Fault once it is too late to learn it."""

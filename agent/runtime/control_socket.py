@@ -49,7 +49,7 @@ class Orders(Protocol):
         ...
 
     def decided(self, decided: relay.Decided) -> None:
-        """Somebody answered a request of a session; what they said has to be asked for."""
+        """Somebody answered a request of a session. A yes comes with its signature; what else was said has to be asked for."""
         ...
 
     def live(self) -> Iterable[str]:

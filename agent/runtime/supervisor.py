@@ -172,7 +172,7 @@ class Supervisor:
         """Wake whoever waits for this answer."""
         session = self._live.get(decided.sid)
         if session is not None:
-            session.waits.decided(decided.rid)
+            session.waits.decided(decided.rid, decided.approval)
 
     def live(self) -> list[str]:
         """Sessions that are served, uploaded or recovered."""

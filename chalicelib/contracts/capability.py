@@ -95,6 +95,8 @@ class ApprovalClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=Tr
     uses: int
     policy_version: int
     emergency: bool = False
+    approvers: list[str] | None = None
+    """Who said yes, for the recording. None where a gateway of an older version signed it, which told that elsewhere."""
     iat: int
     exp: int
 

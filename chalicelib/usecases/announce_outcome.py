@@ -39,6 +39,7 @@ def capability(ports: Ports, request: ApprovalRequest, agent: Agent) -> str:
         uses=request.uses,
         policy_version=request.policy_version,
         emergency=request.emergency,
+        approvers=[vote.voter for vote in request.votes if vote.approve],
         iat=request.decided_ms // 1000,
         exp=request.until_ms // 1000,
     )

@@ -179,6 +179,7 @@ EXAMPLES: list[msgspec.Struct] = [
         uses=1,
         policy_version=3,
         emergency=True,
+        approvers=["bob@example.com"],
         iat=1_795_212_333,
         exp=1_795_213_233,
     ),

@@ -63,10 +63,17 @@ class Control:
         return self.standing
 
 
+SIGNED: dict[str, dict[str, object]] = {
+    "signed": {},
+    "signed by carol": {"approvers": ["carol"]},
+    "signed for another request": {"approvers": ["carol"], "rid": "req_2"},
+}
+
+
 def verify(text: str) -> ApprovalClaims:
-    if text != "signed":
+    if text not in SIGNED:
         raise Fault("approval_mismatch", "The approval was not signed by this gateway.")
-    return make_approval(make_claims(), DROP)
+    return make_approval(make_claims(), DROP, **SIGNED[text])
 
 
 class Waiting:
@@ -93,6 +100,22 @@ async def waiting() -> AsyncIterator[Waiting]:
     yield found
     found.task.cancel()
     await asyncio.gather(found.task, return_exceptions=True)
+
+
+async def test_a_signed_yes_that_is_pushed_needs_no_question(waiting: Waiting) -> None:
+    waiting.approvals.decided("req_1", "signed by carol")
+    yes = await asyncio.wait_for(waiting.task, 10)
+    assert (yes.claims.digest, yes.approvers, waiting.control.polls) == (DROP.digest(), ("carol",), 0)
+
+
+@pytest.mark.parametrize("pushed", ["forged", "signed", "signed for another request"])
+async def test_what_is_pushed_and_is_no_yes_to_this_is_only_a_hint(waiting: Waiting, pushed: str) -> None:
+    waiting.approvals.decided("req_1", pushed)
+    await asyncio.wait_for(waiting.control.polled.wait(), 10)
+    assert not waiting.task.done()
+    waiting.control.becomes(RequestState.APPROVED, "signed by carol")
+    waiting.approvals.decided("req_1")
+    assert (await asyncio.wait_for(waiting.task, 10)).claims.rid == "req_1"
 
 
 async def test_a_push_is_a_hint_and_the_answer_is_asked_for(waiting: Waiting) -> None:
@@ -131,6 +154,13 @@ async def test_an_answer_may_overtake_the_confirmation_of_its_question() -> None
     waiting.approvals.decided("req_1")
     waiting.control.becomes(RequestState.APPROVED, "signed")
     assert (await asyncio.wait_for(waiting.task, 10)).claims.rid == "req_1"
+
+
+async def test_a_yes_may_overtake_the_confirmation_of_its_question() -> None:
+    waiting = Waiting()
+    waiting.approvals.decided("req_1", "signed by carol")
+    assert (await asyncio.wait_for(waiting.task, 10)).approvers == ("carol",)
+    assert waiting.control.polls == 0
 
 
 async def test_a_forged_yes_is_no_yes(waiting: Waiting) -> None:

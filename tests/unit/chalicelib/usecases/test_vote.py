@@ -49,6 +49,7 @@ def test_two_dbas_say_yes_and_the_agent_hears_of_it_with_a_capability() -> None:
     claims = msgspec.convert(world.signer.verify_token(APPROVAL_TYP, told["approval"]), ApprovalClaims)
     assert (claims.digest, claims.sub, claims.target, claims.uses) == (drop().digest(), ALICE.sub, "web-1", 1)
     assert (claims.aud, claims.exp) == (world.agent.agent_id, after.until_ms // 1000)
+    assert claims.approvers == ["dan@example.com", "dora@example.com"]
     for typ in (capability.TICKET_TYP, capability.ACCESS_TYP):
         with pytest.raises(ValueError):
             world.signer.verify_token(typ, told["approval"])
