@@ -7,6 +7,7 @@ the push has arrived) is shown beside it, measured on a socket that waits for re
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import tempfile
@@ -17,13 +18,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+import asyncssh
 import urllib3
 from websockets.sync.client import connect
 
 from bench.measure import Table
 from infra.demo.stack import Person, Stack
 
-SAMPLES: Final = 30
+#: Answers per round and way.
+SAMPLES: Final = 6
 #: Seconds between the question and the answer: people take longer, and what follows the question is over by then.
 READING_S: Final = 0.4
 _PATIENCE_S: Final = 30.0
@@ -87,10 +90,10 @@ class Caller:
         self.call("POST", f"/requests/{request['rid']}/votes", {"approve": True, "digest": request["digest"]})
 
 
-def run(samples: int = SAMPLES) -> list[Table]:
+def run(rounds: int) -> list[Table]:
     """Bring a gateway up and measure. Every variant once per round, so that what else the machine does hits all alike."""
     with tempfile.TemporaryDirectory(prefix="sallyport-bench-") as folder, Stack(Path(folder), direct=True) as stack:
-        return measure(furnish(stack), samples)
+        return measure(furnish(stack), rounds * SAMPLES)
 
 
 def furnish(stack: Stack) -> Gateway:
@@ -116,6 +119,7 @@ def measure(gateway: Gateway, samples: int) -> list[Table]:
     alone = Caller(gateway.stack, gateway.alice)
     variants: dict[str, Callable[[int], Sequence[float]]] = {
         table.reference: lambda _: [_pushed(gateway, alone)],
+        "the target alone: a command on a connection that is open": lambda _: [asyncio.run(_alone(gateway.stack))],
     }
     for way in ("direct", "relay"):
         variants[f"ssh host command, {way}"] = partial(_ssh, gateway, way)
@@ -133,6 +137,20 @@ def _ssh(gateway: Gateway, way: str, number: int) -> list[float]:
 def _psql(gateway: Gateway, way: str, number: int) -> list[float]:
     statement = f"comment on table customers is '{number}'"
     return [_until_output(gateway, ["sallyport", "connect", "prod-db", "--", "psql", "-XAt", "-c", statement], way)]
+
+
+async def _alone(stack: Stack) -> float:
+    """Milliseconds that the target itself takes to start a command and say something, past the gateway."""
+    target = stack.target
+    there = {"port": target.port, "username": target.account, "client_keys": [str(target.credential)]}
+    async with asyncssh.connect("127.0.0.1", known_hosts=None, config=None, **there) as connection:
+        await asyncio.sleep(READING_S)
+        began = time.perf_counter()
+        process = await connection.create_process("echo made")
+        await process.stdout.read(1)
+        took = (time.perf_counter() - began) * 1000
+        await process.wait()
+    return took
 
 
 def _until_output(gateway: Gateway, words: list[str], way: str) -> float:
