@@ -1,11 +1,11 @@
 """Operations of one session that wait for other people: asked for, waited for, used.
 
-    ask ─► a signed yes is pushed on the control socket, or asked for: every few seconds, after every reconnect ─► Yes, or a Fault
+    ask ─► a signed yes is pushed on the control socket, or asked for now and then, and after a reconnect ─► Yes, or a Fault
      └──► cancelled: withdrawn, so that nobody answers what nobody waits for
 
-A yes is believed for its signature alone, whatever way it came, and what it covers is checked by the gate, where it is used. So the
-one that is pushed saves a question, and everything else that is pushed is a hint: it wakes whoever waits, who then asks. Whatever
-goes wrong, the operation does not run.
+A yes is believed for its signature alone, whatever way it came, and what it covers is checked by the gate, where it is used. So
+the one that is pushed saves a question, and everything else that is pushed is a hint: it wakes whoever waits, who then asks.
+Whatever goes wrong, the operation does not run.
 """
 
 from __future__ import annotations
