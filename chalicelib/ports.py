@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import msgspec
 
-from chalicelib.contracts.approval import ApprovalRequest
+from chalicelib.contracts.approval import ApprovalRequest, Precedent
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.gateway import Protocol as TargetProtocol
 from chalicelib.contracts.policy import Document, Policy
@@ -404,8 +404,15 @@ class Store(Protocol):
         """Return a request."""
         ...
 
-    def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
-        """Replace a request's row by its next version. Raises Conflict unless the row is the version before."""
+    def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice], *, done_ms: int = 0) -> None:
+        """Replace a request's row by its next version. Raises Conflict unless the row is the version before.
+
+        With ``done_ms``, what was asked for is done at that time and counts as a precedent from now on.
+        """
+        ...
+
+    def precedent(self, shape: str) -> Precedent | None:
+        """Return what is remembered of a shape (``domain.precedents``)."""
         ...
 
     def see_case(self, rid: str, viewer: str, event: AnyEvent) -> bool:
@@ -421,7 +428,10 @@ class Store(Protocol):
         ...
 
     def open_approved_session(self, session: Session, custody: Custody, case: Case, events: Sequence[AnyEvent]) -> None:
-        """Store a new session and the next version of the request that it uses, or neither. Raises Conflict like both."""
+        """Store a new session and the next version of the request that it uses, or neither. Raises Conflict like both.
+
+        The session is a precedent, by its time of opening.
+        """
         ...
 
     # notifications

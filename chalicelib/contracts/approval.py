@@ -86,6 +86,15 @@ class Review(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     comment: str = ""
 
 
+class Precedent(msgspec.Struct, kw_only=True, frozen=True):
+    """That somebody has used approvals of the same shape before: the same verbs, on the same target and login."""
+
+    times: int
+    first_ms: int
+    """Since when ``times`` is counted."""
+    last_ms: int
+
+
 class ApprovalRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A request as it is stored and listed. Times are Unix milliseconds; 0 means "not yet"."""
 
@@ -112,6 +121,8 @@ class ApprovalRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     source_ip: str = ""
     risks: list[str] = []
     """Facts for the approver, each a short sentence."""
+    before: Precedent | None = None
+    """What was done of the kind before it was asked; where nothing is known, ``risks`` says so."""
     rules: list[str]
     """The rules that asked."""
     asks: list[Approval]

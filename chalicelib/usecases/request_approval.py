@@ -16,16 +16,19 @@ from chalicelib.contracts.approval import (
     OPERATION_LIMIT,
     USES_LIMIT,
     ApprovalRequest,
+    Precedent,
     RequestState,
     access_digest,
 )
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.gateway import Target
+from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import ALLOW, HOLD, Moment, Principal, Verdict
 from chalicelib.contracts.session import Session, State
 from chalicelib.domain import approvals
 from chalicelib.domain.approvals import Case
+from chalicelib.domain.precedents import first_time, remembered, shape
 from chalicelib.ports import Agent, AskName, Conflict, Ports
 from chalicelib.usecases.announce_outcome import capability
 from chalicelib.usecases.approvers import human
@@ -153,6 +156,8 @@ def _add(ports: Ports, asker: Asker, waiting: list[ApprovalRequest], name: AskNa
     if emergency:
         _check_emergency(ports, asker)
     now_ms, verdict = asker.moment.now_ms, asker.verdict
+    before = _before(ports, asker, wanted.get("operation"), now_ms)
+    first = [] if before else [first_time(wanted.get("operation"))]
     request = ApprovalRequest(
         rid=mint(ports.clock, ids.REQUEST),
         state=RequestState.PENDING,
@@ -170,7 +175,8 @@ def _add(ports: Ports, asker: Asker, waiting: list[ApprovalRequest], name: AskNa
         policy_version=ports.policies.current().version,
         asked_ms=now_ms,
         deadline_ms=approvals.answer_until_ms(verdict.approvals, int(wanted.get("for_s", 0)), now_ms),
-        **wanted,
+        before=before,
+        **(wanted | {"risks": [*wanted.get("risks", []), *first]}),
     )
     case = Case(request=request, asker=human(ports, asker.who.name))
     if emergency:
@@ -187,6 +193,12 @@ def _add(ports: Ports, asker: Asker, waiting: list[ApprovalRequest], name: AskNa
         raise
     deliver(ports, told)
     return case
+
+
+def _before(ports: Ports, asker: Asker, operation: Operation | None, now_ms: int) -> Precedent | None:
+    """What is known of the same by the same person; a fact for approvers, and no condition of anything."""
+    found = ports.store.precedent(shape(asker.who.name, asker.target.name, asker.moment.login, operation))
+    return remembered(found, now_ms)
 
 
 def _check_emergency(ports: Ports, asker: Asker) -> None:

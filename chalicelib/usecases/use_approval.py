@@ -51,7 +51,7 @@ def use_approval(ports: Ports, agent: Agent, sid: str, rid: str, asked: Approval
             uses=request.uses,
         )
         try:
-            ports.store.step_case(after, [event], [])
+            ports.store.step_case(after, [event], [], done_ms=event.time_ms)
         except Conflict:
             continue
         return ApprovalUsed(used=after.request.used, uses=request.uses)

@@ -6,9 +6,10 @@ import msgspec
 import pytest
 
 from chalicelib.contracts import ids
-from chalicelib.contracts.approval import ApprovalRequest, RequestState, Vote
+from chalicelib.contracts.approval import ApprovalRequest, Precedent, RequestState, Vote
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import Approval
+from chalicelib.domain import precedents
 from chalicelib.domain.approvals import Case, Human
 from chalicelib.ports import AskName, CaseQuery, Conflict, Notice, Store
 from tests.conformance.rows import CUSTODY, DAY, NOW, event, identifier, session, socket
@@ -187,6 +188,34 @@ class TestNames:
 
         assert winners(add) == 1
         assert len(list(store.open_cases())) == len(list(store.events(DAY))) == 1
+
+
+class TestPrecedents:
+    def test_what_was_done_is_counted_by_its_shape(self, store: Store) -> None:
+        one, other = case(0, RequestState.APPROVED), case(1, RequestState.APPROVED)
+        shape = precedents.shape_of(one.request)
+        for n, each in enumerate((one, other)):
+            store.add_case(each, [event(n)], [])
+        store.step_case(next_of(one, RequestState.APPROVED), [event(2)], [])
+        assert store.precedent(shape) is None
+        store.step_case(next_of(next_of(one, RequestState.USED)), [event(3)], [], done_ms=NOW + 3)
+        store.step_case(next_of(other, RequestState.USED), [event(4)], [], done_ms=NOW + 9)
+        assert store.precedent(shape) == Precedent(times=2, first_ms=NOW + 3, last_ms=NOW + 9)
+        assert store.precedent("f" * 64) is None
+
+    def test_a_step_that_does_not_happen_leaves_no_precedent(self, store: Store) -> None:
+        made = case(0, RequestState.APPROVED)
+        store.add_case(made, [event()], [])
+        with pytest.raises(Conflict):
+            store.step_case(next_of(next_of(made)), [event(1)], [], done_ms=NOW)
+        assert store.precedent(precedents.shape_of(made.request)) is None
+
+    def test_an_opened_session_is_one(self, store: Store) -> None:
+        made = case(0, RequestState.APPROVED, kind="access", operation=None)
+        store.add_case(made, [event()], [])
+        store.open_approved_session(session(1), CUSTODY, next_of(made, RequestState.USED), [event(1)])
+        found = store.precedent(precedents.shape_of(made.request))
+        assert found == Precedent(times=1, first_ms=session(1).opened_ms, last_ms=session(1).opened_ms)
 
 
 class TestNotices:

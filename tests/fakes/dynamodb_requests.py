@@ -6,8 +6,10 @@ import datetime as dt
 import threading
 from collections.abc import Iterator, Sequence
 
+from chalicelib.contracts.approval import Precedent
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.session import Session
+from chalicelib.domain import precedents
 from chalicelib.domain.approvals import Case
 from chalicelib.ports import AskName, CaseQuery, Conflict, Custody, Notice
 
@@ -25,6 +27,7 @@ class FakeRequests:
         self.kept: dict[str, tuple[Session, Custody]] = {}
         self.kept_cases: dict[str, Case] = {}
         self.seen: set[tuple[str, str]] = set()
+        self.precedents: dict[str, Precedent] = {}
         self.ask_names: dict[str, AskName] = {}
         self.notices: dict[str, Notice] = {}
 
@@ -49,10 +52,20 @@ class FakeRequests:
     def case(self, rid: str) -> Case | None:
         return self.kept_cases.get(rid)
 
-    def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
+    def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice], *, done_ms: int = 0) -> None:
         with self.lock:
             self._must_be_before(case)
+            if done_ms:
+                self._count(case, done_ms)
             self._keep_case(case, events, notices)
+
+    def precedent(self, shape: str) -> Precedent | None:
+        return self.precedents.get(shape)
+
+    def _count(self, case: Case, now_ms: int) -> None:
+        shape = precedents.shape_of(case.request)
+        before = self.precedents.get(shape, Precedent(times=0, first_ms=now_ms, last_ms=now_ms))
+        self.precedents[shape] = Precedent(times=before.times + 1, first_ms=before.first_ms, last_ms=now_ms)
 
     def _must_be_before(self, case: Case) -> None:
         now = self.kept_cases.get(case.request.rid)
@@ -93,6 +106,7 @@ class FakeRequests:
                 raise Conflict
             self._must_be_before(case)
             self.kept[session.sid] = (session, custody)
+            self._count(case, session.opened_ms)
             self._keep_case(case, events, [])
 
     def due_notices(self, now_ms: int, limit: int) -> list[Notice]:

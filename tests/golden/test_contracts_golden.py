@@ -111,6 +111,7 @@ REQUEST = approval.ApprovalRequest(
     reason="ticket 4711",
     source_ip="192.0.2.7",
     risks=["EXPLAIN estimates 120,000 rows"],
+    before=approval.Precedent(times=3, first_ms=1_780_000_000_000, last_ms=1_789_000_000_000),
     rules=["ask-dba"],
     asks=[policy.Approval("dba", 1, 900)],
     message="A DBA has to agree.",
@@ -343,7 +344,7 @@ def test_missing_fields_are_refused(example: msgspec.Struct) -> None:
 def test_every_shape_has_an_example() -> None:
     have = {type(example) for example in EXAMPLES}
     inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation}
-    inside |= {audit.RequestEvent, api_requests.DeadLetter}
+    inside |= {audit.RequestEvent, api_requests.DeadLetter, approval.Precedent}
     inside |= {gateway.Option, gateway.Control, gateway.Login, policy.Approval, audit.Event, audit.SessionEvent}
     for module in (api, api_requests, approval, audit, capability, gateway, operation, policy, recording, session):
         for _, shape in inspect.getmembers(module, inspect.isclass):

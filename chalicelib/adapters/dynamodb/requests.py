@@ -2,6 +2,7 @@
 
 REQUEST#<rid> / A            the request; gsi1: ASKED#<day> / rid (newest first), gsi2: OPEN#<shard> / rid while it is open
 REQUEST#<rid> / SEEN#<who>   somebody else looked at it
+PRECEDENT#<shape> / A        how often an approval of this shape was used, and when
 ASK#<digest> / A             the name that a caller gave to an ask, and the request that was made of it
 
 The whole case is one JSON document beside the attributes that conditions and filters need, so that what was asked is never taken
@@ -21,8 +22,10 @@ from chalicelib.adapters.dynamodb.outbox import posting
 from chalicelib.adapters.dynamodb.sessions import opening
 from chalicelib.adapters.dynamodb.table import Row, Table, fields, newest_first, struct, ttl
 from chalicelib.contracts import ids
+from chalicelib.contracts.approval import Precedent
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.session import Session
+from chalicelib.domain import precedents
 from chalicelib.domain.approvals import Case
 from chalicelib.ports import AskName, CaseQuery, Conflict, Custody, Notice
 
@@ -54,9 +57,14 @@ class Requests:
         row = self._table.get(f"REQUEST#{rid}")
         return _case(row) if row else None
 
-    def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> None:
+    def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice], *, done_ms: int = 0) -> None:
         """Replace a request's row by its next version."""
-        self._table.write([self._stepping(case), *self._beside(events, notices)])
+        done = [self._counting(case, done_ms)] if done_ms else []
+        self._table.write([self._stepping(case), *done, *self._beside(events, notices)])
+
+    def precedent(self, shape: str) -> Precedent | None:
+        """Return what is remembered of a shape."""
+        return struct(self._table.get(f"PRECEDENT#{shape}"), Precedent)
 
     def see_case(self, rid: str, viewer: str, event: AnyEvent) -> bool:
         """Remember that ``viewer`` looked at a request, once."""
@@ -85,7 +93,17 @@ class Requests:
 
     def open_approved_session(self, session: Session, custody: Custody, case: Case, events: Sequence[AnyEvent]) -> None:
         """Store a new session and the next version of the request that it uses, or neither."""
-        self._table.write([opening(self._table, session, custody), self._stepping(case), *self._beside(events, [])])
+        done = self._counting(case, session.opened_ms)
+        self._table.write([opening(self._table, session, custody), self._stepping(case), done, *self._beside(events, [])])
+
+    def _counting(self, case: Case, now_ms: int) -> dict[str, Any]:
+        return self._table.updating(
+            f"PRECEDENT#{precedents.shape_of(case.request)}",
+            "A",
+            "SET #first_ms = if_not_exists(#first_ms, :now), #last_ms = :now, #ttl = :ttl ADD #times :one",
+            "",
+            {"now": now_ms, "ttl": ttl(now_ms + precedents.WINDOW_MS), "one": 1},
+        )
 
     def _naming(self, name: AskName, now_ms: int) -> dict[str, Any]:
         row = fields(name) | {"pk": f"ASK#{name.digest}", "sk": "A", "ttl": ttl(name.until_ms)}

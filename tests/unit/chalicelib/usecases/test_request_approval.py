@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
-from chalicelib.contracts.api_requests import OperationAsk
-from chalicelib.contracts.approval import access_digest
+from chalicelib.contracts.api import SessionOpen
+from chalicelib.contracts.api_requests import ApprovalUse, OperationAsk
+from chalicelib.contracts.approval import Precedent, access_digest
 from chalicelib.contracts.policy import Approval
+from chalicelib.usecases.open_session import open_session
 from chalicelib.usecases.request_approval import PENDING_LIMIT, request_operation
+from chalicelib.usecases.use_approval import use_approval
 from tests.fakes.approvals import BOTH, DAN, ONLY_ONE, access, answer, asking_world, drop, inside, kept
-from tests.fakes.world import ALICE, FILES, MALLORY, AgentKeys
+from tests.fakes.world import ALICE, FILES, MALLORY, AgentKeys, World
 from tests.unit.chalicelib.usecases.expecting import fault
 
 
@@ -110,7 +113,7 @@ class TestOperations:
         assert (request.kind, request.digest) == ("operation", operation.digest())
         assert (request.principal, request.target, request.reason) == ("alice@example.com", "web-1", "deploy")
         assert request.asks == [Approval("dba", 2, 900)]
-        assert (request.risks[0], len(request.risks[1]), len(request.risks)) == ("no WHERE", 200, 16)
+        assert (request.risks[0], len(request.risks[1]), len(request.risks)) == ("no WHERE", 200, 17)
 
     def test_every_rule_that_holds_is_asked_for(self) -> None:
         request = inside(asking_world(), drop("TRUNCATE t", "TRUNCATE")).request
@@ -149,3 +152,45 @@ class TestOperations:
         assert request.principal == ALICE.sub
         with fault("denied"):
             answer(world, ALICE, request)
+
+
+class TestPrecedents:
+    FIRST = "First time: this person used no approval for DROP here in the last 90 days."
+
+    def used(self, world: World, sid: str, text: str = "DROP TABLE orders") -> None:
+        request = inside(world, drop(text), sid).request
+        for who in (DAN, BOTH):
+            answer(world, who, request)
+        use_approval(world.ports, world.agent, sid, request.rid, ApprovalUse(digest=drop(text).digest(), key="k"))
+
+    def test_a_first_time_is_told_and_a_second_is_none(self) -> None:
+        world = asking_world()
+        sid = world.live()
+        first = inside(world, sid=sid, risks=["no WHERE"]).request
+        assert (first.risks, first.before) == (["no WHERE", self.FIRST], None)
+        # Asking is not doing: neither the request nor the yes is a precedent.
+        assert self.FIRST in inside(world, sid=sid).request.risks
+        self.used(world, sid)
+        done_ms = world.clock.now
+        second = inside(world, drop("DROP TABLE another"), sid).request
+        assert (second.risks, second.before) == ([], Precedent(times=1, first_ms=done_ms, last_ms=done_ms))
+        # Another verb, and another login of the target, are other things.
+        assert "TRUNCATE" in inside(world, drop("TRUNCATE t", "TRUNCATE"), sid).request.risks[0]
+
+    def test_it_is_forgotten_after_ninety_days(self) -> None:
+        world = asking_world()
+        self.used(world, world.live())
+        world.clock.advance(90 * 24 * 3600)
+        assert inside(world).request.risks == [self.FIRST]
+
+    def test_access_that_was_used_is_a_precedent(self) -> None:
+        world = asking_world()
+        request = access(world).request
+        assert request.risks == ["First time: this person used no approval for access to this target here in the last 90 days."]
+        answer(world, DAN, request)
+        open_session(world.ports, ALICE, SessionOpen(target="db-1", approval=request.rid), "192.0.2.7")
+        again = access(world, reason="again").request
+        assert again.before is not None
+        assert (again.risks, again.before.times) == ([], 1)
+        sam = access(world, world_person("sam@example.com")).request
+        assert (len(sam.risks), sam.before) == (1, None)
