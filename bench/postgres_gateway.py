@@ -41,6 +41,7 @@ from agent.protocols.postgres.snapshot import Snapshot
 from agent.protocols.postgres.tls import ClientTls
 from agent.protocols.postgres.transport import Connection, MakeMasks, Plant
 from agent.runtime.recorder import SpoolRecorder
+from agent.runtime.sealing import Sealer
 from agent.runtime.serving import Approvals, Credential, Recorder, Serving
 from agent.runtime.spool import Disk, End, Folder
 from agent.runtime.uploader import Uploader
@@ -116,6 +117,7 @@ class BenchSession:
         self.target = target
         self.recorder = recorder
         self.approvals: Approvals = Nobody()
+        self.sealer: Sealer | None = None
         self.ended: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
         self._policy = policy
 

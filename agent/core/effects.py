@@ -28,6 +28,8 @@ class Record(msgspec.Struct, frozen=True):
     kind: RecordKind
     lines: bytes
     durable: bool = False
+    originals: tuple[bytes, ...] = ()
+    """Whole lines of what ``lines`` leave out, to be sealed and written before them; only where originals are kept."""
 
 
 class ToTarget(msgspec.Struct, frozen=True):

@@ -15,6 +15,7 @@ from typing import Any, Final
 
 from agent.core.effects import Ask, Count, Effect, Housekeep, Record, Report, ToClient, ToTarget, Use
 from agent.core.masking import Masker
+from agent.core.originals import output_line
 from agent.core.plugin import Denier
 from agent.core.policy import Decider, Decision
 from agent.core.recording.transcript import Transcript
@@ -34,8 +35,13 @@ class Gate:
         masker: Masker | None = None,
         says_on: Stream = "out",
         asks: bool = False,
+        originals: bool = False,
     ) -> None:
-        """``denier`` has the words of denials, shown on the stream ``says_on``. With ``asks``, what policy holds can wait."""
+        """``denier`` has the words of denials, shown on the stream ``says_on``. With ``asks``, what policy holds can wait.
+
+        With ``originals``, output goes with its record as it came, where the transcript does not hold it as it came.
+        """
+        self._originals: Final = originals
         self._asks: Final = asks
         self._decider = decider
         self._transcript = transcript
@@ -100,13 +106,16 @@ class Gate:
         clean = self._masker.mask(output.data)
         if not output.recorded:
             return [ToClient(clean, output.stream)]
-        return [
-            *self._record(self._transcript.shown(clean, output.stream, self._now_ms)),
-            ToClient(clean, output.stream),
-        ]
+        lines = self._transcript.shown(clean, output.stream, self._now_ms)
+        kept: tuple[bytes, ...] = ()
+        if self._originals and not (clean.data == output.data and self._transcript.holds(output.data)):
+            kept = (output_line(self._transcript.channel, self._now_ms, output.stream, output.data),)
+        return [*self._record(lines, kept), ToClient(clean, output.stream)]
 
-    def _record(self, lines: bytes) -> list[Effect]:
-        return [Record(self._transcript.channel, self._transcript.kind, lines)] if lines else []
+    def _record(self, lines: bytes, originals: tuple[bytes, ...] = ()) -> list[Effect]:
+        if not lines and not originals:
+            return []
+        return [Record(self._transcript.channel, self._transcript.kind, lines, originals=originals)]
 
     def _durable(self, lines: bytes) -> Record:
         return Record(self._transcript.channel, self._transcript.kind, lines, durable=True)

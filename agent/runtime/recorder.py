@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable
-from typing import Final, Literal
+from typing import Final
 
 from agent.runtime.journal import Journal
 from agent.runtime.spool import Disk, End, Folder, Leftover, SpooledChunk
@@ -93,19 +93,17 @@ class SpoolRecorder:
         for frame in leftover.frames:
             self._buffer(frame.kind, frame.seq, frame.time_ms, frame.payload)
 
-    async def write(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, *, durable: bool = False) -> None:
+    async def write(self, channel: int, kind: recording.Kind, lines: bytes, *, durable: bool = False) -> None:
         """Append lines; see ``serving.Recorder``."""
         seq = self._append(channel, kind, lines)
         if durable:
             await self._journal.commit(seq)
 
-    def write_then(
-        self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, done: Callable[[Fault | None], None]
-    ) -> None:
+    def write_then(self, channel: int, kind: recording.Kind, lines: bytes, done: Callable[[Fault | None], None]) -> None:
         """Append lines, and call ``done`` once they are on disk; see ``serving.Recorder``."""
         self._journal.then(self._append(channel, kind, lines), done)
 
-    def write_soon(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> None:
+    def write_soon(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
         try:
             self._append(channel, kind, lines)
@@ -150,7 +148,7 @@ class SpoolRecorder:
         except OSError as error:
             self._failed(Fault("recording_failed", "The end of the recording could not be written.", detail=str(error)))
 
-    def _append(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> int:
+    def _append(self, channel: int, kind: recording.Kind, lines: bytes) -> int:
         if self._closed:
             raise Fault("recording_failed", "The recording is closed.")
         if not lines.endswith(b"\n"):

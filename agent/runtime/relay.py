@@ -22,7 +22,7 @@ from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Side, Stream, Tick
 from agent.runtime.serving import HANDSHAKE_S, Door, More, Serving
-from chalicelib.contracts import gateway
+from chalicelib.contracts import gateway, originals
 from chalicelib.contracts.capability import TicketClaims
 from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.gateway import Target
@@ -88,6 +88,7 @@ class Performer:
                 await self._serving.approvals.use(first.rid, first.digest)
             else:
                 assert isinstance(first, Record)
+                self._keep(first.originals)
                 await self._serving.recorder.write(first.channel, first.kind, first.lines, durable=True)
             rest = self.perform_now(rest[1:])
 
@@ -99,6 +100,7 @@ class Performer:
         try:
             rest = self.perform_now(effects)
             if rest and isinstance(first := rest[0], Record):
+                self._keep(first.originals)
                 behind = partial(self._recorded, rest[1:], done)
                 self._serving.recorder.write_then(first.channel, first.kind, first.lines, behind)
                 return
@@ -118,7 +120,15 @@ class Performer:
         self._stage.to_client(effect.clean.data, effect.stream)
 
     def _record(self, effect: Record) -> None:
-        self._serving.recorder.write_soon(effect.channel, effect.kind, effect.lines)
+        self._keep(effect.originals)
+        if effect.lines:
+            self._serving.recorder.write_soon(effect.channel, effect.kind, effect.lines)
+
+    def _keep(self, lines: tuple[bytes, ...]) -> None:
+        """Seal originals and write them before what is recorded of them: a durable record makes both durable."""
+        sealer = self._serving.sealer
+        if lines and sealer is not None:
+            self._serving.recorder.write_soon(originals.CHANNEL, "sealed", sealer.seal(lines))
 
     def _forward(self, effect: ToTarget) -> None:
         self._stage.to_target(effect.asked.data)
@@ -240,7 +250,9 @@ class _Relay:
             title=f"{claims.sub} on {claims.target}",
         )
         decider = Decider(claims, lambda: serving.policy)
-        self._gate = Gate(decider, JsonlWriter(heading, protocol=protocol, shows=True), engine)
+        self._gate = Gate(
+            decider, JsonlWriter(heading, protocol=protocol, shows=True), engine, originals=serving.sealer is not None
+        )
         self._engine = engine
         self._serving = serving
         self._performer = Performer(serving, self)

@@ -16,6 +16,7 @@ import msgspec
 
 from agent.core.policy import Yes
 from agent.runtime.operator_tls import OperatorCertificate
+from agent.runtime.sealing import Sealer
 from chalicelib.contracts import gateway
 from chalicelib.contracts.api_requests import RequestStanding
 from chalicelib.contracts.capability import TicketClaims
@@ -23,6 +24,7 @@ from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import Policy, Verdict
+from chalicelib.contracts.recording import Kind
 
 
 class Credential(msgspec.Struct, frozen=True):
@@ -62,7 +64,7 @@ class HostIdentity(Protocol):
 class Recorder(Protocol):
     """The session's recording. Lines go to the spool; chunks are cut, chained and uploaded behind it."""
 
-    async def write(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, *, durable: bool = False) -> None:
+    async def write(self, channel: int, kind: Kind, lines: bytes, *, durable: bool = False) -> None:
         """Append whole lines (each ends in a newline) of ``channel``.
 
         With ``durable`` it returns only after fdatasync: use it for all that must be on disk before bytes reach the target.
@@ -70,9 +72,7 @@ class Recorder(Protocol):
         """
         ...
 
-    def write_then(
-        self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, done: Callable[[Fault | None], None]
-    ) -> None:
+    def write_then(self, channel: int, kind: Kind, lines: bytes, done: Callable[[Fault | None], None]) -> None:
         """The same as a durable ``write``, without a task to wake: ``done`` is called on the loop, later, in the order of writes.
 
         It is given the fault where there is one. Raises Fault(recording_failed) where the lines are not even taken; then ``done``
@@ -80,7 +80,7 @@ class Recorder(Protocol):
         """
         ...
 
-    def write_soon(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> None:
+    def write_soon(self, channel: int, kind: Kind, lines: bytes) -> None:
         """Append output lines without waiting (group-committed). A later failure ends the session through ``Serving.ended``."""
         ...
 
@@ -111,6 +111,8 @@ class Serving(Protocol):
     claims: TicketClaims
     target: Target
     recorder: Recorder
+    sealer: Sealer | None
+    """Seals what the transcript leaves out; None where this session keeps no originals."""
     approvals: Approvals
     path: Literal["relay", "direct"]
     ended: asyncio.Future[Notice]

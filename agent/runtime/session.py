@@ -21,6 +21,7 @@ from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
 from agent.runtime.recorder import SpoolRecorder
 from agent.runtime.reports import TEXT_LIMIT, Reports
+from agent.runtime.sealing import Sealer
 from agent.runtime.serving import Approvals, Credential, Recorder
 from agent.runtime.spool import Disk, End, Folder
 from agent.runtime.uploader import Uploader
@@ -31,6 +32,7 @@ from chalicelib.contracts.capability import ApprovalClaims, TicketClaims
 from chalicelib.contracts.faults import MESSAGE_LIMIT, Fault, Notice
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.originals import SealingKey
 from chalicelib.contracts.policy import Policy, Verdict
 
 #: Seconds that a plug-in has to say goodbye once its session must end.
@@ -136,6 +138,7 @@ class LiveSession:
         self._around = around
         self._killed = False
         self._ending: Notice | None = None
+        self.sealer: Sealer | None = None
         self._over = asyncio.Event()
         self._notice = OK
         surface = approvals.Surface(around.control, around.verify, around.clock.now_ms, around.backoff)
@@ -230,6 +233,10 @@ class LiveSession:
         await recording.recorder.open()
         self._recording = recording
         self.recorder = recording.recorder
+
+    def keep_originals(self, key: SealingKey | None) -> None:
+        """Seal originals with ``key``, or keep none. Raises Fault(recording_failed) for a key that is none."""
+        self.sealer = Sealer(self.sid, key) if key is not None else None
 
     async def abandon(self) -> None:
         """Undo ``prepare``, as far as it came: the session was never served, so there is nothing to keep."""

@@ -29,7 +29,7 @@ import zstandard
 from agent.runtime.wal import LINES, Cut, Frame, Progress, Type, checkpoint, read_cut, read_segment
 from chalicelib.contracts import ids, recording
 
-_CHUNK: Final = re.compile(r"(\d{6})\.(\d{1,15})\.(\d{1,19})\.([0-9a-f]{64})\.(ch\d{2,4}\.(?:cast|jsonl))\.zst")
+_CHUNK: Final = re.compile(r"(\d{6})\.(\d{1,15})\.(\d{1,19})\.([0-9a-f]{64})\.(ch\d{2,4}\.(?:cast|jsonl|sealed))\.zst")
 _SEGMENT: Final = re.compile(r"wal-(\d{8})")
 _LEVEL: Final = 2
 _END: Final = "end.json"

@@ -310,7 +310,7 @@ class Supervisor:
         sid, notice = session.sid, None
         try:
             await session.prepare(Folder(self._spool / sid), recording.seed(sid, self._identity.public_bytes))
-            await self._around.control.claim(sid, SessionClaim(path=session.path))
+            mine = await self._around.control.claim(sid, SessionClaim(path=session.path))
         except Fault as fault:
             if not claimed.done():
                 claimed.set_exception(fault)
@@ -320,6 +320,13 @@ class Supervisor:
                 return
             # The claim may have arrived although its answer did not: have the control plane told that it is over.
             notice = fault.notice
+        else:
+            try:
+                session.keep_originals(mine.sealing)
+            except Fault as fault:
+                notice = fault.notice
+                if not claimed.done():
+                    claimed.set_exception(fault)
         if notice is not None:
             session.over(notice)
         else:

@@ -20,6 +20,8 @@ from typing import Final, Literal, NamedTuple
 
 import msgspec
 
+from chalicelib.contracts.recording import Kind
+
 MAGIC: Final = b"SWL1"
 #: The longest payload, in bytes. Longer lengths are damage, whatever follows them.
 PAYLOAD_LIMIT: Final = 2 * 1024 * 1024
@@ -36,10 +38,11 @@ class Type(IntEnum):
     CUT = 2
     CAST = 3
     JSONL = 4
+    SEALED = 5
 
 
-LINES: Final[dict[Type, Literal["cast", "jsonl"]]] = {Type.CAST: "cast", Type.JSONL: "jsonl"}
-TYPES: Final[dict[Literal["cast", "jsonl"], Type]] = {name: number for number, name in LINES.items()}
+LINES: Final[dict[Type, Kind]] = {Type.CAST: "cast", Type.JSONL: "jsonl", Type.SEALED: "sealed"}
+TYPES: Final[dict[Kind, Type]] = {name: number for number, name in LINES.items()}
 
 
 class Frame(NamedTuple):

@@ -12,6 +12,7 @@ import msgspec
 
 from chalicelib.contracts.faults import Notice
 from chalicelib.contracts.gateway import Document, Protocol
+from chalicelib.contracts.originals import SealingKey
 from chalicelib.contracts.recording import Chunk, StoredChunk
 from chalicelib.contracts.session import Session
 
@@ -293,6 +294,8 @@ class SessionClaimed(msgspec.Struct, kw_only=True, frozen=True):
     """The session as it is now: live."""
 
     session: Session
+    sealing: SealingKey | None = None
+    """What to seal its originals with; None where none are kept."""
 
 
 class ChunkUpload(msgspec.Struct, kw_only=True, frozen=True):

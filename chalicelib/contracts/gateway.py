@@ -16,9 +16,10 @@ HOLD: Final = "hold"
 MASK: Final = "mask"
 TRANSFER: Final = "transfer"
 FORWARD: Final = "forward"
+SEAL: Final = "seal"
 
 #: What a policy can ask a protocol to enforce. Every protocol says of every control: enforced, or refused and why.
-CONTROLS: Final = frozenset({RECORD, BLOCK, HOLD, MASK, TRANSFER, FORWARD})
+CONTROLS: Final = frozenset({RECORD, BLOCK, HOLD, MASK, TRANSFER, FORWARD, SEAL})
 
 
 class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -92,6 +93,8 @@ class Target(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     require: list[str] = []
     """Controls that must be enforceable, or ``apply`` refuses the file."""
     max_session_s: int = 8 * 3600
+    originals: Literal["none", "sealed"] = "none"
+    """Whether what masking takes out of recordings is kept, sealed (``contracts.originals``)."""
     description: str = ""
 
 

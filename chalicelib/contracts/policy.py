@@ -36,6 +36,10 @@ _APPROVAL: Final = re.compile(
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 
 
+#: The entities that a question speaks of, and which of them is the resource.
+_About = tuple[list[dict[str, Any]], tuple[str, str]]
+
+
 class Approval(msgspec.Struct, frozen=True):
     """What ``@approval("group:dba quorum:2 ttl:15m")`` asks for. ``ttl`` is seconds."""
 
@@ -112,7 +116,7 @@ class Policy:
 
     def connect(self, who: Principal, target: Target, moment: Moment, approvals: frozenset[str] = frozenset()) -> Verdict:
         """May ``who`` open a session to ``target``? ``approvals`` are the groups whose approval it has."""
-        return self._ask_or_hold("connect", who, target, _moment(who, moment, target), approvals)
+        return self._ask_or_hold("connect", who, _on(target), _moment(who, moment, target), approvals)
 
     def operate(
         self,
@@ -132,7 +136,7 @@ class Policy:
             "flags": sorted(operation.flags),
             "size": operation.size,
         }
-        return self._ask_or_hold(operation.action, who, target, context, approvals)
+        return self._ask_or_hold(operation.action, who, _on(target), context, approvals)
 
     def reveal(self, who: Principal, target: Target, data_class: str, moment: Moment) -> Verdict:
         """May ``who`` see values of ``data_class`` on ``target`` as they are? Anything but a plain yes means masked."""
@@ -150,17 +154,26 @@ class Policy:
 
     def replay(self, who: Principal, sid: str, owner: str, state: str, target: Target, moment: Moment) -> Verdict:
         """May ``who`` look at the recording of session ``sid``, which belongs to ``owner``?"""
-        entities = [
-            *_target_entities(target),
-            {
-                "uid": {"type": "Session", "id": sid},
-                "attrs": {"owner": {"__entity": {"type": "User", "id": owner}}, "state": state},
-                "parents": [{"type": "Target", "id": target.name}],
-            },
-        ]
-        if owner != who.name:
-            entities.append(_user(Principal(name=owner)))
-        return self._ask("replay", who, entities, ("Session", sid), _moment(who, moment, target))
+        entities, resource = _on_session(who, sid, owner, state, target)
+        return self._ask("replay", who, entities, resource, _moment(who, moment, target))
+
+    def unmask(
+        self,
+        who: Principal,
+        session: tuple[str, str, str],
+        target: Target,
+        moment: Moment,
+        approvals: frozenset[str] = frozenset(),
+    ) -> Verdict:
+        """May ``who`` have the sealed originals of ``session`` (its identifier, owner and state) opened?"""
+        about = _on_session(who, *session, target)
+        return self._ask_or_hold("unmask", who, about, _moment(who, moment, target), approvals)
+
+    def erase(
+        self, who: Principal, target: Target, month: str, moment: Moment, approvals: frozenset[str] = frozenset()
+    ) -> Verdict:
+        """May ``who`` have the key of ``target``'s sealed originals of ``month`` erased, for good?"""
+        return self._ask_or_hold("erase", who, _on(target), _moment(who, moment, target) | {"month": month}, approvals)
 
     def administer(self, who: Principal, moment: Moment) -> Verdict:
         """May ``who`` change the gateway's configuration?"""
@@ -168,12 +181,12 @@ class Policy:
         return self._ask("administer", who, entities, ("Gateway", "gateway"), _moment(who, moment, None))
 
     def _ask_or_hold(
-        self, action: str, who: Principal, target: Target, context: dict[str, Any], approvals: frozenset[str]
+        self, action: str, who: Principal, about: _About, context: dict[str, Any], approvals: frozenset[str]
     ) -> Verdict:
+        entities, resource = about
+
         def ask(given: frozenset[str]) -> Verdict:
-            return self._ask(
-                action, who, _target_entities(target), ("Target", target.name), context | {"approvals": sorted(given)}
-            )
+            return self._ask(action, who, entities, resource, context | {"approvals": sorted(given)})
 
         verdict = ask(approvals)
         if verdict.decision != HOLD:
@@ -242,6 +255,24 @@ def _target_entities(target: Target) -> list[dict[str, Any]]:
             "parents": [{"type": "Tag", "id": tag} for tag in target.tags],
         }
     ]
+
+
+def _on(target: Target) -> _About:
+    return _target_entities(target), ("Target", target.name)
+
+
+def _on_session(who: Principal, sid: str, owner: str, state: str, target: Target) -> _About:
+    entities = [
+        *_target_entities(target),
+        {
+            "uid": {"type": "Session", "id": sid},
+            "attrs": {"owner": {"__entity": {"type": "User", "id": owner}}, "state": state},
+            "parents": [{"type": "Target", "id": target.name}],
+        },
+    ]
+    if owner != who.name:
+        entities.append(_user(Principal(name=owner)))
+    return entities, ("Session", sid)
 
 
 def _moment(who: Principal, moment: Moment, target: Target | None) -> dict[str, Any]:

@@ -41,6 +41,10 @@ action run, transfer, forward appliesTo {{ principal: [User], resource: [Target]
 action reveal appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} data_class: String }} }};
 action approve appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} requester: String }} }};
 action emergency appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} }} }};
-action replay, unmask appliesTo {{ principal: [User], resource: [Session], context: {{ {_MOMENT} }} }};
+action replay appliesTo {{ principal: [User], resource: [Session], context: {{ {_MOMENT} }} }};
+action unmask appliesTo {{ principal: [User], resource: [Session], context: {{ {_MOMENT} approvals: Set<String> }} }};
+action erase appliesTo {{
+  principal: [User], resource: [Target], context: {{ {_MOMENT} month: String, approvals: Set<String> }}
+}};
 action administer appliesTo {{ principal: [User], resource: [Gateway], context: {{ {_MOMENT} }} }};
 """

@@ -16,7 +16,7 @@ import datetime as dt
 import hashlib
 import re
 import struct
-from typing import Final
+from typing import Final, Literal
 from urllib.parse import quote
 
 import msgspec
@@ -29,7 +29,10 @@ CHUNK_SECONDS: Final = 3.0
 CHUNK_LIMIT: Final = 4 * 1024 * 1024
 CONTENT_TYPE: Final = "application/zstd"
 
-_KIND: Final = re.compile(r"ch[0-9]{2,4}\.(?:cast|jsonl)")
+#: What the lines of a channel are: a terminal, a transcript, or sealed originals (``contracts.originals``).
+Kind = Literal["cast", "jsonl", "sealed"]
+
+_KIND: Final = re.compile(r"ch[0-9]{2,4}\.(?:cast|jsonl)|ch00\.sealed")
 _HASH: Final = re.compile(r"[0-9a-f]{64}")
 
 
@@ -38,7 +41,7 @@ class Chunk(msgspec.Struct, kw_only=True, frozen=True):
 
     n: int
     kind: str
-    """``ch01.cast`` for a terminal, ``ch02.jsonl`` for a transcript."""
+    """``ch01.cast`` for a terminal, ``ch02.jsonl`` for a transcript, ``ch00.sealed`` for sealed originals."""
     time_ms: int
     """Unix milliseconds of the first line."""
     size: int

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from chalicelib.contracts.api import Problem
-from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, TRANSFER, Option, Protocol, Target
+from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, SEAL, TRANSFER, Option, Protocol, Target
 from chalicelib.domain.gateway_file import FILE, Placed
 from chalicelib.domain.policy_files import Parsed
 
@@ -128,17 +128,24 @@ def has_form(text: str, form: str) -> bool:
 
 def _required(placed: Placed, protocol: Protocol) -> Iterator[Problem]:
     # Recording is not an option of a gateway like this one: a protocol that cannot record cannot have targets.
-    for control in dict.fromkeys([RECORD, *placed.target.require]):
+    needed = {RECORD: placed.line("protocol")}
+    if placed.target.originals == "sealed":
+        needed[SEAL] = placed.line("originals")
+    needed |= {control: placed.line("require", control) for control in placed.target.require}
+    for control, at in needed.items():
         if why := protocol.refuses(control, placed.target.options):
-            at = placed.line("require", control) if control in placed.target.require else placed.line("protocol")
             yield Problem(FILE, at, f"target {placed.target.name} cannot enforce {control}: {why}")
+
+
+#: What waits at the control plane where policy holds it.
+_AHEAD: Final = frozenset({"connect", "unmask", "erase"})
 
 
 def asks(parsed: Parsed) -> Iterator[str]:
     """Yield the controls that a rule needs from every protocol it may concern."""
     scope = parsed.scope
-    if scope.approval and scope.actions != {"connect"}:
-        # A session waits at the control plane before it opens; what waits inside one needs its protocol.
+    if scope.approval and not (scope.actions and scope.actions <= _AHEAD):
+        # A session, a look at originals or their end waits at the control plane; what waits inside a session needs its protocol.
         yield HOLD
     if scope.effect == "permit":
         # A permit of every action names none of them; it grants what the protocol has.
@@ -161,7 +168,7 @@ def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed])
 
 #: What a permit of every action grants, by the kind of resource it is about; the schema says which action is about which.
 _GRANTED: Final[dict[str, tuple[str, ...]]] = {
-    "Target": ("transfer", "forward", "reveal", "approve", "emergency"),
+    "Target": ("transfer", "forward", "reveal", "approve", "emergency", "erase"),
     "Session": ("replay", "unmask"),
     "Gateway": ("administer",),
 }

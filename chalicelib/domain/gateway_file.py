@@ -13,13 +13,14 @@ targets:
     options: {shell: commands}
     require: [block, hold]
     max_session: 8h
+    originals: sealed
 """
 
 from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import msgspec
 import yaml
@@ -57,6 +58,7 @@ _TARGET: Final = frozenset(
         "options",
         "require",
         "max_session",
+        "originals",
     }
 )
 
@@ -159,6 +161,7 @@ def _target(reader: Reader, name: str, key: yaml.Node, node: yaml.Node) -> Place
         options=_options(entry),
         require=_require(entry),
         max_session_s=_max_session(entry),
+        originals=_originals(entry),
         description=entry.text("description", required=False),
     )
     return Placed(target, entry.lines) if len(reader.problems) == before else None
@@ -246,6 +249,13 @@ def _require(entry: _Entry) -> list[str]:
             entry.reader.complain(at, f"no control is called {control[:80]!r}; there are {', '.join(sorted(CONTROLS))}")
         found.append(control)
     return found
+
+
+def _originals(entry: _Entry) -> Literal["none", "sealed"]:
+    text = entry.text("originals", required=False)
+    if text not in ("", "none", "sealed"):
+        entry.reader.complain(entry.node("originals"), "originals must be sealed or none")
+    return "sealed" if text == "sealed" else "none"
 
 
 def _max_session(entry: _Entry) -> int:

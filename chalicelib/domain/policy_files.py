@@ -34,8 +34,9 @@ _ANNOTATIONS: Final = frozenset({"id", "message", "approval"})
 _TOKEN: Final = re.compile(r'//[^\n\r]*|"(?:[^"\\]|\\[\s\S])*"|[;"(\[{)\]}]|[^\s;"(\[{)\]}/]+|/|\s+')
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
-#: Only these can wait for somebody: an opening at the control plane, the others inside a session.
-HOLDABLE: Final = frozenset({"connect", "run", "transfer"})
+#: Only these can wait for somebody: run and transfer inside a session, the others at the control plane.
+HOLDABLE: Final = frozenset({"connect", "run", "transfer", "unmask", "erase"})
+_HOLDABLE_WORDS: Final = "connect, run, transfer, unmask and erase"
 _LIFTED: Final = re.compile(r"\bapprovals\b")
 
 
@@ -117,7 +118,9 @@ def _rule(file: str, line: int, body: str) -> Parsed | Problem:
     rule = Rule(annotations.get("id") or f"{file}:{line}", file, line, body)
     scope = Scope(policy["effect"], _actions(policy["action"]), policy["resource"], "approval" in annotations)
     if scope.approval and not (scope.actions and scope.actions <= HOLDABLE):
-        return Problem(file, line, "@approval stands on rules about connect, run and transfer only; name the action")
+        return Problem(
+            file, line, "@approval stands on rules about connect, run, transfer, unmask and erase only; name the action"
+        )
     if scope.approval:
         group = parse_approval(annotations["approval"] or "").group
         if f'"{group}"' not in body or not _LIFTED.search(_STRING.sub("", body)):

@@ -14,6 +14,7 @@ import msgspec
 
 from agent.core.policy import Yes
 from agent.runtime.operator_tls import OperatorCertificate
+from agent.runtime.sealing import Sealer
 from agent.runtime.serving import Credential
 from chalicelib.contracts.api_requests import RequestStanding
 from chalicelib.contracts.approval import ApprovalRequest, RequestState
@@ -22,6 +23,7 @@ from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.gateway import Login, Target
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import Approval, Document, Policy, Rule, Verdict
+from chalicelib.contracts.recording import Kind
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
 NOW_MS = 1_700_000_000_000
@@ -83,7 +85,7 @@ class FakeRecorder:
         self.gate: asyncio.Event | None = None
         self._writing: set[asyncio.Task[None]] = set()
 
-    async def write(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, *, durable: bool = False) -> None:
+    async def write(self, channel: int, kind: Kind, lines: bytes, *, durable: bool = False) -> None:
         """Keep lines, after ``gate`` opened if there is one."""
         if self.gate is not None:
             await self.gate.wait()
@@ -92,9 +94,7 @@ class FakeRecorder:
             raise Fault("recording_failed", "The recording cannot be written.")
         self._keep("record", channel, kind, lines)
 
-    def write_then(
-        self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes, done: Callable[[Fault | None], None]
-    ) -> None:
+    def write_then(self, channel: int, kind: Kind, lines: bytes, done: Callable[[Fault | None], None]) -> None:
         """Keep lines like a durable ``write``, and then call ``done``."""
 
         def over(writing: asyncio.Task[None]) -> None:
@@ -107,7 +107,7 @@ class FakeRecorder:
         writing.add_done_callback(self._writing.discard)
         writing.add_done_callback(over)
 
-    def write_soon(self, channel: int, kind: Literal["cast", "jsonl"], lines: bytes) -> None:
+    def write_soon(self, channel: int, kind: Kind, lines: bytes) -> None:
         """Keep lines."""
         self._keep("output", channel, kind, lines)
 
@@ -242,6 +242,7 @@ class FakeServing:
         self.recorder = FakeRecorder(self.happened)
         self.path: Literal["relay", "direct"] = path
         self.approvals = FakeApprovals(self.claims)
+        self.sealer: Sealer | None = None
         self.ended: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
         self.in_force = policy or make_policy(target=self.target)
         self.clock_ms = NOW_MS

@@ -54,10 +54,14 @@ class CastWriter:
 
     def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:
         """Output of either stream, in the order in which it was shown."""
-        if not self._terminal and b"\0" in clean.data:
+        if not self.holds(clean.data):
             return self._binary(clean.data, now_ms)
         text = self._decoders[stream].decode(clean.data)
         return self._event("o", text, now_ms) if text else b""
+
+    def holds(self, data: bytes) -> bool:
+        """False for what is written as dots."""
+        return self._terminal or b"\0" not in data
 
     def remark(self, entry: dict[str, Any], now_ms: int) -> bytes:
         """A marker whose label is the entry's ``text``, or all of it as JSON."""

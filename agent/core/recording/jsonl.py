@@ -105,6 +105,10 @@ class JsonlWriter:
             return b""
         return self._entry({"event": "shown", "stream": stream, "text": clean.data.decode(errors="replace")}, now_ms)
 
+    def holds(self, data: bytes) -> bool:
+        """A transcript holds what happened and not every byte; what it leaves out by design is no original."""
+        return True
+
     def remark(self, entry: dict[str, Any], now_ms: int) -> bytes:
         """The entry itself."""
         return self._entry(entry, now_ms)

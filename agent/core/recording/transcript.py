@@ -47,6 +47,10 @@ class Transcript(Protocol):
         """Bytes that the client is shown."""
         ...
 
+    def holds(self, data: bytes) -> bool:
+        """Tell whether what is shown can be read back from the recording: False for bytes that it has no form for."""
+        ...
+
     def remark(self, entry: dict[str, Any], now_ms: int) -> bytes:
         """A fact without a decision."""
         ...

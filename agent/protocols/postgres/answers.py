@@ -7,6 +7,7 @@ way in by a statement that fails (``engine``); here its error becomes the gatewa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, Final
 
 from agent.core.sql.tags import Tagged
@@ -58,8 +59,11 @@ class Shared:
 class Answers:
     """Reads the server's messages. ``receive`` returns what the client is shown; ``done`` are lines for the transcript."""
 
-    def __init__(self, shared: Shared, masks: Masks, rows: int = ROWS) -> None:
-        """``rows`` is how many of each result the transcript keeps."""
+    def __init__(
+        self, shared: Shared, masks: Masks, rows: int = ROWS, *, keep: Callable[[dict[str, Any]], None] | None = None
+    ) -> None:
+        """``rows`` is how many of each result the transcript keeps. ``keep`` takes originals to be sealed, if any are."""
+        self._original = keep
         self._shared = shared
         self._keep = rows
         self._masks = masks
@@ -214,15 +218,22 @@ class Answers:
         kept = run.kept or self._keeping(run, portal)
         if kept.room:
             kept.add(shown, fields)
+        if kept.plain is not None and kept.plain.room:
+            kept.plain.add(rows.raw, fields)
         return shown
 
     def _keeping(self, run: Run, portal: Portal | None) -> Kept:
         """Return what keeps the rows of ``run``: those of one portal share one limit, however few it is asked for at a time."""
-        if portal is None:
-            run.kept = Kept(self._keep)
-        else:
-            run.kept = portal.kept = portal.kept or Kept(self._keep)
+        run.kept = (portal.kept if portal is not None else None) or self._new_kept()
+        if portal is not None:
+            portal.kept = run.kept
         return run.kept
+
+    def _new_kept(self) -> Kept:
+        kept = Kept(self._keep)
+        if self._original is not None:
+            kept.plain = Kept(self._keep)
+        return kept
 
     def _command(self, found: Message) -> bytes:
         head = self._head(found.kind, Kind.QUERY, Kind.EXECUTE)
@@ -271,13 +282,25 @@ class Answers:
             raise _unexpected(answer)
         return run
 
-    def over(self, run: Run, outcome: str, now_ms: int, **more: str) -> dict[str, Any]:
-        """Return the transcript's line about ``run``, which has ended."""
+    def over(self, run: Run, outcome: str, now_ms: int, said: str = "", **more: str) -> dict[str, Any]:
+        """Return the transcript's line about ``run``, which has ended. ``said`` is the error's message as it came."""
         kept = run.kept.take([self._name(name, run) for name in run.kept.names]) if run.kept is not None else {}
+        if self._original is not None:
+            self._keep_original(run, outcome, kept, said if said != more.get("message", "") else "")
         return run.done(outcome, now_ms, **more, **kept)
 
-    def _over(self, run: Run, outcome: str, **more: str) -> None:
-        self.done.append(self.over(run, outcome, self._now_ms, **more))
+    def _keep_original(self, run: Run, outcome: str, kept: dict[str, Any], said: str) -> None:
+        """Keep what the line would say without masking, where that is anything else than what it says."""
+        assert self._original is not None
+        plain = run.kept.plain if run.kept is not None else None
+        came = plain.take(plain.names) if plain is not None else {}
+        if came == kept and not said:
+            return
+        entry = {"event": "done", "statement": run.number, "outcome": outcome, **came}
+        self._original(entry | {"message": said} if said else entry)
+
+    def _over(self, run: Run, outcome: str, said: str = "", **more: str) -> None:
+        self.done.append(self.over(run, outcome, self._now_ms, said, **more))
         self._mask = self._copy_mask = None
         if run.meaning.copy == "in":
             self._shared.end_copy()
@@ -303,7 +326,7 @@ class Answers:
             for run in expected.runs[expected.at :]:
                 outcome = "error" if number == 0 and run is expected.runs[expected.at] else "skipped"
                 extra = {"state": fields.get("C", ""), "message": self._masks.text(fields.get("M", ""), about)}
-                self._over(run, outcome, **(extra if outcome == "error" else {}))
+                self._over(run, outcome, **({"said": fields.get("M", ""), **extra} if outcome == "error" else {}))
         head.failed = True
         self._shared.end_copy()
         self._mask = self._copy_mask = None
@@ -361,14 +384,20 @@ class Answers:
     def _copied_rows(self, copied: Copied) -> bytes:
         mask, run = self._copying_out("d")
         shown, masked = mask.messages(copied)
+        self._keep_copied_plain(run, copied.raw)
         if shown:
             run.saw(shown, copied.count, masked)
             self._keep_copied(run, shown)
         return shown
 
+    def _keep_copied_plain(self, run: Run, framed: bytes) -> None:
+        run.kept = run.kept or self._new_kept()
+        plain = run.kept.plain
+        if plain is not None and plain.room:
+            plain.copied(framed, binary=self._copy_binary)
+
     def _keep_copied(self, run: Run, framed: bytes) -> None:
-        if run.kept is None:
-            run.kept = Kept(self._keep)
+        run.kept = run.kept or self._new_kept()
         if run.kept.room:
             run.kept.copied(framed, binary=self._copy_binary)
 

@@ -76,7 +76,7 @@ class Engine:
         self._masks = masks
         self._sid = sid
         self._shared = Shared(known)
-        self._answers = Answers(self._shared, masks, rows)
+        self._answers = Answers(self._shared, masks, rows, keep=judge.keep if judge.originals else None)
         self._repeats = Repeats(self._shared, self._answers, judge, classifier, masks)
         self._client = Framer(CLIENT_LIMITS, whose="client")
         self._server = Framer(SERVER_LIMITS, whose="target", rows=True)

@@ -6,10 +6,11 @@ together, so here a *list* of operations is decided, and there are permits only 
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 import msgspec
 
+from agent.core import originals
 from agent.core.effects import Count, Effect, Record, Report, ToTarget
 from agent.core.policy import Decision, Permit, Yes
 from agent.core.recording.jsonl import Form, JsonlWriter, Shown
@@ -58,7 +59,10 @@ class Ruling(msgspec.Struct, frozen=True):
 class Judge:
     """Decides and records the operations of one connection."""
 
-    def __init__(self, decider: Decides, transcript: JsonlWriter) -> None:
+    def __init__(self, decider: Decides, transcript: JsonlWriter, *, originals: bool = False) -> None:
+        """With ``originals``, records carry what their lines leave out, to be sealed."""
+        self.originals: Final = originals
+        self._left_out: list[bytes] = []
         self._decider = decider
         self._transcript = transcript
         self._lines = 0
@@ -149,6 +153,8 @@ class Judge:
     def repeated(self, form: Form, operation: Operation, shown: Shown) -> bytes:
         """Return the line of an operation that was allowed, which differs from ``form`` in no more than text and arguments."""
         self._lines += 1
+        if self.originals:
+            self._keep_operation(operation, shown)
         return self._transcript.repeated(form, operation, self.now_ms, shown)
 
     def durable(self, lines: bytes) -> Record:
@@ -162,10 +168,27 @@ class Judge:
     def decided(self, operation: Operation, decision: Decision, shown: Shown) -> bytes:
         """Return the line of a decision."""
         self._lines += 1
+        if self.originals:
+            self._keep_operation(operation, shown)
         return self._transcript.decided(operation, decision, self.now_ms, shown)
 
+    def keep(self, entry: dict[str, Any]) -> None:
+        """Have ``entry``, which the transcript leaves out, sealed with the next record. Only where originals are kept."""
+        self._left_out.append(originals.line(self._transcript.channel, self.now_ms, entry))
+
+    def _keep_operation(self, operation: Operation, shown: Shown) -> None:
+        if shown == (operation.text, operation.arguments):
+            return
+        entry: dict[str, Any] = {"event": "operation", "statement": self._lines, "kind": operation.kind, "text": operation.text}
+        if operation.arguments:
+            entry["arguments"] = operation.arguments
+        self.keep(entry | {"digest": operation.digest()})
+
     def _record(self, lines: bytes, *, durable: bool) -> Record:
-        return Record(self._transcript.channel, self._transcript.kind, lines, durable)
+        left_out: tuple[bytes, ...] = ()
+        if self._left_out:
+            left_out, self._left_out = tuple(self._left_out), []
+        return Record(self._transcript.channel, self._transcript.kind, lines, durable, left_out)
 
 
 def forward(operations: list[Operation], permits: list[Permit], data: bytes) -> list[Effect]:
@@ -188,4 +211,5 @@ def recorded_first(effects: list[Effect]) -> list[Effect]:
     first = durable[0]
     rest = [effect for effect in effects if not (type(effect) is Record and effect.durable)]
     lines = first.lines if len(durable) == 1 else b"".join([each.lines for each in durable])
-    return [Record(first.channel, first.kind, lines, durable=True), *rest]
+    left_out = tuple(line for each in durable for line in each.originals)
+    return [Record(first.channel, first.kind, lines, durable=True, originals=left_out), *rest]

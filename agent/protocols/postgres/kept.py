@@ -40,7 +40,7 @@ def kept_rows(options: Mapping[str, Any]) -> int:
 class Kept:
     """What is kept of one statement. A portal that is read bit by bit has one for all of its bits."""
 
-    __slots__ = ("_characters", "_columns", "_lines", "_rows", "_values", "room")
+    __slots__ = ("_characters", "_columns", "_lines", "_rows", "_values", "plain", "room")
 
     def __init__(self, rows: int) -> None:
         """``rows`` is how many are kept at most."""
@@ -49,6 +49,8 @@ class Kept:
         self._columns: tuple[Field, ...] = ()
         self._values: list[list[str | None]] = []
         self._lines: list[str] = []
+        self.plain: Kept | None = None
+        """The same rows as they came, where originals are kept."""
         self.room = rows > 0
         """False where nothing more is kept."""
 

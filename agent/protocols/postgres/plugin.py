@@ -48,6 +48,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Control(name=gateway.RECORD, enforced=True),
         gateway.Control(name=gateway.BLOCK, enforced=True),
         gateway.Control(name=gateway.MASK, enforced=True),
+        gateway.Control(name=gateway.SEAL, enforced=True),
         gateway.Control(name=gateway.TRANSFER, enforced=True),
         gateway.Control(name=gateway.HOLD, enforced=True),
         gateway.Control(name=gateway.FORWARD, enforced=False, why="PostgreSQL has no ports to forward"),

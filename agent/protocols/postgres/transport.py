@@ -255,7 +255,7 @@ class Connection:
         self._classifier = self._plant.make_classifier(serving, self._known.current)
         masks = self._plant.make_masks(serving, lambda: self._known.current)
         self._decider = Decider(serving.claims, lambda: serving.policy)
-        judge = Judge(self._decider, self._writer)
+        judge = Judge(self._decider, self._writer, originals=serving.sealer is not None)
         self._engine = Engine(judge, self._classifier, masks, self._sid, self._known, kept_rows(serving.target.options))
         hello = [messages.authentication(0)]
         hello += [messages.parameter_status(name, value) for name, value in backend.settings]

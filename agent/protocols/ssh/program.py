@@ -303,12 +303,12 @@ class Program:
         self._performer = Performer(serving, self)
         if wish.kind == "subsystem":
             transcript = JsonlWriter(heading, protocol="sftp")
-            self._gate = Gate(decider, transcript, words, says_on="err", asks=True)
+            self._gate = Gate(decider, transcript, words, says_on="err", asks=True, originals=serving.sealer is not None)
             self._files = FileRelay(serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine), self)
             return
         terminal = self._terminal or Terminal("", 0, 0)
         cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
-        self._gate = Gate(decider, cast, words, says_on="err", asks=True)
+        self._gate = Gate(decider, cast, words, says_on="err", asks=True, originals=serving.sealer is not None)
 
     async def _perform(self, event: Event) -> None:
         assert self._gate is not None

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.effects import Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
 from agent.core.gate import Gate
+from agent.core.masking import Clean, Masker
 from agent.core.policy import Decider, Decision
+from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Asked, Exited, Housekeeping, Output, Refused, Remark, Resized, Side, Tick
@@ -114,3 +119,39 @@ def test_whatever_comes_nothing_is_forwarded_before_its_record_and_nothing_denie
                 before = effects[index - 1]
                 assert isinstance(before, Record)
                 assert before.durable
+
+
+class Half(Masker):
+    """Masks one word."""
+
+    def mask(self, data: bytes) -> Clean:
+        return Masker().mask(data.replace(b"secret", b"******"))
+
+
+@pytest.mark.parametrize("data", [b"a secret\n", b"\xff secret \xff"])
+def test_output_goes_with_its_original_where_masking_changed_it(data: bytes) -> None:
+    decider = Decider(make_claims(), make_policy)
+    gate = Gate(decider, JsonlWriter(HEADING, protocol="test", shows=True), Words(), masker=Half(), originals=True)
+    gate.handle(Tick(NOW_MS + 5))
+    record, show = gate.handle(Output(data))
+    assert isinstance(record, Record)
+    (line,) = record.originals
+    found = msgspec.json.decode(line)
+    assert (found["ch"], found["time_ms"], found["event"], found["stream"]) == (3, NOW_MS + 5, "output", "out")
+    assert (found["text"].encode() if "text" in found else base64.b64decode(found["base64"])) == data
+    assert b"secret" not in record.lines
+    assert isinstance(show, ToClient)
+    same, _ = gate.handle(Output(b"nothing to hide"))
+    assert isinstance(same, Record)
+    assert same.originals == ()
+
+
+def test_what_a_cast_writes_as_dots_is_an_original_too() -> None:
+    decider = Decider(make_claims(), make_policy)
+    for originals in (True, False):
+        gate = Gate(decider, CastWriter(HEADING), Words(), originals=originals)
+        gate.handle(Tick(NOW_MS))
+        record, _ = gate.handle(Output(b"PK\0\1\2"))
+        assert isinstance(record, Record)
+        assert b"PK..." in record.lines
+        assert len(record.originals) == originals

@@ -273,3 +273,14 @@ async def test_a_log_that_is_behind_is_pressure_too(bench: Bench, monkeypatch: p
             await recorder.relieved()
         assert recorder._journal.backlog < HIGH_BYTES
     assert not bench.faults
+
+
+async def test_sealed_lines_are_in_the_log_before_what_they_belong_to_and_survive(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        recorder.write_soon(0, "sealed", b'{"n":0,"sealed":"AAAA"}\n')
+        await recorder.write(1, "jsonl", b"{}\n", durable=True)
+        leftover = bench.folder.read()
+        assert leftover is not None
+        assert [frame.kind for frame in leftover.frames] == ["ch00.sealed", "ch01.jsonl"]
+    assert bench.road.lines("ch00.sealed") == ['{"n":0,"sealed":"AAAA"}']
+    assert all(recording.problem(chunk) is None for chunk in bench.road.chunks())

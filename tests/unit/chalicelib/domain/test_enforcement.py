@@ -176,13 +176,13 @@ def test_a_credential_that_the_agent_lacks_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("head", "granted"),
     [
-        ("principal, action, resource", "transfer, forward, reveal, approve, emergency, replay, unmask and administer;"),
+        ("principal, action, resource", "transfer, forward, reveal, approve, emergency, erase, replay, unmask and administer;"),
         (
             'principal in Group::"sre", action, resource in Tag::"prod"',
-            "transfer, forward, reveal, approve, emergency, replay and unmask;",
+            "transfer, forward, reveal, approve, emergency, erase, replay and unmask;",
         ),
-        ('principal, action, resource == Target::"web-1"', "transfer, forward, reveal, approve and emergency;"),
-        ("principal, action, resource is Target", "transfer, forward, reveal, approve and emergency;"),
+        ('principal, action, resource == Target::"web-1"', "transfer, forward, reveal, approve, emergency and erase;"),
+        ("principal, action, resource is Target", "transfer, forward, reveal, approve, emergency and erase;"),
         ('principal, action, resource is Session in Tag::"prod"', "replay and unmask;"),
     ],
 )

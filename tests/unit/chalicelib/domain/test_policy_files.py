@@ -58,8 +58,8 @@ def test_a_carriage_return_ends_a_comment_as_it_does_for_cedar() -> None:
         (f'@approval("group:dba") {PERMIT}', 1, "on a permit it means nothing"),
         ('@approval("dba") forbid(principal, action == Action::"run", resource);', 1, "must read like"),
         ('@approval forbid(principal, action == Action::"run", resource);', 1, "must read like"),
-        ('@approval("group:dba") forbid(principal, action, resource);', 1, "run and transfer only"),
-        ('@approval("group:dba") forbid(principal, action == Action::"replay", resource);', 1, "run and transfer only"),
+        ('@approval("group:dba") forbid(principal, action, resource);', 1, "unmask and erase only"),
+        ('@approval("group:dba") forbid(principal, action == Action::"replay", resource);', 1, "unmask and erase only"),
         ('@approval("group:dba") forbid(principal, action == Action::"run", resource);', 1, 'context.approvals.contains("dba")'),
         (
             '@approval("group:dba") forbid(principal, action == Action::"run", resource) '

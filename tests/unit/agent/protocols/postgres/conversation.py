@@ -105,16 +105,18 @@ class FakeMasks:
 class Conversation:
     """One engine, and everything that its effects did."""
 
-    def __init__(self, *rules: str) -> None:
+    def __init__(self, *rules: str, originals: bool = False) -> None:
         self.rules = list(rules or (ALLOW, FORBID))
         self.policy = make_policy(*self.rules)
         heading = Heading(sid=SID, target="db", principal="ann@example.com", login="app", channel=1, opened_ms=NOW_MS)
-        judge = Judge(Decider(make_claims(), lambda: self.policy), JsonlWriter(heading, protocol="postgres"))
+        judge = Judge(Decider(make_claims(), lambda: self.policy), JsonlWriter(heading, protocol="postgres"), originals=originals)
         self.classifier = Classifier(analyse, Catalogue())
         self.engine = Engine(judge, self.classifier, FakeMasks(), SID, Known(Snapshot(Catalogue(), {}, 0)))
         self.target = b""
         self.client = b""
         self.lines = b""
+        self.originals: list[dict[str, Any]] = []
+        """What was to be sealed, in order."""
         self.operations = 0
         self.denied = 0
         self.reports: list[str] = []
@@ -146,7 +148,8 @@ class Conversation:
                     self.target += data
                 case ToClient(clean):
                     self.client += clean.data
-                case Record(lines=lines):
+                case Record(lines=lines, originals=originals):
+                    self.originals += [msgspec.json.decode(line) for line in originals]
                     self.lines += lines
                 case Count(operations, denied):
                     self.operations += operations
