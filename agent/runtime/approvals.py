@@ -13,11 +13,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections import deque
-from collections.abc import Awaitable, Callable
-from typing import Final, NamedTuple, Protocol
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, Final, NamedTuple, Protocol
 
 from agent.core.policy import Yes
 from agent.runtime.backoff import Backoff, is_final, persist
+from agent.runtime.serving import Told
 from agent.telemetry import logger
 from chalicelib.contracts.api_requests import ApprovalUse, ApprovalUsed, OperationAsk, RequestStanding
 from chalicelib.contracts.approval import RequestState, refusal
@@ -27,6 +28,8 @@ from chalicelib.contracts.operation import Operation
 
 #: Seconds after which a request is asked about although nobody said that anything happened.
 POLL_S: Final = 15.0
+#: Seconds in which asking is tried again while the control plane is away.
+ASK_S: Final = 60.0
 #: Seconds that a use may take to be counted, and that the control plane may take to hear that nobody waits any more.
 USE_S: Final = 30.0
 WITHDRAW_S: Final = 5.0
@@ -67,10 +70,11 @@ class Surface(NamedTuple):
 class Approvals:
     """The requests of one session."""
 
-    def __init__(self, sid: str, surface: Surface, *, poll_s: float = POLL_S) -> None:
+    def __init__(self, sid: str, surface: Surface, *, poll_s: float = POLL_S, ask_s: float = ASK_S) -> None:
         self._sid = sid
         self._of = surface
         self._poll_s = poll_s
+        self._ask_s = ask_s
         self._waiting: dict[str, asyncio.Event] = {}
         self._pushed: dict[str, str] = {}
         """Signed yeses that came by themselves, of requests that are waited for."""
@@ -96,13 +100,15 @@ class Approvals:
 
     # -- what a plug-in does -------------------------------------------------------------------------------------------------
 
-    async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
-        """Ask others about ``operation`` and wait. ``told`` hears at once who is asked and where.
+    async def agreed(self, operation: Operation, risks: list[str], told: Told) -> Yes:
+        """Ask others about ``operation`` and wait. ``told`` hears at once who is asked and where, or that asking is tried again.
 
         Raises Fault: approval_denied, approval_expired, approval_withdrawn, approval_revoked, control_plane_unreachable,
         or the control plane's own refusal. Cancelled, it withdraws the request.
         """
-        standing = await self._of.control.ask(self._sid, OperationAsk(operation=operation, risks=risks))
+        # An answer may be lost although the question arrived; with its key, asking again calls nobody twice.
+        ask = OperationAsk(operation=operation, risks=risks, key=secrets.token_urlsafe(16))
+        standing = await self._ask(ask, told)
         request = standing.request
         if request.digest != operation.digest():
             self._leave(request.rid)
@@ -141,6 +147,28 @@ class Approvals:
             await asyncio.wait(set(self._leaving), timeout=WITHDRAW_S)
 
     # -- in between ----------------------------------------------------------------------------------------------------------
+
+    async def _ask(self, ask: OperationAsk, told: Told) -> RequestStanding:
+        backoff, said = self._of.backoff(), False
+        try:
+            async with asyncio.timeout(self._ask_s):
+                while True:
+                    try:
+                        return await self._of.control.ask(self._sid, ask)
+                    except Fault as fault:
+                        if is_final(fault):
+                            raise
+                        logger(sid=self._sid).warning("approval.ask_delayed", code=fault.code, detail=fault.detail)
+                    if not said:
+                        said = True
+                        told(None)
+                    await backoff.wait()
+        except (TimeoutError, asyncio.CancelledError) as ended:
+            # Whether the question arrived is not known, and nobody may be asked what nobody waits for.
+            self._later(self._withdraw_asked(ask))
+            if isinstance(ended, TimeoutError):
+                raise Fault("control_plane_unreachable", "Nobody could be asked, so nothing ran.", hint="Try again.") from None
+            raise
 
     async def _until_decided(self, standing: RequestStanding, waiting: asyncio.Event) -> Yes:
         request, backoff = standing.request, self._of.backoff()
@@ -200,9 +228,24 @@ class Approvals:
         await persist(action, event=event, backoff=self._of.backoff(), sid=self._sid)
 
     def _leave(self, rid: str) -> None:
-        task = asyncio.ensure_future(self._withdraw(rid))
+        self._later(self._withdraw(rid))
+
+    def _later(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(work)
         self._leaving.add(task)
         task.add_done_callback(self._leaving.discard)
+
+    async def _withdraw_asked(self, ask: OperationAsk) -> None:
+        """Withdraw what may have been asked: the same key finds it, or makes what is withdrawn at once."""
+        try:
+            async with asyncio.timeout(USE_S):
+                ask_again = lambda: self._of.control.ask(self._sid, ask)  # noqa: E731
+                standing = await persist(ask_again, event="approval.withdraw_delayed", backoff=self._of.backoff(), sid=self._sid)
+        except (Fault, TimeoutError) as error:
+            logger(sid=self._sid).info("approval.not_withdrawn", reason=str(error))
+            return
+        if standing.request.state is RequestState.PENDING:
+            await self._withdraw(standing.request.rid)
 
     async def _withdraw(self, rid: str) -> None:
         try:

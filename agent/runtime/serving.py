@@ -93,11 +93,15 @@ class Recorder(Protocol):
         ...
 
 
+#: Hears at once who is asked and where; or None, where they cannot be asked yet and it is tried again.
+Told = Callable[[RequestStanding | None], None]
+
+
 class Approvals(Protocol):
     """How the operations of a session wait for other people."""
 
-    async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
-        """Ask others and wait; cancelled, withdraw. ``told`` hears at once who is asked and where. Raises Fault for every no."""
+    async def agreed(self, operation: Operation, risks: list[str], told: Told) -> Yes:
+        """Ask others and wait; cancelled, withdraw. Raises Fault for every no."""
         ...
 
     async def use(self, rid: str, digest: str) -> None:

@@ -15,7 +15,7 @@ import msgspec
 from agent.core.policy import Yes
 from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.sealing import Sealer
-from agent.runtime.serving import Credential
+from agent.runtime.serving import Credential, Told
 from chalicelib.contracts.api_requests import RequestStanding
 from chalicelib.contracts.approval import ApprovalRequest, RequestState
 from chalicelib.contracts.capability import ApprovalClaims, TicketClaims
@@ -161,7 +161,7 @@ class FakeApprovals:
         self.changed: dict[str, Any] = {}
         """Claims of the yes that differ from what was asked."""
 
-    async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
+    async def agreed(self, operation: Operation, risks: list[str], told: Told) -> Yes:
         """Wait for ``release``."""
         self.asked.append((operation, risks))
         told(RequestStanding(request=make_request(operation), link="https://gw.example/approvals/req_1"))

@@ -68,5 +68,5 @@ class Hold:
                 task.cancel()
             await asyncio.gather(asking, *left, return_exceptions=True)
 
-    def _told(self, standing: RequestStanding) -> None:
+    def _told(self, standing: RequestStanding | None) -> None:
         self._client.write(notice(held.waiting(standing), f"Session {self._serving.claims.sid}."))

@@ -78,6 +78,6 @@ class Hold:
             seconds = int(asyncio.get_running_loop().time() - begun)
             self._show(f"\r\x1b[Ksallyport: waiting, {seconds // 60}:{seconds % 60:02}".encode(), False)
 
-    def _told(self, standing: RequestStanding) -> None:
+    def _told(self, standing: RequestStanding | None) -> None:
         line = f"sallyport: {plain(held.waiting(standing))} ({self._serving.claims.sid})"
         self._show(line.encode() + (b"\r\n" if self._terminal else b"\n"), True)

@@ -31,6 +31,10 @@ class Control:
         self.polls = 0
         self.polled = asyncio.Event()
         self.keys: list[str] = []
+        self.asks: list[str] = []
+        self.away = False
+        """No answer to a question gets through, although the question does."""
+        self.heard = asyncio.Event()
         self.withdrawn = asyncio.Event()
         self.now_ms = NOW_MS
 
@@ -40,6 +44,10 @@ class Control:
 
     async def ask(self, sid: str, request: OperationAsk) -> RequestStanding:
         assert (sid, request.operation) == (SID, DROP)
+        self.asks.append(request.key)
+        self.heard.set()
+        if self.away:
+            raise AWAY
         return self._answer()
 
     async def asked(self, sid: str, rid: str) -> RequestStanding:
@@ -77,14 +85,22 @@ def verify(text: str) -> ApprovalClaims:
 
 
 class Waiting:
-    def __init__(self, poll_s: float = 60.0) -> None:
+    def __init__(
+        self, poll_s: float = 60.0, *, away: bool = False, faults: list[Fault] | None = None, ask_s: float = 60.0
+    ) -> None:
         self.control = Control()
+        self.control.away, self.control.faults = away, faults or []
         surface = Surface(self.control, verify, lambda: self.control.now_ms, lambda: Backoff(0.001, 0.001))
-        self.approvals = Approvals(SID, surface, poll_s=poll_s)
+        self.approvals = Approvals(SID, surface, poll_s=poll_s, ask_s=ask_s)
+        self.delayed = 0
         self.told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self.task: asyncio.Future[Yes] = asyncio.ensure_future(
-            self.approvals.agreed(DROP, ["risky"], lambda standing: self.told.set_result(standing.link))
-        )
+        self.task: asyncio.Future[Yes] = asyncio.ensure_future(self.approvals.agreed(DROP, ["risky"], self.hears))
+
+    def hears(self, standing: RequestStanding | None) -> None:
+        if standing is None:
+            self.delayed += 1
+        else:
+            self.told.set_result(standing.link)
 
     async def says(self, code: str) -> None:
         with pytest.raises(Fault) as caught:
@@ -212,6 +228,49 @@ async def test_a_question_about_something_else_is_withdrawn() -> None:
     waiting = Waiting()
     waiting.control.becomes(RequestState.PENDING, digest="0" * 64)
     await waiting.says("approval_mismatch")
+    assert waiting.control.withdrawn.is_set()
+
+
+async def test_a_question_whose_answer_was_lost_is_asked_again_by_the_same_name() -> None:
+    waiting = Waiting(faults=[AWAY, Fault("conflict", "Try again.")])
+    assert await asyncio.wait_for(waiting.told, 10) == "https://gw.example/approvals/req_1"
+    first, again, once_more = waiting.control.asks
+    assert first
+    assert first == again == once_more
+    assert waiting.delayed == 1, "the person is told once that it is being tried"
+    waiting.approvals.decided("req_1", "signed by carol")
+    await asyncio.wait_for(waiting.task, 10)
+    waiting.task = asyncio.ensure_future(waiting.approvals.agreed(DROP, ["risky"], lambda standing: None))
+    waiting.approvals.decided("req_1", "signed by carol")
+    await asyncio.wait_for(waiting.task, 10)
+    assert waiting.control.asks[-1] != first, "another question has another name"
+
+
+async def test_what_is_refused_is_not_asked_again() -> None:
+    waiting = Waiting(faults=[Fault("too_many", "Twenty wait.")])
+    await waiting.says("too_many")
+    assert (len(waiting.control.asks), waiting.delayed) == (1, 0)
+    assert not waiting.control.withdrawn.is_set()
+
+
+async def test_who_could_not_ask_in_time_runs_nothing_and_leaves_no_question_behind() -> None:
+    waiting = Waiting(away=True, ask_s=0.01)
+    with pytest.raises(Fault) as caught:
+        await asyncio.wait_for(waiting.task, 10)
+    assert caught.value.code == "control_plane_unreachable"
+    waiting.control.away = False
+    await waiting.approvals.finish()
+    assert waiting.control.withdrawn.is_set()
+    assert len(set(waiting.control.asks)) == 1
+
+
+async def test_who_gives_up_while_it_is_asked_leaves_no_question_behind() -> None:
+    waiting = Waiting(away=True)
+    await asyncio.wait_for(waiting.control.heard.wait(), 10)
+    waiting.task.cancel()
+    await asyncio.gather(waiting.task, return_exceptions=True)
+    waiting.control.away = False
+    await waiting.approvals.finish()
     assert waiting.control.withdrawn.is_set()
 
 
