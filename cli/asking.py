@@ -10,12 +10,16 @@ from __future__ import annotations
 
 import asyncio
 import os
+import secrets
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
+
+import msgspec
 
 from chalicelib.contracts import api, relay
 from chalicelib.contracts.api_requests import AccessAsk, RequestEnd, RequestStanding
@@ -30,6 +34,8 @@ from cli.screen import is_terminal, note, paint
 if TYPE_CHECKING:
     import websockets.asyncio.client as ws
 
+#: Seconds before each further attempt to ask, where no answer came.
+TRY_AGAIN_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0)
 #: Seconds between two questions while nothing is heard, and until a lost socket is replaced.
 POLL_S: Final = 15.0
 _AGAIN_S: Final = 3.0
@@ -38,10 +44,32 @@ _TICK_S: Final = 1.0
 
 def agreed(saved: SavedLogin, asked: AccessAsk) -> ApprovalRequest:
     """Ask for access, say who is asked, and wait for the yes. Raises Fault for every no, Refusal where nobody may be asked."""
-    plane = ControlPlane(saved.url, saved.token)
-    standing = plane.post("/requests", RequestStanding, asked)
+    standing = ask(saved, asked)
     tell(standing)
     return waited(saved, standing)
+
+
+def ask(saved: SavedLogin, asked: AccessAsk) -> RequestStanding:
+    """Ask for access; again by the same key where no answer came, for what was asked may have arrived. Raises Fault, Refusal.
+
+    Interrupted meanwhile, it withdraws what may have been asked.
+    """
+    plane = ControlPlane(saved.url, saved.token)
+    asked = msgspec.structs.replace(asked, key=secrets.token_urlsafe(16))
+    waits = [*TRY_AGAIN_S]
+    try:
+        while True:
+            try:
+                return plane.post("/requests", RequestStanding, asked)
+            except Fault as fault:
+                if fault.code != "control_plane_unreachable" or not waits:
+                    raise
+                note(f"sallyport: {fault.message} Asking again ({len(TRY_AGAIN_S) - len(waits) + 1} of {len(TRY_AGAIN_S)}).")
+            time.sleep(waits.pop(0))
+    except KeyboardInterrupt:
+        with suppress(Fault, Refusal):
+            withdraw(saved, plane.post("/requests", RequestStanding, asked).request.rid)
+        raise
 
 
 def tell(standing: RequestStanding) -> None:

@@ -45,7 +45,7 @@ def request(target: str, length: str, reason: str, login: str, emergency: bool, 
     """
     saved = Home.find().login()
     asked = AccessAsk(target=target, login=login, reason=reason, for_s=_seconds(length), emergency=emergency)
-    standing = ControlPlane(saved.url, saved.token).post("/requests", RequestStanding, asked)
+    standing = asking.ask(saved, asked)
     if wait:
         asking.tell(standing)
         granted = asking.waited(saved, standing)
