@@ -12,14 +12,16 @@ import pytest
 
 from chalicelib.contracts.api import SessionOpen
 from chalicelib.contracts.api_requests import ApprovalUse
+from chalicelib.contracts.audit import RequestVoted
 from chalicelib.contracts.faults import Fault
 from chalicelib.ports import Store
+from chalicelib.usecases.end_request import withdraw_operation
 from chalicelib.usecases.open_session import open_session
 from chalicelib.usecases.use_approval import use_approval
 from tests.conformance.rows import DAY
-from tests.fakes.approvals import DAN, DORA, access, answer, asking_world, drop, inside, kept
+from tests.fakes.approvals import ASK_FIRST, BOTH, DAN, DORA, access, answer, asking_world, drop, inside, kept
 from tests.fakes.dynamodb import FakeStore
-from tests.fakes.world import ALICE, World, person
+from tests.fakes.world import ALICE, FILES, World, person
 
 VOTERS = 50
 
@@ -71,6 +73,55 @@ def test_exactly_one_outcome_under_fifty_votes(world: World, yes_of: int) -> Non
     assert [each["state"] for each in decided] == [str(after.state)]
     told = [notice for notice in world.notifier.told() if not notice.startswith("asked")]
     assert told == [f"{after.state} > alice@example.com"]
+
+
+THREE = FILES | {"ask.cedar": ASK_FIRST.replace("quorum:2", "quorum:3")}
+ROUNDS = 6
+
+
+@pytest.mark.parametrize("turn", range(ROUNDS))
+def test_three_yes_of_five_race_one_no(store: Store, turn: int) -> None:
+    world = asking_world(THREE, cast(FakeStore, store))
+    people = [person(f"voter-{n}@example.com", "dba") for n in range(6)]
+    for who in people:
+        world.login(who)
+    request = inside(world).request
+    # Wherever the no starts, it is one of six that begin at the same moment.
+    got = at_once(6, lambda n: answer(world, people[n], request, approve=n != turn, comment="no" if n == turn else ""))
+    after = kept(world, request.rid).request
+    yes = sum(vote.approve for vote in after.votes)
+    no = len(after.votes) - yes
+    assert (str(after.state), yes, no) in {("approved", 3, 0), ("denied", 0, 1), ("denied", 1, 1), ("denied", 2, 1)}
+    assert got == Counter({"done": len(after.votes), "approval_over": 6 - len(after.votes)})
+    assert types(world)["request.voted"] == len(after.votes)
+    said = [event.state for event in store.events(DAY) if isinstance(event, RequestVoted) and event.state != "pending"]
+    told = [notice for notice in world.notifier.told() if not notice.startswith("asked")]
+    assert (said, told) == ([str(after.state)], [f"{after.state} > alice@example.com"])
+
+
+@pytest.mark.parametrize("last", range(2))
+def test_withdrawing_races_the_deciding_vote(world: World, last: int) -> None:
+    request = inside(world).request
+    answer(world, DAN, request)
+    world.downlink.sent.clear()
+    deeds = [
+        lambda: answer(world, DORA, request),
+        lambda: withdraw_operation(world.ports, world.agent, request.sid, request.rid),
+    ]
+    got = at_once(8, lambda n: deeds[(n + last) % 2]() if n < 2 else answer(world, BOTH, request))
+    after = kept(world, request.rid).request
+    events = types(world)
+    ends = [event.state for event in world.store.events(DAY) if isinstance(event, RequestVoted) and event.state != "pending"]
+    if after.state == "withdrawn":
+        # Nobody's yes was counted together with it, and whoever came later was told that it is over.
+        assert (ends, events["request.withdrawn"], len(after.votes)) == ([], 1, 1)
+        assert got == {"done": 1, "approval_over": 7}
+    else:
+        assert (str(after.state), ends, events["request.withdrawn"], len(after.votes)) == ("approved", ["approved"], 0, 2)
+        # One person who answers on many machines is told that they have, if it was they who decided.
+        assert got["done"] == 1
+        assert set(got) <= {"done", "approval_over", "voted_already"}
+    assert [each["state"] for each in world.downlink.sent["control-1"] if each["t"] == "decided"] == [str(after.state)]
 
 
 def test_one_person_on_many_machines_votes_once(world: World) -> None:
