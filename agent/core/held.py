@@ -27,15 +27,15 @@ def risks(operation: Operation) -> list[str]:
     return found
 
 
-def waiting(standing: RequestStanding | None) -> str:
+def waiting(standing: RequestStanding | None, key: str = "Ctrl-C") -> str:
     """Return one line for the person who waits: who is asked, where, and until when; or that nobody could be asked yet.
 
-    Holds a policy's and the gateway's words.
+    ``key`` is what they press to withdraw. Holds a policy's and the gateway's words.
     """
     if standing is None:
-        return "The gateway cannot be asked at this moment; it is tried again. Ctrl-C ends that."
+        return f"The gateway cannot be asked at this moment; it is tried again. {key} ends that."
     request = standing.request
     people = " and ".join(f"{ask.quorum} of {ask.group}" if ask.quorum > 1 else ask.group for ask in request.asks)
     end = dt.datetime.fromtimestamp(request.deadline_ms / 1000, dt.UTC).strftime("%H:%M:%S")
     words = f"{request.message} " if request.message else ""
-    return f"{words}Waiting until {end} UTC for {people or 'others'} to agree: {standing.link} - Ctrl-C withdraws."
+    return f"{words}Waiting until {end} UTC for {people or 'others'} to agree: {standing.link} - {key} withdraws."

@@ -6,13 +6,14 @@ import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from agent.core.effects import Effect
+from agent.core.effects import Ask, Effect
 from agent.core.gate import Gate
-from agent.core.units import Side, Stream, Tick, Unit
+from agent.core.units import Answered, Asked, Refused, Side, Stream, Tick, Unit
 from agent.protocols.ssh.denial import plain
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
+from chalicelib.contracts.faults import Fault
 
 
 class Owner(Protocol):
@@ -24,6 +25,14 @@ class Owner(Protocol):
 
     def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[Any]:
         """Run something that has to wait, and fail the channel if it fails."""
+        ...
+
+    async def answered(self, asked: Asked) -> Answered | Refused:
+        """Wait for others, who are asked about ``asked``. Returns what they said."""
+        ...
+
+    def withdraw(self) -> bool:
+        """Nobody wants what others are asked about now. False where nobody is asked."""
         ...
 
     def send_target(self, data: bytes) -> None:
@@ -40,7 +49,8 @@ class Owner(Protocol):
 
 
 class FileRelay:
-    """Forwards requests in their order. While one waits for the disk, those behind it wait with it; answers never do."""
+    """Forwards requests in their order. While one waits, for the disk or for others, those behind it wait with it; answers
+    never do, so what runs at the target already goes on."""
 
     def __init__(self, serving: Serving, engine: SftpEngine, make_gate: Callable[[SftpEngine], Gate], owner: Owner) -> None:
         self._serving = serving
@@ -68,8 +78,9 @@ class FileRelay:
             assert not left, "answers need no decision"
 
     def client_eof(self) -> None:
-        """The client sends no more requests."""
+        """The client sends no more requests. One that waits for others is withdrawn: file clients end so, and read no more."""
         self._eof = True
+        self._owner.withdraw()
         if not self._busy:
             self._owner.send_target_eof()
 
@@ -99,10 +110,10 @@ class FileRelay:
         self._say()
 
     async def _wait(self, left: list[Effect], units: list[Unit]) -> None:
-        await self._performer.perform(left)
+        await self._perform(left)
         for unit in units:
             self._gate.handle(Tick(self._serving.now_ms()))
-            await self._performer.perform(self._gate.handle(unit))
+            await self._perform(self._gate.handle(unit))
         self._busy = False
         self._say()
         while self._waiting and not self._busy:
@@ -112,6 +123,22 @@ class FileRelay:
         if self._eof:
             self._owner.send_target_eof()
         self._owner.hold_client(False)
+
+    async def _perform(self, effects: list[Effect]) -> None:
+        if not effects or not isinstance(last := effects[-1], Ask):
+            await self._performer.perform(effects)
+            return
+        await self._performer.perform(effects[:-1])
+        asked = last.asked
+        answer = await self._owner.answered(asked)
+        try:
+            self._gate.handle(Tick(self._serving.now_ms()))
+            await self._performer.perform(self._gate.handle(answer))
+        except Fault as fault:
+            if fault.code == "recording_failed":
+                raise
+            refused = Refused(asked.operation, fault.code, fault.message, asked.tag)
+            await self._performer.perform(self._gate.handle(refused))
 
     def _say(self) -> None:
         for words in self._engine.take_words():

@@ -21,6 +21,10 @@ TYPED_LIMIT: Final = 4 * 1024
 #: What a terminal in raw mode sends for Ctrl-C and Ctrl-\\.
 _INTERRUPTS: Final = (b"\x03", b"\x1c")
 
+#: How a person withdraws. OpenSSH's sftp keeps Ctrl-C to itself and goes on to wait for its answer; Ctrl-\\ ends it.
+INTERRUPT: Final = "Ctrl-C"
+QUIT: Final = "Ctrl-\\"
+
 WITHDRAWN: Final = "You withdrew the request, so nothing ran."
 
 Show = Callable[[bytes, bool], None]
@@ -28,12 +32,13 @@ Show = Callable[[bytes, bool], None]
 
 
 class Hold:
-    """One operation's wait. ``show`` writes to standard error."""
+    """One operation's wait. ``show`` writes to standard error; ``key`` is what its owner presses to withdraw."""
 
-    def __init__(self, serving: Serving, show: Show, *, terminal: bool) -> None:
+    def __init__(self, serving: Serving, show: Show, *, terminal: bool, key: str = INTERRUPT) -> None:
         self._serving = serving
         self._show = show
         self._terminal = terminal
+        self._key = key
         self._withdrawn = asyncio.Event()
         self._typed = 0
 
@@ -79,5 +84,5 @@ class Hold:
             self._show(f"\r\x1b[Ksallyport: waiting, {seconds // 60}:{seconds % 60:02}".encode(), False)
 
     def _told(self, standing: RequestStanding | None) -> None:
-        line = f"sallyport: {plain(held.waiting(standing))} ({self._serving.claims.sid})"
+        line = f"sallyport: {plain(held.waiting(standing, self._key))} ({self._serving.claims.sid})"
         self._show(line.encode() + (b"\r\n" if self._terminal else b"\n"), True)

@@ -27,13 +27,13 @@ from agent.core.policy import Decider, Yes
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
-from agent.core.units import Answered, Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
+from agent.core.units import Answered, Asked, Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
 from agent.protocols.ssh import engine, target_side
 from agent.protocols.ssh.algorithms import window
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.files import FileRelay
-from agent.protocols.ssh.held import Hold
+from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.valve import Valve
@@ -93,15 +93,12 @@ class Program:
 
     def signal(self, name: str) -> None:
         """Pass a signal on."""
-        if self._hold is not None:
-            self._hold.withdraw()
-        elif self._target is not None:
+        if not self.withdraw() and self._target is not None:
             self._target.send_signal(name)
 
     def send_break(self, milliseconds: int) -> bool:
         """Pass a break on. False where there is nobody to get it."""
-        if self._hold is not None:
-            self._hold.withdraw()
+        if self.withdraw():
             return True
         if self._target is None:
             return False
@@ -129,8 +126,7 @@ class Program:
 
     def on_client_closing(self) -> bool:
         """The client closes its end. True where the target was asked for the program and has not told its end."""
-        if self._hold is not None:
-            self._hold.withdraw()
+        self.withdraw()
         return self._target is not None or self._starting
 
     def on_client_full(self, full: bool) -> None:
@@ -304,7 +300,9 @@ class Program:
         if wish.kind == "subsystem":
             transcript = JsonlWriter(heading, protocol="sftp")
             self._gate = Gate(decider, transcript, words, says_on="err", asks=True, originals=serving.sealer is not None)
-            self._files = FileRelay(serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine), self)
+            self._files = FileRelay(
+                serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine, asks=True), self
+            )
             return
         terminal = self._terminal or Terminal("", 0, 0)
         cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
@@ -321,18 +319,33 @@ class Program:
         await self._performer.perform(effects[:-1])
         asked = effects[-1].asked
         try:
-            answered = Answered(asked, await self._agreed(asked.operation))
+            answer = await self.answered(asked)
             self._gate.handle(Tick(self._connection.opened.now_ms()))
-            await self._performer.perform(self._gate.handle(answered))
+            await self._performer.perform(self._gate.handle(answer))
         except Fault as fault:
             if fault.code == "recording_failed":
                 raise
             self._gate.handle(Tick(self._connection.opened.now_ms()))
             await self._performer.perform(self._gate.handle(Refused(asked.operation, fault.code, fault.message)))
 
+    async def answered(self, asked: Asked) -> Answered | Refused:
+        """Wait for others, who are asked about ``asked``. Returns what they said."""
+        try:
+            return Answered(asked, await self._agreed(asked.operation))
+        except Fault as fault:
+            return Refused(asked.operation, fault.code, fault.message, asked.tag)
+
+    def withdraw(self) -> bool:
+        """Nobody wants what others are asked about now. False where nobody is asked."""
+        if self._hold is None:
+            return False
+        self._hold.withdraw()
+        return True
+
     async def _agreed(self, operation: Operation) -> Yes:
         """Wait for others. Raises Fault for every no."""
-        self._hold = Hold(self._connection.opened, self._said_while_waiting, terminal=self._terminal is not None)
+        key = INTERRUPT if self._files is None else QUIT
+        self._hold = Hold(self._connection.opened, self._said_while_waiting, terminal=self._terminal is not None, key=key)
         try:
             # What was typed before it began to wait may end it, and Ctrl-C may stand behind that.
             if self._hold.typed(b"".join(self._early)):

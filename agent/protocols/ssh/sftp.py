@@ -27,6 +27,9 @@ HANDLES_LIMIT: Final = 4_096
 #: Denials that are put into words on standard error (clients print only "Permission denied"); the transcript has all.
 WORDS_LIMIT: Final = 20
 
+#: How the client is told that the gateway itself refuses; everything else is a denial.
+_STATUS: Final = {"protocol_error": codec.BAD_MESSAGE, "not_supported": codec.OP_UNSUPPORTED}
+
 #: The number of the one request that the gateway itself makes, before the client may make any.
 _OWN: Final = 0xFFFF_FFFF
 
@@ -75,9 +78,7 @@ class SftpEngine:
         if self._said < WORDS_LIMIT:
             self._said += 1
             self._words.append(f"{asked.operation.text}: {decision.message} ({decision.code}, {self._sid})")
-        code = codec.PERMISSION_DENIED
-        if isinstance(asked, Refused):
-            code = codec.BAD_MESSAGE if asked.code == "protocol_error" else codec.OP_UNSUPPORTED
+        code = _STATUS.get(asked.code, codec.PERMISSION_DENIED) if isinstance(asked, Refused) else codec.PERMISSION_DENIED
         return codec.status(asked.tag, code, plain(f"sallyport: {decision.message} ({decision.code}, {self._sid})"))
 
     def take_words(self) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from pathlib import Path
 
@@ -182,3 +183,158 @@ async def test_other_channels_go_on(gateway: Gateway, serving: FakeServing, evid
         serving.approvals.release.set()
         assert (await asyncio.wait_for(waiting.wait(), 20)).exit_status == 0
     assert there(evidence)
+
+
+# -- inside an open file transfer ------------------------------------------------------------------------------------------------
+
+HOLD_FILES = (
+    '@approval("group:dba") @message("Ask the DBAs.") forbid(principal, action == Action::"transfer", resource) '
+    'when { context.verbs.containsAny(["remove", "put"]) } unless { context.approvals.contains("dba") };'
+)
+
+
+class Transfer:
+    """A real sftp whose ``rm`` waits, between two commands that do not."""
+
+    def __init__(self, gateway: Gateway, sshd: Sshd, folder: Path) -> None:
+        gateway.serving = self.serving = serving_for(sshd, ALLOW, HOLD_FILES)
+        self.gateway = gateway
+        self.folder = folder / "files"
+        self.folder.mkdir()
+        self.doomed = self.folder / "doomed"
+        self.doomed.write_text("content")
+
+    async def start(self, *lines: str) -> asyncio.subprocess.Process:
+        pipe = asyncio.subprocess.PIPE
+        words = self.gateway.batch("sftp", "-b", "-", "web@127.0.0.1")
+        process = await asyncio.create_subprocess_exec(*words, stdin=pipe, stdout=pipe, stderr=pipe)
+        assert process.stdin is not None
+        process.stdin.write("\n".join(lines).encode() + b"\n")
+        process.stdin.write_eof()
+        await asyncio.wait_for(self.serving.approvals.waiting.wait(), 20)
+        return process
+
+    def verdicts(self) -> list[tuple[str, str]]:
+        lines = self.serving.recorder.lines(1, "jsonl")
+        operations = [line for line in lines if line.get("event") == "operation"]
+        return [(line["text"], line["verdict"]) for line in operations if line["text"].split()[0] in {"remove", "mkdir", "put"}]
+
+
+@pytest.fixture
+async def transfer(gateway: Gateway, sshd: Sshd, tmp_path: Path) -> Transfer:
+    return Transfer(gateway, sshd, tmp_path)
+
+
+async def test_a_removal_inside_sftp_goes_on_by_itself_after_the_yes(transfer: Transfer) -> None:
+    first, second = transfer.folder / "first", transfer.folder / "second"
+    process = await transfer.start(f"mkdir {first}", f"rm {transfer.doomed}", f"mkdir {second}")
+    assert process.stderr is not None
+    line = (await process.stderr.readline()).decode()
+    assert "sallyport: Ask the DBAs. Waiting until" in line
+    assert " - Ctrl-\\ withdraws." in line
+    assert (first.is_dir(), transfer.doomed.exists(), second.exists()) == (True, True, False)
+    transfer.serving.approvals.release.set()
+    out, err = await process.communicate()
+    assert (process.returncode, err) == (0, b""), out
+    assert (transfer.doomed.exists(), second.is_dir()) == (False, True)
+    await transfer.gateway.idle()
+    ((operation, _),) = transfer.serving.approvals.asked
+    assert (operation.text, operation.kind) == (f"remove {transfer.doomed}", "sftp.remove")
+    assert transfer.serving.approvals.used == [("req_1", operation.digest())]
+    made = [f"mkdir {first} mode=0777", operation.text, f"mkdir {second} mode=0777"]
+    assert transfer.verdicts() == [(text, "allowed") for text in made]
+    lines = transfer.serving.recorder.lines(1, "jsonl")
+    assert [line["text"] for line in lines if line.get("event") == "held"] == [f"held: {operation.text}"]
+    assert sum("req_1" in str(line) and "carol@example.com" in str(line) for line in lines) == 1
+
+
+async def test_an_upload_that_waits_arrives_whole(transfer: Transfer, tmp_path: Path) -> None:
+    data = os.urandom(700_000)
+    (tmp_path / "up").write_bytes(data)
+    process = await transfer.start(f"put {tmp_path}/up {transfer.folder}/up")
+    assert not (transfer.folder / "up").exists()
+    transfer.serving.approvals.release.set()
+    await process.communicate()
+    assert process.returncode == 0
+    assert (transfer.folder / "up").read_bytes() == data
+
+
+@pytest.mark.parametrize("late", [False, True])
+async def test_a_no_inside_sftp_fails_that_request_alone(transfer: Transfer, late: bool) -> None:
+    fault = Fault("approval_denied", "bob said no: not \x1b[2Jtoday.")
+    if late:
+        transfer.serving.approvals.no_use = fault
+    else:
+        transfer.serving.approvals.no = fault
+    process = await transfer.start(f"-rm {transfer.doomed}", f"mkdir {transfer.folder}/next")
+    transfer.serving.approvals.release.set()
+    _, err = await process.communicate()
+    assert process.returncode == 0
+    assert "bob said no: not" in err.decode()
+    assert "ermission denied" in err.decode()
+    assert b"\x1b" not in err
+    assert (transfer.doomed.exists(), (transfer.folder / "next").is_dir()) == (True, True)
+    await transfer.gateway.idle()
+    assert transfer.verdicts()[0] == (f"remove {transfer.doomed}", "denied")
+    assert transfer.serving.denied == 1
+
+
+async def test_a_yes_inside_sftp_covers_one_path(transfer: Transfer) -> None:
+    transfer.serving.approvals.changed = {"digest": "0" * 64}
+    process = await transfer.start(f"-rm {transfer.doomed}")
+    transfer.serving.approvals.release.set()
+    _, err = await process.communicate()
+    assert b"something in it has changed" in err
+    assert transfer.doomed.exists()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGQUIT, signal.SIGKILL])
+async def test_an_sftp_that_ends_while_it_waits_withdraws(transfer: Transfer, how: signal.Signals) -> None:
+    process = await transfer.start(f"rm {transfer.doomed}")
+    process.send_signal(how)
+    await process.wait()
+    await eventually(lambda: transfer.serving.approvals.withdrawn == 1)
+    await transfer.gateway.idle()
+    assert transfer.doomed.exists()
+
+
+async def test_ctrl_c_in_scp_while_it_waits_withdraws(transfer: Transfer, tmp_path: Path) -> None:
+    (tmp_path / "up").write_bytes(b"content")
+    words = transfer.gateway.batch("scp", "-s", f"{tmp_path}/up", f"web@127.0.0.1:{transfer.folder}/up")
+    process = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, start_new_session=True)
+    await asyncio.wait_for(transfer.serving.approvals.waiting.wait(), 20)
+    os.killpg(process.pid, signal.SIGINT)
+    await process.wait()
+    await eventually(lambda: transfer.serving.approvals.withdrawn == 1)
+    await transfer.gateway.idle()
+    assert not (transfer.folder / "up").exists()
+
+
+async def test_other_channels_go_on_beside_an_sftp_that_waits(transfer: Transfer) -> None:
+    async with (
+        asyncssh.connect(
+            "127.0.0.1", transfer.gateway.port, config=None, known_hosts=None, username="web", client_keys=None
+        ) as conn,
+        conn.start_sftp_client() as waiting,
+        conn.start_sftp_client() as other,
+    ):
+        removing = asyncio.ensure_future(waiting.remove(str(transfer.doomed)))
+        await asyncio.wait_for(transfer.serving.approvals.waiting.wait(), 20)
+        assert (await conn.run("echo on")).stdout == "on\n"
+        assert await other.exists(str(transfer.doomed))
+        # What the same client asks behind it is answered behind it.
+        behind = asyncio.ensure_future(waiting.exists(str(transfer.doomed)))
+        assert await other.listdir(str(transfer.folder))
+        assert not behind.done()
+        transfer.serving.approvals.release.set()
+        await asyncio.wait_for(removing, 20)
+        assert await asyncio.wait_for(behind, 20) is False
+
+
+async def test_the_end_of_the_session_ends_an_sftp_that_waits(transfer: Transfer) -> None:
+    process = await transfer.start(f"rm {transfer.doomed}")
+    transfer.serving.ended.set_result(Notice("session_killed", "It was ended by an administrator."))
+    _, err = await process.communicate()
+    assert b"ended by an administrator" in err
+    await eventually(lambda: transfer.serving.approvals.withdrawn == 1)
+    assert transfer.doomed.exists()

@@ -67,3 +67,8 @@ def test_a_rule_without_words_needs_none() -> None:
 
 def test_who_waits_is_told_that_nobody_could_be_asked_yet() -> None:
     assert held.waiting(None) == "The gateway cannot be asked at this moment; it is tried again. Ctrl-C ends that."
+
+
+def test_the_key_that_withdraws_is_the_one_that_works() -> None:
+    assert held.waiting(standing(Approval("dba")), "Ctrl-Q").endswith(" - Ctrl-Q withdraws.")
+    assert held.waiting(None, "Ctrl-Q").endswith(" Ctrl-Q ends that.")
