@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from botocore.config import Config
 from botocore.session import Session
@@ -30,6 +30,9 @@ from infra.local.sigv4 import KeyPair
 from infra.local.ws_connection import AWS_LIMITS, Functions, Limits
 
 log = logging.getLogger(__name__)
+
+#: What can be away by itself: the API with its WebSockets, and the bucket.
+Part = Literal["api", "s3"]
 
 REGION = "us-east-1"
 ADMIN_GROUP = "platform"
@@ -136,6 +139,25 @@ class EmbeddedCloud:
     def aws_url(self) -> str:
         """DynamoDB, KMS and Secrets Manager."""
         return self._aws.url
+
+    @contextlib.contextmanager
+    def outage(self, *parts: Part, mute: bool = False) -> Iterator[None]:
+        """While entered, ``parts`` are away: open sockets end, requests get no answer.
+
+        With ``mute`` HTTP requests are carried out all the same, and only their answers are lost.
+        """
+        servers = [{"api": self._http, "s3": self._s3}[part] for part in parts]
+        self.gateway.away = "api" in parts
+        for server in servers:
+            server.weather = "mute" if mute else "away"
+        if self.gateway.away:
+            self.gateway.kill()
+        try:
+            yield
+        finally:
+            self.gateway.away = False
+            for server in servers:
+                server.weather = "fair"
 
     def boto(self, service: str) -> Any:
         """A boto3 client of this cloud, made once per service."""

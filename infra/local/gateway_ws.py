@@ -52,6 +52,8 @@ class WebSocketGateway:
         workers: int = 64,
     ) -> None:
         self.limits, self.chaos, self.stage = limits, chaos, stage
+        self.away = False
+        """While set, nobody can open a socket."""
         self._keys = keys
         self._client_socket = socket.create_server(("127.0.0.1", port), backlog=256)
         self._callback_socket = socket.create_server(("127.0.0.1", callback_port), backlog=256)
@@ -150,6 +152,8 @@ class WebSocketGateway:
         """Runs `$connect` before the 101; returns a response only to refuse the handshake."""
         if request.path.partition("?")[0].strip("/") != self.stage:
             return refusal(403, "Forbidden")
+        if self.away:
+            return refusal(503, "Service Unavailable")
         host = ws.remote_address[0]
         headers = [*request.headers.raw_items(), ("X-Forwarded-For", host)]
         connection_id = base64.b64encode(secrets.token_bytes(11)).decode()

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from io import BufferedIOBase
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import parse_qsl
 
 log = logging.getLogger(__name__)
@@ -69,6 +69,9 @@ class Response:
 
 Respond = Callable[[Request], Response]
 
+#: ``away``: requests are read, and nothing else happens. ``mute``: they are carried out, and the answer is lost.
+Weather = Literal["fair", "away", "mute"]
+
 
 class RequestLineError(Exception):
     """The peer does not speak HTTP/1.1 well enough to be answered; carries the status to close with."""
@@ -90,6 +93,15 @@ class HttpServer:
         self.port: int = self._server.server_address[1]
         self.url = f"http://127.0.0.1:{self.port}"
 
+    @property
+    def weather(self) -> Weather:
+        """What becomes of requests; may be set at any time. Connections that break off do so without a word."""
+        return self._server.weather
+
+    @weather.setter
+    def weather(self, weather: Weather) -> None:
+        self._server.weather = weather
+
     def start(self, respond: Respond) -> None:
         self._server.respond = respond
         self._thread.start()
@@ -108,6 +120,7 @@ class _Server(socketserver.ThreadingTCPServer):
     block_on_close = False
     request_queue_size = 128
     respond: Respond
+    weather: Weather = "fair"
 
     def __init__(self, *args: Any) -> None:
         super().__init__(*args)
@@ -150,7 +163,7 @@ class _Exchange(socketserver.StreamRequestHandler):
             except RequestLineError as refusal:
                 self._write("GET", Response(refusal.status), keep=False)
                 return
-            if request is None:
+            if request is None or self.server.weather == "away":
                 return
             try:
                 response = self.server.respond(request)
@@ -158,6 +171,8 @@ class _Exchange(socketserver.StreamRequestHandler):
                 log.exception("no answer for %s %s", request.method, request.path)
                 body = b'{"message":"Internal server error"}'
                 response = Response(500, [("content-type", "application/json")], body)
+            if self.server.weather != "fair":
+                return
             self._write(request.method, response, keep)
             if not keep:
                 return

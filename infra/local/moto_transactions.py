@@ -36,8 +36,16 @@ def _transact_write_items(backend: DynamoDBBackend, transact_items: list[dict[st
     for item in transact_items:
         for operation in item.values():
             _named.setdefault(operation.get("TableName", ""), []).append(operation.get("Key") or operation.get("Item") or {})
+    shards = {name: table.stream_shard for name, table in backend.tables.items() if table.stream_shard is not None}
+    lengths = {name: len(shard.items) for name, shard in shards.items()}
     try:
         _original(backend, transact_items)
+    except Exception:
+        for name, shard in shards.items():
+            del shard.items[lengths[name] :]
+            shard.table = backend.tables[name]
+            shard.table.stream_shard = shard
+        raise
     finally:
         _named = None
 
@@ -52,10 +60,6 @@ def _snapshot(table: Table, memo: dict[int, Any]) -> Table:
     made.items = copy.copy(table.items)
     for key in _named.get(table.name, []):
         _keep(table, made, key)
-    if table.stream_shard is not None:
-        made.stream_shard = copy.copy(table.stream_shard)
-        made.stream_shard.table = made
-        made.stream_shard.items = list(table.stream_shard.items)
     return made
 
 

@@ -143,6 +143,11 @@ class EventPump:
         with self._draining:
             return sum(self._drain(tail) for tail in self._tails)
 
+    def behind(self) -> bool:
+        """Delivers what waits, and tells whether some of it was not taken."""
+        self.drain_streams()
+        return any(tail.waiting for tail in self._tails)
+
     def _drain(self, tail: "_Tail") -> int:
         delivered = 0
         while True:

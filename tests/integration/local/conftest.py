@@ -22,6 +22,7 @@ class Probe:
         self.contexts: list[Any] = []
         self.fail_stream = 0
         self.ticks = 0
+        self.greeted = 0
         self.connect_post_error: str | None = None
         self.gate = threading.Barrier(1)
         self.changed = threading.Condition()
@@ -60,6 +61,10 @@ def sample_app(probe: Probe) -> Chalice:
         event = app.current_request.to_dict()
         body = app.current_request.raw_body
         return {"kind": type(body).__name__, "length": len(body), "request": event["context"]["requestId"]}
+
+    @app.route("/greet", methods=["POST"])
+    def greet() -> None:
+        probe.greeted += 1
 
     @app.route("/cookies/{name}")
     def cookies(name: str) -> Response:

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import urllib3
 from botocore.exceptions import ClientError
+from websockets.exceptions import ConnectionClosed, InvalidStatus
+from websockets.sync.client import connect
 
 from infra.local.cloud import EmbeddedCloud
 
@@ -127,6 +129,32 @@ def test_schedules_and_streams_run(cloud: EmbeddedCloud, probe: Any) -> None:
     assert (inserted["eventName"], removed["eventName"]) == ("INSERT", "REMOVE")
     assert inserted["dynamodb"]["NewImage"]["v"] == {"B": "AQ=="}
     assert removed["userIdentity"]["principalId"] == "dynamodb.amazonaws.com"
+
+
+def test_parts_that_are_away_break_off_without_a_word(cloud: EmbeddedCloud, probe: Any, http: Any) -> None:
+    listing = cloud.boto("s3").list_buckets
+    with connect(f"{cloud.ws_url}?name=before") as socket, cloud.outage("api"):
+        with pytest.raises(ConnectionClosed):
+            socket.recv(timeout=10)
+        with pytest.raises(InvalidStatus, match="503"):
+            connect(cloud.ws_url).__enter__()
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            http.request("GET", f"{cloud.http_url}/where")
+        assert listing()["Buckets"]
+    assert http.request("GET", f"{cloud.http_url}/where").status == 200
+    with connect(cloud.ws_url):
+        pass
+    with cloud.outage("s3"):
+        assert http.request("GET", f"{cloud.http_url}/where").status == 200
+        with pytest.raises(urllib3.exceptions.ProtocolError):
+            http.request("GET", f"{cloud.s3_url}/sallyport-recordings")
+
+
+def test_a_mute_part_does_what_it_is_asked(cloud: EmbeddedCloud, probe: Any, http: Any) -> None:
+    probe.greeted = 0
+    with cloud.outage("api", mute=True), pytest.raises(urllib3.exceptions.ProtocolError):
+        http.request("POST", f"{cloud.http_url}/greet")
+    assert probe.greeted == 1
 
 
 APP = """

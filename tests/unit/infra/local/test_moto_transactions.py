@@ -10,6 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from moto import mock_aws
 from moto.dynamodb.models.table import Table
+from moto.dynamodbstreams.models import dynamodbstreams_backends
 
 from infra.local import moto_transactions
 
@@ -75,3 +76,23 @@ def test_or_none_of_it(dynamodb: Any, writes: list[dict[str, Any]]) -> None:
     # What came back must be the table itself: later writes are seen.
     dynamodb.put_item(TableName="t", Item={"pk": {"S": "a"}, "sk": {"S": "1"}, "v": {"S": "later"}})
     assert everything(dynamodb) == before | {("a", "1"): "later"}
+
+
+def test_whoever_follows_the_stream_goes_on_after_a_rollback(dynamodb: Any) -> None:
+    streams = dynamodbstreams_backends["123456789012"]["us-east-1"]
+    arn = dynamodb.describe_table(TableName="t")["Table"]["LatestStreamArn"]
+    shard = streams.describe_stream(arn)["Shards"][0]["ShardId"]
+    iterator = streams.get_shard_iterator(arn, shard, "TRIM_HORIZON").arn
+
+    def seen() -> list[str]:
+        nonlocal iterator
+        page = streams.get_records(iterator, 100)
+        iterator = page["NextShardIterator"]
+        return [record["dynamodb"]["NewImage"]["v"]["S"] for record in page["Records"]]
+
+    dynamodb.transact_write_items(TransactItems=[put("a", "1", "first")])
+    assert seen() == ["first"]
+    with pytest.raises(ClientError, match="TransactionCanceled"):
+        dynamodb.transact_write_items(TransactItems=[update("a", "1", "never"), put("z", "1", "no", **NEVER)])
+    dynamodb.transact_write_items(TransactItems=[put("b", "1", "second"), put("c", "1", "third")])
+    assert seen() == ["second", "third"]

@@ -1,0 +1,138 @@
+"""The gateway around an agent that is going to be killed: the embedded cloud in this process, the rest as real programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infra.demo.database import DATABASE, LOGIN
+from infra.demo.stack import ROOT, Person, Stack
+from infra.local.__main__ import load_app
+from infra.local.cloud import EmbeddedCloud
+from tests.crash import power
+
+#: Seconds after which an agent that says nothing is taken for gone. Lives here beat twice a second.
+STALE_S = 3
+
+RULES = """
+@id("anything-goes") permit (principal in Group::"sre", action == Action::"run", resource);
+"""
+
+
+class Nursery:
+    """Where agents come from (nursery.py), and how they go."""
+
+    def __init__(self, folder: Path) -> None:
+        self._process = subprocess.Popen(
+            [sys.executable, "-m", "tests.crash.nursery"],
+            cwd=ROOT,
+            env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=(folder / "nursery.log").open("wb"),
+            text=True,
+            start_new_session=True,
+        )
+
+    def ask(self, **asked: Any) -> dict[str, Any]:
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        self._process.stdin.write(json.dumps(asked) + "\n")
+        self._process.stdin.flush()
+        answer: dict[str, Any] = json.loads(self._process.stdout.readline())
+        return answer
+
+    def close(self) -> None:
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=10)
+
+
+class MortalStack(Stack):
+    """A stack whose agent lives and dies as the test wants."""
+
+    def __init__(self, folder: Path, nursery: Nursery) -> None:
+        super().__init__(folder, direct=True)
+        self.nursery = nursery
+        self.life = 0
+
+    @property
+    def state(self) -> Path:
+        return self.folder / "agent" / "state"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "agent.log"
+
+    @property
+    def notes(self) -> Path:
+        return self.folder / "synced"
+
+    def restart_agent(self) -> None:
+        config = self.folder / "agent" / "agent.toml"
+        self.life = self.nursery.ask(do="start", config=str(config), log=str(self.log), synced=str(self.notes))["pid"]
+
+    def end_agent(self, how: signal.Signals) -> int:
+        """End the agent and return its exit status; negative, the signal."""
+        os.kill(self.life, how)
+        pid, self.life = self.life, 0
+        status: int = self.nursery.ask(do="wait", pid=pid)["status"]
+        return status
+
+    def cut_power(self, chance: random.Random) -> list[str]:
+        """Have the dead agent's disk forget what it may."""
+        return power.cut(self.state, self.notes, chance)
+
+    def listener(self) -> tuple[str, int]:
+        """Where the agent listens, in every life."""
+        line = next(line for line in (self.folder / "agent" / "agent.toml").read_text().splitlines() if line.startswith("listen"))
+        host, _, port = line.split('"')[1].rpartition(":")
+        return host, int(port)
+
+
+class Ward:
+    """Everything that a test of dying needs."""
+
+    def __init__(self, cloud: EmbeddedCloud, stack: MortalStack, alice: Person) -> None:
+        self.cloud = cloud
+        self.stack = stack
+        self.alice = alice
+        self.ledger = stack.folder / "ledger"
+
+    def ran(self) -> set[int]:
+        """Numbers that the targets wrote down themselves."""
+        marks = self.ledger.read_text().split() if self.ledger.exists() else []
+        rows = self.stack.database.ask("SELECT n FROM ledger").split()
+        return {int(mark.split("-")[1]) for mark in marks} | {int(row) for row in rows}
+
+
+@pytest.fixture
+def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
+    monkeypatch.setenv("SALLYPORT_STALE_S", str(STALE_S))
+    nursery = Nursery(tmp_path)
+    with EmbeddedCloud(load_app) as cloud, MortalStack(tmp_path, nursery) as stack:
+        stack.database.prepare()
+        stack.target.start()
+        stack.attach(cloud.http_url, cloud.environment)
+        (tmp_path / "gateway").mkdir()
+        (tmp_path / "gateway" / "more.cedar").write_text(RULES)
+        stack.database.wait()
+        stack.database.ask(f"CREATE TABLE ledger (n int PRIMARY KEY, mark text); ALTER TABLE ledger OWNER TO {LOGIN}")
+        try:
+            yield Ward(cloud, stack, stack.furnish())
+        finally:
+            if stack.life:
+                stack.end_agent(signal.SIGKILL)
+            nursery.close()
+
+
+__all__ = ["DATABASE", "MortalStack", "Nursery", "Ward"]

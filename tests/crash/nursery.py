@@ -1,0 +1,113 @@
+"""Agents that are born ready: everything is imported once, and each life is a fork that runs the agent's own command line.
+
+    python -m tests.crash.nursery          one JSON line in (a command), one JSON line out (its answer)
+
+    {"do": "start", "config": …, "log": …, "synced": …}   ─►  {"pid": …}
+    {"do": "wait", "pid": …}                              ─►  {"status": …}     negative: the signal that ended it
+
+A life is a process like any other: it is killed by its pid, and its sockets, threads and files go with it. Only its patience is
+shorter than an operator's agent's, so that a test sees many chunks, segments, beats and retries in a second, and what it synced
+is noted in ``synced``: what a power cut may take is what was written and not synced (see power.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import agent.__main__
+import agent.bootstrap
+import agent.protocols.postgres.plugin
+import agent.protocols.ssh.plugin
+from agent.runtime.backoff import Backoff
+from agent.runtime.control_socket import ControlSocket
+from agent.runtime.journal import Journal
+from agent.runtime.recorder import SpoolRecorder
+
+
+def main() -> None:
+    for line in sys.stdin:
+        asked = json.loads(line)
+        if asked["do"] == "start":
+            answer = {"pid": _start(asked["config"], asked["log"], asked["synced"])}
+        else:
+            answer = {"status": os.waitstatus_to_exitcode(os.waitpid(asked["pid"], 0)[1])}
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+
+
+def _start(config: str, log: str, synced: str) -> int:
+    pid = os.fork()
+    if pid:
+        return pid
+    status = 70
+    try:
+        os.setsid()
+        _redirect(os.devnull, os.O_RDONLY, 0)
+        for descriptor in (1, 2):
+            _redirect(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, descriptor)
+        _hurry()
+        _note_syncs(synced)
+        agent.__main__.main(["run", "--config", config], standalone_mode=False)
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def _redirect(path: str, flags: int, descriptor: int) -> None:
+    opened = os.open(path, flags, 0o600)
+    os.dup2(opened, descriptor)
+    os.close(opened)
+
+
+def _hurry() -> None:
+    shorten(SpoolRecorder.__init__, chunk_seconds=0.3)
+    shorten(Journal.__init__, segment_bytes=32 * 1024)
+    shorten(ControlSocket.__init__, beat_s=0.5, stable_s=0.2)
+    shorten(Backoff.__init__, first_s=0.02, longest_s=0.4)
+
+
+def shorten(function: Any, **defaults: float) -> None:
+    """Change defaults of ``function``. Raises KeyError for one that it does not have: a test that hurries nothing shows
+    little."""
+    names = function.__code__.co_varnames[: function.__code__.co_argcount]
+    positional = dict(zip(names[len(names) - len(function.__defaults__ or ()) :], function.__defaults__ or (), strict=True))
+    keywords = dict(function.__kwdefaults__ or {})
+    for name, value in defaults.items():
+        place = keywords if name in keywords else positional
+        place[name] = type(place[name])(value)
+    function.__defaults__ = tuple(positional.values()) or None
+    function.__kwdefaults__ = keywords or None
+
+
+def _note_syncs(path: str) -> None:
+    """Write what was synced, after the kernel said so: inode and size of a file, inode and names of a folder."""
+    notes = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
+
+    def noting(sync: Callable[[int], None]) -> Callable[[int], None]:
+        def synced(descriptor: int) -> None:
+            # Before the call: what another thread writes meanwhile may not be part of it.
+            note = _note(descriptor)
+            sync(descriptor)
+            os.write(notes, note)
+
+        return synced
+
+    os.fdatasync = noting(os.fdatasync)
+    os.fsync = noting(os.fsync)
+
+
+def _note(descriptor: int) -> bytes:
+    about = os.fstat(descriptor)
+    if stat.S_ISDIR(about.st_mode):
+        names = {entry.name: entry.inode() for entry in os.scandir(descriptor)}
+        return json.dumps({"folder": about.st_ino, "names": names}).encode() + b"\n"
+    return json.dumps({"file": about.st_ino, "size": about.st_size}).encode() + b"\n"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,85 @@
+"""What a power cut leaves of an agent's files: what was synced, and of the rest whatever happened to reach the disk."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+from pathlib import Path
+from typing import Any
+
+
+class Synced:
+    """What the nursery noted: how far each file was synced, and which names each folder had when it was."""
+
+    def __init__(self, notes: Path) -> None:
+        self.sizes: dict[int, int] = {}
+        self.names: dict[int, dict[str, int]] = {}
+        for line in notes.read_text().splitlines() if notes.exists() else []:
+            note: dict[str, Any] = json.loads(line)
+            if "file" in note:
+                self.sizes[note["file"]] = note["size"]
+            else:
+                self.names[note["folder"]] = note["names"]
+
+
+def cut(state: Path, notes: Path, chance: random.Random) -> list[str]:
+    """Take from ``state`` some of what was not synced, and spoil the newest log's end. Returns what was done.
+
+    Nothing that was synced is touched: a disk that forgets that is a broken one, and no software can make up for it.
+    """
+    synced = Synced(notes)
+    done = _forget_names(state / "spool", synced, chance) + _forget_bytes(state, synced, chance)
+    logs = [(path.stat().st_mtime_ns, path) for path in state.rglob("*") if path.is_file() and is_log(path)]
+    if logs:
+        newest = max(logs)[1]
+        with newest.open("r+b") as file:
+            whole = file.read()
+            tail = garbage(whole, chance)
+            file.write(tail)
+        done.append(f"{newest.name}: {len(tail)} bytes that are no frame behind byte {len(whole)}")
+    return done
+
+
+def _forget_names(spool: Path, synced: Synced, chance: random.Random) -> list[str]:
+    """A file whose folder was not synced since it got its name may have none: fsync(2)."""
+    done = []
+    for folder in [path for path in sorted(spool.rglob("*")) if path.is_dir()]:
+        known = synced.names.get(folder.stat().st_ino, {})
+        for path in sorted(folder.iterdir()):
+            if path.is_file() and known.get(path.name) != path.stat().st_ino and chance.random() < 0.5:
+                path.unlink()
+                done.append(f"{path.name}: its name was not synced, and is gone")
+    return done
+
+
+def _forget_bytes(state: Path, synced: Synced, chance: random.Random) -> list[str]:
+    done = []
+    for path in sorted(path for path in state.rglob("*") if path.is_file()):
+        about = path.stat()
+        safe = synced.sizes.get(about.st_ino, about.st_size)
+        if about.st_size > safe and chance.random() < 0.7:
+            size = chance.randint(safe, about.st_size)
+            os.truncate(path, size)
+            done.append(f"{path.name}: {about.st_size - size} of {about.st_size - safe} bytes that were not synced are gone")
+    return done
+
+
+def is_log(path: Path) -> bool:
+    """Tell a write-ahead log's file by its name."""
+    return path.name.startswith("wal-")
+
+
+def garbage(whole: bytes, chance: random.Random) -> bytes:
+    """What may stand behind the last synced byte: zeros, noise, a frame's beginning, or some of the file once more."""
+    length = chance.randint(1, 400)
+    match chance.randrange(4):
+        case 0:
+            return bytes(length)
+        case 1:
+            return chance.randbytes(length)
+        case 2:
+            return whole[: min(length, max(1, len(whole) - 1))]
+        case _:
+            start = chance.randrange(max(1, len(whole)))
+            return whole[start : start + length] or b"\0"
