@@ -6,10 +6,17 @@ from typing import Any
 
 from chalice.app import Chalice, Rate
 
-from chalicelib.entrypoints import agents, config, login, pages, people, requests, schedules, streams, websocket
+from chalicelib.entrypoints import agents, config, login, objects, pages, people, requests, schedules, streams, websocket
 
 #: A stream's name holds the time when its table was made. infra/overlay.yaml puts the real one in.
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/sallyport/stream/overlay"
+
+#: What S3 tells EventBridge of its objects. infra/overlay.yaml puts the bucket's name in.
+OBJECTS = {
+    "source": ["aws.s3"],
+    "detail-type": ["Object Created", "Object Deleted"],
+    "detail": {"bucket": {"name": ["overlay"]}},
+}
 
 app = Chalice(app_name="sallyport")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
@@ -45,6 +52,18 @@ def reap(event: Any) -> None:
 def catch_up(event: Any) -> None:
     """Every hour: append to the log what its stream did not deliver."""
     schedules.catch_up()
+
+
+@app.schedule(Rate(15, unit=Rate.MINUTES))
+def sweep(event: Any) -> None:
+    """Every quarter of an hour: look through the next part of the bucket for what nobody told."""
+    schedules.sweep()
+
+
+@app.on_cw_event(OBJECTS)
+def watch(event: Any) -> None:
+    """An object of the evidence bucket was written, hidden or deleted."""
+    objects.watch(event.to_dict())
 
 
 @app.on_dynamodb_record(STREAM, batch_size=100, starting_position="TRIM_HORIZON", maximum_batching_window_in_seconds=1)

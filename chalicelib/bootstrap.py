@@ -9,8 +9,9 @@ from __future__ import annotations
 import functools
 import os
 import threading
-from typing import Any, Final
+from typing import Any, Final, cast, get_args
 
+from chalicelib.contracts.retention import DAYS_LIMIT, Keeping, Mode, Retention
 from chalicelib.domain.agent_proof import Replays
 from chalicelib.domain.log_batch import origin
 from chalicelib.ports import Ports, Settings
@@ -40,6 +41,7 @@ def settings(environment: dict[str, str]) -> Settings:
         login_hours=_number(environment, "SALLYPORT_LOGIN_HOURS", 12, 1, 24),
         stale_s=_number(environment, "SALLYPORT_STALE_S", 90, 1, 3600),
         vote_login_s=_number(environment, "SALLYPORT_VOTE_LOGIN_MINUTES", 60, 1, 24 * 60) * 60,
+        keeping=_keeping(environment),
     )
 
 
@@ -148,6 +150,16 @@ def _needed(environment: dict[str, str], name: str) -> str:
     if not value:
         raise MisconfiguredError(f"{name} is not set")
     return value
+
+
+def _keeping(environment: dict[str, str]) -> Keeping:
+    least = _number(environment, "SALLYPORT_RETENTION_LEAST_DAYS", 1, 1, DAYS_LIMIT)
+    most = _number(environment, "SALLYPORT_RETENTION_MOST_DAYS", 3_650, least, DAYS_LIMIT)
+    mode = environment.get("SALLYPORT_RETENTION_MODE") or "COMPLIANCE"
+    if mode not in get_args(Mode):
+        raise MisconfiguredError("SALLYPORT_RETENTION_MODE must be COMPLIANCE or GOVERNANCE")
+    days = _number(environment, "SALLYPORT_RETENTION_DAYS", min(max(365, least), most), least, most)
+    return Keeping(default=Retention(days=days, mode=cast("Mode", mode)), least_days=least, most_days=most)
 
 
 def _number(environment: dict[str, str], name: str, default: int, least: int, most: int) -> int:

@@ -17,6 +17,7 @@ from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.gateway import Protocol as TargetProtocol
 from chalicelib.contracts.policy import Document, Policy
 from chalicelib.contracts.recording import Chunk, StoredChunk
+from chalicelib.contracts.retention import Keeping, Lock, Retention
 from chalicelib.contracts.session import Session, State
 from chalicelib.contracts.translog import notes
 from chalicelib.contracts.translog.merkle import EMPTY
@@ -37,6 +38,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """A live session that its agent has not spoken of for this long is interrupted."""
     vote_login_s: int = 3600
     """Whoever answers for others has logged in within this time, so that the groups that count are not yesterday's."""
+    keeping: Keeping = Keeping(default=Retention(days=365))
+    """How long evidence is kept."""
 
 
 class PendingLogin(msgspec.Struct, kw_only=True, frozen=True):
@@ -158,8 +161,9 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True):
 
     nid: str
     rid: str
+    """The request that it is about; empty for one about evidence."""
     about: str
-    """``asked``, ``emergency``, ``approved``, ``denied``, ``withdrawn``, ``expired`` or ``revoked``."""
+    """``asked``, ``emergency``, ``approved``, ``denied``, ``withdrawn``, ``expired`` or ``revoked``; or ``evidence``."""
     groups: list[str] = []
     """Groups whose members are told."""
     people: list[str] = []
@@ -173,6 +177,8 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True):
     dead: bool = False
     error: str = ""
     """What the last channel that failed said; for administrators."""
+    text: str = ""
+    """For a notice that is about no request but about evidence: one sentence."""
 
 
 class AskName(msgspec.Struct, kw_only=True, frozen=True):
@@ -434,6 +440,13 @@ class Store(Protocol):
         """
         ...
 
+    def chunk_arrived(self, sid: str, n: int, version: str) -> str:
+        """Note the version of a registered chunk's object, unless one is known; return the one that is.
+
+        An empty text where no such chunk was registered.
+        """
+        ...
+
     # notifications
     def due_notices(self, now_ms: int, limit: int) -> list[Notice]:
         """Return notices that are to be tried by now, oldest first."""
@@ -450,6 +463,18 @@ class Store(Protocol):
     # evidence
     def record(self, events: Sequence[AnyEvent]) -> None:
         """Store events that have no other fact beside them."""
+        ...
+
+    def alert(self, marker: str, event: AnyEvent, notices: Sequence[Notice]) -> bool:
+        """Store an event and its notices once for each ``marker``; return whether this was the first time."""
+        ...
+
+    def sweep_mark(self) -> str:
+        """Return behind which key the sweep of the bucket goes on; empty at its beginning."""
+        ...
+
+    def save_sweep_mark(self, key: str) -> None:
+        """Remember behind which key the sweep goes on."""
         ...
 
     def events(self, day: str) -> Iterator[AnyEvent]:
@@ -472,8 +497,8 @@ class Policies(Protocol):
 class Blobs(Protocol):
     """The evidence bucket. The control plane signs; it never carries recording bytes."""
 
-    def presign_put(self, key: str, chunk: Chunk, expires_s: int) -> tuple[str, dict[str, str]]:
-        """Return a URL and the exact headers for one upload: length, SHA-256, content type and If-None-Match are bound."""
+    def presign_put(self, key: str, chunk: Chunk, lock: Lock, expires_s: int) -> tuple[str, dict[str, str]]:
+        """Return a URL and the exact headers for one upload: length, SHA-256, type, If-None-Match and ``lock`` are bound."""
         ...
 
     def presign_get(self, key: str, expires_s: int) -> str:
@@ -541,16 +566,23 @@ class Archive(Protocol):
         """Return the newest version of an object, or None."""
         ...
 
-    def create(self, key: str, body: bytes, content_type: str, metadata: dict[str, str] | None = None) -> bool:
+    def create(self, key: str, body: bytes, content_type: str, lock: Lock, metadata: dict[str, str] | None = None) -> bool:
         """Write an object that does not exist; return False, and change nothing, where one does."""
         ...
 
-    def replace(self, key: str, body: bytes, content_type: str, etag: str) -> bool:
+    def replace(self, key: str, body: bytes, content_type: str, lock: Lock, etag: str) -> bool:
         """Write over the object that has ``etag`` (empty: that does not exist); False where another one is there."""
         ...
 
     def versions(self, prefix: str) -> list[Version]:
         """Return every version of every object below ``prefix``, by key, oldest first."""
+        ...
+
+    def page(self, prefix: str, after: str) -> tuple[list[Version], str]:
+        """Return the versions of about a thousand objects below ``prefix`` with keys behind ``after``, like ``versions``.
+
+        The second part is the last key of the page, empty where it is the last page. All versions of a key are on one page.
+        """
         ...
 
 
@@ -628,7 +660,7 @@ class Notifier(Protocol):
         """Return the names of the channels that this deployment has; none is a valid answer."""
         ...
 
-    def send(self, channel: str, notice: Notice, request: ApprovalRequest) -> None:
+    def send(self, channel: str, notice: Notice, request: ApprovalRequest | None) -> None:
         """Hand ``notice`` to one channel, which may see it twice and tells it apart by ``nid``. Raises Undelivered."""
         ...
 

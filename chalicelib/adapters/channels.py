@@ -18,7 +18,7 @@ import urllib3
 
 from chalicelib.adapters.notifications import Channel
 from chalicelib.contracts.approval import ApprovalRequest
-from chalicelib.domain.notice_words import words
+from chalicelib.domain.notice_words import Words, alarm, words
 from chalicelib.ports import Clock, Notice, Undelivered
 
 _TIMEOUT: Final = urllib3.Timeout(connect=2.0, read=4.0)
@@ -97,22 +97,23 @@ def configured(text: str, world: World) -> Mapping[str, Channel]:
     return made
 
 
-def slack(notice: Notice, request: ApprovalRequest, world: World) -> Any:
+def slack(notice: Notice, request: ApprovalRequest | None, world: World) -> Any:
     """Return Slack's message: text of others is plain text, in which nothing is a link, a mention or an emphasis."""
-    said = words(notice.about, request, world.link(request.rid))
+    said = _said(notice, request, world)
     facts = "\n".join(f"{name}: {value}" for name, value in said.facts)
     button = {"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": said.link}
-    blocks = [
+    blocks: list[dict[str, Any]] = [
         {"type": "section", "text": {"type": "plain_text", "text": f"{said.title}\n{facts}"[:3000], "emoji": False}},
-        {"type": "actions", "elements": [button]},
     ]
+    if said.link:
+        blocks.append({"type": "actions", "elements": [button]})
     fallback = said.title.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return {"text": fallback, "blocks": blocks, "unfurl_links": False, "unfurl_media": False}
 
 
-def teams(notice: Notice, request: ApprovalRequest, world: World) -> Any:
+def teams(notice: Notice, request: ApprovalRequest | None, world: World) -> Any:
     """Return an Adaptive Card. Facts are rendered as Markdown, so what could be Markdown is escaped."""
-    said = words(notice.about, request, world.link(request.rid))
+    said = _said(notice, request, world)
     card = {
         "$schema": "http://adaptivecards.io/schemas/adaptive-card.json",
         "type": "AdaptiveCard",
@@ -121,7 +122,7 @@ def teams(notice: Notice, request: ApprovalRequest, world: World) -> Any:
             {"type": "TextBlock", "text": _no_markdown(said.title), "weight": "Bolder", "wrap": True},
             {"type": "FactSet", "facts": [{"title": name, "value": _no_markdown(value)} for name, value in said.facts]},
         ],
-        "actions": [{"type": "Action.OpenUrl", "title": "Open", "url": said.link}],
+        "actions": [{"type": "Action.OpenUrl", "title": "Open", "url": said.link}] if said.link else [],
     }
     return {"type": "message", "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}]}
 
@@ -135,22 +136,10 @@ def sign(secret: bytes, nid: str, seconds: int, body: bytes) -> str:
 def _signed(hook: SignedHook, pool: urllib3.PoolManager, world: World) -> Channel:
     url, secret = _checked("webhook", hook.url), _secret(hook.secret)
 
-    def send(notice: Notice, request: ApprovalRequest) -> None:
-        data = {
-            "rid": request.rid,
-            "state": str(request.state),
-            "kind": request.kind,
-            "principal": request.principal,
-            "target": request.target,
-            "login": request.login,
-            "reason": request.reason,
-            "digest": request.digest,
-            "groups": notice.groups,
-            "people": notice.people,
-            "deadline_ms": request.deadline_ms,
-            "link": world.link(request.rid),
-        }
-        body = msgspec.json.encode({"type": f"request.{notice.about}", "time_ms": notice.time_ms, "data": data})
+    def send(notice: Notice, request: ApprovalRequest | None) -> None:
+        kind = f"request.{notice.about}" if request else "evidence.alert"
+        data = _facts(notice, request, world) if request else {"text": notice.text, "groups": notice.groups}
+        body = msgspec.json.encode({"type": kind, "time_ms": notice.time_ms, "data": data})
         seconds = world.clock.now_ms() // 1000
         _post(
             "webhook",
@@ -167,14 +156,37 @@ def _signed(hook: SignedHook, pool: urllib3.PoolManager, world: World) -> Channe
     return send
 
 
-def _posting(name: str, address: str, pool: urllib3.PoolManager, message: Callable[[Notice, ApprovalRequest], Any]) -> Channel:
+def _said(notice: Notice, request: ApprovalRequest | None, world: World) -> Words:
+    return words(notice.about, request, world.link(request.rid)) if request else alarm(notice.text)
+
+
+def _facts(notice: Notice, request: ApprovalRequest, world: World) -> dict[str, Any]:
+    return {
+        "rid": request.rid,
+        "state": str(request.state),
+        "kind": request.kind,
+        "principal": request.principal,
+        "target": request.target,
+        "login": request.login,
+        "reason": request.reason,
+        "digest": request.digest,
+        "groups": notice.groups,
+        "people": notice.people,
+        "deadline_ms": request.deadline_ms,
+        "link": world.link(request.rid),
+    }
+
+
+def _posting(
+    name: str, address: str, pool: urllib3.PoolManager, message: Callable[[Notice, ApprovalRequest | None], Any]
+) -> Channel:
     url = _checked(name, address)
     return lambda notice, request: _post(name, url, pool, msgspec.json.encode(message(notice, request)), {})
 
 
 def _sns(topic: Sns, world: World) -> Channel:
-    def send(notice: Notice, request: ApprovalRequest) -> None:
-        said = words(notice.about, request, world.link(request.rid))
+    def send(notice: Notice, request: ApprovalRequest | None) -> None:
+        said = _said(notice, request, world)
         # A subject is ASCII without control characters, at most 100 of them (SNS API, Publish).
         subject = said.title.encode("ascii", "replace").decode()[:100]
         attributes = {name: {"DataType": "String", "StringValue": value} for name, value in _marks(notice)}
@@ -189,8 +201,8 @@ def _sns(topic: Sns, world: World) -> Channel:
 
 
 def _mail(mail: Mail, world: World) -> Channel:
-    def send(notice: Notice, request: ApprovalRequest) -> None:
-        said = words(notice.about, request, world.link(request.rid))
+    def send(notice: Notice, request: ApprovalRequest | None) -> None:
+        said = _said(notice, request, world)
         to = [address for group in notice.groups for address in mail.groups.get(group, [])]
         to += [address for person in notice.people if (address := world.address(person))]
         if not to:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping
 from chalicelib.contracts.approval import ApprovalRequest
 from chalicelib.ports import Notice, Undelivered
 
-Channel = Callable[[Notice, ApprovalRequest], None]
+Channel = Callable[[Notice, ApprovalRequest | None], None]
 
 
 class Channels:
@@ -22,7 +22,7 @@ class Channels:
         """Return the names of the channels, in order."""
         return sorted(self._read())
 
-    def send(self, channel: str, notice: Notice, request: ApprovalRequest) -> None:
+    def send(self, channel: str, notice: Notice, request: ApprovalRequest | None) -> None:
         """Hand ``notice`` to one channel. Raises Undelivered, also for a channel that was taken away meanwhile."""
         found = self._read().get(channel)
         if found is None:

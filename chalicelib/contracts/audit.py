@@ -131,6 +131,22 @@ class EvidenceConflict(SessionEvent, frozen=True, kw_only=True, tag="evidence.co
     what: PublicText
 
 
+class EvidenceAlert(Event, frozen=True, kw_only=True, tag="evidence.alert"):
+    """An object of the evidence bucket was written again, hidden, or put where nothing was registered. Somebody should look."""
+
+    sid: PublicText
+    """The session that it belongs to, or empty: an object of the log, or of nobody."""
+    what: PublicText
+    """``rewritten``, ``hidden`` or ``stray``."""
+    key: SensitiveText
+    version: PublicText
+    """The VersionId that gave it away."""
+    first: PublicText
+    """The VersionId that counts, where one is known."""
+    found_by: PublicText
+    """``notification``, as it happened, or ``sweep``."""
+
+
 class OperationDenied(SessionEvent, frozen=True, kw_only=True, tag="operation.denied"):
     """Policy refused an operation inside a session, before it reached the target."""
 
@@ -283,6 +299,7 @@ AnyEvent = (
     | EvidenceConflict
     | OperationDenied
     | TargetRefused
+    | EvidenceAlert
     | RecordingViewed
     | AgentTokenIssued
     | AgentEnrolled

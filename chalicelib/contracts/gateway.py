@@ -10,6 +10,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
+from chalicelib.contracts.retention import Wish
+
 RECORD: Final = "record"
 BLOCK: Final = "block"
 HOLD: Final = "hold"
@@ -96,6 +98,8 @@ class Target(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     originals: Literal["none", "sealed"] = "none"
     """Whether what masking takes out of recordings is kept, sealed (``contracts.originals``)."""
     description: str = ""
+    retention: Wish | None = None
+    """How long recordings of it are kept, where that is not what the deployment says."""
 
 
 class Rule(msgspec.Struct, frozen=True):

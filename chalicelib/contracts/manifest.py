@@ -19,6 +19,7 @@ from typing import Final, Literal
 import msgspec
 
 from chalicelib.contracts.recording import Chunk, link, seed
+from chalicelib.contracts.retention import Retention
 
 FORMAT: Final = "sallyport-manifest/1"
 README: Final = "README.txt"
@@ -108,6 +109,8 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     recorder: Recorder
     clocks: Clocks
     counts: Counts
+    retention: Retention | None = None
+    """How long every object of the recording is kept, at least; None for sessions of earlier versions."""
     seed: str
     chain: str
     """Hex head of the chain: over every chunk below."""

@@ -52,11 +52,17 @@ class Chunk(msgspec.Struct, kw_only=True, frozen=True):
     """Hex head of the chain with this chunk in it."""
 
 
-class StoredChunk(msgspec.Struct, kw_only=True, frozen=True):
+class StoredChunk(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """A chunk as the control plane knows it."""
 
     chunk: Chunk
     key: str
+    version: str = ""
+    """The object's VersionId, as S3 said when the bytes arrived; empty until then."""
+
+    def is_same(self, other: StoredChunk | None) -> bool:
+        """Tell whether ``other`` is the same registration, whether or not its bytes have arrived."""
+        return other is not None and (self.chunk, self.key) == (other.chunk, other.key)
 
 
 def seed(sid: str, agent_public_key: bytes) -> str:

@@ -16,6 +16,8 @@ from typing import Final
 
 import msgspec
 
+from chalicelib.contracts.retention import Retention
+
 
 class State(StrEnum):
     """Where a session is in its life."""
@@ -82,6 +84,8 @@ class Session(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Absolute end of the grant, and so of the session."""
     recording: str = ""
     """Key prefix of the recording in the bucket, without a trailing slash."""
+    retention: Retention | None = None
+    """How long all of the recording is kept, as it was when the session opened; None for sessions of earlier versions."""
     chunks: int = 0
     chain: str = ""
     """Hex head of the recording's hash chain."""

@@ -20,13 +20,14 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, cast
 
 import msgspec
 import yaml
 
 from chalicelib.contracts.api import Problem
 from chalicelib.contracts.gateway import CONTROLS, Login, Target
+from chalicelib.contracts.retention import DAYS_LIMIT, Mode, Wish
 from chalicelib.domain.yaml_lines import Reader, Refusal, compose, line
 
 FILE: Final = "gateway.yaml"
@@ -43,6 +44,7 @@ _TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/=-]{0,63}")
 _HOST: Final = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?:\.(?!-)[A-Za-z0-9-]{1,63})*")
 _ADDRESS: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]{2,45})\]|(?P<host>[^:\[\]]{1,253})):(?P<port>[0-9]{1,5})")
 _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smh])")
+_MODES: Final = ("COMPLIANCE", "GOVERNANCE")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
 
 _TOP: Final = frozenset({"version", "targets"})
@@ -59,6 +61,7 @@ _TARGET: Final = frozenset(
         "require",
         "max_session",
         "originals",
+        "retention",
     }
 )
 
@@ -163,6 +166,7 @@ def _target(reader: Reader, name: str, key: yaml.Node, node: yaml.Node) -> Place
         max_session_s=_max_session(entry),
         originals=_originals(entry),
         description=entry.text("description", required=False),
+        retention=_retention(entry),
     )
     return Placed(target, entry.lines) if len(reader.problems) == before else None
 
@@ -267,3 +271,25 @@ def _max_session(entry: _Entry) -> int:
     if text and not 60 <= seconds <= MAX_SESSION_S:
         entry.reader.complain(entry.node("max_session"), "max_session must read like 30m or 8h, between 1m and 24h")
     return seconds
+
+
+def _retention(entry: _Entry) -> Wish | None:
+    node = entry.node("retention")
+    if node is None:
+        return None
+    what = f"retention of {entry.what}"
+    fields = entry.reader.mapping(node, what)
+    entry.reader.known(fields, frozenset({"days", "mode", "legal_hold"}), what)
+    entry.lines |= {f"retention.{name}": line(key) for name, (key, _) in fields.items()}
+    found = {name: entry.reader.value(value, f"{name} of {what}") for name, (_, value) in fields.items()}
+    days, mode, hold = found.get("days", 0), found.get("mode"), found.get("legal_hold", False)
+    if "days" in fields and (type(days) is not int or not 1 <= days <= DAYS_LIMIT):
+        entry.reader.complain(fields["days"][1], f"days of {what} is a whole number from 1 to {DAYS_LIMIT}")
+        return None
+    if "mode" in fields and mode not in _MODES:
+        entry.reader.complain(fields["mode"][1], f"mode of {what} is {' or '.join(_MODES)}")
+        return None
+    if type(hold) is not bool:
+        entry.reader.complain(fields["legal_hold"][1], f"legal_hold of {what} is true or false")
+        return None
+    return Wish(days=days, mode=cast("Mode | None", mode), legal_hold=hold)

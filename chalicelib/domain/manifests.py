@@ -64,6 +64,7 @@ def compose(
             operations=ended.operations,
             denied=ended.denied,
         ),
+        retention=session.retention,
         seed=seed(session.sid, bytes.fromhex(recorder.public_key)),
         chain=ended.chain,
         chunks=chunks,
@@ -88,6 +89,8 @@ def readme(manifest: Manifest, prefix: str) -> str:
         f"Recorded {counts.chunks} chunks, {counts.bytes} bytes, {counts.operations} operations, {counts.denied} of them denied",
         f"Recorder agent {_line(manifest.recorder.name)}; decided by policy version {manifest.policy_version}",
     ]
+    if manifest.retention:
+        lines.append(f"Kept     {manifest.retention}, counted from when each object was written")
     if manifest.status == "truncated":
         lines.append(
             f"The agent fell silent: this is what had arrived, {missing} registered chunks are missing. If it came back,"

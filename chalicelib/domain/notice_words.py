@@ -23,6 +23,7 @@ _HAPPENED: Final = {
 }
 _NAME: Final = 80
 _REASON: Final = 300
+_ALARM: Final = 600
 
 
 class Words(msgspec.Struct, frozen=True, kw_only=True):
@@ -35,7 +36,13 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def text(self) -> str:
         """All of it as plain lines."""
-        return "\n".join([self.title, "", *(f"{name}: {value}" for name, value in self.facts), "", self.link])
+        end = ["", self.link] if self.link else []
+        return "\n".join([self.title, "", *(f"{name}: {value}" for name, value in self.facts), *end])
+
+
+def alarm(text: str) -> Words:
+    """Return what to say of evidence. There is no page for it: whoever is told looks at the bucket and the log themselves."""
+    return Words(title="Sallyport: evidence needs somebody to look at it now", facts=[("What", one_line(text, _ALARM))], link="")
 
 
 def words(about: str, request: ApprovalRequest, link: str) -> Words:

@@ -11,7 +11,8 @@ import msgspec
 
 from chalicelib.contracts.api import Change, Problem
 from chalicelib.contracts.policy import Document, Policy
-from chalicelib.domain import enforcement, gateway_file, policy_files
+from chalicelib.contracts.retention import Keeping
+from chalicelib.domain import enforcement, gateway_file, keeping, policy_files
 from chalicelib.domain.enforcement import Announced
 
 FILES_LIMIT: Final = 100
@@ -37,11 +38,12 @@ class Draft(msgspec.Struct):
         return sorted([*self.invalid, *self.unenforceable], key=lambda each: (each.file, each.line, each.message))
 
 
-def draft(files: Mapping[str, str], version: int, agents: Mapping[str, Announced]) -> Draft:
+def draft(files: Mapping[str, str], version: int, agents: Mapping[str, Announced], bounds: Keeping) -> Draft:
     """Read ``files`` as the configuration ``version`` and check all of it. Never raises for what a file says."""
     invalid = _check_names(files)
     targets, problems = gateway_file.parse(files.get(gateway_file.FILE, ""))
     invalid += problems
+    invalid += keeping.out_of_bounds(targets, bounds)
     rules: list[policy_files.Parsed] = []
     for name in sorted(name for name in files if _CEDAR.fullmatch(name)):
         found, problems = policy_files.parse(name, files[name])
@@ -83,11 +85,11 @@ def _compiles(document: Document) -> list[Problem]:
     return []
 
 
-def changes(before: Document, after: Document) -> list[Change]:
+def changes(before: Document, after: Document, bounds: Keeping) -> list[Change]:
     """Return the difference, targets first, by name. A rule that only moved within its file has not changed."""
     found = []
     for kind, old, new in (
-        ("target", _by_name(before), _by_name(after)),
+        ("target", _by_name(before, bounds), _by_name(after, bounds)),
         ("rule", _by_id(before), _by_id(after)),
     ):
         for name in sorted(old.keys() | new.keys()):
@@ -98,12 +100,15 @@ def changes(before: Document, after: Document) -> list[Change]:
                 found.append(Change(sign="-", what=what, detail=_detail(old[name])))
             elif old[name] != new[name]:
                 parts = sorted(part for part in new[name] if old[name][part] != new[name][part])
-                found.append(Change(sign="~", what=what, detail=", ".join(parts)))
+                details = [_kept(old[name], new[name]) if part == "retention" else part for part in parts]
+                found.append(Change(sign="~", what=what, detail=", ".join(details)))
     return found
 
 
-def _by_name(document: Document) -> dict[str, dict[str, Any]]:
-    return {target.name: msgspec.structs.asdict(target) for target in document.targets}
+def _by_name(document: Document, bounds: Keeping) -> dict[str, dict[str, Any]]:
+    return {
+        target.name: msgspec.structs.asdict(target) | {"retention": keeping.said(target, bounds)} for target in document.targets
+    }
 
 
 def _by_id(document: Document) -> dict[str, dict[str, Any]]:
@@ -113,8 +118,12 @@ def _by_id(document: Document) -> dict[str, dict[str, Any]]:
 
 def _detail(thing: dict[str, Any]) -> str:
     if "protocol" in thing:
-        return f"{thing['protocol']} {thing['address']} by {thing['agent']}"
+        return f"{thing['protocol']} {thing['address']} by {thing['agent']}, kept {thing['retention']}"
     return str(thing["file"])
+
+
+def _kept(old: dict[str, Any], new: dict[str, Any]) -> str:
+    return f"kept {old['retention']} → {new['retention']}"
 
 
 def pack(value: Document | Mapping[str, str]) -> bytes:

@@ -8,6 +8,7 @@ from chalicelib.usecases.catch_up_log import catch_up_log
 from chalicelib.usecases.deliver_notices import deliver_notices
 from chalicelib.usecases.end_request import expire_requests
 from chalicelib.usecases.reap_sessions import reap_sessions
+from chalicelib.usecases.watch_bucket import sweep_bucket
 
 
 def reap() -> dict[str, int]:
@@ -20,6 +21,13 @@ def reap() -> dict[str, int]:
     if counts:
         LOG.info("sessions.reaped", extra=counts)
     return counts
+
+
+def sweep() -> int:
+    """Look for what no notification told; return how many alerts there are."""
+    if alerts := sweep_bucket(ports()):
+        LOG.error("evidence.altered", extra={"alerts": alerts})
+    return alerts
 
 
 def catch_up() -> int:

@@ -177,7 +177,7 @@ def _deny(ports: Ports, admission: Admission) -> None:
 
 
 def _session(ports: Ports, admission: Admission, state: State) -> Session:
-    request, target = admission.request, admission.target
+    request, target, keeping = admission.request, admission.target, ports.settings.keeping
     sid = mint(ports.clock, ids.SESSION)
     # The identifier's own millisecond: a listing by identifier is a listing by the time of opening.
     opened_ms = ids.minted_ms(sid)
@@ -202,6 +202,7 @@ def _session(ports: Ports, admission: Admission, state: State) -> Session:
         approval=admission.case.request.rid if admission.case and not denied else "",
         deadline_ms=opened_ms if denied else _deadline_ms(admission, opened_ms),
         recording="" if denied else recording.prefix(opened_ms, target.name, request.who.name, sid),
+        retention=None if denied else keeping.of(target.retention),
     )
 
 

@@ -20,6 +20,7 @@ from chalicelib.contracts.translog.checkpoints import Checkpoint
 from chalicelib.domain import log_batch
 from chalicelib.domain.log_batch import PREFIX, Batch
 from chalicelib.ports import Conflict, LogHead, Ports
+from chalicelib.usecases.locking import lock_for_good
 from chalicelib.usecases.publish_proofs import publish_proofs
 
 #: How many leaves one batch appends at most: the bundle stays small, and the function within its time.
@@ -115,7 +116,7 @@ def _not_behind(ports: Ports, head: LogHead) -> None:
 
 
 def _create(ports: Ports, key: str, body: bytes) -> None:
-    if not ports.archive.create(key, body, _OCTETS):
+    if not ports.archive.create(key, body, _OCTETS, lock_for_good(ports)):
         found = ports.archive.read(key)
         if found is None or found.body != body:
             raise LogTamperedError(f"{key} holds something that the log did not write")
@@ -125,7 +126,7 @@ def _publish(ports: Ports, stated: Checkpoint) -> notes.Note:
     """Sign and store the checkpoint, or take the one that an earlier attempt stored; show it as the newest."""
     key = f"{PREFIX}{checkpoints.history_path(stated.size)}"
     made = ports.notary.sign(stated.text())
-    if not ports.archive.create(key, str(made).encode(), _TEXT):
+    if not ports.archive.create(key, str(made).encode(), _TEXT, lock_for_good(ports)):
         found = ports.archive.read(key)
         made = _same(ports, stated, found.body if found else b"", key)
     _show(ports, stated, made)
@@ -150,7 +151,7 @@ def _show(ports: Ports, stated: Checkpoint, note: notes.Note) -> None:
         found = ports.archive.read(key)
         if found is not None and _size(found.body) >= stated.size:
             return
-        if ports.archive.replace(key, str(note).encode(), _TEXT, found.etag if found else ""):
+        if ports.archive.replace(key, str(note).encode(), _TEXT, lock_for_good(ports), found.etag if found else ""):
             return
     raise Conflict
 

@@ -26,7 +26,7 @@ def apply_config(ports: Ports, caller: AccessClaims, asked: ConfigFiles) -> Conf
     if asked.expected_version is not None and asked.expected_version != now.version:
         raise _conflict(now.version)
     draft = checked_draft(ports, asked.files, now.version + 1)
-    changes = plan.changes(now, draft.document)
+    changes = plan.changes(now, draft.document, ports.settings.keeping)
     event = ConfigApplied(
         id=mint(ports.clock, ids.EVENT),
         time_ms=ports.clock.now_ms(),

@@ -55,21 +55,21 @@ def dead_letters(ports: Ports) -> DeadLetters:
 
 
 def _deliver(ports: Ports, notice: Notice) -> bool:
-    case = ports.store.case(notice.rid)
+    case = ports.store.case(notice.rid) if notice.rid else None
     wait_ms = min(_FIRST_MS << notice.attempts, _MOST_MS)
     claimed = msgspec.structs.replace(notice, attempts=notice.attempts + 1, due_ms=ports.clock.now_ms() + wait_ms)
     try:
         ports.store.settle_notice(claimed, notice.attempts, [])
     except Conflict:
         return False  # another function has it
-    if case is None:
+    if case is None and notice.rid:
         return False
-    after, events = _send(ports, claimed, case.request)
+    after, events = _send(ports, claimed, case.request if case else None)
     ports.store.settle_notice(after, claimed.attempts, events)
     return not after.channels
 
 
-def _send(ports: Ports, notice: Notice, request: ApprovalRequest) -> tuple[Notice, list[AnyEvent]]:
+def _send(ports: Ports, notice: Notice, request: ApprovalRequest | None) -> tuple[Notice, list[AnyEvent]]:
     left, events, error = [], [], ""
     for channel in notice.channels:
         try:
@@ -78,6 +78,8 @@ def _send(ports: Ports, notice: Notice, request: ApprovalRequest) -> tuple[Notic
             left.append(channel)
             error = str(undelivered)[:_ERROR_LIMIT]
         else:
+            if request is None:
+                continue  # the alert itself is the event
             events.append(
                 about(ports, RequestNotified, request, "system", notice=notice.nid, channel=channel, about=notice.about)
             )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chalicelib.contracts.api import ConfigFiles, ConfigPlan
 from chalicelib.contracts.faults import Fault
-from chalicelib.domain import plan
+from chalicelib.domain import keeping, plan
 from chalicelib.domain.enforcement import Announced
 from chalicelib.domain.plan import Draft
 from chalicelib.ports import Ports
@@ -23,13 +23,17 @@ def plan_config(ports: Ports, asked: ConfigFiles) -> ConfigPlan:
     """Return the plan; its ``version`` is the one in force. Raises Refused: config_invalid, config_unenforceable."""
     now = ports.policies.current().document
     draft = checked_draft(ports, asked.files, now.version + 1)
-    return ConfigPlan(version=now.version, changes=plan.changes(now, draft.document), warnings=draft.warnings)
+    return ConfigPlan(
+        version=now.version, changes=plan.changes(now, draft.document, ports.settings.keeping), warnings=draft.warnings
+    )
 
 
 def checked_draft(ports: Ports, files: dict[str, str], version: int) -> Draft:
     """Return a draft without problems, or raise Refused. Also raises Fault(too_large)."""
     announced = {agent.name: Announced(agent.protocols, agent.credentials) for agent in ports.store.agents()}
-    draft = plan.draft(files, version, announced)
+    rules = ports.settings.keeping
+    draft = plan.draft(files, version, announced, rules)
+    draft.warnings += keeping.weaker(ports.policies.current().document, draft.document, rules)
     if draft.invalid:
         raise Refused("config_invalid", draft)
     if draft.unenforceable:

@@ -8,6 +8,7 @@ from chalicelib.contracts.translog.checkpoints import Proof
 from chalicelib.contracts.translog.tiles import Tiles
 from chalicelib.domain.log_batch import PREFIX, Batch
 from chalicelib.ports import Ports
+from chalicelib.usecases.locking import lock_of
 
 
 def publish_proofs(ports: Ports, batch: Batch, checkpoint: notes.Note) -> None:
@@ -30,4 +31,5 @@ def publish_proofs(ports: Ports, batch: Batch, checkpoint: notes.Note) -> None:
         hashes = merkle.inclusion_proof(sealed.index, batch.size, reader.node)
         proof = Proof(sealed.index, hashes, checkpoint, sealed.leaf)
         name = manifest.names(sealed.status)[2]
-        ports.archive.create(f"{session.recording}/{name}", str(proof).encode(), "text/plain; charset=utf-8")
+        lock = lock_of(ports, session)
+        ports.archive.create(f"{session.recording}/{name}", str(proof).encode(), "text/plain; charset=utf-8", lock)

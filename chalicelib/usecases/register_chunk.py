@@ -13,6 +13,7 @@ from chalicelib.contracts.recording import StoredChunk
 from chalicelib.contracts.session import Session, State
 from chalicelib.ports import Agent, Conflict, Ports, Progress
 from chalicelib.usecases.entrusted import entrusted, refuse_over
+from chalicelib.usecases.locking import lock_of
 
 UPLOAD_S = 300
 _RECORDS = frozenset({State.LIVE, State.INTERRUPTED})
@@ -27,10 +28,10 @@ def register_chunk(ports: Ports, agent: Agent, sid: str, asked: ChunkUpload) -> 
     stored = StoredChunk(chunk=chunk, key=recording.key(session.recording, chunk))
     if chunk.n == session.chunks and session.state in _RECORDS:
         _append(ports, session, stored, asked)
-    elif ports.store.chunk(sid, chunk.n) != stored:
+    elif not stored.is_same(ports.store.chunk(sid, chunk.n)):
         raise _conflict(session) if session.state in _RECORDS else refuse_over(session)
     expires_ms = ports.clock.now_ms() + UPLOAD_S * 1000
-    url, headers = ports.blobs.presign_put(stored.key, chunk, UPLOAD_S)
+    url, headers = ports.blobs.presign_put(stored.key, chunk, lock_of(ports, session), UPLOAD_S)
     return ChunkTicket(url=url, headers=headers, expires_ms=expires_ms)
 
 

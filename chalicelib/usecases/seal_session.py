@@ -17,10 +17,11 @@ from chalicelib.contracts import ids, manifest
 from chalicelib.contracts.audit import EvidenceConflict, SessionEnded, SessionSealed
 from chalicelib.contracts.manifest import Manifest
 from chalicelib.contracts.recording import StoredChunk, link
-from chalicelib.contracts.session import State
+from chalicelib.contracts.session import Session, State
 from chalicelib.contracts.translog import notes, signatures
 from chalicelib.domain import manifests
 from chalicelib.ports import Conflict, Ports, Version
+from chalicelib.usecases.locking import lock_of
 
 _SIGNATURE: Final = "sallyport-signature"
 _JSON: Final = "application/json"
@@ -46,10 +47,12 @@ def seal_session(ports: Ports, ended: SessionEnded) -> SessionSealed | None:
     versions = ports.archive.versions(f"{session.recording}/")
     if double := _doubled(versions, {stored.key for stored in chunks}):
         _conflict(ports, ended, f"{double} was written or deleted after it was recorded")
+    if other := _exchanged(versions, chunks):
+        _conflict(ports, ended, f"{other} is not the version that arrived when it was recorded")
     arrived = {version.key: version.version for version in reversed(versions) if not version.deleted}
     recorder = manifests.recorder(agent.name, agent.agent_id, agent.public_key)
     made = manifests.compose(ports.notary.key().name, session, recorder, ended, chunks, arrived)
-    return _store(ports, session.recording, made, ended)
+    return _store(ports, session, made, ended)
 
 
 def _contradiction(seed: str, chunks: list[StoredChunk], ended: SessionEnded) -> str:
@@ -76,19 +79,26 @@ def _doubled(versions: list[Version], keys: set[str]) -> str:
     return ""
 
 
-def _store(ports: Ports, prefix: str, made: Manifest, ended: SessionEnded) -> SessionSealed | None:
+def _exchanged(versions: list[Version], chunks: list[StoredChunk]) -> str:
+    """Return a chunk's key whose version is not the one that S3 told of when it was written."""
+    there = {(version.key, version.version) for version in versions}
+    return next((stored.key for stored in chunks if stored.version and (stored.key, stored.version) not in there), "")
+
+
+def _store(ports: Ports, session: Session, made: Manifest, ended: SessionEnded) -> SessionSealed | None:
+    prefix, lock = session.recording, lock_of(ports, session)
     name, signature_name, _ = manifest.names(made.status)
     raw = manifest.encode(made)
     note = ports.notary.sign(manifest.statement(made.log, made.sid, manifest.digest(raw)))
     kept = {_SIGNATURE: base64.b64encode(str(note).encode()).decode()}
-    if not ports.archive.create(f"{prefix}/{name}", raw, _JSON, kept):
+    if not ports.archive.create(f"{prefix}/{name}", raw, _JSON, lock, kept):
         earlier = _earlier(ports, f"{prefix}/{name}", made)
         if earlier is None:
             return _refuse(ports, ended, f"{name} lies there already, and is not ours")
         raw, note = earlier
         made = manifest.decode(raw)
-    ports.archive.create(f"{prefix}/{signature_name}", str(note).encode(), _TEXT)
-    ports.archive.create(f"{prefix}/{manifest.README}", manifests.readme(made, prefix).encode(), _TEXT)
+    ports.archive.create(f"{prefix}/{signature_name}", str(note).encode(), _TEXT, lock)
+    ports.archive.create(f"{prefix}/{manifest.README}", manifests.readme(made, prefix).encode(), _TEXT, lock)
     sealed = SessionSealed(
         id=_derived(ended, "sealed"),
         time_ms=ended.time_ms,

@@ -14,7 +14,7 @@ from chalicelib.contracts.translog.checkpoints import Checkpoint
 from cli.verification import hashing, log
 from cli.verification.findings import Report
 from cli.verification.log import Entry, Keys, Light, Whole
-from cli.verification.sessions import LogFacts, SessionCheck, Stored, day_prefix, gather, overdue
+from cli.verification.sessions import LogFacts, SessionCheck, Stored, day_prefix, gather, noticed, overdue
 from cli.verification.sources import LOG, RECORDINGS, Source
 
 _NEWEST: Final = LOG + checkpoints.NEWEST
@@ -118,10 +118,18 @@ def _many(source: Source, keys: Keys, wanted: Wanted, report: Report, watch: Wat
         check = SessionCheck(source, each, keys, report)
         check.run(facts(each.sid) if facts else None, None)
         checks.append(check)
+    for entry in _alerts(whole):
+        report.fail("versions", f"log entry {entry.index}", f"{noticed(entry)}.")
     if facts:
         for sid in sorted(meant - stored.keys()):
             _gone(sid, facts(sid), report)
     return checks
+
+
+def _alerts(whole: Whole | None) -> list[Entry]:
+    """Return the alerts that belong to no session: about the log, or something that lies in nobody's folder."""
+    entries = whole.entries if whole else []
+    return [entry for entry in entries if entry.leaf.type == "evidence.alert" and not entry.leaf.sid]
 
 
 def _sizes(source: Source, wanted: Wanted) -> set[int]:

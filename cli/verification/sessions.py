@@ -219,6 +219,8 @@ class SessionCheck:
             self._fail("orphans", self._stored.prefix, "The log does not know this session: it was never opened, or taken out.")
         for entry in facts.of("evidence.conflict"):
             self._fail("orphans", self._stored.prefix, f"The gateway itself noticed: {entry.leaf.facts.get('what', '')}.")
+        for entry in facts.of("evidence.alert"):
+            self._fail("versions", self._stored.prefix, f"{noticed(entry)}.")
 
     def _proof(self, made: Manifest, digest: str, light: Light | None) -> None:
         name = self._stored.prefix + manifest.names(made.status)[2]
@@ -280,6 +282,19 @@ class SessionCheck:
     def _fail(self, check: str, subject: str, message: str) -> None:
         self._sound = False
         self._report.fail(check, subject, message)
+
+
+def noticed(entry: Entry) -> str:
+    """Say what an alert of the gateway itself is about."""
+    facts = entry.leaf.facts
+    what, version, first = (str(facts.get(name, ""))[:80] for name in ("what", "version", "first"))
+    told = {
+        "rewritten": "an object was written again",
+        "hidden": "an object was deleted, which hides it",
+        "stray": "an object lies where nothing was registered",
+    }
+    kept = f"; version {first} is what was recorded" if first else ""
+    return f"The gateway itself noticed: {told.get(what, what)} (version {version}{kept})"
 
 
 def overdue(facts: LogFacts) -> str:

@@ -18,6 +18,7 @@ from botocore.config import Config
 from botocore.session import Session
 
 from infra.local import resources
+from infra.local.bucket_policy import BucketPolicy
 from infra.local.chaos import CALM, Chaos
 from infra.local.functions import resolve
 from infra.local.gateway_ws import WebSocketGateway
@@ -94,6 +95,7 @@ class EmbeddedCloud:
         self.gateway: WebSocketGateway
         self.idp: IdentityProvider
         self.pump: EventPump
+        self.shim: S3Shim
 
     def __enter__(self) -> Self:
         return self.start()
@@ -183,10 +185,13 @@ class EmbeddedCloud:
         self._session = Session()
         moto = MotoServices(fresh_moto())
         self._aws.start(moto.respond)
-        self._s3.start(S3Shim(self._keys, moto.forward).respond)
+        self.shim = S3Shim(self._keys, moto.forward)
+        self._s3.start(self.shim.respond)
         self.resources = resources.create(self.boto, self.idp.client_secret, cors_origin=self.http_url)
         self.pump = EventPump(self.boto, self.resources.table, self.resources.stream_arn, speed=self._speed)
         moto.on_table_write = self.pump.wake
+        self.shim.policy = BucketPolicy(self.resources.bucket)
+        self.shim.on_change = self.pump.object_changed
         self.environment = self._describe()
         self._undo.enter_context(_environment(self.environment))
         self.app = self._load if hasattr(self._load, "websocket_handlers") else self._load()

@@ -1,4 +1,4 @@
-"""Runs what AWS would start by itself: schedules, table streams and the deletion of expired rows.
+"""Runs what AWS would start by itself: schedules, table streams, notifications of objects, and the deletion of expired rows.
 
 Schedules come from the application's own declarations. Stream batches are delivered in order, and again until they
 succeed, as Lambda's event source mapping does. Rows past their `ttl` go within `sweep_every_s`; on AWS it may take days.
@@ -9,12 +9,14 @@ import logging
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 from infra.local import schedule
 from infra.local.functions import ACCOUNT_ID, Event, LambdaContext, LambdaFunction, resolve
+from infra.local.s3_shim import Change
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +59,8 @@ class EventPump:
         self._origin = clock()
         self._schedules: list[_Schedule] = []
         self._tails: list[_Tail] = []
+        self._watchers: list[_Watcher] = []
+        self._changes: deque[Event] = deque()
         self._expired: set[tuple[str, str]] = set()
         self._stopping = threading.Event()
         self._written = threading.Event()
@@ -73,6 +77,8 @@ class EventPump:
             elif hasattr(source, "stream_arn"):
                 iterator = self._oldest_record()
                 self._tails.append(_Tail(source.name, resolve(app, source), source.batch_size, iterator))
+            elif hasattr(source, "event_pattern"):
+                self._watchers.append(_Watcher(source.name, resolve(app, source), source.event_pattern))
 
     def start(self) -> None:
         """Runs everything in the background from now on."""
@@ -89,6 +95,11 @@ class EventPump:
 
     def wake(self) -> None:
         """Says that the table was written to, so its stream has something."""
+        self._written.set()
+
+    def object_changed(self, change: Change) -> None:
+        """Has EventBridge tell the functions that watch the bucket of `change`."""
+        self._changes.append(_object_event(change, self._clock()))
         self._written.set()
 
     def now(self) -> float:
@@ -136,6 +147,22 @@ class EventPump:
             if self._stopping.wait(max(wait, 0.0)):
                 return
 
+    # -- objects ----------------------------------------------------------------------------------------------------
+
+    def drain_objects(self) -> int:
+        """Delivers every notification that waits and returns how many; what a function refuses comes again, later."""
+        delivered = 0
+        for _ in range(len(self._changes)):
+            event = self._changes.popleft()
+            try:
+                for watcher in self._watchers:
+                    watcher.tell(event)
+                delivered += 1
+            except Exception:
+                log.exception("a notification was not taken")
+                self._changes.append(event)
+        return delivered
+
     # -- streams ----------------------------------------------------------------------------------------------------
 
     def drain_streams(self) -> int:
@@ -167,10 +194,11 @@ class EventPump:
         while not self._stopping.is_set():
             self._written.clear()
             try:
+                self.drain_objects()
                 self.drain_streams()
             except Exception:
                 log.exception("the table's stream cannot be read")
-            failing = any(tail.waiting for tail in self._tails)
+            failing = bool(self._changes) or any(tail.waiting for tail in self._tails)
             self._written.wait(retry if failing else None)
             retry = min(retry * 2, _LAST_RETRY_S) if failing else _FIRST_RETRY_S
 
@@ -250,6 +278,39 @@ class _Tail:
         first = min((numbers.index(f["itemIdentifier"]) for f in failures or []), default=len(numbers))
         self.waiting = self.waiting[first:]
         return first
+
+
+class _Watcher:
+    """One function with an event pattern; its fields are matched but for the bucket, which a deployment puts in."""
+
+    def __init__(self, name: str, function: LambdaFunction, pattern: dict[str, Any]) -> None:
+        self.name, self.function, self.pattern = name, function, pattern
+
+    def tell(self, event: Event) -> None:
+        if event["source"] in self.pattern["source"] and event["detail-type"] in self.pattern["detail-type"]:
+            self.function(event, LambdaContext(self.name))
+
+
+def _object_event(change: Change, now: float) -> Event:
+    """S3's event as EventBridge delivers it ("EventBridge event message structure", Amazon S3 User Guide)."""
+    deleted = change.kind == "Object Deleted"
+    detail: dict[str, Any] = {
+        "version": "0",
+        "bucket": {"name": change.bucket},
+        "object": {"key": change.key, "version-id": change.version},
+        "reason": "DeleteObject" if deleted else change.how,
+    }
+    return {
+        "version": "0",
+        "id": str(uuid.uuid4()),
+        "detail-type": change.kind,
+        "source": "aws.s3",
+        "account": ACCOUNT_ID,
+        "time": datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "region": "us-east-1",
+        "resources": [f"arn:aws:s3:::{change.bucket}"],
+        "detail": detail | ({"deletion-type": change.how} if deleted else {}),
+    }
 
 
 def _scheduled_event(name: str, now: float) -> Event:

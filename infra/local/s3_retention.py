@@ -28,13 +28,13 @@ def answer(request: Request, backend: Respond) -> Response:
     mode, until = headers.get("x-amz-object-lock-mode"), headers.get("x-amz-object-lock-retain-until-date")
     if request.method == "PUT":
         if mode and until:
-            _check_change(request, mode, _moment(until))
+            _check_change(request, mode, moment(until))
         return backend(request)
     if head.status != 200:
         raise RefusedError(404, "NoSuchKey", "The specified key does not exist.")
     if not mode or not until:
         raise RefusedError(404, "NoSuchObjectLockConfiguration", "The specified object does not have a ObjectLock configuration")
-    retain = _moment(until).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    retain = moment(until).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n<Retention xmlns="http://s3.amazonaws.com/doc/2006-03-01/">'
         f"<Mode>{mode}</Mode><RetainUntilDate>{retain}</RetainUntilDate></Retention>"
@@ -45,7 +45,7 @@ def answer(request: Request, backend: Respond) -> Response:
 def _check_change(request: Request, mode: str, until: datetime) -> None:
     wanted_mode, wanted_until = _MODE.search(request.body), _UNTIL.search(request.body)
     if wanted_mode and wanted_until:
-        later = _moment(wanted_until[1].decode("latin-1")) >= until
+        later = moment(wanted_until[1].decode("latin-1")) >= until
         weaker = mode == "COMPLIANCE" and wanted_mode[1] == b"GOVERNANCE"
         if later and not weaker:
             return
@@ -62,9 +62,10 @@ def _head(request: Request) -> Request:
     return Request("HEAD", target, [(n, v) for n, v in request.headers if n in ("host", "authorization")])
 
 
-def _moment(text: str) -> datetime:
+def moment(text: str) -> datetime:
+    """The moment that a lock's date names. Raises `RefusedError`."""
     try:
-        moment = datetime.fromisoformat(text)
+        found = datetime.fromisoformat(text)
     except ValueError:
         raise RefusedError(400, "MalformedXML", "RetainUntilDate is not a date") from None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return found if found.tzinfo else found.replace(tzinfo=UTC)

@@ -1,4 +1,4 @@
-"""Stands before moto's S3 and checks what moto does not: signatures, expiry, payload hashes and checksums.
+"""Stands before moto's S3 and checks what moto does not: signatures, expiry, payload hashes, checksums, locks, the policy.
 
 Without it a recording could be overwritten by anybody who drops `If-None-Match` from a presigned upload and every test
 would still pass. Failures are S3's own XML errors.
@@ -11,10 +11,12 @@ import time
 import uuid
 import zlib
 from collections.abc import Callable
-from urllib.parse import parse_qsl
+from typing import NamedTuple
+from urllib.parse import parse_qsl, unquote
 from xml.sax.saxutils import escape
 
 from infra.local import s3_retention
+from infra.local.bucket_policy import BucketPolicy
 from infra.local.http_server import Request, Respond, Response
 from infra.local.sigv4 import UNSIGNED_PAYLOAD, KeyPair, RefusedError, verify
 
@@ -28,11 +30,26 @@ _CHECKSUMS: dict[str, Callable[[bytes], bytes]] = {
 _ABOUT_CHECKSUMS = {"x-amz-checksum-mode", "x-amz-checksum-type", "x-amz-checksum-algorithm"}
 
 
+class Change(NamedTuple):
+    """Something happened to an object."""
+
+    bucket: str
+    key: str
+    version: str
+    kind: str
+    """EventBridge's detail type."""
+    how: str
+
+
 class S3Shim:
     """Answers S3 requests: refuses, or hands the request on to `backend` unchanged."""
 
     def __init__(self, keys: KeyPair, backend: Respond, clock: Callable[[], float] = time.time) -> None:
         self._keys, self._backend, self._clock = keys, backend, clock
+        self.policy: BucketPolicy | None = None
+        """The bucket's policy; None for a bucket whose owner took it away."""
+        self.on_change: Callable[[Change], None] = lambda change: None
+        """Told of every object that was written, hidden or deleted, as S3 tells EventBridge."""
 
     def respond(self, request: Request) -> Response:
         try:
@@ -40,12 +57,17 @@ class S3Shim:
             if request.method != "OPTIONS":
                 verify(request, self._keys, "s3", self._clock())
                 check_payload(request)
-                check_object_lock(request)
+                check_object_lock(request, self._clock())
+                if self.policy is not None:
+                    self.policy.check(request, self._clock())
                 if s3_retention.is_retention(request):
                     return s3_retention.answer(request, self._backend)
         except RefusedError as refusal:
             return _error(request, refusal)
-        return self._backend(_for_moto(request))
+        answer = self._backend(_for_moto(request))
+        if change := _change(request, answer):
+            self.on_change(change)
+        return answer
 
 
 def _for_moto(request: Request) -> Request:
@@ -89,8 +111,8 @@ def _check_one(name: str, value: str, body: bytes) -> None:
         raise RefusedError(400, "BadDigest", f"The {kind} you specified did not match the calculated checksum.")
 
 
-def check_object_lock(request: Request) -> None:
-    """Raises `RefusedError` for what S3 forbids around Object Lock and moto allows."""
+def check_object_lock(request: Request, now: float) -> None:
+    """Raises `RefusedError` for what S3 forbids around Object Lock and moto allows. `now` is seconds since 1970."""
     names = {name for name, _ in request.headers}
     has_checksum = any(name in _CHECKSUMS for name in names)
     if request.method != "PUT":
@@ -103,10 +125,42 @@ def check_object_lock(request: Request) -> None:
     if any(name.startswith("x-amz-object-lock-") for name in names) and not has_checksum:
         message = "Content-MD5 OR x-amz-checksum- HTTP header is required for Put Object requests with Object Lock parameters"
         raise RefusedError(400, "InvalidRequest", message)
+    _check_lock_headers(request, now)
     query = dict(parse_qsl(request.query, keep_blank_values=True))
     if "versioning" in query and b"<Status>Suspended</Status>" in request.body:
         message = "An Object Lock configuration is present on this bucket, so the versioning state cannot be changed."
         raise RefusedError(409, "InvalidBucketState", message)
+
+
+def _check_lock_headers(request: Request, now: float) -> None:
+    mode, until = request.header("x-amz-object-lock-mode"), request.header("x-amz-object-lock-retain-until-date")
+    hold = request.header("x-amz-object-lock-legal-hold")
+    if (mode is None) != (until is None):
+        message = "x-amz-object-lock-retain-until-date and x-amz-object-lock-mode must both be supplied"
+        raise RefusedError(400, "InvalidArgument", message)
+    if mode is not None and mode not in ("COMPLIANCE", "GOVERNANCE"):
+        raise RefusedError(400, "InvalidArgument", "Unknown wormMode directive.")
+    if until is not None and s3_retention.moment(until).timestamp() <= now:
+        raise RefusedError(400, "InvalidArgument", "The retain until date must be in the future!")
+    if hold is not None and hold not in ("ON", "OFF"):
+        raise RefusedError(400, "InvalidArgument", "Legal Hold must be either of 'ON' or 'OFF'")
+
+
+def _change(request: Request, answer: Response) -> Change | None:
+    """What a request did to an object, if it did anything."""
+    bucket, _, key = unquote(request.path).lstrip("/").partition("/")
+    query = {name for name, _ in parse_qsl(request.query, keep_blank_values=True) if not name.startswith("X-Amz-")}
+    headers = {name.lower(): value for name, value in answer.headers}
+    version = headers.get("x-amz-version-id", "")
+    if not key or answer.status not in (200, 204):
+        return None
+    # An upload is a PUT without a subresource; what SDKs add to say which operation it is does not count.
+    if request.method == "PUT" and not query - {"x-id"}:
+        return Change(bucket, key, version, "Object Created", "PutObject")
+    if request.method == "DELETE" and not query - {"x-id", "versionId"}:
+        marker = headers.get("x-amz-delete-marker") == "true" and "versionId" not in query
+        return Change(bucket, key, version, "Object Deleted", "Delete Marker Created" if marker else "Permanently Deleted")
+    return None
 
 
 def _error(request: Request, refusal: RefusedError) -> Response:

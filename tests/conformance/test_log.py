@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import pytest
 
+from chalicelib.adapters.archive import S3Archive
 from chalicelib.contracts.audit import LoggedOut
+from chalicelib.contracts.retention import Lock
 from chalicelib.contracts.translog import notes, signatures
 from chalicelib.ports import Archive, Conflict, LogHead, LogIndex, Notary, Store
 from chalicelib.usecases.append_events import append_events
@@ -16,6 +20,7 @@ from tests.unit.chalicelib.usecases.test_append_events import CrashError, crash,
 
 FIRST = LogHead(size=3, root="ab" * 32, staging="log/staging/1", finished=False)
 SECOND = LogHead(size=5, root="cd" * 32, staging="log/staging/2", finished=False)
+LOCK = Lock(mode="GOVERNANCE", until_s=4_000_000_000, legal_hold=True)
 LogAndStore = tuple[LogIndex, Store]
 
 
@@ -57,20 +62,20 @@ def test_a_key_that_notes_do_not_know_is_refused(cloud: Cloud) -> None:
 
 def test_what_is_there_is_never_written_again(archive: Archive) -> None:
     assert archive.read("log/x") is None
-    assert archive.create("log/x", b"one", "text/plain", {"said-by": "us"})
-    assert not archive.create("log/x", b"two", "text/plain")
+    assert archive.create("log/x", b"one", "text/plain", LOCK, {"said-by": "us"})
+    assert not archive.create("log/x", b"two", "text/plain", LOCK)
     found = archive.read("log/x")
     assert found is not None
     assert (found.body, found.metadata) == (b"one", {"said-by": "us"})
 
 
 def test_a_replacement_names_what_it_replaces(archive: Archive) -> None:
-    assert archive.replace("log/checkpoint", b"1", "text/plain", "")
-    assert not archive.replace("log/checkpoint", b"2", "text/plain", "")
+    assert archive.replace("log/checkpoint", b"1", "text/plain", LOCK, "")
+    assert not archive.replace("log/checkpoint", b"2", "text/plain", LOCK, "")
     first = archive.read("log/checkpoint")
     assert first is not None
-    assert archive.replace("log/checkpoint", b"22", "text/plain", first.etag)
-    assert not archive.replace("log/checkpoint", b"333", "text/plain", first.etag)
+    assert archive.replace("log/checkpoint", b"22", "text/plain", LOCK, first.etag)
+    assert not archive.replace("log/checkpoint", b"333", "text/plain", LOCK, first.etag)
     now = archive.read("log/checkpoint")
     assert now is not None
     assert now.body == b"22"
@@ -78,7 +83,7 @@ def test_a_replacement_names_what_it_replaces(archive: Archive) -> None:
 
 def test_every_version_is_listed(archive: Archive) -> None:
     for name in ("a/2", "a/1", "b/1"):
-        assert archive.create(name, name.encode(), "text/plain")
+        assert archive.create(name, name.encode(), "text/plain", LOCK)
     found = archive.versions("a/")
     assert [(each.key, each.size, each.deleted) for each in found] == [("a/1", 3, False), ("a/2", 3, False)]
     assert all(each.version for each in found)
@@ -87,14 +92,52 @@ def test_every_version_is_listed(archive: Archive) -> None:
 
 def test_a_delete_marker_hides_and_is_listed(cloud: Cloud) -> None:
     archive, s3 = cloud.archive(), cloud.client("s3")
-    archive.create("a/1", b"one", "text/plain")
+    archive.create("a/1", b"one", "text/plain", LOCK)
     s3.delete_object(Bucket=cloud.made.bucket, Key="a/1")
     assert archive.read("a/1") is None
     # S3 takes If-None-Match: * over a delete marker; what was there is still there, under its version.
-    assert archive.create("a/1", b"forged", "text/plain")
+    assert archive.create("a/1", b"forged", "text/plain", LOCK)
     found = archive.versions("a/")
     assert [each.size for each in found if not each.deleted] == [3, 6]
     assert sum(each.deleted for each in found) == 1
+
+
+def test_the_lock_is_stored_with_the_object(cloud: Cloud) -> None:
+    archive = cloud.archive()
+    archive.create("log/y", b"one", "text/plain", LOCK)
+    found = cloud.client("s3").head_object(Bucket=cloud.made.bucket, Key="log/y")
+    assert (found["ObjectLockMode"], found["ObjectLockLegalHoldStatus"]) == ("GOVERNANCE", "ON")
+    assert found["ObjectLockRetainUntilDate"].timestamp() == LOCK.until_s
+
+
+def test_pages_follow_one_another(archive: Archive) -> None:
+    for n in range(5):
+        archive.create(f"a/{n}", b"x", "text/plain", LOCK)
+    archive.create("b/0", b"x", "text/plain", LOCK)
+    found, after = [], ""
+    while True:
+        page, after = archive.page("a/", after)
+        found += [each.key for each in page]
+        if not after:
+            break
+    assert found == [f"a/{n}" for n in range(5)]
+    assert [each.key for each in archive.page("a/", "a/2")[0]] == ["a/3", "a/4"]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 9])
+def test_a_key_of_many_versions_is_whole_on_its_page(cloud: Cloud, size: int) -> None:
+    s3, archive = cloud.client("s3"), S3Archive(cloud.client("s3"), cloud.made.bucket, page=size)
+    for n in (0, 1, 2, 2, 2, 2, 3):
+        s3.put_object(Bucket=cloud.made.bucket, Key=f"a/{n}", Body=b"x")
+    found, after = [], ""
+    while True:
+        page, after = archive.page("a/", after)
+        counts = Counter(each.key for each in page)
+        assert counts["a/2"] in (0, 4)
+        found += list(counts)
+        if not after:
+            break
+    assert found == ["a/0", "a/1", "a/2", "a/3"]
 
 
 # --- head and index

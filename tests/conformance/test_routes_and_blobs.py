@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from urllib.parse import parse_qs, urlsplit
 
+import msgspec
 import pytest
 
 from chalicelib.contracts.recording import Chunk
 from chalicelib.contracts.relay import ROUTE_LIMIT
+from chalicelib.contracts.retention import Lock
 from chalicelib.ports import Blobs, Routes
 from tests.conformance.conftest import Cloud
 
+LOCK = Lock(mode="COMPLIANCE", until_s=1_800_000_000)
 CHUNK = Chunk(n=0, kind="ch01.cast", time_ms=1, size=321, sha256="0a" * 32, chain="0b" * 32)
 
 
@@ -66,18 +69,27 @@ def test_a_generated_text_secret_is_a_key(cloud: Cloud) -> None:
 
 
 def test_an_upload_link_names_every_header_that_it_binds(blobs: Blobs) -> None:
-    url, headers = blobs.presign_put("recordings/x/000000.zst", CHUNK, 300)
+    url, headers = blobs.presign_put("recordings/x/000000.zst", CHUNK, LOCK, 300)
     assert headers["content-length"] == "321"
     assert headers["content-type"] == "application/zstd"
     assert headers["if-none-match"] == "*"
     assert headers["x-amz-checksum-sha256"] == "CgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgoKCgo="
+    assert headers["x-amz-object-lock-mode"] == "COMPLIANCE"
+    assert headers["x-amz-object-lock-retain-until-date"] == "2027-01-15T08:00:00Z"
+    assert "x-amz-object-lock-legal-hold" not in headers
     assert "recordings/x/000000.zst" in url
+
+
+def test_an_upload_link_binds_a_legal_hold(blobs: Blobs) -> None:
+    held = msgspec.structs.replace(LOCK, legal_hold=True, mode="GOVERNANCE")
+    _, headers = blobs.presign_put("recordings/x/000000.zst", CHUNK, held, 300)
+    assert (headers["x-amz-object-lock-legal-hold"], headers["x-amz-object-lock-mode"]) == ("ON", "GOVERNANCE")
 
 
 def test_s3_signs_exactly_those_headers(cloud: Cloud) -> None:
     from chalicelib.adapters.s3 import S3Blobs
 
-    url, headers = S3Blobs(cloud.client("s3"), cloud.made.bucket).presign_put("recordings/x", CHUNK, 300)
+    url, headers = S3Blobs(cloud.client("s3"), cloud.made.bucket).presign_put("recordings/x", CHUNK, LOCK, 300)
     query = parse_qs(urlsplit(url).query)
     assert set(query["X-Amz-SignedHeaders"][0].split(";")) == {*headers, "host"}
     assert query["X-Amz-Expires"] == ["300"]

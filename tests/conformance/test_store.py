@@ -6,10 +6,10 @@ import msgspec
 import pytest
 
 from chalicelib.adapters.dynamodb import evidence
-from chalicelib.contracts.audit import AgentTokenIssued
+from chalicelib.contracts.audit import AgentTokenIssued, EvidenceAlert
 from chalicelib.contracts.gateway import Control, Option, Protocol
 from chalicelib.contracts.session import State
-from chalicelib.ports import Conflict, Link, Person, Progress, SessionQuery, Store
+from chalicelib.ports import Conflict, Link, Notice, Person, Progress, SessionQuery, Store
 from tests.conformance.rows import (
     CUSTODY,
     DAY,
@@ -390,3 +390,42 @@ class TestEvidence:
         monkeypatch.setattr(evidence, "TRANSACTION_LIMIT", 4)
         store.record([event(n) for n in range(11)])
         assert len(list(store.events(DAY))) == 11
+
+
+def test_an_alert_is_raised_once(store: Store) -> None:
+    event = EvidenceAlert(
+        id=identifier("evt", 1),
+        time_ms=NOW,
+        actor="system",
+        sid="",
+        what="hidden",
+        key="k",
+        version="v2",
+        first="",
+        found_by="sweep",
+    )
+    notice = Notice(
+        nid="ntc_1", rid="", about="evidence", groups=["platform"], time_ms=NOW, channels=["mail"], due_ms=NOW, text="Look."
+    )
+    assert store.alert("ab", event, [notice])
+    assert not store.alert("ab", msgspec.structs.replace(event, id=identifier("evt", 2)), [])
+    assert list(store.events(DAY)) == [event]
+    assert store.due_notices(NOW, 10) == [notice]
+
+
+def test_the_sweep_remembers_where_it_is(store: Store) -> None:
+    assert store.sweep_mark() == ""
+    for mark in ("recordings/x", ""):
+        store.save_sweep_mark(mark)
+        assert store.sweep_mark() == mark
+
+
+def test_the_version_of_a_chunk_is_noted_once(store: Store) -> None:
+    begun = live(store)
+    store.add_chunk(begun, chunk(0, SEED), SEED, PROGRESS)
+    assert store.chunk_arrived(begun, 7, "v1") == ""
+    assert store.chunk_arrived(begun, 0, "v1") == "v1"
+    assert store.chunk_arrived(begun, 0, "v2") == "v1"
+    (stored,) = store.chunks(begun)
+    assert stored.version == "v1"
+    assert msgspec.structs.replace(stored, version="").is_same(store.chunk(begun, 0))

@@ -19,6 +19,7 @@ from chalicelib.ports import (
     Enrolment,
     Link,
     LoginCode,
+    Notice,
     PendingLogin,
     Person,
     Progress,
@@ -46,6 +47,8 @@ class FakeStore(FakeRequests):
         self.documents: dict[int, Document] = {}
         self.files: dict[int, dict[str, str]] = {}
         self.kept_chunks: dict[str, list[StoredChunk]] = {}
+        self.alerted: set[str] = set()
+        self.mark = ""
 
     # people
     def save_login(self, login: PendingLogin) -> None:
@@ -234,7 +237,7 @@ class FakeStore(FakeRequests):
     # recordings
     def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str, progress: Progress) -> None:
         with self.lock:
-            if self.chunk(sid, stored.chunk.n) == stored:
+            if stored.is_same(self.chunk(sid, stored.chunk.n)):
                 return
             found = self.kept.get(sid)
             if found is None:
@@ -258,6 +261,15 @@ class FakeStore(FakeRequests):
     def chunk(self, sid: str, n: int) -> StoredChunk | None:
         return next((stored for stored in self.kept_chunks.get(sid, []) if stored.chunk.n == n), None)
 
+    def chunk_arrived(self, sid: str, n: int, version: str) -> str:
+        with self.lock:
+            found = self.chunk(sid, n)
+            if found is None:
+                return ""
+            if not found.version:
+                self.kept_chunks[sid][n] = replace(found, version=version)
+            return found.version or version
+
     def chunks(self, sid: str) -> list[StoredChunk]:
         return list(self.kept_chunks.get(sid, []))
 
@@ -267,6 +279,21 @@ class FakeStore(FakeRequests):
             if {event.id for event in events} & {event.id for event in self.recorded}:
                 raise Conflict
             self.recorded.extend(events)
+
+    def alert(self, marker: str, event: AnyEvent, notices: Sequence[Notice]) -> bool:
+        with self.lock:
+            if marker in self.alerted:
+                return False
+            self.alerted.add(marker)
+            self.recorded.append(event)
+            self.notices |= {notice.nid: notice for notice in notices}
+            return True
+
+    def sweep_mark(self) -> str:
+        return self.mark
+
+    def save_sweep_mark(self, key: str) -> None:
+        self.mark = key
 
     def events(self, day: str) -> Iterator[AnyEvent]:
         yield from sorted((event for event in self.recorded if day_of(event.time_ms) == day), key=lambda event: event.id)

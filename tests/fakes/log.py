@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 
 import msgspec
 
+from chalicelib.contracts.retention import Lock
 from chalicelib.contracts.translog import notes
 from chalicelib.ports import Conflict, LogHead, StoredObject, Version
 from tests.fakes.dynamodb import FakeStore, day_of
@@ -36,18 +37,22 @@ class FakeArchive:
         self.lock = threading.RLock()
         self.kept: dict[str, list[StoredObject | None]] = {}
         """Versions by key, oldest first; None is a delete marker."""
+        self.locks: dict[str, Lock] = {}
+        """What each object was told when it was created."""
+        self.page_keys = 1000
 
     def read(self, key: str) -> StoredObject | None:
         return self.kept.get(key, [None])[-1]
 
-    def create(self, key: str, body: bytes, content_type: str, metadata: dict[str, str] | None = None) -> bool:
+    def create(self, key: str, body: bytes, content_type: str, lock: Lock, metadata: dict[str, str] | None = None) -> bool:
         with self.lock:
             if self.read(key) is not None:
                 return False
             self.put(key, body, metadata)
+            self.locks[key] = lock
             return True
 
-    def replace(self, key: str, body: bytes, content_type: str, etag: str) -> bool:
+    def replace(self, key: str, body: bytes, content_type: str, lock: Lock, etag: str) -> bool:
         with self.lock:
             found = self.read(key)
             if (found.etag if found else "") != etag:
@@ -62,6 +67,12 @@ class FakeArchive:
             if key.startswith(prefix)
             for n, each in enumerate(self.kept[key], 1)
         ]
+
+    def page(self, prefix: str, after: str) -> tuple[list[Version], str]:
+        keys = [key for key in sorted(self.kept) if key.startswith(prefix) and key > after]
+        some = set(keys[: self.page_keys])
+        end = max(some) if len(keys) > len(some) else ""
+        return [version for version in self.versions(prefix) if version.key in some], end
 
     # what tests do to it
     def put(self, key: str, body: bytes, metadata: dict[str, str] | None = None) -> None:

@@ -12,12 +12,12 @@ class FakeNotifier:
     def __init__(self, *channels: str) -> None:
         self.names = list(channels) or ["mail"]
         self.failing: set[str] = set()
-        self.sent: list[tuple[str, Notice, ApprovalRequest]] = []
+        self.sent: list[tuple[str, Notice, ApprovalRequest | None]] = []
 
     def channels(self) -> list[str]:
         return list(self.names)
 
-    def send(self, channel: str, notice: Notice, request: ApprovalRequest) -> None:
+    def send(self, channel: str, notice: Notice, request: ApprovalRequest | None) -> None:
         if channel in self.failing or channel not in self.names:
             raise Undelivered(f"{channel} is closed")
         self.sent.append((channel, notice, request))

@@ -305,6 +305,7 @@ EXAMPLES: list[msgspec.Struct] = [
     audit.SessionEnded(**EVENT, **OF, state="ended", message="", chunks=1, chain="ab", operations=2, denied=1),
     audit.SessionSealed(**EVENT, **OF, manifest="ab" * 32, status="truncated", chunks=2, chain="cd" * 32, missing=1),
     audit.EvidenceConflict(**EVENT, **OF, what="the hash chain breaks at chunk 1"),
+    audit.EvidenceAlert(**EVENT, sid=OF["sid"], what="hidden", key="recordings/x", version="v2", first="v1", found_by="sweep"),
     audit.OperationDenied(**EVENT, **OF, kind="exec", text="rm", digest="00", rules=["r"], message="No."),
     audit.TargetRefused(**EVENT, **OF, code="target_host_key", message="wrong key"),
     audit.RecordingViewed(**EVENT, **OF, owner="bob@example.com", rule="own", chunks=1),

@@ -1,4 +1,7 @@
-"""Audit events: ``EVENT#<day>`` / identifier, so that a day reads in order. Each is created once and never written again."""
+"""Audit events: ``EVENT#<day>`` / identifier, so that a day reads in order. Each is created once and never written again.
+
+SWEEP / A     behind which key the sweep of the bucket goes on
+"""
 
 from __future__ import annotations
 
@@ -25,6 +28,15 @@ class Evidence:
         """Store events that have no other fact beside them."""
         for start in range(0, len(events), TRANSACTION_LIMIT):
             self._table.write([recording(self._table, event) for event in events[start : start + TRANSACTION_LIMIT]])
+
+    def sweep_mark(self) -> str:
+        """Return behind which key the sweep of the bucket goes on."""
+        row = self._table.get("SWEEP")
+        return str(row["key"]) if row else ""
+
+    def save_sweep_mark(self, key: str) -> None:
+        """Remember behind which key the sweep goes on."""
+        self._table.put({"pk": "SWEEP", "sk": "A", "key": key})
 
     def events(self, day: str) -> Iterator[AnyEvent]:
         """Yield the audit events of a UTC day, oldest first."""

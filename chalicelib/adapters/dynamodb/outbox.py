@@ -1,5 +1,7 @@
 """What people are to be told: ``NOTICE#<nid>`` / A, in ``gsi2`` under ``DUE`` until every channel took it.
 
+``ALERT#<marker>`` / A says that an alert was raised, so that nobody is told of the same thing twice.
+
 A notice that was given up moves to ``DEAD`` and stays there to be seen; a delivered one is forgotten after a week.
 """
 
@@ -13,7 +15,7 @@ import msgspec
 from chalicelib.adapters.dynamodb.evidence import recording
 from chalicelib.adapters.dynamodb.table import Row, Table, fields, ttl
 from chalicelib.contracts.audit import AnyEvent
-from chalicelib.ports import Notice
+from chalicelib.ports import Conflict, Notice
 
 #: A delivered notice is kept for a week, for questions; what it spoke of is in the audit events for ever.
 _KEPT_MS: Final = 7 * 24 * 3600 * 1000
@@ -37,6 +39,18 @@ class Outbox:
         """Replace a notice's row with its events if it still was at ``attempts``."""
         put = self._table.putting(_row(notice), "#attempts = :before", {"before": attempts})
         self._table.write([put, *(recording(self._table, event) for event in events)])
+
+    def alert(self, marker: str, event: AnyEvent, notices: Sequence[Notice]) -> bool:
+        """Store an event and its notices once for each ``marker``; return whether this was the first time."""
+        first = self._table.creating({"pk": f"ALERT#{marker}", "sk": "A", "event": event.id})
+        posts = [posting(self._table, notice) for notice in notices]
+        try:
+            self._table.write([first, recording(self._table, event), *posts])
+        except Conflict:
+            if self._table.get(f"ALERT#{marker}"):
+                return False
+            raise
+        return True
 
     def _listed(self, expression: str, values: Row, limit: int) -> list[Notice]:
         found: list[Notice] = []

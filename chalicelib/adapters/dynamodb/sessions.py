@@ -97,12 +97,18 @@ class Sessions:
             self._table.write([self._table.creating(row), moving])
         except Conflict:
             # An agent that did not hear the answer asks again; that is not a fork.
-            if self.chunk(sid, chunk.n) != stored:
+            if not stored.is_same(self.chunk(sid, chunk.n)):
                 raise
 
     def chunk(self, sid: str, n: int) -> StoredChunk | None:
         """Return one registered chunk."""
         return struct(self._table.get(f"SESSION#{sid}", f"CHUNK#{n:06d}"), StoredChunk)
+
+    def chunk_arrived(self, sid: str, n: int, version: str) -> str:
+        """Note the version of a registered chunk's object, unless one is known; return the one that is, or an empty text."""
+        update = "SET #version = if_not_exists(#version, :version)"
+        found = self._table.update(f"SESSION#{sid}", f"CHUNK#{n:06d}", update, "attribute_exists(pk)", {"version": version})
+        return str(found["version"]) if found else ""
 
     def chunks(self, sid: str) -> list[StoredChunk]:
         """Return every registered chunk in order."""

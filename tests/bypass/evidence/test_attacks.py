@@ -14,10 +14,13 @@ import pytest
 from chalicelib.contracts import api, manifest
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.recording import link
+from chalicelib.contracts.retention import Lock
 from chalicelib.contracts.translog import checkpoints, leaves, notes, tiles
 from cli import evidence as replay
 from tests.bypass.evidence.vault import Vault, edit, good, replaced
 from tests.fakes.note_keys import NoteKey
+
+LOCK = Lock(mode="COMPLIANCE", until_s=4_000_000_000)
 
 
 @pytest.fixture
@@ -180,7 +183,7 @@ def test_a_delete_marker_and_then_a_forgery(vault: Vault) -> None:
     sid = vault.record(b"one", b"two", end="open")
     key = vault.store.chunks(sid)[0].key
     vault.archive.hide(key)
-    assert vault.archive.create(key, b"forged", "application/zstd")
+    assert vault.archive.create(key, b"forged", "application/zstd", LOCK)
     vault.close(sid)
     vault.settle().copy()
     assert vault.caught_by() == {"chunk_hash", "orphans"}

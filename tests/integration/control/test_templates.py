@@ -24,6 +24,8 @@ FUNCTIONS = (
     "websocket_disconnect",
     "reap",
     "catch_up",
+    "sweep",
+    "watch",
     "sequence",
     "seal",
 )
@@ -77,7 +79,12 @@ def test_the_table_is_what_the_store_expects_and_cannot_be_lost() -> None:
 def test_recordings_are_locked_versioned_and_private() -> None:
     bucket = properties("Recordings")
     assert bucket["ObjectLockEnabled"] is True
-    assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"]["Mode"] == "COMPLIANCE"
+    assert bucket["ObjectLockConfiguration"]["Rule"]["DefaultRetention"] == {
+        "Mode": {"Ref": "RetentionMode"},
+        "Days": {"Ref": "RetentionDays"},
+    }
+    assert load("data.yaml")["Parameters"]["RetentionMode"]["Default"] == "COMPLIANCE"
+    assert bucket["NotificationConfiguration"] == {"EventBridgeConfiguration": {"EventBridgeEnabled": True}}
     assert bucket["VersioningConfiguration"] == {"Status": "Enabled"}
     assert set(bucket["PublicAccessBlockConfiguration"].values()) == {True}
     statements = {each["Sid"]: each for each in properties("RecordingsPolicy")["PolicyDocument"]["Statement"]}
@@ -127,7 +134,9 @@ def test_nobody_may_touch_evidence_again() -> None:
     for name, statements in policies().items():
         for statement in statements:
             actions = set(statement["Action"])
-            assert not actions & {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:PutObjectRetention", "dynamodb:Scan"}
+            assert not actions & {"s3:DeleteObject", "s3:DeleteObjectVersion", "s3:BypassGovernanceRetention", "dynamodb:Scan"}
+            # An upload that says how long it is kept needs both; the bucket's policy says that neither takes anything back.
+            assert not actions & {"s3:PutObjectRetention", "s3:PutObjectLegalHold"} or "s3:PutObject" in actions
             if actions & {"dynamodb:UpdateItem", "dynamodb:DeleteItem"}:
                 keys = statement["Condition"]["ForAllValues:StringLike"]["dynamodb:LeadingKeys"]
                 assert not [key for key in keys if key.startswith(("EVENT", "CONFIG", "REQUEST", "*"))], (name, statement["Sid"])
@@ -156,6 +165,11 @@ def test_only_new_audit_events_invoke_the_sequencer_and_the_sealer() -> None:
         id="e", time_ms=1, actor="a", sid="s", target="t", state="ended", message="", chunks=0, chain="", operations=0, denied=0
     )
     assert msgspec.json.encode(ended).startswith(b'{"type":"session.ended"')
+
+
+def test_only_objects_of_the_evidence_bucket_invoke_the_watch() -> None:
+    pattern = load("overlay.yaml")["Resources"]["Watch"]["Properties"]["Events"]["WatchEvent"]["Properties"]["Pattern"]
+    assert pattern["detail"]["bucket"]["name"] == [{"Fn::ImportValue": {"Fn::Sub": "${DataStack}-BucketName"}}]
 
 
 @pytest.mark.servers

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 from pathlib import Path
 
 import pytest
 
+from chalicelib.bootstrap import ports
+from chalicelib.contracts.audit import EvidenceAlert
 from cli.__main__ import main
+from infra.local.bucket_policy import BucketPolicy
 from infra.local.cloud import EmbeddedCloud
 from tests.integration.control.parties import AgentParty, Api, Person, Socket
 from tests.integration.control.test_evidence import recorded
@@ -63,9 +67,19 @@ def test_a_delete_marker_and_a_forgery_over_it_are_seen_in_the_bucket(
         for each in s3.list_objects_v2(Bucket=bucket, Prefix="recordings/")["Contents"]
         if sid in each["Key"] and "/000000_" in each["Key"]
     ]
+    cloud.shim.policy = None  # its owner may take it away; what happens then is seen all the same
     s3.delete_object(Bucket=bucket, Key=key)
     status, found = verify(cloud, keys, capsys, sid)
     assert (status, {each["check"] for each in found["failures"]}) == (7, {"chain", "versions"})  # type: ignore[union-attr,attr-defined]
     s3.put_object(Bucket=bucket, Key=key, Body=b"forged", IfNoneMatch="*")
     status, found = verify(cloud, keys, capsys, sid)
     assert (status, {each["check"] for each in found["failures"]}) == (7, {"chunk_hash", "versions"})  # type: ignore[union-attr,attr-defined]
+    cloud.shim.policy = BucketPolicy(bucket)
+    # It was told as it happened: the marker, and then the second version.
+    cloud.pump.drain_objects()
+    alerts = [
+        each
+        for each in ports().store.events(dt.datetime.now(dt.UTC).date().isoformat())
+        if isinstance(each, EvidenceAlert) and each.sid == sid
+    ]
+    assert [(each.what, each.found_by) for each in alerts] == [("hidden", "notification"), ("rewritten", "notification")]

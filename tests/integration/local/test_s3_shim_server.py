@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import itertools
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -15,6 +16,14 @@ from infra.local.cloud import EmbeddedCloud
 pytestmark = pytest.mark.servers
 BODY = b"chunk of a recording"
 names = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def no_policy(cloud: EmbeddedCloud) -> Iterator[None]:
+    """These tests are about S3 itself; the bucket's policy has its own (test_bucket_policy.py)."""
+    policy, cloud.shim.policy = cloud.shim.policy, None
+    yield
+    cloud.shim.policy = policy
 
 
 class Upload:

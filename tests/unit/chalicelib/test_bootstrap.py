@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chalicelib import bootstrap
+from chalicelib.contracts.retention import Keeping, Retention
 
 GOOD = {
     "SALLYPORT_PUBLIC_URL": "https://gw.example/",
@@ -54,3 +55,17 @@ def test_ports_are_built_once_per_environment(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("SALLYPORT_OIDC_ISSUER", "http://idp.example")
     with pytest.raises(RuntimeError, match="https"):
         bootstrap.ports()
+
+
+def test_retention_is_the_deployments() -> None:
+    assert bootstrap.settings(GOOD).keeping == Keeping(default=Retention(days=365), least_days=1, most_days=3650)
+    said = {"DAYS": "90", "MODE": "GOVERNANCE", "LEAST_DAYS": "30", "MOST_DAYS": "400"}
+    found = bootstrap.settings(GOOD | {f"SALLYPORT_RETENTION_{name}": value for name, value in said.items()}).keeping
+    assert found == Keeping(default=Retention(days=90, mode="GOVERNANCE"), least_days=30, most_days=400)
+    assert found.longest == Retention(days=400, mode="GOVERNANCE")
+
+
+@pytest.mark.parametrize(("name", "value"), [("MODE", "NONE"), ("DAYS", "20"), ("DAYS", "4000"), ("MOST_DAYS", "36501")])
+def test_a_retention_that_makes_no_sense_is_refused(name: str, value: str) -> None:
+    with pytest.raises(bootstrap.MisconfiguredError, match=f"SALLYPORT_RETENTION_{name}"):
+        bootstrap.settings(GOOD | {"SALLYPORT_RETENTION_LEAST_DAYS": "30", f"SALLYPORT_RETENTION_{name}": value})
