@@ -142,6 +142,9 @@ class BenchSession:
     def report_denied(self, operation: Operation, verdict: Verdict, shown: str | None = None) -> None:
         """Nothing is denied here."""
 
+    def warn(self, tell: Callable[[str], None]) -> None:
+        """Sessions here have all the time that they need."""
+
     def report_target(self, notice: Notice) -> None:
         """Say it where the benchmark can be read."""
         print(notice.message, file=sys.stderr)

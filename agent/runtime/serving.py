@@ -150,6 +150,10 @@ class Serving(Protocol):
         """Have the control plane remember why the target could not be used."""
         ...
 
+    def warn(self, tell: Callable[[str], None]) -> None:
+        """Have ``tell`` called with words for the person before ``ended`` comes by the clock; at once if they are due already."""
+        ...
+
 
 class Door(Protocol):
     """How a native client that speaks the protocol itself gets a session.

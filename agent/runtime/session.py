@@ -13,6 +13,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any, Final, Literal
 
+from agent.core.countdown import Countdown
 from agent.runtime import approvals
 from agent.runtime.backoff import Backoff, persist
 from agent.runtime.clock import ServerClock
@@ -145,6 +146,8 @@ class LiveSession:
         self.waits: Final = approvals.Approvals(claims.sid, surface)
         self.approvals: Approvals = self.waits
         self._reports = Reports(claims.sid, around.control.report, around.backoff)
+        self._tell: list[Callable[[str], None]] = []
+        self._warning = ""
         self._recording: Recording | None = None
 
     @property
@@ -199,6 +202,12 @@ class LiveSession:
     def report_target(self, notice: Notice) -> None:
         """Have the control plane remember why the target could not be used."""
         self._reports.target(notice)
+
+    def warn(self, tell: Callable[[str], None]) -> None:
+        """Have ``tell`` called with words for the person before the session's time is over."""
+        self._tell.append(tell)
+        if self._warning:
+            tell(self._warning)
 
     def end(self, notice: Notice, *, killed: bool = False) -> None:
         """Have the session end now. The first reason stands."""
@@ -269,8 +278,13 @@ class LiveSession:
         return End("killed" if self._killed else "ended", message)
 
     async def _watch_deadline(self) -> None:
-        while (left_ms := self.claims.deadline_ms - self.now_ms()) > 0:  # noqa: ASYNC110 - nothing sets an event for the clock
-            await asyncio.sleep(min(left_ms / 1000, _WATCH_S))
+        countdown = Countdown(self.claims.deadline_ms)
+        while (wait_s := countdown.wait_s(self.now_ms())) > 0:
+            if words := countdown.due(self.now_ms()):
+                self._warning = words
+                for tell in self._tell:
+                    tell(words)
+            await asyncio.sleep(min(wait_s, _WATCH_S))
         self.end(Notice("session_ended", "The time that was granted for this session is over."))
 
     async def _enforce_end(self) -> None:

@@ -158,6 +158,42 @@ def test_her_own_request_is_not_hers_to_answer(world: World, carol: Person, pipe
     asked.ended()
 
 
+def granted(world: World, carol: Person, target: str, length: str) -> None:
+    """Have carol grant alice that long on ``target``."""
+    words = ["sallyport", "request", target, "--for", length, "--reason", "let me in for a moment", "--no-wait", "--json"]
+    asked = json.loads(world.alice.run(words).stdout)["request"]["rid"]
+    assert carol.run(["sallyport", "approve", asked, "--yes"]).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("target", "words", "ended"),
+    [
+        ("prod-web", ["ssh", "prod-web", "echo in; sleep 300"], "(session_ended, "),
+        (
+            "prod-db",
+            ["sallyport", "connect", "prod-db", "--", "psql", "-XAt", "-c", "select 'in'", "-c", "select pg_sleep(300)"],
+            "FATAL",
+        ),
+    ],
+)
+def test_a_grant_that_ends_warns_and_then_ends_its_session(
+    world: World, carol: Person, target: str, words: list[str], ended: str
+) -> None:
+    granted(world, carol, target, "12s")
+    environment = world.alice.environment | {"SALLYPORT_REASON": "let me in for a moment"}
+    run = subprocess.run(
+        world.alice.command(words), env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60
+    )
+    assert run.stdout.strip() == "in", run.stderr
+    assert run.returncode != 0
+    warned, over = (
+        run.stderr.index("This session ends at "),
+        run.stderr.index("The time that was granted for this session is over."),
+    )
+    assert warned < over
+    assert ended in run.stderr[over - 60 :]
+
+
 REMARK = "comment on table customers is 'seen'"
 
 

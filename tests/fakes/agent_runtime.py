@@ -250,6 +250,7 @@ class FakeServing:
         self.denied = 0
         self.denials: list[tuple[Operation, Verdict]] = []
         self.target_notices: list[Notice] = []
+        self.tell: list[Callable[[str], None]] = []
         self._credential = credential
 
     @property
@@ -280,6 +281,15 @@ class FakeServing:
     def report_target(self, notice: Notice) -> None:
         """Keep the notice."""
         self.target_notices.append(notice)
+
+    def warn(self, tell: Callable[[str], None]) -> None:
+        """Remember who wants to be told; ``warned`` tells them."""
+        self.tell.append(tell)
+
+    def warned(self, words: str) -> None:
+        """Its time is over soon."""
+        for tell in self.tell:
+            tell(words)
 
 
 class FakeDoor:

@@ -40,7 +40,7 @@ from agent.protocols.postgres.classify import Classifier
 from agent.protocols.postgres.denial import farewell
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.greeting import Greeted, Hangup
-from agent.protocols.postgres.held import Hold
+from agent.protocols.postgres.held import Hold, notice
 from agent.protocols.postgres.judge import Judge
 from agent.protocols.postgres.kept import kept_rows
 from agent.protocols.postgres.login import Hello
@@ -261,6 +261,13 @@ class Connection:
         hello += [messages.parameter_status(name, value) for name, value in backend.settings]
         hello += [messages.key_data(pid, secret), messages.ready("I")]
         self._client.write(b"".join(hello))
+        serving.warn(self._warned)
+
+    def _warned(self, words: str) -> None:
+        """Say that time runs out. What is written here is whole messages, and a notice may stand between any two (§55.2.7)."""
+        lines = self._writer.remark({"event": "warned", "text": words}, self._serving.now_ms())
+        self._serving.recorder.write_soon(CHANNEL, "jsonl", lines)
+        self._client.write(notice(words, f"Session {self._sid}."))
 
     def _transcript(self) -> JsonlWriter:
         claims = self._serving.claims

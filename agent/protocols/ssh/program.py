@@ -35,6 +35,7 @@ from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.files import FileRelay
 from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold
 from agent.protocols.ssh.requests import ServerChannel
+from agent.protocols.ssh.seam import FAR, ends_whole
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.valve import Valve
 from agent.runtime.relay import Performer
@@ -68,6 +69,9 @@ class Program:
         """Other people are being asked."""
         self._starting = False
         self._over = False
+        self._tail = b""
+        """What a terminal was shown last."""
+        self._warning = ""
         self.exit: int | tuple[str, bool, str, str] | None = None
         self.valve.fit(channel)
 
@@ -160,6 +164,9 @@ class Program:
                 self._fail(fault.notice)
         else:
             self._tell(Output(data, stream))
+            if self._terminal is not None:
+                self._tail = data[-FAR:] if len(data) >= FAR else (self._tail + data)[-FAR:]
+                self._say_warning()
         recorder = self._connection.opened.recorder
         if recorder.pressure() and not self._target_valve.held:
             self._target_valve.hold("recording")
@@ -196,6 +203,14 @@ class Program:
             valve.hold("transport")
         else:
             valve.release("transport")
+
+    def warn(self, words: str) -> bool:
+        """Say that time runs out, beside the program's own output and never inside of it. False where nothing is shown yet."""
+        if self._gate is None or self._over:
+            return False
+        self._warning = words
+        self._say_warning()
+        return True
 
     def end(self, notice: Notice) -> None:
         """The session is over: say why and close."""
@@ -397,6 +412,11 @@ class Program:
             self._files.from_client(data)
         except Fault as fault:
             self._fail(fault.notice)
+
+    def _say_warning(self) -> None:
+        if self._warning and ends_whole(self._tail):
+            line, self._warning = f"sallyport: {self._warning}", ""
+            self._tell(Output(f"\r\n{line}\r\n".encode() if self._terminal else f"{line}\n".encode(), "err"))
 
     async def _relieve(self) -> None:
         await self._connection.opened.recorder.relieved()

@@ -265,6 +265,19 @@ async def test_a_session_ends_at_its_deadline(run_rig: RunRig, control: FakeCont
         assert "time that was granted" in control.closes[sid].message
 
 
+async def test_whoever_serves_a_session_hears_that_its_time_is_over_soon_however_late_they_ask(run_rig: RunRig) -> None:
+    async with run_rig() as rig:
+        _, ticket, tunnel = await offer(rig, deadline_ms=CLOCK.now_ms() + 45_000)
+        tunnel.present(ticket)
+        await asyncio.wait_for(rig.plugin.serving.wait(), 10)
+        heard: list[str] = []
+        rig.plugin.served[0].warn(heard.append)
+        await until(lambda: heard)
+        rig.plugin.served[0].warn(heard.append)
+        assert heard[0] == heard[1]
+        assert "This session ends at " in heard[0]
+
+
 async def test_a_recording_that_fails_ends_the_session(run_rig: RunRig, control: FakeControlPlane) -> None:
     async with run_rig() as rig:
         sid, _tunnel = await serve_one(rig)
