@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+from collections.abc import Callable
 from typing import Any, Final
 
 from chalice.app import Blueprint, Response
 
 from chalicelib.bootstrap import ports
-from chalicelib.contracts.api_requests import Ballot, RequestStanding
+from chalicelib.contracts.api_requests import Ballot, RequestEnd, RequestStanding, ReviewGiven
 from chalicelib.contracts.approval import ApprovalRequest
 from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.domain import approvals
@@ -36,10 +37,12 @@ from chalicelib.entrypoints.web import (
     set_cookie,
 )
 from chalicelib.usecases.approvers import human, visible
+from chalicelib.usecases.end_request import may_revoke, revoke_request, withdraw_request
 from chalicelib.usecases.list_requests import RequestListing, list_requests, view_request, waits_for
 from chalicelib.usecases.listing import asked_day
 from chalicelib.usecases.log_out import log_out
 from chalicelib.usecases.request_approval import standing
+from chalicelib.usecases.review_emergency import may_review, review_emergency
 from chalicelib.usecases.start_login import HOME, start_browser_login
 from chalicelib.usecases.vote import vote
 
@@ -52,6 +55,7 @@ _BESIDE: Final = frozenset(
         "own_request",
         "voted_already",
         "approval_over",
+        "approval_pending",
         "approval_expired",
         "approval_mismatch",
         "denied",
@@ -127,21 +131,44 @@ def request_part(visit: Visit) -> Response:
 @deed(bp, "/approvals/{rid}/answer")
 def answer_request(visit: Visit) -> Response:
     """Yes or no, to exactly what the page showed."""
-    rid, form = visit.call.params["rid"], visit.form
-    comment = form.get("comment", "").strip()
-    try:
-        given = form.get("answer", "")
-        if given not in ("approve", "deny"):
-            raise Fault("bad_request", "Choose one of the two buttons.")
+
+    def answer(rid: str, comment: str) -> None:
+        given = _one_of(visit, "answer", "approve", "deny")
         if given == "deny" and not comment:
             raise Fault("bad_request", "A denial needs a reason. Whoever asked reads it.")
-        ballot = Ballot(approve=given == "approve", digest=form.get("digest", ""), comment=comment)
+        ballot = Ballot(approve=given == "approve", digest=visit.form.get("digest", ""), comment=comment)
         vote(ports(), visit.who, rid, ballot, visit.call.source_ip)
-    except Fault as fault:
-        if fault.code not in _BESIDE:
-            raise
-        return _request(visit, fault.notice, fault.kind.status, comment)
-    return redirect(f"{HOME}/{rid}")
+
+    return _done(visit, answer)
+
+
+@deed(bp, "/approvals/{rid}/withdraw")
+def withdraw(visit: Visit) -> Response:
+    """Whoever asked does not want it any more."""
+    return _done(visit, lambda rid, _: withdraw_request(ports(), visit.who, rid, visit.call.source_ip))
+
+
+@deed(bp, "/approvals/{rid}/revoke")
+def revoke(visit: Visit) -> Response:
+    """A yes is taken back, and the sessions under it end."""
+    return _done(
+        visit,
+        lambda rid, comment: revoke_request(ports(), visit.who, rid, RequestEnd(comment=comment), visit.call.source_ip),
+    )
+
+
+@deed(bp, "/approvals/{rid}/review")
+def review(visit: Visit) -> Response:
+    """Somebody else looks at an emergency afterwards."""
+
+    def judge(rid: str, comment: str) -> None:
+        given = _one_of(visit, "answer", "justified", "unjustified")
+        if not comment:
+            raise Fault("bad_request", "A review needs a note. It stays with the emergency.")
+        said = ReviewGiven(justified=given == "justified", comment=comment)
+        review_emergency(ports(), visit.who, rid, said, visit.call.source_ip)
+
+    return _done(visit, judge)
 
 
 @door(bp, "/login/browser")
@@ -160,6 +187,25 @@ def leave(visit: Visit) -> Response:
     """End the browser's session: its token is refused from now on, wherever it was copied to."""
     log_out(ports(), visit.who)
     return redirect(HOME, set_cookie(SESSION, "", 0))
+
+
+def _done(visit: Visit, act: Callable[[str, str], object]) -> Response:
+    """Do it, and go back to the request's page; what is wrong with it is told there."""
+    rid, comment = visit.call.params["rid"], visit.form.get("comment", "").strip()
+    try:
+        act(rid, comment)
+    except Fault as fault:
+        if fault.code not in _BESIDE:
+            raise
+        return _request(visit, fault.notice, fault.kind.status, comment)
+    return redirect(f"{HOME}/{rid}")
+
+
+def _one_of(visit: Visit, field: str, *choices: str) -> str:
+    given = visit.form.get(field, "")
+    if given not in choices:
+        raise Fault("bad_request", "Choose one of the two buttons.")
+    return given
 
 
 def _lists(visit: Visit) -> dict[str, Any]:
@@ -187,6 +233,9 @@ def _standing(visit: Visit, comment: str = "") -> dict[str, Any]:
     request, state = found.request, _state(found.request)
     mine = human(ports(), visit.who.sub).is_also(case.asker)
     answers = not mine and waits_for(ports(), visit.who, case, visit.call.source_ip)
+    revokes = may_revoke(ports(), visit.who, request, visit.call.source_ip)
+    reviews = may_review(ports(), visit.who, case, visit.call.source_ip)
+    offers = "".join(letter for letter, offered in zip("avr", (answers, revokes, reviews), strict=True) if offered)
     needed = approvals.places(request.asks)
     return {
         "request": request,
@@ -196,8 +245,11 @@ def _standing(visit: Visit, comment: str = "") -> dict[str, Any]:
         "mine": mine,
         "voted": any(each.voter == visit.who.sub for each in request.votes),
         "answers": answers,
+        "withdraws": request.principal == visit.who.sub and state == "pending",
+        "revokes": revokes,
+        "reviews": reviews,
         "now_ms": ports().clock.now_ms(),
-        "seen": f"{request.version}-{state}-{'a' if answers else 'n'}",
+        "seen": f"{request.version}-{state}-{offers}",
         "csrf": csrf(visit.cookie),
         "comment": comment,
     }

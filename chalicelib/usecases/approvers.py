@@ -56,6 +56,13 @@ def may_approve(ports: Ports, who: Principal, request: ApprovalRequest, source_i
     return policy.approve(who, target_of(policy, request), at, request.principal)
 
 
+def could_answer(ports: Ports, caller: AccessClaims, request: ApprovalRequest, source_ip: str) -> bool:
+    """Tell whether the caller is one of those who are asked, by what their token says; a deed asks more closely."""
+    if not {ask.group for ask in request.asks} & set(caller.groups):
+        return False
+    return may_approve(ports, caller.principal, request, source_ip).allowed
+
+
 def may_see(ports: Ports, caller: AccessClaims, request: ApprovalRequest, source_ip: str) -> bool:
     """Tell whether a request exists for the caller: their own, one that they may answer, or any for administrators."""
     if request.principal == caller.sub or ports.settings.admin_group in caller.groups:

@@ -18,7 +18,7 @@ from chalicelib.domain import approvals
 from chalicelib.domain.approvals import Case
 from chalicelib.ports import Agent, Conflict, Ports
 from chalicelib.usecases.announce_outcome import announce_outcome
-from chalicelib.usecases.approvers import approver, visible
+from chalicelib.usecases.approvers import approver, could_answer, visible
 from chalicelib.usecases.deliver_notices import deliver
 from chalicelib.usecases.endings import ended
 from chalicelib.usecases.entrusted import entrusted
@@ -75,6 +75,15 @@ def revoke_request(ports: Ports, caller: AccessClaims, rid: str, asked: RequestE
             end_sessions(ports, after.request)
             return standing(ports, after)
     raise _busy()
+
+
+def may_revoke(ports: Ports, caller: AccessClaims, request: ApprovalRequest, source_ip: str) -> bool:
+    """Tell whether a page should offer the caller to take the yes back."""
+    if request.state is not RequestState.APPROVED or approvals.overdue(request, ports.clock.now_ms()):
+        return False
+    if request.principal == caller.sub or ports.settings.admin_group in caller.groups:
+        return True
+    return could_answer(ports, caller, request, source_ip)
 
 
 def expire_requests(ports: Ports) -> int:

@@ -10,8 +10,9 @@ from chalicelib.contracts.audit import RequestReviewed
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.domain import approvals
+from chalicelib.domain.approvals import Case
 from chalicelib.ports import Conflict, Ports
-from chalicelib.usecases.approvers import approver, visible
+from chalicelib.usecases.approvers import approver, could_answer, human, visible
 from chalicelib.usecases.request_approval import standing
 from chalicelib.usecases.request_events import about
 
@@ -44,3 +45,10 @@ def review_emergency(ports: Ports, caller: AccessClaims, rid: str, given: Review
             continue
         return standing(ports, after)
     raise Fault("conflict", "The request changes at this moment.", hint="Try again.")
+
+
+def may_review(ports: Ports, caller: AccessClaims, case: Case, source_ip: str) -> bool:
+    """Tell whether a page should offer the caller to review the emergency."""
+    if not case.request.unreviewed or human(ports, caller.sub).is_also(case.asker):
+        return False
+    return could_answer(ports, caller, case.request, source_ip)

@@ -29,8 +29,12 @@ unless { context.approvals.contains("dba") };
 @id("vacuum") @message("Quickly.") @approval("group:dba ttl:3s")
 forbid(principal, action == Action::"run", resource) when { context.verbs.contains("VACUUM") }
 unless { context.approvals.contains("dba") };
+@id("db") @message("A DBA has to agree.") @approval("group:dba ttl:10m")
+forbid(principal, action == Action::"connect", resource == Target::"db-1") unless { context.approvals.contains("dba") };
+@id("on-call") permit(principal in Group::"sre", action == Action::"emergency", resource == Target::"db-1");
 @id("dbas") permit(principal in Group::"dba", action == Action::"approve", resource);
 """
+DB = FILES["gateway.yaml"].split("targets:\n")[1].replace("web-1", "db-1")
 HOLDING = PROTOCOL | {
     "controls": [each | ({"enforced": True} if each["name"] == "hold" else {}) for each in PROTOCOL["controls"]]  # type: ignore[attr-defined]
 }
@@ -51,7 +55,8 @@ class Desk:
         self.alice, self.ada, admin = (Person(self.api, name).login() for name in ("alice", "ada", "pat"))
         self.agent = enrolled(self.api, admin, "edge")
         assert self.agent.call("/agent/announce", {"protocols": [HOLDING], "credentials": ["web-key"]})[0] == 200
-        status, plan = admin.call("POST", "/config/apply", {"files": FILES | {"ask.cedar": POLICY}})
+        files = FILES | {"gateway.yaml": FILES["gateway.yaml"] + DB, "ask.cedar": POLICY}
+        status, plan = admin.call("POST", "/config/apply", {"files": files})
         assert status == 200, plan
         self.admin = admin
         # Nobody reads what this agent hears; without a bound on what waits, closing does not wait for somebody to.
@@ -75,6 +80,18 @@ class Desk:
         """Hold an operation; return the request."""
         asked = {"operation": msgspec.to_builtins(what or operation()), "reason": "ticket 4711"} | more
         status, found = self.agent.call(f"/agent/sessions/{self.live(who or self.alice)}/requests", asked)
+        assert status == 200, found
+        return dict(found["request"])
+
+    def access(self, **more: Any) -> dict[str, Any]:
+        """Let alice ask for access to db-1; return the request."""
+        status, found = self.alice.call("POST", "/requests", {"target": "db-1", "reason": "ticket 4711"} | more)
+        assert status == 200, found
+        return dict(found["request"])
+
+    def standing(self, request: dict[str, Any]) -> dict[str, Any]:
+        """Return the request as whoever asked sees it."""
+        status, found = self.alice.call("GET", f"/requests/{request['rid']}")
         assert status == 200, found
         return dict(found["request"])
 
