@@ -37,5 +37,5 @@ def remembered(found: Precedent | None, now_ms: int) -> Precedent | None:
 
 def first_time(operation: Operation | None) -> str:
     """Return the fact that there is no precedent, as a sentence for approvers."""
-    what = "access to this target" if operation is None else ", ".join(sorted(operation.verbs)) or operation.kind
-    return f"First time: this person used no approval for {what[:_NAMED]} here in the last {DAYS} days."
+    what = "access" if operation is None else ", ".join(sorted(operation.verbs)) or operation.kind
+    return f"First time here: within {DAYS} days, this person has used no approval for {what[:_NAMED]}."

@@ -45,7 +45,7 @@ def test_it_counts_for_ninety_days_after_the_last_time() -> None:
 
 
 def test_the_words_say_what_is_known_and_for_how_long() -> None:
-    assert first_time(drop()) == "First time: this person used no approval for DROP here in the last 90 days."
-    assert "access to this target" in first_time(None)
+    assert first_time(drop()) == "First time here: within 90 days, this person has used no approval for DROP."
+    assert first_time(None).endswith("no approval for access.")
     assert "shell" in first_time(drop(kind="shell", verbs=frozenset()))
     assert len(first_time(drop(verbs=frozenset({"x" * 500})))) <= 200

@@ -70,7 +70,8 @@ PAGES = [
     ("GET", f"/approvals/{RID}"),
     ("GET", f"/approvals/{RID}/now"),
 ]
-FORMS = [("POST", f"/approvals/{RID}/answer"), ("POST", "/logout/browser"), ("POST", "/login/browser")]
+FORMS = [("POST", f"/approvals/{RID}/{deed}") for deed in ("answer", "withdraw", "revoke", "review")]
+FORMS += [("POST", "/logout/browser"), ("POST", "/login/browser")]
 
 
 def code(answer: tuple[int, Any]) -> str:

@@ -155,7 +155,7 @@ class TestOperations:
 
 
 class TestPrecedents:
-    FIRST = "First time: this person used no approval for DROP here in the last 90 days."
+    FIRST = "First time here: within 90 days, this person has used no approval for DROP."
 
     def used(self, world: World, sid: str, text: str = "DROP TABLE orders") -> None:
         request = inside(world, drop(text), sid).request
@@ -186,7 +186,7 @@ class TestPrecedents:
     def test_access_that_was_used_is_a_precedent(self) -> None:
         world = asking_world()
         request = access(world).request
-        assert request.risks == ["First time: this person used no approval for access to this target here in the last 90 days."]
+        assert request.risks == ["First time here: within 90 days, this person has used no approval for access."]
         answer(world, DAN, request)
         open_session(world.ports, ALICE, SessionOpen(target="db-1", approval=request.rid), "192.0.2.7")
         again = access(world, reason="again").request
