@@ -47,6 +47,7 @@ CODES: Final[dict[str, Kind]] = {
     "denied": Kind("client", 403, EXIT_DENIED),
     "hold_unavailable": Kind("client", 403, EXIT_DENIED),
     "not_supported": Kind("client", 403, EXIT_DENIED),
+    "shell_unguarded": Kind("target", 502, EXIT_DENIED),
     # approvals
     "approval_required": Kind("client", 403, EXIT_DENIED),
     "approval_unneeded": Kind("client", 409, EXIT_REFUSED),

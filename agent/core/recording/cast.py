@@ -36,6 +36,8 @@ class CastWriter:
     ) -> None:
         """``environment`` is what was passed to the program: part of what was decided, so it is told in the heading."""
         self.channel: Final = heading.channel
+        self.written = 0
+        """Bytes written so far, so that a command's part of the recording can be named."""
         self._last_ms = heading.opened_ms
         self._terminal = bool(term)
         self._said_binary = False
@@ -89,9 +91,9 @@ class CastWriter:
         interval = max(0, now_ms - self._last_ms)
         self._last_ms += interval
         line = b'[%d.%03d,"%b",%b]\n' % (interval // 1000, interval % 1000, code.encode(), msgspec.json.encode(text))
-        if self._heading is None:
-            return line
-        line, self._heading = self._heading + line, None
+        if self._heading is not None:
+            line, self._heading = self._heading + line, None
+        self.written += len(line)
         return line
 
 

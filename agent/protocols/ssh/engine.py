@@ -12,6 +12,7 @@ from typing import Final, Literal
 import msgspec
 
 from agent.core.shell.classify import classify
+from agent.core.shell.guard.dialogue import BOOT
 from agent.core.units import Asked, Refused
 from chalicelib.contracts.operation import ADMIN, EXECUTE, READ, UNKNOWN, WRITE, Operation
 
@@ -29,6 +30,10 @@ _SCP: Final = re.compile(r"\s*(?:\S*/)?scp\s+(?:-[A-Za-z]+\s+)*?-[A-Za-z]*[tf](?
 _SCP_FAR_END: Final = re.compile(r"(?<![\w.-])scp\s(?:[^;&|\n]*\s)?-[A-Za-z]*[tf][A-Za-z]*(?:\s|$)")
 _QUOTES: Final = re.compile(r"['\"\\]")
 _SFTP_SERVER: Final = re.compile(r"\s*(?:\S*/)?sftp-server(?:\s|$)")
+
+#: How interactive shells are treated: every line decided before it runs, or the screen recorded and nothing decided.
+GUARDED: Final = "guarded"
+RECORDED: Final = "recorded"
 
 EVERY_EFFECT: Final = frozenset({READ, WRITE, ADMIN, EXECUTE, UNKNOWN})
 
@@ -111,7 +116,7 @@ def _exec(wish: Wish) -> Asked | Refused:
 
 def _shell(wish: Wish, shell: str | None) -> Asked | Refused:
     text = "interactive shell"
-    if shell != "recorded":
+    if shell not in (GUARDED, RECORDED):
         message = "Interactive shells are not enabled on this target. Run one command at a time: ssh <target> <command>."
         return _refuse("shell", text, "not_supported", message)
     if wish.terminal is None:
@@ -120,12 +125,12 @@ def _shell(wish: Wish, shell: str | None) -> Asked | Refused:
     operation = Operation(
         kind="shell",
         text=text,
-        effects=EVERY_EFFECT,
+        effects=frozenset({READ}) if shell == GUARDED else EVERY_EFFECT,
         verbs=frozenset({"shell"}),
-        flags=frozenset({"shell", "opaque"}),
+        flags=frozenset({"shell", shell}) | ({"opaque"} if shell == RECORDED else frozenset()),
         environment=wish.environment,
     )
-    return Asked(operation, b"")
+    return Asked(operation, BOOT.encode() if shell == GUARDED else b"")
 
 
 def forwarding(kind: str, where: str) -> Refused:

@@ -24,8 +24,11 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Option(
             name="shell",
             type="string",
-            choices=["recorded"],
-            doc="Allow interactive shells, recorded on screen. Without it only single commands and file transfers are possible.",
+            choices=["guarded", "recorded"],
+            doc=(
+                "Allow interactive shells: guarded, with every line decided before it runs (accounts whose shell is bash), "
+                "or recorded, on screen alone. Without it only single commands and file transfers are possible."
+            ),
         ),
     ],
     controls=[

@@ -15,6 +15,7 @@ Nothing here is buffered without a bound: whoever is slow (a side's window, its 
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ from agent.core.policy import Decider, Yes
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
+from agent.core.shell.guard.dialogue import Dialogue
 from agent.core.units import Answered, Asked, Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
 from agent.protocols.ssh import engine, target_side
 from agent.protocols.ssh.algorithms import window
@@ -37,6 +39,7 @@ from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.seam import FAR, ends_whole
 from agent.protocols.ssh.sftp import SftpEngine
+from agent.protocols.ssh.shell import ShellRelay
 from agent.protocols.ssh.valve import Valve
 from agent.runtime.relay import Performer
 from chalicelib.contracts.faults import Fault, Notice
@@ -61,7 +64,8 @@ class Program:
         self._early: list[bytes] = []
         self._early_eof = False
         self._launch: bytes | None = None
-        self._files: FileRelay | None = None
+        self._relay: FileRelay | ShellRelay | None = None
+        """Who reads between the two streams, where that is not nobody."""
         self._tasks: set[asyncio.Future[Any]] = set()
         self._gate: Gate | None = None
         self._performer: Performer | None = None
@@ -116,15 +120,17 @@ class Program:
             self._early.append(data)
             if self._hold is None or not self._hold.typed(data):
                 self.valve.hold("not started")
-        else:
+        elif self._hold is None:
             self._from_client(data)
+        elif not self._hold.typed(data):
+            self.valve.hold("deciding")
 
     def on_input_eof(self) -> None:
         """End of input; output may still come."""
         if self._target is None:
             self._early_eof = True
-        elif self._files is not None:
-            self._files.client_eof()
+        elif self._relay is not None:
+            self._relay.client_eof()
         else:
             self.send_target_eof()
 
@@ -140,7 +146,7 @@ class Program:
             self.valve.release("client's window")
             return
         self._target_valve.hold("client's window")
-        if self._files is not None:
+        if isinstance(self._relay, FileRelay):
             self.valve.hold("client's window")
 
     def on_client_left(self) -> None:
@@ -157,9 +163,9 @@ class Program:
 
     def on_output(self, data: bytes, stream: Stream) -> None:
         """Mask, record and show one read; then see whether the recording keeps up."""
-        if self._files is not None and stream == "out":
+        if self._relay is not None and stream == "out":
             try:
-                self._files.from_target(data)
+                self._relay.from_target(data)
             except Fault as fault:
                 self._fail(fault.notice)
         else:
@@ -180,8 +186,8 @@ class Program:
     def on_target_closed(self, exc: Exception | None) -> None:
         """Everything was shown: say how it ended."""
         self._target = None
-        if self._files is not None:
-            self._files.finish()
+        if self._relay is not None:
+            self._relay.finish()
         if self._channel is None:
             self._tell(Remark({"event": "left", "text": "the client left"}))
             return
@@ -215,6 +221,10 @@ class Program:
     def end(self, notice: Notice) -> None:
         """The session is over: say why and close."""
         self._fail(notice)
+
+    def fail(self, fault: Fault) -> None:
+        """It cannot go on: say why and close."""
+        self._fail(fault.notice)
 
     # -- what the gate orders ------------------------------------------------------------------------------------------------
 
@@ -270,8 +280,9 @@ class Program:
         serving = await self._connection.serving()
         # The configuration in force counts: shells may have been switched off since the session opened.
         target_now = serving.policy.document.target(serving.target.name) or serving.target
-        unit = engine.read(wish, shell=target_now.options.get("shell"))
-        self._open_recording(unit.operation.text, wish)
+        mode = target_now.options.get("shell")
+        unit = engine.read(wish, shell=mode)
+        self._open_recording(unit.operation.text, wish, guarded=mode == engine.GUARDED)
         await self._perform(unit)
         if self._launch is None:
             if not self._over:
@@ -282,7 +293,8 @@ class Program:
             return  # the session ended while the target was dialled
         self._show_notes()
         if wish.kind == "shell":
-            banner = f"sallyport: this shell is recorded ({self._connection.sid})\r\n"
+            how = "every line is decided before it runs, and recorded" if self._relay else "this shell is recorded"
+            banner = f"sallyport: {how} ({self._connection.sid})\r\n"
             self._tell(Output(banner.encode(), "err"))
         await self._start(target, wish, self._launch)
 
@@ -296,7 +308,7 @@ class Program:
         await self._perform(refused)
         self._close(126)
 
-    def _open_recording(self, command: str, wish: Wish) -> None:
+    def _open_recording(self, command: str, wish: Wish, *, guarded: bool = False) -> None:
         serving = self._connection.opened
         claims = serving.claims
         heading = Heading(
@@ -315,13 +327,16 @@ class Program:
         if wish.kind == "subsystem":
             transcript = JsonlWriter(heading, protocol="sftp")
             self._gate = Gate(decider, transcript, words, says_on="err", asks=True, originals=serving.sealer is not None)
-            self._files = FileRelay(
+            self._relay = FileRelay(
                 serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine, asks=True), self
             )
             return
         terminal = self._terminal or Terminal("", 0, 0)
         cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
         self._gate = Gate(decider, cast, words, says_on="err", asks=True, originals=serving.sealer is not None)
+        if wish.kind == "shell" and guarded:
+            dialogue = Dialogue(secrets.token_hex(16))
+            self._relay = ShellRelay(serving, dialogue, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
 
     async def _perform(self, event: Event) -> None:
         assert self._gate is not None
@@ -359,7 +374,7 @@ class Program:
 
     async def _agreed(self, operation: Operation) -> Yes:
         """Wait for others. Raises Fault for every no."""
-        key = INTERRUPT if self._files is None else QUIT
+        key = QUIT if isinstance(self._relay, FileRelay) else INTERRUPT
         self._hold = Hold(self._connection.opened, self._said_while_waiting, terminal=self._terminal is not None, key=key)
         try:
             # What was typed before it began to wait may end it, and Ctrl-C may stand behind that.
@@ -405,11 +420,11 @@ class Program:
         self.valve.release("not started")
 
     def _from_client(self, data: bytes) -> None:
-        if self._files is None:
+        if self._relay is None:
             self.send_target(data)
             return
         try:
-            self._files.from_client(data)
+            self._relay.from_client(data)
         except Fault as fault:
             self._fail(fault.notice)
 

@@ -98,7 +98,7 @@ async def start(
         async with asyncio.timeout(HANDSHAKE_S):
             channel, _ = await target.create_session(
                 lambda: TargetSide(owner),
-                command=permitted.decode() if wish.kind == "exec" else None,
+                command=permitted.decode() if permitted and wish.kind != "subsystem" else None,
                 subsystem=permitted.decode() if wish.kind == "subsystem" else None,
                 env=dict(wish.environment),
                 send_env=(),

@@ -1,0 +1,83 @@
+"""The guard of bash, 4.4 and later.
+
+PS0 is expanded after a line was read and parsed, and before any of it runs. What it expands to asks over the terminal and waits
+for the verdict; the one word that lets a line run is the answer to a challenge that the shell has just made up, and ``kill -INT
+$$`` in the same expansion discards a line that may not. The answer is the value of an arithmetic expansion, so a gate that breaks
+leaves the *belt* on: a DEBUG trap that asks for each simple command while no line is allowed, which is what happens to commands
+that never pass PS0 (edit-and-execute, key bindings). The belt alone would not do: it cannot stop a compound command's
+redirections.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: bash cannot be asked for a line that it did not keep, so history is on while it is guarded.
+_TEXT: Final = r"""
+if (( BASH_VERSINFO[0] < 4 || (BASH_VERSINFO[0] == 4 && BASH_VERSINFO[1] < 4) )); then
+  builtin printf '\033]7701;@NONCE@;X;%s\007' "$BASH_VERSION"; builtin exit 1
+fi
+exec 9<&-
+builtin printf '\033]7701;@NONCE@;R\007'
+[[ -r /etc/profile ]] && . /etc/profile
+for __sp_f in ~/.bash_profile ~/.bash_login ~/.profile; do
+  [[ -r $__sp_f ]] && { . "$__sp_f"; break; }
+done
+unset __sp_f
+__sp_tell() { builtin printf '\033]7701;@NONCE@;%s\007' "$1" > /dev/tty; }
+__sp_number() {
+  builtin local h; h=$(HISTTIMEFORMAT= builtin history 1); h=${h#"${h%%[! ]*}"}
+  __sp_h=${h%%[!0-9]*}; h=${h#"$__sp_h"}; __sp_t=${h#[ *][ ]}
+}
+__sp_ask() {
+  builtin local c r IFS= LC_ALL=C
+  c=$SRANDOM.$RANDOM$RANDOM$RANDOM$RANDOM.$SRANDOM
+  r=$'\033]7701;@NONCE@;Q;'"$1;$c;$2;${PWD@Q};${3@Q}"$'\007'
+  builtin read -r -s -d $'\036' -p "$r" r < /dev/tty 2> /dev/tty || builtin return 1
+  [[ ${r%"$c:"?} != "$r" ]] || builtin return 1
+  c=${r%"$c:"?}; __sp_tell "W;${c@Q}"
+  [[ ${r: -1} == a ]]
+}
+__sp_gate() {
+  builtin local __sp_h __sp_t k=L; __sp_number
+  [[ $__sp_h && $__sp_h != "$__sp_n" ]] || k=U
+  if __sp_ask "$k" "$__sp_h" "$__sp_t"; then builtin printf 0; else builtin kill -INT $$; builtin printf 1; fi
+}
+__sp_belt() {
+  (( __sp_s )) || builtin return 0
+  [[ ${FUNCNAME[1]-} != __sp_prompt && $BASH_COMMAND != __sp_prompt ]] || builtin return 0
+  __sp_ask S 0 "$BASH_COMMAND" && builtin return 0
+  builtin kill -INT $$; builtin return 1
+}
+__sp_prompt() {
+  builtin local e=$? __sp_h __sp_t
+  __sp_s=1
+  builtin trap - INT
+  builtin set -o history
+  HISTCONTROL= HISTIGNORE=
+  builtin shopt -s extdebug promptvars cmdhist lithist; builtin set +T
+  PS0='${__sp_z:$((__sp_s=$(__sp_gate),0))}'
+  builtin trap '__sp_belt' DEBUG
+  __sp_number; __sp_n=$__sp_h
+  [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'\\[\033]7701;@NONCE@;A\007\\]'$PS1$'\\[\033]7701;@NONCE@;B\007\\]'
+  [[ $PS2 == *'7701;@NONCE@'* ]] || PS2=$PS2$'\\[\033]7701;@NONCE@;C\007\\]'
+  if [[ ${PROMPT_COMMAND[@]: -1} != *__sp_prompt ]]; then
+    if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501 )); then PROMPT_COMMAND+=(__sp_prompt)
+    else PROMPT_COMMAND+=$'\n__sp_prompt'; fi
+  fi
+  __sp_tell "D;$e;${PWD@Q}"
+  builtin return "$e"
+}
+__sp_z= __sp_s=1
+PROMPT_COMMAND="${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
+builtin readonly -f __sp_tell __sp_number __sp_ask __sp_gate __sp_belt __sp_prompt
+__sp_tell H
+"""
+
+#: How the guarded shell is started by a POSIX shell that has the guard on descriptor 9.
+START: Final = "exec bash --rcfile /dev/fd/9 -i"
+
+
+def guard(nonce: str) -> str:
+    """Return the start-up text."""
+    return _TEXT.replace("@NONCE@", nonce)

@@ -1,0 +1,93 @@
+"""Marks: what a guard says in the middle of terminal output, and how the two are told apart again.
+
+    mark = ESC ] 7701 ; nonce ; kind *( ; field ) BEL
+
+An operating system command that no terminal knows. The guard quotes its fields, so a mark holds no control characters. Marks with
+another nonce are somebody's forgery or an inner shell's leftovers: they are dropped like the real ones, and counted.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from agent.core.shell.guard.quoting import fields
+
+BEGIN: Final = b"\x1b]7701;"
+_END: Final = b"\x07"
+#: The longest mark, in bytes: a line of 64 KiB in which every byte is quoted fits.
+LONGEST: Final = 512 * 1024
+
+
+class Mark(msgspec.Struct, frozen=True):
+    """One thing that the guard said."""
+
+    kind: str
+    fields: tuple[bytes, ...] = ()
+    """Their values, unquoted."""
+
+
+class EndlessError(ValueError):
+    """A mark has begun that does not end."""
+
+
+class Splitter:
+    """Takes terminal output apart. Feeding it in other pieces gives the same text and the same marks."""
+
+    def __init__(self, nonce: str) -> None:
+        self._prefix: Final = nonce.encode() + b";"
+        self._held = b""
+        self.forged = 0
+        """Marks without the nonce."""
+
+    @property
+    def waits(self) -> bool:
+        """True where the beginning of what may be a mark is held back."""
+        return bool(self._held)
+
+    def feed(self, data: bytes) -> list[bytes | Mark]:
+        """Return text and marks in their order. Raises EndlessError or quoting.UnquotableError."""
+        data, self._held = self._held + data, b""
+        found: list[bytes | Mark] = []
+        at = 0
+        while (begin := data.find(BEGIN, at)) >= 0:
+            if begin > at:
+                found.append(data[at:begin])
+            end = data.find(_END, begin)
+            if end < 0:
+                if len(data) - begin > LONGEST:
+                    raise EndlessError
+                self._held = data[begin:]
+                return found
+            self._take(data[begin + len(BEGIN) : end], found)
+            at = end + 1
+        rest = data[at:]
+        begun = _begun(rest)
+        if begun:
+            rest, self._held = rest[:-begun], rest[-begun:]
+        if rest:
+            found.append(rest)
+        return found
+
+    def flush(self) -> bytes:
+        """Give up what is held back, where it is not a mark yet: nothing came behind it, so it is shown."""
+        if len(self._held) >= len(BEGIN):
+            return b""
+        held, self._held = self._held, b""
+        return held
+
+    def _take(self, body: bytes, found: list[bytes | Mark]) -> None:
+        if not body.startswith(self._prefix):
+            self.forged += 1
+            return
+        kind, *values = fields(body[len(self._prefix) :])
+        found.append(Mark(kind.decode("ascii", "replace"), tuple(values)))
+
+
+def _begun(data: bytes) -> int:
+    """Return how many bytes at the end of ``data`` may begin a mark."""
+    for size in range(min(len(BEGIN) - 1, len(data)), 0, -1):
+        if BEGIN.startswith(data[-size:]):
+            return size
+    return 0

@@ -1,0 +1,191 @@
+"""A guarded shell in motion: the pure dialogue, performed between two asyncssh channels."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final, Protocol
+
+from agent.core.effects import Ask, Effect
+from agent.core.gate import Gate
+from agent.core.recording.cast import CastWriter
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.shell.guard.dialogue import Broken, Dialogue, Ran, forged
+from agent.core.units import Answered, Asked, Refused, Stream, Tick, Unit
+from agent.runtime.relay import Performer
+from agent.runtime.serving import Serving
+from chalicelib.contracts.faults import Fault
+
+#: Seconds that a shell has to report. One that does not is not guarded, whatever it shows.
+HELLO_S: Final = 3.0
+#: Seconds after which what was held back is let go: a prompt that sends no mark, or the beginning of an escape sequence.
+PAUSE_S: Final = 0.15
+
+UNGUARDED: Final = "The shell did not start its guard within 3 s, so it was ended."
+UNGUARDED_HINT: Final = "A start-up file may replace the shell. Run one command at a time: ssh <target> <command>."
+
+
+class Owner(Protocol):
+    """What the channel does for its shell."""
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> asyncio.Future[Any]:
+        """Run something that has to wait, and fail the channel if it fails."""
+        ...
+
+    def hold_client(self, held: bool) -> None:
+        """Stop or go on reading from the client."""
+        ...
+
+    def send_target(self, data: bytes) -> None:
+        """Type."""
+        ...
+
+    def send_target_eof(self) -> None:
+        """End the stream towards the target."""
+        ...
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        """Show."""
+        ...
+
+    async def answered(self, asked: Asked) -> Answered | Refused:
+        """Wait for others."""
+        ...
+
+    def fail(self, fault: Fault) -> None:
+        """End the shell, and say why."""
+        ...
+
+
+class ShellRelay:
+    """Types, shows, and has every line decided."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        dialogue: Dialogue,
+        gate: Gate,
+        recordings: tuple[CastWriter, JsonlWriter],
+        owner: Owner,
+    ) -> None:
+        self._serving = serving
+        self._dialogue = dialogue
+        self._gate = gate
+        self._cast, self._commands = recordings
+        self._owner = owner
+        self._performer: Final = Performer(serving, self)
+        self._timer: asyncio.TimerHandle | None = None
+        self._hello = asyncio.get_running_loop().call_later(HELLO_S, self._late)
+        self._permitted = False
+        self._forged = 0
+        self._from = 0
+        self._deciding = False
+
+    # -- both ends -----------------------------------------------------------------------------------------------------------
+
+    def from_client(self, data: bytes) -> None:
+        """Keys."""
+        keys = self._dialogue.typed(data)
+        if keys:
+            self._owner.send_target(keys)
+        if self._dialogue.full:
+            self._owner.hold_client(True)
+        self._wait_for_more()
+
+    def from_target(self, data: bytes) -> None:
+        """Output. Raises Fault where the shell cannot be guarded any longer."""
+        try:
+            self._perform(self._dialogue.receive(data, self._serving.now_ms()))
+        except Broken as broken:
+            raise Fault("shell_unguarded", broken.message, hint=broken.hint) from None
+        self._after()
+
+    def client_eof(self) -> None:
+        """The client types no more."""
+        self._owner.send_target_eof()
+
+    def finish(self) -> None:
+        """The shell is over: show what was held back, and record the line that it ended with."""
+        self._hello.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        self._perform([unit for unit in self._dialogue.flush() if not isinstance(unit, Asked)])
+
+    def to_target(self, data: bytes) -> None:
+        """What the gate lets pass: a verdict, or keys."""
+        self._permitted = True
+        self._owner.send_target(data)
+
+    def to_client(self, data: bytes, stream: Stream) -> None:
+        """What the shell shows, and what we say in it."""
+        self._owner.to_client(data, stream)
+
+    # -- in between ----------------------------------------------------------------------------------------------------------
+
+    def _perform(self, units: list[Unit]) -> None:
+        self._gate.handle(Tick(self._serving.now_ms()))
+        for unit in units:
+            if isinstance(unit, Asked | Refused):
+                self._owner.spawn(self._decide(unit))
+                continue
+            left: list[Effect] = self._performer.perform_now(self._gate.handle(unit))
+            assert not left, "only decisions wait for the disk"
+
+    async def _decide(self, unit: Asked | Refused) -> None:
+        self._permitted = False
+        begins = self._cast.written
+        effects = self._gate.handle(unit)
+        if effects and isinstance(effects[-1], Ask):
+            await self._performer.perform(effects[:-1])
+            answer = await self._owner.answered(effects[-1].asked)
+            self._gate.handle(Tick(self._serving.now_ms()))
+            effects = self._gate.handle(answer)
+        await self._performer.perform(effects)
+        if self._permitted:
+            self._from = begins
+            self._dialogue.allowed(self._serving.now_ms())
+        else:
+            self._owner.send_target(self._dialogue.denied())
+
+    def _after(self) -> None:
+        dialogue = self._dialogue
+        if dialogue.ready:
+            self._hello.cancel()
+        if not dialogue.full:
+            self._owner.hold_client(False)
+        if dialogue.forged > self._forged:
+            self._perform([forged(dialogue.forged - self._forged)])
+            self._forged = dialogue.forged
+        ran, dialogue.ran = dialogue.ran, []
+        for each in ran:
+            self._record(each)
+        self._wait_for_more()
+
+    def _record(self, ran: Ran) -> None:
+        entry = {
+            "event": "command",
+            "text": ran.operation.text,
+            "digest": ran.operation.digest(),
+            "cwd": dict(ran.operation.environment)["PWD"],
+            "exit": ran.status,
+            "duration_ms": max(0, ran.ended_ms - ran.began_ms),
+            "cast": [self._from, self._cast.written],
+        }
+        lines = self._commands.remark(entry, ran.began_ms)
+        self._serving.recorder.write_soon(self._commands.channel, "jsonl", lines)
+
+    def _wait_for_more(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._dialogue.waits:
+            self._timer = asyncio.get_running_loop().call_later(PAUSE_S, self._pause)
+
+    def _pause(self) -> None:
+        self._timer = None
+        self._perform(self._dialogue.flush())
+        self._wait_for_more()
+
+    def _late(self) -> None:
+        if not self._dialogue.ready:
+            self._owner.fail(Fault("shell_unguarded", UNGUARDED, hint=UNGUARDED_HINT))
