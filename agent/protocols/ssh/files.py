@@ -84,8 +84,8 @@ class FileRelay:
         if not self._busy:
             self._owner.send_target_eof()
 
-    def finish(self) -> None:
-        """The channel is over: record what was left open."""
+    def finish(self, status: int | None) -> None:
+        """The channel is over, with the file server's ``status``: record what was left open."""
         self._gate.handle(Tick(self._serving.now_ms()))
         for unit in self._engine.receive(Side.TARGET, b""):
             self._performer.perform_now(self._gate.handle(unit))

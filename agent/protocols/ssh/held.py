@@ -31,6 +31,11 @@ Show = Callable[[bytes, bool], None]
 """Shows bytes on standard error; True where they also belong in the recording."""
 
 
+def interrupts(data: bytes) -> bool:
+    """Tell whether somebody at a terminal who typed ``data`` wants no more."""
+    return any(each in data for each in _INTERRUPTS)
+
+
 class Hold:
     """One operation's wait. ``show`` writes to standard error; ``key`` is what its owner presses to withdraw."""
 
@@ -48,7 +53,7 @@ class Hold:
 
     def typed(self, data: bytes) -> bool:
         """Input came while it waits. Returns whether more of it may be read."""
-        if self._terminal and any(each in data for each in _INTERRUPTS):
+        if self._terminal and interrupts(data):
             self.withdraw()
         self._typed += len(data)
         return self._terminal and self._typed < TYPED_LIMIT

@@ -35,7 +35,7 @@ from agent.protocols.ssh.algorithms import window
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.files import FileRelay
-from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold
+from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, interrupts
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.seam import FAR, ends_whole
 from agent.protocols.ssh.sftp import SftpEngine
@@ -120,10 +120,10 @@ class Program:
             self._early.append(data)
             if self._hold is None or not self._hold.typed(data):
                 self.valve.hold("not started")
-        elif self._hold is None:
+        elif self._hold is not None and isinstance(self._relay, ShellRelay) and interrupts(data):
+            self._hold.withdraw()
+        else:
             self._from_client(data)
-        elif not self._hold.typed(data):
-            self.valve.hold("deciding")
 
     def on_input_eof(self) -> None:
         """End of input; output may still come."""
@@ -187,7 +187,7 @@ class Program:
         """Everything was shown: say how it ended."""
         self._target = None
         if self._relay is not None:
-            self._relay.finish()
+            self._relay.finish(self.exit if isinstance(self.exit, int) else None)
         if self._channel is None:
             self._tell(Remark({"event": "left", "text": "the client left"}))
             return

@@ -104,12 +104,12 @@ class ShellRelay:
         """The client types no more."""
         self._owner.send_target_eof()
 
-    def finish(self) -> None:
-        """The shell is over: show what was held back, and record the line that it ended with."""
+    def finish(self, status: int | None) -> None:
+        """The shell is over, with ``status`` where it has one: show what was held back, and record its last line."""
         self._hello.cancel()
-        if self._timer is not None:
-            self._timer.cancel()
-        self._perform([unit for unit in self._dialogue.flush() if not isinstance(unit, Asked)])
+        self._perform(self._dialogue.flush())
+        self._dialogue.over(status, self._serving.now_ms())
+        self._after()
 
     def to_target(self, data: bytes) -> None:
         """What the gate lets pass: a verdict, or keys."""

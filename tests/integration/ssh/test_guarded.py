@@ -14,7 +14,9 @@ from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
 
-PERMIT = 'permit(principal, action, resource);'
+#: Lines of the stress test.
+LINES = 300
+PERMIT = "permit(principal, action, resource);"
 NOT = '@message("Not that.") forbid(principal, action == Action::"run", resource) when { context.verbs.contains("touch") };'
 
 
@@ -26,6 +28,10 @@ async def guarded(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIt
     await gate.listen()
     yield gate
     await gate.close()
+
+
+def victims(folder: Path) -> list[Path]:
+    return list(folder.glob("victim*"))
 
 
 def prompt(child: pexpect.spawn) -> None:
@@ -53,8 +59,77 @@ async def test_lines_run_or_do_not(guarded: Gateway, tmp_path: Path) -> None:
     await guarded.idle()
     assert not victim.exists()
     recorder = guarded.serving.recorder
-    print(recorder.markers(1))
-    print(recorder.text(1))
-    print(recorder.lines(1, "jsonl"))
+    assert recorder.markers(1)[2:] == [
+        "allowed: echo $((6*7))-is-it (rule-1)",
+        f"denied: echo a; touch {victim}; echo b (rule-2)",
+        "allowed: echo status $? (rule-1)",
+        "allowed: exit 5 (rule-1)",
+    ]
     assert not re.search("7701|__sp_", recorder.text(1))
-    assert 0
+    commands = [entry for entry in recorder.lines(1, "jsonl") if entry.get("event") == "command"]
+    assert [(each["text"], each["exit"]) for each in commands[1:]] == [
+        ("echo $((6*7))-is-it", 0),
+        ("echo status $?", 0),
+        ("exit 5", 5),
+    ]
+    begin, end = commands[1]["cast"]
+    assert b"42-is-it" in recorder.written[1, "cast"][begin:end]
+    assert guarded.serving.operations == 6
+    assert guarded.serving.denied == 1
+
+
+async def test_a_denied_line_is_never_run_however_often(guarded: Gateway, tmp_path: Path) -> None:
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        prompt(child)
+        for number in range(LINES):
+            child.send(f"touch {tmp_path}/victim-{number}\r")
+            if number % 10 == 9:
+                for _ in range(10):
+                    child.expect_exact("sallyport: Not that.")
+        child.expect(r"ready> (\x1b\[\?2004h)?$")
+        child.send("exit\r")
+
+    await at_terminal(guarded.ssh(), person)
+    await guarded.idle()
+    assert not victims(tmp_path)
+    assert guarded.serving.denied == LINES
+
+
+async def test_a_shell_that_says_no_hello_is_ended(guarded: Gateway, sshd: Sshd) -> None:
+    profile = sshd.home / ".bash_profile"
+    profile.write_text("exec cat\n")
+
+    def person(child: pexpect.spawn) -> None:
+        child.expect_exact("sallyport: The shell did not start its guard within 3 s, so it was ended.")
+        child.expect_exact("Run one command at a time")
+
+    try:
+        assert await at_terminal(guarded.ssh(), person) == 126
+    finally:
+        profile.unlink()
+
+
+async def test_marks_of_others_are_dropped_and_told(guarded: Gateway) -> None:
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.sendline(r"printf 'see\033]7701;0123;Q;L;1;2;3;4\007 this\n'")
+        child.expect_exact("see this")
+        child.sendline("exit")
+
+    await at_terminal(guarded.ssh(), person)
+    await guarded.idle()
+    assert "1 sequence(s) that imitate the shell's guard were dropped" in guarded.serving.recorder.markers(1)
+
+
+async def test_the_guard_cannot_be_looked_at(guarded: Gateway) -> None:
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        for line in ("declare -f __sp_ask", "unset -f __sp_gate", "__sp_s=0", "readonly PS0; PS0=; __sp_belt() { :; }"):
+            child.sendline(line)
+            child.expect_exact("The shell's guard cannot be looked at or changed.")
+        child.sendline("exit")
+
+    await at_terminal(guarded.ssh(), person)
+    await guarded.idle()
+    assert guarded.serving.denied == 4

@@ -21,7 +21,11 @@ async def at_terminal(command: list[str], person: Callable[[pexpect.spawn], None
 
     def sit() -> int:
         child = pexpect.spawn(
-            command[0], command[1:], timeout=20, dimensions=size, env={"TERM": "xterm", "PATH": "/usr/bin:/bin"}
+            command[0],
+            command[1:],
+            timeout=20,
+            dimensions=size,
+            env={"TERM": "xterm", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         )
         try:
             person(child)

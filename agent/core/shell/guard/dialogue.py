@@ -62,8 +62,8 @@ class Ran(msgspec.Struct, frozen=True, kw_only=True):
     """A line that has ended."""
 
     operation: Operation
-    status: int
-    cwd: str
+    status: int | None
+    """None where it is not known: the shell went on with the next line of what was pasted, or has ended."""
     began_ms: int
     ended_ms: int
 
@@ -190,7 +190,7 @@ class Dialogue:
             case "R":
                 self._muted = False
             case "H" if self.state == "booting":
-                self.state = "running"
+                self.state = "entered"
             case "X":
                 version = mark.fields[0].decode("ascii", "replace")[:40]
                 raise Broken(f"{self.shell} {version} is too old to be guarded.", _ONE_BY_ONE)
@@ -203,22 +203,15 @@ class Dialogue:
                 self.state = self._goes
                 return self._typing()
             case "D":
-                return self._ended(int(mark.fields[0]), mark.fields[1], now_ms)
-            case "Q":
-                return self._question(*mark.fields)
+                self.over(int(mark.fields[0]), now_ms)
+            case "Q" if len(mark.fields) == len(("kind", "challenge", "number", "cwd", "line")):
+                kind, challenge, _, cwd, line = mark.fields
+                return self._question(kind, challenge, cwd, line)
             case _:
                 raise ValueError(mark.kind)
         return []
 
-    def _ended(self, status: int, cwd: bytes, now_ms: int) -> list[Unit]:
-        if self._under_way is not None:
-            operation, began_ms = self._under_way
-            self._under_way = None
-            where = cwd.decode("utf-8", "replace")
-            self.ran.append(Ran(operation=operation, status=status, cwd=where, began_ms=began_ms, ended_ms=now_ms))
-        return []
-
-    def _question(self, kind: bytes, challenge: bytes, number: bytes, cwd: bytes, line: bytes) -> list[Unit]:
+    def _question(self, kind: bytes, challenge: bytes, cwd: bytes, line: bytes) -> list[Unit]:
         if self.state == "asking" or not self.ready:
             raise Broken("The shell asked twice at once, so it was ended.")
         self.state = "asking"
@@ -259,8 +252,16 @@ class Dialogue:
         """The verdict has been typed; the line runs."""
         operation, self._asked = self._asked, None
         if operation is not None and operation.kind == "line":
+            self.over(None, now_ms)
             self._under_way = (operation, now_ms)
         self.state, self._goes = "answered", "running"
+
+    def over(self, status: int | None, now_ms: int) -> None:
+        """The line that runs, if one does, has ended."""
+        if self._under_way is not None:
+            operation, began_ms = self._under_way
+            self._under_way = None
+            self.ran.append(Ran(operation=operation, status=status, began_ms=began_ms, ended_ms=now_ms))
 
     def denied(self) -> bytes:
         """The line does not run. Returns what tells the shell so; keys wait for its next prompt."""

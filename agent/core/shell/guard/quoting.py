@@ -8,7 +8,8 @@ from typing import Final
 #: What a letter behind a backslash stands for, in ``$'…'``.
 _ESCAPES: Final = dict(zip(b"abeEfnrtv\\'\"?", b"\a\b\x1b\x1b\f\n\r\t\v\\'\"?", strict=True))
 _ESCAPE: Final = re.compile(
-    rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|(M-)?(C-)?(\\?.)|$)", re.DOTALL
+    rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|((?:M-)?)((?:C-)?)((?<=-)\\.|.)|$)",
+    re.DOTALL,
 )
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
@@ -31,6 +32,8 @@ def fields(body: bytes) -> list[bytes]:
             found[-1] += body[at + 1 : end]
         elif body.startswith(b"\\", at):
             end = at + 1
+            if end == len(body):
+                raise UnquotableError
             found[-1] += body[end : end + 1]
         else:
             end = at

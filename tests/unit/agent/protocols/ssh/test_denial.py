@@ -38,10 +38,11 @@ def test_denials_exit_126_and_failures_255(code: str) -> None:
         "approval_expired",
         "approval_used",
         "approval_withdrawn",
+        "shell_unguarded",
         "approval_pending",
         "approval_denied",
     }
-    denials |= {"approval_revoked"}
+    denials |= {"approval_revoked", "shell_unguarded"}
     assert exit_status(code) == (126 if code in denials else 255)
     assert exit_status("from-a-newer-gateway") == 255
 

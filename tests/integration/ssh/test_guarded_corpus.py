@@ -1,0 +1,150 @@
+"""What people do at a prompt, and the exact lines that are decided for it: line editing, history, pastes and programs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pexpect
+import pytest
+
+from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.test_shell import at_terminal
+
+pytestmark = pytest.mark.servers
+
+PERMIT = "permit(principal, action, resource);"
+UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
+ENTERS = "\r\n\x03\x0f"
+HOME, END, DELETE, BACKSPACE = "\x01", "\x05", "\x1b[3~", "\x7f"
+
+
+class Scenario(NamedTuple):
+    """Keys, and the lines that they amount to. What is typed while a program runs goes through the terminal's own line editing,
+    as without a gateway, so scenarios that need readline for that are not typed in one ``burst``; pieces of a list never are.
+    """
+
+    name: str
+    keys: str | list[str]
+    lines: list[str]
+    burst: bool = True
+
+
+SCENARIOS = [
+    Scenario("plain", "echo one\r", ["echo one"]),
+    Scenario("two", "echo one\recho two\r", ["echo one", "echo two"]),
+    Scenario("empty", "\r\r   \recho x\r", ["echo x"]),
+    Scenario("comment", "# a comment\recho x\r", ["echo x"]),
+    Scenario("quotes", "echo 'a;b' \"c d\" \\$x\r", ["echo 'a;b' \"c d\" \\$x"]),
+    Scenario("semicolons", "echo a; echo b && echo c\r", ["echo a; echo b && echo c"]),
+    Scenario("pipe", "echo abc | tr a-c A-C\r", ["echo abc | tr a-c A-C"]),
+    Scenario("unicode", "echo grüße 日本 🙂\r", ["echo grüße 日本 🙂"]),
+    Scenario("leading space", "  echo lead\r", ["  echo lead"]),
+    Scenario("tab inside", "echo 'a\x16\tb'\r", ["echo 'a\tb'"]),
+    Scenario("left", f"echo ac{LEFT}b\r", ["echo abc"]),
+    Scenario("home", f"cho x{HOME}e\r", ["echo x"]),
+    Scenario("end", f"echo{HOME}{END} x\r", ["echo x"]),
+    Scenario("backspace", f"ecjo{BACKSPACE * 2}ho x\r", ["echo x"]),
+    Scenario("delete", f"eccho x{HOME}{RIGHT}{DELETE}\r", ["echo x"]),
+    Scenario("kill line", "touch /x\x15echo x\r", ["echo x"]),
+    Scenario("kill end", f"echo xyz{LEFT * 2}\x0b\r", ["echo x"]),
+    Scenario("kill word", "echo one two\x17\r", ["echo one "]),
+    Scenario("yank", "one\x15echo \x19\r", ["echo one"]),
+    Scenario("transpose", "ehco x\x01\x1b[C\x1b[C\x14\r", ["echo x"]),
+    Scenario("undo", "echo xq\x1f\x1f\x1f\x1f\x1f\x1f\x1f\x1fecho y\r", ["echo y"]),
+    Scenario("history up", f"echo one\r{UP}\r", ["echo one", "echo one"]),
+    Scenario("history edit", f"echo one\r{UP}{BACKSPACE * 3}two\r", ["echo one", "echo two"], burst=False),
+    Scenario("history down", f"echo one\recho two\r{UP}{UP}{DOWN}\r", ["echo one", "echo two", "echo two"]),
+    Scenario("search", "echo needle\recho hay\r\x12need\r", ["echo needle", "echo hay", "echo needle"], burst=False),
+    Scenario("search edit", "echo needle\r\x12need\x05 x\r", ["echo needle", "echo needle x"], burst=False),
+    Scenario("bang bang", "echo one\r!!\r", ["echo one", "echo one"]),
+    Scenario("bang word", "echo one\recho two !$\r", ["echo one", "echo two one"]),
+    Scenario("operate and next", f"echo one\recho two\r{UP}{UP}\x0f\r", ["echo one", "echo two", "echo one", "echo two"]),
+    Scenario("caret", "echo one\r^one^two^\r", ["echo one", "echo two"]),
+    Scenario("fc list off", "echo a\rfc -l -1 >/dev/null\r", ["echo a", "fc -l -1 >/dev/null"]),
+    Scenario("completion", "ech\tcomp\r", ["echo comp"]),
+    Scenario("path completion", "echo /etc/passw\t\r", ["echo /etc/passwd"]),
+    Scenario("for", "for i in 1 2\rdo echo $i\rdone\r", ["for i in 1 2\ndo echo $i\ndone"]),
+    Scenario("if", "if true\rthen\recho y\rfi\r", ["if true\nthen\necho y\nfi"]),
+    Scenario("open quote", "echo 'a\rb'\r", ["echo 'a\nb'"]),
+    Scenario("backslash", "echo a \\\rb\r", ["echo a b"]),
+    Scenario("here document", "cat <<X\rone\rtwo $((1+1))\rX\r", ["cat <<X\none\ntwo $((1+1))\nX"]),
+    Scenario("function", "f() {\recho in f\r}\rf\r", ["f() {\necho in f\n}", "f"]),
+    Scenario("case", "case x in\rx) echo m;;\resac\r", ["case x in\nx) echo m;;\nesac"]),
+    Scenario("long", "echo " + "x" * 3000 + "\r", ["echo " + "x" * 3000]),
+    Scenario("bracketed paste", "\x1b[200~echo pasted\x1b[201~\r", ["echo pasted"]),
+    Scenario("paste of two", "\x1b[200~echo p1\necho p2\x1b[201~\r", ["echo p1", "echo p2"]),
+    Scenario("raw paste", "echo r1\necho r2\n", ["echo r1", "echo r2"]),
+    Scenario("interrupt", "echo gone\x03echo x\r", ["echo x"], burst=False),
+    Scenario("alias", "alias hi='echo hello'\rhi there\r", ["alias hi='echo hello'", "hi there"]),
+    Scenario("read secret", ["read -s p\r", "hunter2\r", "echo ${#p}\r"], ["read -s p", "echo ${#p}"]),
+    Scenario("read visible", ["read p\r", "typed text\r", "echo x\r"], ["read p", "echo x"]),
+    Scenario("cat", ["cat\r", "to cat\r", "\x04", "echo x\r"], ["cat", "echo x"]),
+    Scenario("type ahead", "cat\rinto cat\r\x04echo after\r", ["cat", "echo after"]),
+    Scenario("background", "(sleep 0.1; echo late) &\recho x\rwait\r", ["(sleep 0.1; echo late) &", "echo x", "wait"]),
+    Scenario("python", ["python3 -q\r", "print(6*7)\r", "\x04", "echo x\r"], ["python3 -q", "echo x"]),
+    Scenario("subshell", "(cd /; pwd)\rpwd >/dev/null\r", ["(cd /; pwd)", "pwd >/dev/null"]),
+    Scenario("vi mode", ["set -o vi\r", "echo abd\x1brcA x\r", "set -o emacs\r"], ["set -o vi", "echo abc x", "set -o emacs"]),
+    Scenario("macro", ['bind \'"\\eq":"echo macro\\r"\'\r', "\x1bq"], ['bind \'"\\eq":"echo macro\\r"\'', "echo macro"]),
+    Scenario("syntax error", "echo )\recho x\r", ["echo x"]),
+    Scenario("not found", "nosuchcommand1\recho x\r", ["nosuchcommand1", "echo x"]),
+    Scenario("prompt that talks", "PS1='$(echo dyn)> '\recho x\r", ["PS1='$(echo dyn)> '", "echo x"]),
+    Scenario(
+        "prompt command", "PROMPT_COMMAND='true;true'\recho x\recho y\r", ["PROMPT_COMMAND='true;true'", "echo x", "echo y"]
+    ),
+    Scenario("errexit off", "set -u\recho x\rset +u\r", ["set -u", "echo x", "set +u"]),
+    Scenario(
+        "history control",
+        "HISTCONTROL=ignoreboth\r echo s\recho s\recho s\r",
+        ["HISTCONTROL=ignoreboth", " echo s", "echo s", "echo s"],
+    ),
+    Scenario("history ignore", "HISTIGNORE='*'\recho s\r", ["HISTIGNORE='*'", "echo s"]),
+    Scenario("own trap", "trap 'x=1' DEBUG\recho s\r", ["trap 'x=1' DEBUG", "echo s"]),
+    Scenario("own PS0", "PS0='running '\recho s\r", ["PS0='running '", "echo s"]),
+]
+
+
+@pytest.fixture
+async def guarded(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[Gateway]:
+    gate = Gateway(identity, tmp_path)
+    gate.serving = serving_for(sshd, PERMIT, shell="guarded")
+    await gate.listen()
+    yield gate
+    await gate.close()
+
+
+@pytest.mark.parametrize("human", [False, True], ids=["burst", "human"])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.name for each in SCENARIOS])
+async def test_the_lines_are_exact(guarded: Gateway, scenario: Scenario, human: bool) -> None:
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        child.expect_exact("every line is decided before it runs")
+        child.send("PS1='ready''> '\r")
+        child.expect(r"ready> (\x1b\[\?2004h)?$")
+        pieces = [scenario.keys] if isinstance(scenario.keys, str) else scenario.keys
+        for number, piece in enumerate(pieces):
+            if number:
+                # A program reads what follows; give it the time to be there.
+                child.expect(pexpect.TIMEOUT, timeout=0.3)
+            for key in piece if human else [piece]:
+                child.send(key)
+                if human:
+                    child.expect(pexpect.TIMEOUT, timeout=0.08 if key in ENTERS else 0.002)
+        child.send("echo th''e-end\r")
+        child.expect_exact("the-end")
+        child.send("exit 0\r")
+
+    if not (human or scenario.burst):
+        pytest.skip("typed by people alone")
+    status = await at_terminal(guarded.ssh(options=["-o", "SendEnv=LANG"]), person)
+    assert status == 0
+    await guarded.idle()
+    recorder = guarded.serving.recorder
+    ran = [entry["text"] for entry in recorder.lines(1, "jsonl") if entry.get("event") == "command"]
+    first, *lines, last = ran[:-1] if ran[-1].startswith("exit") else ran
+    assert first.startswith("PS1=")
+    assert last == "echo th''e-end"
+    assert lines == scenario.lines
+    assert "7701" not in recorder.text(1)
+    assert b"hunter2" not in b"".join(recorder.written.values())
