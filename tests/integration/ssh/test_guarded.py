@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -9,7 +10,9 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from tests.fakes.agent_runtime import FakeServing
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.test_held import ALLOW, HOLD
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
@@ -133,3 +136,51 @@ async def test_the_guard_cannot_be_looked_at(guarded: Gateway) -> None:
     await at_terminal(guarded.ssh(), person)
     await guarded.idle()
     assert guarded.serving.denied == 4
+
+
+@pytest.fixture
+async def held(guarded: Gateway, sshd: Sshd) -> FakeServing:
+    """A session in which ``touch`` waits for a DBA."""
+    guarded.serving = serving_for(sshd, ALLOW, HOLD, shell="guarded")
+    return guarded.serving
+
+
+async def test_a_held_line_runs_by_itself_after_the_yes(guarded: Gateway, held: FakeServing, tmp_path: Path) -> None:
+    loop = asyncio.get_running_loop()
+
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.send(f"touch {tmp_path}/victim\r")
+        child.expect_exact("for dba to agree: https://gw.example/approvals/req_1")
+        child.send("echo typed ahead\r")
+        child.expect_exact("waiting, 0:01")
+        loop.call_soon_threadsafe(held.approvals.release.set)
+        child.expect(r"\rtyped ahead\r\n")
+        child.send("exit\r")
+
+    assert await at_terminal(guarded.ssh(), person) == 0
+    await guarded.idle()
+    assert victims(tmp_path)
+    markers = held.recorder.markers(1)
+    assert markers[2] == f"held: touch {tmp_path}/victim"
+    assert markers[3].endswith("approved by carol@example.com (req_1)")
+    (operation, _), *_ = held.approvals.asked
+    assert dict(operation.environment)["PWD"] == str(Path.home())
+
+
+async def test_ctrl_c_withdraws_a_held_line_and_the_shell_goes_on(guarded: Gateway, held: FakeServing, tmp_path: Path) -> None:
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.send(f"touch {tmp_path}/victim\r")
+        child.expect_exact("for dba to agree")
+        child.send("\x03")
+        child.expect_exact("You withdrew the request, so nothing ran.")
+        child.expect_exact("ready> ")
+        child.send("echo still $((1+1))\r")
+        child.expect("still 2")
+        child.send("exit\r")
+
+    assert await at_terminal(guarded.ssh(), person) == 0
+    await guarded.idle()
+    assert not victims(tmp_path)
+    assert held.approvals.used == []
