@@ -74,9 +74,10 @@ def status(config: Path | None) -> None:
     """Say who this agent is, whether it runs, and what waits to be uploaded."""
     with _Faults():
         settings = load(config)
-        from agent.bootstrap import is_running
+        from agent.bootstrap import is_running, limits
         from agent.runtime.identity import load as load_identity
-        from agent.runtime.spool import folders, free_bytes
+        from agent.runtime.room import MEGABYTE, Level, level, measure
+        from agent.runtime.spool import folders
 
         enrolled, _ = load_identity(settings.state)
         waiting = folders(settings.state / "spool")
@@ -87,7 +88,12 @@ def status(config: Path | None) -> None:
         click.echo(f"in spool    {len(waiting)} sessions")
         if refused:
             click.echo(f"refused     {len(refused)} recordings that the control plane did not take: {settings.state / 'refused'}")
-        click.echo(f"disk free   {free_bytes(settings.state) // 1_000_000} MB")
+        found = measure(settings.state)
+        quota = f" of {settings.spool_quota_mb} MB" if settings.spool_quota_mb else ""
+        click.echo(f"spool       {found.spooled // MEGABYTE} MB{quota}")
+        click.echo(f"disk free   {found.free // MEGABYTE} MB, {settings.min_free_mb} MB are the least")
+        if level(found, limits(settings)) is not Level.ROOMY:
+            click.echo("room        none: the agent takes no new sessions until the disk is freed or the spool is uploaded")
 
 
 async def _serve(settings: Settings) -> None:

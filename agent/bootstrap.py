@@ -22,6 +22,7 @@ from agent.runtime.credentials import CredentialFolder
 from agent.runtime.identity import Identity
 from agent.runtime.listener import Listener
 from agent.runtime.operator_tls import OperatorCertificate
+from agent.runtime.room import MEGABYTE, Limits, Room
 from agent.runtime.serving import HostIdentity, Plugin
 from agent.runtime.session import Surroundings
 from agent.runtime.session_tunnel import session_tunnels
@@ -104,6 +105,11 @@ async def run(
             disk.close()
 
 
+def limits(settings: Settings) -> Limits:
+    """Return what the settings say about room on disk."""
+    return Limits(floor=settings.min_free_mb * MEGABYTE, quota=settings.spool_quota_mb * MEGABYTE)
+
+
 async def _run(
     settings: Settings,
     stop: asyncio.Event,
@@ -123,6 +129,7 @@ async def _run(
         direct=settings.direct,
         backoff=around.backoff,
     )
+    room = Room(settings.state, around.disk, limits(settings))
     supervisor = Supervisor(
         around,
         identity,
@@ -130,12 +137,13 @@ async def _run(
         plugins,
         session_tunnels(identity),
         state=settings.state,
+        room=room,
         silent=SILENT,
         max_sessions=settings.max_sessions,
-        min_free_mb=settings.min_free_mb,
     )
     socket = ControlSocket(lambda: identity.trust.websocket_url, identity.proof, supervisor, backoff=around.backoff())
-    background: list[Coroutine[Any, Any, None]] = [announcer.run(), socket.run()]
+    supervisor.on_refusing = socket.beat_soon
+    background: list[Coroutine[Any, Any, None]] = [announcer.run(), socket.run(), room.watch()]
     address = None
     if settings.listen is not None:
         listener = Listener(supervisor.receive, supervisor.spawn)

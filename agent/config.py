@@ -40,7 +40,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """Its private key (PEM, without a passphrase)."""
     max_sessions: int = 200
     min_free_mb: int = 500
-    """New sessions are refused while the state directory's disk has less room than this (megabytes)."""
+    """New sessions are refused while the state directory's disk has less room than this (megabytes); live ones end at half."""
+    spool_quota_mb: int = 10_000
+    """New sessions are refused while more than this waits to be uploaded (megabytes); live ones end at one and a half times
+    as much. 0: no limit but the disk."""
 
     @property
     def tls(self) -> tuple[Path, Path] | None:
@@ -188,5 +191,6 @@ _KEYS: Final[dict[str, Callable[[Any], Any]]] = {
     "direct": _reachable,
     "max_sessions": _count(1, 10_000),
     "min_free_mb": _count(0, 1_000_000),
+    "spool_quota_mb": _count(0, 100_000_000),
 }
-_NUMBERS: Final = frozenset({"max_sessions", "min_free_mb"})
+_NUMBERS: Final = frozenset({"max_sessions", "min_free_mb", "spool_quota_mb"})

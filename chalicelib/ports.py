@@ -110,6 +110,8 @@ class Agent(msgspec.Struct, kw_only=True, frozen=True):
     """Sessions that the last heartbeat named."""
     live_ms: int = 0
     """When that heartbeat came."""
+    refuses: str = ""
+    """The fault code with which it turns new sessions away, as that heartbeat said; empty while it takes them."""
 
 
 class Custody(msgspec.Struct, kw_only=True, frozen=True):
@@ -303,8 +305,8 @@ class Store(Protocol):
         """Remember an agent's control socket and return the one it replaces, or an empty text. Raises Conflict like announce."""
         ...
 
-    def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str]) -> None:
-        """Remember a heartbeat and the sessions that it named. A replaced agent is ignored."""
+    def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str], refuses: str = "") -> None:
+        """Remember a heartbeat, the sessions that it named, and whether it takes more. A replaced agent is ignored."""
         ...
 
     # connections

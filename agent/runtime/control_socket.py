@@ -8,6 +8,7 @@ end; the only thing that opens a session is a signed ticket.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
@@ -56,6 +57,10 @@ class Orders(Protocol):
         """Sessions that this agent still serves or uploads."""
         ...
 
+    def refuses(self) -> str:
+        """The fault code with which new sessions are turned away; empty while they are taken."""
+        ...
+
 
 class ControlSocket:
     """Keeps one control connection. ``url`` is read for every connection; ``proof`` signs each handshake."""
@@ -80,6 +85,11 @@ class ControlSocket:
         self._stable_s = stable_s
         self.connected = asyncio.Event()
         """Set while a connection is open."""
+        self._news = asyncio.Event()
+
+    def beat_soon(self) -> None:
+        """Beat now: what beats say has changed."""
+        self._news.set()
 
     async def run(self) -> None:
         """Hold the connection until cancelled."""
@@ -139,9 +149,12 @@ class ControlSocket:
     async def _beat(self, connection: ws.ClientConnection) -> None:
         try:
             while True:
-                beat = relay.encode(relay.Beat(live=tuple(self._orders.live())))
+                self._news.clear()
+                beat = relay.encode(relay.Beat(live=tuple(self._orders.live()), refuses=self._orders.refuses()))
                 await connection.send(beat, text=True)
-                await asyncio.sleep(self._beat_s)
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(self._beat_s):
+                        await self._news.wait()
         except ConnectionClosed:
             return
 

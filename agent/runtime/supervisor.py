@@ -24,9 +24,10 @@ from agent.runtime.identity import Identity
 from agent.runtime.listener import Place
 from agent.runtime.offers import Offers, presented
 from agent.runtime.opening import plugin_for
+from agent.runtime.room import Level, Room
 from agent.runtime.serving import HANDSHAKE_S, Plugin, plugin_named
 from agent.runtime.session import LiveSession, Recording, Surroundings
-from agent.runtime.spool import End, Folder, folders, free_bytes
+from agent.runtime.spool import End, Folder, folders
 from agent.telemetry import logger
 from chalicelib.contracts import recording, relay
 from chalicelib.contracts.api import SessionClaim
@@ -38,8 +39,6 @@ from chalicelib.contracts.policy import Moment
 DRAIN_S: Final = 20.0
 #: Leftovers that are recovered at the same time.
 _RECOVERING: Final = 8
-_MEGABYTE: Final = 1_000_000
-
 _INTERNAL: Final = Notice("internal", "The agent made a mistake; its log has more.")
 _STOPPING: Final = Notice("agent_offline", "The agent is being stopped.")
 
@@ -76,9 +75,9 @@ class Supervisor:
         open_tunnel: OpenTunnel,
         *,
         state: Path,
+        room: Room,
         silent: str = "",
         max_sessions: int = 200,
-        min_free_mb: int = 500,
     ) -> None:
         self._around = around
         self._identity = identity
@@ -88,7 +87,10 @@ class Supervisor:
         self._state = state
         self._silent = silent
         self._max_sessions = max_sessions
-        self._min_free = min_free_mb * _MEGABYTE
+        self._room = room
+        room.on_change = self._room_changed
+        self.on_refusing: Callable[[], None] = lambda: None
+        """Called when ``refuses`` has changed."""
         self._offers = Offers(around.clock.now_ms)
         self._live: dict[str, LiveSession] = {}
         self._recovering: set[str] = set()
@@ -177,6 +179,17 @@ class Supervisor:
     def live(self) -> list[str]:
         """Sessions that are served, uploaded or recovered."""
         return sorted({*self._live, *self._recovering})
+
+    def refuses(self) -> str:
+        """Return the fault code with which new sessions are turned away; empty while there is room."""
+        refusal = self._room.refusal
+        return refusal.code if refusal is not None else ""
+
+    def _room_changed(self, level: Level) -> None:
+        self.on_refusing()
+        if level is Level.CRITICAL:
+            for session in list(self._live.values()):
+                session.end(self._room.ending)
 
     def _end_orphans(self) -> None:
         """End what a newer configuration does not permit any more: a grant that is taken back is taken back at once."""
@@ -300,10 +313,9 @@ class Supervisor:
             raise Fault(_STOPPING.code, _STOPPING.message)
         if sum(not session.is_over for session in self._live.values()) >= self._max_sessions:
             raise Fault("agent_full", "The agent serves as many sessions as it may.", hint="Try again later.")
-        free = await self._around.disk.run(free_bytes, self._state)
-        if free < self._min_free:
-            logger(free_mb=free // _MEGABYTE).error("spool.disk_full")
-            raise Fault("agent_full", "The agent's disk is almost full, so it could not record.", detail=f"{free} bytes free")
+        await self._room.look()
+        if (refusal := self._room.refusal) is not None:
+            raise refusal
 
     async def _begin(self, session: LiveSession, claimed: asyncio.Future[None]) -> None:
         """Claim the session, tell who waits for it, and live until it is closed."""

@@ -218,6 +218,8 @@ class AgentView(msgspec.Struct, kw_only=True, frozen=True):
     seen_ms: int
     protocols: list[str]
     direct: str
+    refuses: str = ""
+    """The fault code with which it turns new sessions away now; empty while it takes them."""
 
 
 class AgentList(msgspec.Struct, kw_only=True, frozen=True):

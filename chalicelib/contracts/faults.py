@@ -94,6 +94,7 @@ CODES: Final[dict[str, Kind]] = {
     "agent_proof_invalid": Kind("client", 401, EXIT_REFUSED),
     "agent_offline": Kind("gateway", 503, EXIT_UNAVAILABLE),
     "agent_full": Kind("gateway", 503, EXIT_UNAVAILABLE),
+    "spool_full": Kind("gateway", 503, EXIT_UNAVAILABLE),
     "agent_unverified": Kind("gateway", 502, EXIT_REFUSED),
     # targets
     "target_unreachable": Kind("target", 502, EXIT_UNAVAILABLE),

@@ -60,9 +60,11 @@ class Data(_Tagged, frozen=True, tag="d"):
 
 class Beat(_Tagged, frozen=True, tag="beat"):
     """Client -> Lambda: keepalive. On the agent's control socket `live` lists the sessions it still serves;
-    absent means "not said", empty means "none"."""
+    absent means "not said", empty means "none". `refuses` is the fault code with which it turns new sessions away now;
+    empty while it takes them."""
 
     live: tuple[Identifier, ...] | None = None
+    refuses: Annotated[str, msgspec.Meta(max_length=64)] = ""
 
 
 class Route(_Tagged, frozen=True, tag="route"):

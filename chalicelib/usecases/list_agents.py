@@ -17,6 +17,7 @@ def list_agents(ports: Ports) -> AgentList:
                 seen_ms=agent.seen_ms,
                 protocols=[protocol.name for protocol in agent.protocols],
                 direct=agent.direct,
+                refuses=agent.refuses,
             )
             for agent in sorted(ports.store.agents(), key=lambda each: each.name)
         ]

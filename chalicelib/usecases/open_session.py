@@ -20,7 +20,10 @@ from chalicelib.usecases.endings import ended
 
 
 def open_session(ports: Ports, caller: AccessClaims, asked: SessionOpen, source_ip: str) -> SessionOffer:
-    """Return the ticket and the ways to the agent, best first. Raises Fault: see ``admit``, and agent_offline."""
+    """Return the ticket and the ways to the agent, best first.
+
+    Raises Fault: see ``admit``; agent_offline, spool_full, agent_full.
+    """
     request = Request(
         who=caller.principal,
         target=asked.target,
@@ -34,6 +37,8 @@ def open_session(ports: Ports, caller: AccessClaims, asked: SessionOpen, source_
     agent = ports.store.agent_named(admission.target.agent)
     if agent is None or not agent.connection:
         raise _offline(admission.target.agent)
+    if agent.refuses:
+        raise _turned_away(agent)
     opened = open_offered(ports, admission, agent)
     _offer(ports, opened, agent)
     ways = [Way(kind="relay", address=ports.settings.websocket_url)]
@@ -63,6 +68,15 @@ def _expire(ports: Ports, session: Session, agent: str) -> NoReturn:
     with contextlib.suppress(Conflict):  # it has stepped on already, which only the agent itself can do
         ports.store.step_session(over, frozenset({State.OFFERED}), ended(ports.clock, over, actor="system"))
     raise _offline(agent)
+
+
+def _turned_away(agent: Agent) -> Fault:
+    """Said before anything is stored: an approval is not used up by an agent that would turn its session away."""
+    if agent.refuses == "spool_full":
+        words = f"Agent {agent.name}, which serves this target, has no room left to record, so it takes no new sessions."
+        return Fault("spool_full", words, hint="Tell whoever runs it to look at the disk of its state directory.")
+    words = f"Agent {agent.name}, which serves this target, takes no new sessions now."
+    return Fault("agent_full", words, hint="Try again later.", detail=agent.refuses)
 
 
 def _offline(agent: str) -> Fault:

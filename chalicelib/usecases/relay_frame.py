@@ -113,7 +113,7 @@ def _beat(ports: Ports, sender: str, beat: relay.Beat) -> None:
         return
     me = ports.store.connection(sender)
     if me is not None and me.side == "control":
-        ports.store.agent_seen(me.owner, ports.clock.now_ms(), beat.live[:LIVE_LIMIT])
+        ports.store.agent_seen(me.owner, ports.clock.now_ms(), beat.live[:LIVE_LIMIT], beat.refuses)
 
 
 def _refuse(ports: Ports, connection: str, code: str, message: str) -> None:

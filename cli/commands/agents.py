@@ -12,6 +12,7 @@ from chalicelib.contracts.faults import Fault
 from cli.control_plane import ControlPlane
 from cli.home import Home
 from cli.moments import duration, now_ms, until
+from cli.plain import clean
 from cli.progress import Progress
 from cli.screen import Cell, Column, note, paint, say, say_json, table
 
@@ -19,7 +20,7 @@ from cli.screen import Cell, Column, note, paint, say, say_json, table
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def agents(as_json: bool) -> None:
-    """List the agents, and whether they are there.
+    """List the agents, whether they are there, and why they turn new sessions away if they do.
 
     \b
     Examples:
@@ -51,12 +52,19 @@ def _row(agent: api.AgentView) -> list[Cell]:
     seen = f"{duration(now_ms() - agent.seen_ms)} ago" if agent.seen_ms else "never"
     return [
         Cell(agent.name, "bold"),
-        Cell("online", "green") if agent.online else Cell("offline", "red"),
+        _state(agent),
         Cell(seen),
         Cell(", ".join(agent.protocols)),
         Cell(agent.direct),
         Cell(agent.agent_id, "dim"),
     ]
+
+
+def _state(agent: api.AgentView) -> Cell:
+    if not agent.online:
+        return Cell("offline", "red")
+    # A code, and an agent's own word: shown as it is, in a column that nothing else is in.
+    return Cell(f"refuses: {clean(agent.refuses)}", "yellow") if agent.refuses else Cell("online", "green")
 
 
 @click.command("agent-token")

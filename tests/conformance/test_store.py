@@ -180,6 +180,14 @@ class TestAgents:
         assert found is not None
         assert (found.seen_ms, found.live_ms, found.live) == (NOW + 5, NOW + 5, ["ses_1", "ses_2"])
 
+    def test_a_heartbeat_says_whether_an_agent_takes_more(self, store: Store) -> None:
+        enrol(store)
+        said = []
+        for refused in ("spool_full", "", "agent_full"):
+            store.agent_seen("agt_one", NOW + 5, [], refused)
+            said.append(store.agent("agt_one").refuses)  # type: ignore[union-attr]
+        assert said == ["spool_full", "", "agent_full"]
+
 
 class TestConnections:
     def test_both_ends_of_a_session_find_each_other(self, store: Store) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import random
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from infra.demo.database import DATABASE, LOGIN
+from infra.demo.database import LOGIN
 from infra.demo.stack import ROOT, Person, Stack
 from infra.local.__main__ import load_app
 from infra.local.cloud import EmbeddedCloud
@@ -31,9 +32,14 @@ RULES = """
 class Nursery:
     """Where agents come from (nursery.py), and how they go."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, small_disk: tuple[Path, int] | None = None) -> None:
+        """``small_disk`` is a folder that is a disk of so many bytes for agents, and for nobody else."""
+        words = [sys.executable, "-m", "tests.crash.nursery"]
+        if small_disk is not None:
+            mount = f"mount -t tmpfs -o size={small_disk[1]},mode=700 tmpfs '{small_disk[0]}' && exec \"$@\""
+            words = ["unshare", "--mount", "--", "sh", "-c", mount, "sh", *words]
         self._process = subprocess.Popen(
-            [sys.executable, "-m", "tests.crash.nursery"],
+            words,
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if not name.startswith("AWS_")},
             stdin=subprocess.PIPE,
@@ -42,6 +48,10 @@ class Nursery:
             text=True,
             start_new_session=True,
         )
+
+    def inside(self, path: Path) -> Path:
+        """Return how a file of the agents' own disk is reached from here."""
+        return Path(f"/proc/{self._process.pid}/root") / path.relative_to("/")
 
     def ask(self, **asked: Any) -> dict[str, Any]:
         assert self._process.stdin is not None
@@ -64,6 +74,8 @@ class MortalStack(Stack):
         super().__init__(folder, direct=True)
         self.nursery = nursery
         self.life = 0
+        self.settings: dict[str, int] = {}
+        """What the agent's configuration says besides."""
 
     @property
     def state(self) -> Path:
@@ -76,6 +88,13 @@ class MortalStack(Stack):
     @property
     def notes(self) -> Path:
         return self.folder / "synced"
+
+    def start_agent(self, token: str) -> None:
+        super().start_agent(token)
+        self.end_agent(signal.SIGTERM)
+        with (self.folder / "agent" / "agent.toml").open("a") as config:
+            config.writelines(f"{name} = {value}\n" for name, value in self.settings.items())
+        self.restart_agent()
 
     def restart_agent(self) -> None:
         config = self.folder / "agent" / "agent.toml"
@@ -115,16 +134,20 @@ class Ward:
         return {int(mark.split("-")[1]) for mark in marks} | {int(row) for row in rows}
 
 
-@pytest.fixture
-def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
-    monkeypatch.setenv("SALLYPORT_STALE_S", str(STALE_S))
-    nursery = Nursery(tmp_path)
-    with EmbeddedCloud(load_app) as cloud, MortalStack(tmp_path, nursery) as stack:
+@contextlib.contextmanager
+def stand_up(folder: Path, small_disk: int = 0, **settings: int) -> Iterator[Ward]:
+    """Have everything run. ``small_disk`` is the size of the spool's own disk, in bytes; 0 for none."""
+    spool = folder / "agent" / "state" / "spool"
+    spool.mkdir(mode=0o700, parents=True)
+    spool.parent.chmod(0o700)
+    nursery = Nursery(folder, (spool, small_disk) if small_disk else None)
+    with EmbeddedCloud(load_app) as cloud, MortalStack(folder, nursery) as stack:
+        stack.settings = settings
         stack.database.prepare()
         stack.target.start()
         stack.attach(cloud.http_url, cloud.environment)
-        (tmp_path / "gateway").mkdir()
-        (tmp_path / "gateway" / "more.cedar").write_text(RULES)
+        (folder / "gateway").mkdir()
+        (folder / "gateway" / "more.cedar").write_text(RULES)
         stack.database.wait()
         stack.database.ask(f"CREATE TABLE ledger (n int PRIMARY KEY, mark text); ALTER TABLE ledger OWNER TO {LOGIN}")
         try:
@@ -135,4 +158,8 @@ def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
             nursery.close()
 
 
-__all__ = ["DATABASE", "MortalStack", "Nursery", "Ward"]
+@pytest.fixture
+def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
+    monkeypatch.setenv("SALLYPORT_STALE_S", str(STALE_S))
+    with stand_up(tmp_path) as found:
+        yield found

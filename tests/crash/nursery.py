@@ -27,6 +27,7 @@ from agent.runtime.backoff import Backoff
 from agent.runtime.control_socket import ControlSocket
 from agent.runtime.journal import Journal
 from agent.runtime.recorder import SpoolRecorder
+from agent.runtime.room import Room
 
 
 def main() -> None:
@@ -69,6 +70,7 @@ def _hurry() -> None:
     shorten(Journal.__init__, segment_bytes=32 * 1024)
     shorten(ControlSocket.__init__, beat_s=0.5, stable_s=0.2)
     shorten(Backoff.__init__, first_s=0.02, longest_s=0.4)
+    shorten(Room.__init__, every_s=0.1)
 
 
 def shorten(function: Any, **defaults: float) -> None:

@@ -128,11 +128,11 @@ class FakeStore(FakeRequests):
             self._keep(replace(agent, connection=connection.connection, seen_ms=connection.since_ms))
             return agent.connection
 
-    def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str]) -> None:
+    def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str], refuses: str = "") -> None:
         with self.lock:
             agent = self.agent(agent_id)
             if agent is not None:
-                self._keep(replace(agent, seen_ms=now_ms, live_ms=now_ms, live=list(live)))
+                self._keep(replace(agent, seen_ms=now_ms, live_ms=now_ms, live=list(live), refuses=refuses))
 
     def _keep(self, agent: Agent) -> None:
         self.agents_by_name[agent.name] = agent

@@ -27,6 +27,7 @@ _STATES = {
     "not_supported": "0A000",
     "ticket_invalid": "28P01",
     "agent_full": "53300",
+    "spool_full": "53100",
     "agent_offline": "57P03",
 }
 

@@ -89,10 +89,10 @@ class Agents:
             raise Conflict
         return str(before.get("connection", ""))
 
-    def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str]) -> None:
-        """Remember a heartbeat and the sessions that it named."""
-        values = {"now": now_ms, "live": list(live)}
-        self._update(agent_id, "SET #seen_ms = :now, #live_ms = :now, #live = :live", values)
+    def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str], refuses: str = "") -> None:
+        """Remember a heartbeat, the sessions that it named, and whether it takes more."""
+        values = {"now": now_ms, "live": list(live), "refuses": refuses}
+        self._update(agent_id, "SET #seen_ms = :now, #live_ms = :now, #live = :live, #refuses = :refuses", values)
 
     def _name(self, agent_id: str) -> str:
         if agent_id not in self._names:

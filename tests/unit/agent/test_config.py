@@ -17,6 +17,7 @@ listen = "10.0.0.5:2222"
 direct = "edge.example.com:22"
 max_sessions = 7
 min_free_mb = 0
+spool_quota_mb = 20
 """
 
 
@@ -35,6 +36,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         direct="edge.example.com:22",
         max_sessions=7,
         min_free_mb=0,
+        spool_quota_mb=20,
     )
 
 
@@ -101,6 +103,8 @@ def test_a_certificate_comes_with_its_key(tmp_path: Path) -> None:
         ("max_sessions = true", "max_sessions"),
         ('max_sessions = "7"', "max_sessions"),
         ("min_free_mb = -1", "min_free_mb"),
+        ("spool_quota_mb = -1", "spool_quota_mb"),
+        ("spool_quota_mb = 0.5", "spool_quota_mb"),
         ("[max_sessions]\na = 1", "max_sessions"),
     ],
 )

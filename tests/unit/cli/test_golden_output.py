@@ -56,6 +56,15 @@ def world(logged_in: FakeControlPlane) -> FakeControlPlane:
             name="edge-1", agent_id="agt_1", online=True, seen_ms=NOW_MS - 12_000, protocols=["ssh"], direct="10.0.0.9:2222"
         ),
         api.AgentView(name="edge-2", agent_id="agt_2", online=False, seen_ms=0, protocols=[], direct=""),
+        api.AgentView(
+            name="edge-3",
+            agent_id="agt_3",
+            online=True,
+            seen_ms=NOW_MS,
+            protocols=["ssh"],
+            direct="",
+            refuses="spool_full\x1b[2J",
+        ),
     ]
     plane.record(RECORDED, [("ch01.cast", NOW_MS - 600_000, CAST), ("ch02.jsonl", NOW_MS - 599_000, SFTP)])
     plane.sessions += [

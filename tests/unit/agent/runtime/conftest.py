@@ -21,6 +21,7 @@ from agent.runtime.configuration import Configuration
 from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
 from agent.runtime.identity import Identity
+from agent.runtime.room import Limits, Room
 from agent.runtime.session import Surroundings
 from agent.runtime.spool import Disk
 from agent.runtime.supervisor import Supervisor
@@ -82,10 +83,26 @@ class FakeTunnel:
         self.aborted = notice
 
 
+FLOOR = 1_000
+
+
+class Free:
+    """What a file system says about its room, in bytes."""
+
+    def __init__(self) -> None:
+        self.bytes = FLOOR
+
+    def __call__(self, state: Path) -> int:
+        return self.bytes
+
+
 class Rig:
     """A running supervisor, and its surroundings."""
 
-    def __init__(self, control: FakeControlPlane, supervisor: Supervisor, plugin: EchoPlugin, identity: Identity) -> None:
+    def __init__(
+        self, control: FakeControlPlane, supervisor: Supervisor, plugin: EchoPlugin, identity: Identity, free: Free
+    ) -> None:
+        self.free = free
         self.control = control
         self.supervisor = supervisor
         self.plugin = plugin
@@ -112,7 +129,7 @@ RunRig = Callable[..., contextlib.AbstractAsyncContextManager[Rig]]
 @pytest.fixture
 def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
     @contextlib.asynccontextmanager
-    async def run(max_sessions: int = 10, min_free_mb: int = 0) -> AsyncIterator[Rig]:
+    async def run(max_sessions: int = 10) -> AsyncIterator[Rig]:
         enrolled, keys = identities.load(state)
         disk = Disk(2)
         identity = Identity(enrolled, keys, CLOCK.now_ms)
@@ -132,6 +149,8 @@ def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
                 backoff=quick,
             )
             rig: Rig
+            free = Free()
+            room = Room(state, disk, Limits(floor=FLOOR), free=free)
             supervisor = Supervisor(
                 around,
                 identity,
@@ -139,11 +158,11 @@ def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
                 [plugin],
                 lambda sid: rig.open_tunnel(sid),
                 state=state,
+                room=room,
                 silent="echo",
                 max_sessions=max_sessions,
-                min_free_mb=min_free_mb,
             )
-            rig = Rig(control, supervisor, plugin, identity)
+            rig = Rig(control, supervisor, plugin, identity, free)
             await announcer.announce()
             running: Awaitable[None] = asyncio.ensure_future(supervisor.run([announcer.run()], rig.stop))
             await until(lambda: supervisor._tasks is not None)

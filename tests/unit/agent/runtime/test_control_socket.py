@@ -29,6 +29,7 @@ class Heard:
         self.kills: list[relay.Kill] = []
         self.versions: list[str] = []
         self.sessions: list[str] = [SID]
+        self.refusing = ""
 
     def offered(self, offer: relay.Offer) -> None:
         self.offers.append(offer)
@@ -42,6 +43,9 @@ class Heard:
     def live(self) -> list[str]:
         return self.sessions
 
+    def refuses(self) -> str:
+        return self.refusing
+
 
 @contextlib.asynccontextmanager
 async def holding(
@@ -52,6 +56,7 @@ async def holding(
     renew_s: float = 3600,
     stable_s: float = 5,
     backoff: Backoff | None = None,
+    beat_s: float = 0.01,
 ) -> AsyncIterator[ControlSocket]:
     enrolled, keys = identities.load(state)
     identity = Identity(enrolled, keys, CLOCK.now_ms)
@@ -61,7 +66,7 @@ async def holding(
         heard,
         backoff=backoff or quick(),
         renew_s=renew_s,
-        beat_s=0.01,
+        beat_s=beat_s,
         stable_s=stable_s,
     )
     running = asyncio.ensure_future(socket.run())
@@ -97,6 +102,14 @@ async def test_heartbeats_name_the_live_sessions(control: FakeControlPlane, stat
         assert control.beats[0] == relay.Beat(live=(SID,))
         heard.sessions = []
         await until(lambda: control.beats[-1] == relay.Beat(live=()))
+
+
+async def test_what_changes_is_told_at_once(control: FakeControlPlane, state: Path, heard: Heard) -> None:
+    async with holding(control, state, heard, beat_s=3600) as socket:
+        await until(lambda: control.beats == [relay.Beat(live=(SID,))])
+        heard.refusing = "spool_full"
+        socket.beat_soon()
+        await until(lambda: control.beats[1:] == [relay.Beat(live=(SID,), refuses="spool_full")])
 
 
 async def test_every_new_connection_asks_for_news(control: FakeControlPlane, state: Path, heard: Heard) -> None:

@@ -16,7 +16,7 @@ from chalicelib.contracts.capability import ACCESS_TYP
 from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.policy import Rule
 from tests.fakes.control_plane import FakeControlPlane, document
-from tests.unit.agent.runtime.conftest import CLOCK, FakeTunnel, Rig, RunRig, until
+from tests.unit.agent.runtime.conftest import CLOCK, FLOOR, FakeTunnel, Rig, RunRig, until
 
 OTHER_AGENT = ids.mint(ids.AGENT, 1, b"0123456789")
 
@@ -216,14 +216,40 @@ async def test_a_full_agent_says_so_and_has_room_again_later(run_rig: RunRig, co
         await serve_one(rig)
 
 
-async def test_a_full_disk_refuses_new_sessions(run_rig: RunRig) -> None:
-    async with run_rig(min_free_mb=1_000_000_000) as rig:
+async def test_without_room_new_sessions_are_refused_and_live_ones_go_on(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        told: list[str] = []
+        rig.supervisor.on_refusing = lambda: told.append(rig.supervisor.refuses())
+        sid, live = await serve_one(rig)
+        rig.free.bytes = FLOOR - 1
         _, ticket, tunnel = await offer(rig)
         tunnel.present(ticket)
         await until(lambda: tunnel.closed)
         assert tunnel.aborted is not None
-        assert tunnel.aborted.code == "agent_full"
-        assert "disk" in tunnel.aborted.message
+        assert (tunnel.aborted.code, bool(tunnel.aborted.hint)) == ("spool_full", True)
+        assert told == ["spool_full"]
+        assert len(control.claims) == 1
+        assert await say(live, b"still\n") == b"echo still\n"
+        rig.free.bytes = FLOOR
+        await serve_one(rig)
+        assert told == ["spool_full", ""]
+        live.client.close()
+        await until(lambda: sid in control.closes)
+
+
+async def test_with_half_of_the_floor_left_live_sessions_end_with_a_word_and_whole(
+    run_rig: RunRig, control: FakeControlPlane
+) -> None:
+    async with run_rig() as rig:
+        sids = [sid for sid, _ in [await serve_one(rig), await serve_one(rig)]]
+        rig.free.bytes = FLOOR // 2 - 1
+        await rig.supervisor._room.look()
+        await until(lambda: set(sids) <= set(control.closes))
+        for sid in sids:
+            assert "no room left to record" in control.closes[sid].message
+            assert control.closes[sid].state == "ended"
+            assert control.text_of(sid) == "hello\n"
+            assert control.chain_holds(sid)
 
 
 async def test_a_ticket_decided_by_newer_rules_fetches_them_first(run_rig: RunRig, control: FakeControlPlane) -> None:

@@ -21,6 +21,7 @@ UPWARD = {
     "beat": relay.Beat(),
     "beat of an agent without sessions": relay.Beat(live=()),
     "beat of an agent with sessions": relay.Beat(live=("ses_01", "ses_02")),
+    "beat of an agent without room": relay.Beat(live=("ses_01",), refuses="spool_full"),
 }
 DOWNWARD = {
     "route": relay.Route(r="v1.cm91dGU.c2ln", resume="v1.cmVzdW1l.c2ln", gen=3),
@@ -70,7 +71,7 @@ def test_an_unknown_field_is_ignored_and_a_missing_one_refused(direction: str, n
     messages, decode = DIRECTIONS[direction]
     fields = json.loads(relay.encode(messages[name]))
     assert decode(json.dumps({"later": {"a": [1]}} | fields)) == messages[name]
-    optional = {"route": {"t"}, "decided": {"t", "sid", "approval"}}.get(name, {"t", "live", "gen"})
+    optional = {"route": {"t"}, "decided": {"t", "sid", "approval"}}.get(name, {"t", "live", "gen", "refuses"})
     for field in fields.keys() - optional:
         with pytest.raises(relay.RelayFault) as caught:
             decode(json.dumps({k: v for k, v in fields.items() if k != field}))

@@ -114,6 +114,25 @@ def test_only_somebody_who_may_connect_learns_that_the_agent_is_away(who) -> Non
     assert (len(world.store.kept) == 0) is (who is ALICE)
 
 
+@pytest.mark.parametrize(
+    ("said", "code", "words"),
+    [
+        ("spool_full", "spool_full", "no room left to record"),
+        ("agent_full", "agent_full", "takes no new sessions now"),
+        ("word_of_a_newer_agent", "agent_full", "takes no new sessions now"),
+    ],
+)
+def test_an_agent_that_takes_no_more_is_not_asked(said: str, code: str, words: str) -> None:
+    world = World.ready()
+    world.store.agent_seen(world.keys.agent_id, world.clock.now, [], said)
+    with fault(code, words):
+        ask(world)
+    assert world.store.kept == {}
+    assert world.downlink.sent["control-1"] == []
+    world.store.agent_seen(world.keys.agent_id, world.clock.now, [])
+    ask(world)
+
+
 def test_a_control_socket_that_is_gone_ends_the_offer() -> None:
     world = World.ready()
     world.downlink.gone.add("control-1")

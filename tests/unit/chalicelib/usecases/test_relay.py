@@ -326,6 +326,12 @@ class TestBeats:
         agent = relayed.world.agent
         assert (agent.live, agent.live_ms) == ([relayed.sid], relayed.world.clock.now)
 
+    def test_a_control_socket_says_whether_its_agent_takes_more(self) -> None:
+        relayed = Relayed()
+        for said in ("spool_full", ""):
+            relayed.say("control-1", t="beat", live=[], **({"refuses": said} if said else {}))
+            assert relayed.world.agent.refuses == said
+
     def test_a_session_socket_says_nothing_of_others(self) -> None:
         relayed = Relayed().introduced()
         relayed.say("c1", t="beat", live=["ses_other"])

@@ -34,7 +34,8 @@ from tests.unit.agent.protocols.postgres.conversation import (
 )
 
 MATRIX = Path(__file__).parents[5] / "docs/reference/when-parts-fail.md"
-ROWS = dict(re.findall(r"^\| `([a-z0-9-]+)`: .*? \| .*? \| (.*?) \|", MATRIX.read_text(), re.MULTILINE))
+TABLE = MATRIX.read_text().partition("\n## ")[0]
+ROWS = dict(re.findall(r"^\| `([a-z0-9-]+)`: .*? \| .*? \| (.*?) \|", TABLE, re.MULTILINE))
 UNKNOWN = 'forbid(principal, action, resource) when { context.effects.contains("unknown") };'
 
 
