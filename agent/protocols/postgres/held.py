@@ -7,6 +7,7 @@ refusal; it then decides the statement again, records it, and forwards it or has
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 from agent.core import held
@@ -20,6 +21,8 @@ from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import DENY, Verdict
 
 WITHDRAWN: Final = "You withdrew the request, so nothing ran."
+Facts = Callable[[Operation], Awaitable[list[str]]]
+
 #: successful_completion (PostgreSQL documentation, Appendix A).
 _NOTICE: Final = "00000"
 
@@ -33,7 +36,9 @@ def notice(words: str, hint: str = "") -> bytes:
 class Hold:
     """One operation's wait."""
 
-    def __init__(self, serving: Serving, decider: Decider, client: Stream) -> None:
+    def __init__(self, serving: Serving, decider: Decider, client: Stream, facts: Facts) -> None:
+        """``facts`` finds out what else approvers should know of an operation; it raises nothing."""
+        self._facts = facts
         self._serving = serving
         self._decider = decider
         self._client = client
@@ -56,7 +61,7 @@ class Hold:
         return yes
 
     async def _agreed(self, operation: Operation) -> Yes:
-        asking = asyncio.ensure_future(self._serving.approvals.agreed(operation, held.risks(operation), self._told))
+        asking = asyncio.ensure_future(self._ask(operation))
         left = [asyncio.ensure_future(each) for each in (self._withdrawn.wait(), self._client.gone())]
         try:
             await asyncio.wait({asking, *left}, return_when=asyncio.FIRST_COMPLETED)
@@ -67,6 +72,10 @@ class Hold:
             for task in (asking, *left):
                 task.cancel()
             await asyncio.gather(asking, *left, return_exceptions=True)
+
+    async def _ask(self, operation: Operation) -> Yes:
+        risks = held.risks(operation) + await self._facts(operation)
+        return await self._serving.approvals.agreed(operation, risks, self._told)
 
     def _told(self, standing: RequestStanding | None) -> None:
         self._client.write(notice(held.waiting(standing), f"Session {self._serving.claims.sid}."))

@@ -31,7 +31,7 @@ from agent.core.recording.transcript import Heading
 from agent.core.units import Side
 from agent.core.units import Stream as Shown
 from agent.protocols.postgres import backend as server
-from agent.protocols.postgres import catalogue, greeting, login, messages
+from agent.protocols.postgres import catalogue, estimate, greeting, login, messages
 from agent.protocols.postgres.apart import Apart
 from agent.protocols.postgres.backend import Backend
 from agent.protocols.postgres.cancels import Cancellable, Cancels
@@ -91,6 +91,7 @@ class Connection:
         self._engine: Engine
         self._classifier: Classifier
         self._known: Known
+        self._wished: login.Wishes
         self._read_ms = 0
         self._tell_others = False
         self._to_target: list[bytes] = []
@@ -156,7 +157,7 @@ class Connection:
             await asyncio.gather(work, return_exceptions=True)
 
     async def _work(self, hello: Hello | None) -> Notice:
-        asked = self._wishes(hello or await self._greet())
+        asked = self._wished = self._wishes(hello or await self._greet())
         backend = await self._reach(asked)
         self._target, self._backend = backend.stream, backend
         pid, secret = secrets.randbelow(2**31 - 1) + 1, secrets.token_bytes(4)
@@ -365,12 +366,23 @@ class Connection:
     async def _others_agree(self, performer: Performer, operation: Operation) -> list[Effect]:
         """Wait for others; nothing that the client sends is read meanwhile, and what runs already goes on."""
         await performer.perform([self._engine.waits()])
-        self._hold = Hold(self._serving, self._decider, self._client)
+        self._hold = Hold(self._serving, self._decider, self._client, self._estimated)
         try:
             answer = await self._hold.answer(operation)
         finally:
             self._hold = None
         return await self._read(partial(self._engine.answered, answer, self._serving.now_ms()))
+
+    async def _estimated(self, operation: Operation) -> list[str]:
+        """Return what the planner says about a held statement, asked on a connection of its own."""
+
+        async def connect(settings: dict[str, str]) -> Backend:
+            serving, account = self._serving, self._serving.claims.login
+            asked = msgspec.structs.replace(self._wished, application="estimate", settings=self._wished.settings | settings)
+            credential = await serving.credential(account)
+            return await server.connect(serving.target, account, credential, login.startup(account, asked, self._sid))
+
+        return await estimate.facts(operation, self._engine.mark(), self._known.temporaries(), connect)
 
     def _withdraw(self) -> bool:
         if self._hold is None:
