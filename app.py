@@ -6,7 +6,19 @@ from typing import Any
 
 from chalice.app import Chalice, Rate
 
-from chalicelib.entrypoints import agents, config, login, objects, pages, people, requests, schedules, streams, websocket
+from chalicelib.entrypoints import (
+    agents,
+    config,
+    login,
+    objects,
+    originals,
+    pages,
+    people,
+    requests,
+    schedules,
+    streams,
+    websocket,
+)
 
 #: A stream's name holds the time when its table was made. infra/overlay.yaml puts the real one in.
 STREAM = "arn:aws:dynamodb:us-east-1:000000000000:table/sallyport/stream/overlay"
@@ -20,7 +32,7 @@ OBJECTS = {
 
 app = Chalice(app_name="sallyport")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
-for blueprint in (login.bp, pages.bp, people.bp, requests.bp, config.bp, agents.bp):
+for blueprint in (login.bp, pages.bp, people.bp, requests.bp, originals.bp, config.bp, agents.bp):
     app.register_blueprint(blueprint)
 
 

@@ -70,6 +70,7 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
     from chalicelib.adapters.dynamodb import DynamoStore
     from chalicelib.adapters.dynamodb.log import DynamoLog
     from chalicelib.adapters.kms import KmsNotary, KmsSigner
+    from chalicelib.adapters.kms_vault import KmsVault
     from chalicelib.adapters.notifications import Channels
     from chalicelib.adapters.policies import CompiledPolicies
     from chalicelib.adapters.s3 import S3Blobs
@@ -102,6 +103,7 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
         downlink=WebSocketDownlink(callback),
         identity=_identity(environment, secrets),
         notifier=Channels(functools.partial(_channels, environment, secrets, store, session, known)),
+        vault=KmsVault(kms, _needed(environment, "SALLYPORT_ORIGINALS_KEY")),
     )
 
 

@@ -15,6 +15,7 @@ import msgspec
 from chalicelib.contracts.approval import ApprovalRequest, Precedent
 from chalicelib.contracts.audit import AnyEvent
 from chalicelib.contracts.gateway import Protocol as TargetProtocol
+from chalicelib.contracts.originals import key_name
 from chalicelib.contracts.policy import Document, Policy
 from chalicelib.contracts.recording import Chunk, StoredChunk
 from chalicelib.contracts.retention import Keeping, Lock, Retention
@@ -226,6 +227,27 @@ class Clock(Protocol):
         ...
 
 
+class OriginalsKey(msgspec.Struct, kw_only=True, frozen=True):
+    """What the control plane keeps of the key of a target's sealed originals of one month."""
+
+    target: str
+    month: str
+    public: bytes
+    wrapped: bytes = b""
+    """The private half, encrypted by KMS under ``originals.context``; empty once it was erased."""
+    signed: str
+    """``originals.SealingClaims``, as agents are given them."""
+    made_ms: int
+    erased_ms: int = 0
+    erased_by: str = ""
+    """The request under which it was erased."""
+
+    @property
+    def name(self) -> str:
+        """What the key is called everywhere else."""
+        return key_name(self.public)
+
+
 class Store(Protocol):
     """Metadata. The access patterns are written out in docs/architecture.md.
 
@@ -388,8 +410,8 @@ class Store(Protocol):
         """Return one registered chunk."""
         ...
 
-    def chunks(self, sid: str) -> list[StoredChunk]:
-        """Return every registered chunk in order."""
+    def chunks(self, sid: str, first: int = 0, limit: int = 0) -> list[StoredChunk]:
+        """Return registered chunks in order, from number ``first`` on; all of them, or at most ``limit``."""
         ...
 
     # approval requests
@@ -483,6 +505,22 @@ class Store(Protocol):
         """Yield the audit events of a UTC day (``YYYY-MM-DD``), oldest first."""
         ...
 
+    # sealed originals
+    def originals_key(self, target: str, month: str) -> OriginalsKey | None:
+        """Return the key of a target's originals of one month, or what is left of it once it was erased."""
+        ...
+
+    def add_originals_key(self, key: OriginalsKey, event: AnyEvent) -> None:
+        """Store a new key with its event. Raises Conflict if this target and month have one, or had."""
+        ...
+
+    def erase_originals_key(self, key: OriginalsKey, case: Case, events: Sequence[AnyEvent]) -> None:
+        """Put ``key``, which is erased, in the place of the same one that is not, and step the request that it is done under.
+
+        Raises Conflict like ``step_case``, or if there is no such key any more.
+        """
+        ...
+
 
 class Conflict(Exception):  # noqa: N818 - it is an outcome of a race, not an error
     """A conditional write found another state than it required."""
@@ -529,6 +567,22 @@ class Signer(Protocol):
 
     def sign_ssh(self, blob: bytes) -> bytes:
         """Return the SSH signature blob (``ecdsa-sha2-nistp256``) of the CA over ``blob``."""
+        ...
+
+
+class Unavailable(Exception):  # noqa: N818 - an outcome that is told as a code and tried again by whoever asked
+    """KMS did not answer, or would not do it. The text is for the gateway's own log."""
+
+
+class Vault(Protocol):
+    """The keys of sealed originals. Their private halves are plain for the length of one call, and nowhere else."""
+
+    def make(self, target: str, month: str) -> tuple[bytes, bytes]:
+        """Return a new raw X25519 public key and its private half, wrapped for this target and month. Raises Unavailable."""
+        ...
+
+    def open(self, key: OriginalsKey, sealed: bytes, info: bytes) -> bytes:
+        """Return what was sealed to ``key`` by HPKE with ``info``. Raises Unavailable; ValueError where it does not open."""
         ...
 
 
@@ -614,6 +668,10 @@ class LogIndex(Protocol):
         """Note that the batch of ``head`` is written whole. Nothing happens if the head has moved on."""
         ...
 
+    def leaf(self, event: str) -> int | None:
+        """Return which leaf an event is, read consistently; None while the log does not hold it."""
+        ...
+
     def logged(self, events: Sequence[str]) -> set[str]:
         """Return which of these event identifiers are in the log, read consistently."""
         ...
@@ -696,3 +754,4 @@ class Ports:
     archive: Archive
     log: LogIndex
     notifier: Notifier
+    vault: Vault

@@ -37,6 +37,7 @@ from chalicelib.contracts.capability import (
     check_ticket,
 )
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.originals import SEALING_TYP, SealingClaims, SealingKey, month_of
 
 _AGENT_KEY: Final = "agent.key"
 _HOST_KEY: Final = "ssh_host.key"
@@ -174,6 +175,22 @@ class Identity:
         """Return the claims of an approval that this gateway signed. What they cover is checked where they are used."""
         refused = Fault("approval_mismatch", "The approval was not signed by this gateway.")
         return _claims(text, self.trust.token_key, APPROVAL_TYP, ApprovalClaims, refused)
+
+    def sealing_key(self, text: str, ticket: TicketClaims) -> SealingKey:
+        """Return the key that this gateway signed for the originals of the session of ``ticket``. Raises Fault(recording_failed).
+
+        It must be of this target and of the month in which the session was opened: a forged table could offer another.
+        """
+        refused = Fault("recording_failed", "The key for this session's originals was not signed by this gateway.")
+        claims = _claims(text, self.trust.token_key, SEALING_TYP, SealingClaims, refused)
+        months = {month_of(time_ms) for time_ms in (ids.minted_ms(ticket.sid), ticket.iat * 1000)}
+        if claims.iss != self.trust.issuer or claims.target != ticket.target or claims.month not in months:
+            raise Fault("recording_failed", "The key for this session's originals is another gateway's, target's or month's.")
+        try:
+            public = base64.b64decode(claims.public, validate=True)
+        except ValueError:
+            raise refused from None
+        return SealingKey(target=claims.target, month=claims.month, public=public)
 
 
 def _claims(text: str, token_key: dict[str, str], typ: str, kind: type[_T], refused: Fault) -> _T:

@@ -334,7 +334,7 @@ class Supervisor:
             notice = fault.notice
         else:
             try:
-                session.keep_originals(mine.sealing)
+                session.keep_originals(self._identity.sealing_key(mine.sealing, session.claims) if mine.sealing else None)
             except Fault as fault:
                 notice = fault.notice
                 if not claimed.done():

@@ -12,7 +12,6 @@ import msgspec
 
 from chalicelib.contracts.faults import Notice
 from chalicelib.contracts.gateway import Document, Protocol
-from chalicelib.contracts.originals import SealingKey
 from chalicelib.contracts.recording import Chunk, StoredChunk
 from chalicelib.contracts.session import Session
 
@@ -161,7 +160,7 @@ class SessionPage(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True)
 
 
 class RecordingLinks(msgspec.Struct, kw_only=True, frozen=True):
-    """``GET /sessions/{sid}/recording``: short-lived links to every chunk, in order. Asking is an audit event."""
+    """``GET /sessions/{sid}/recording?first=``: short-lived links to chunks, in order, page by page. Asking is an audit event."""
 
     session: Session
     chain_seed: str
@@ -169,6 +168,10 @@ class RecordingLinks(msgspec.Struct, kw_only=True, frozen=True):
     urls: list[str]
     """One presigned GET per chunk, in the same order."""
     expires_ms: int
+    next: int = 0
+    """Where the next page begins (``first``); 0 on the last one."""
+    agent_key: str = ""
+    """Base64url of the raw Ed25519 key of the agent that recorded: the chain's start is computed from it."""
 
 
 class ConfigFiles(msgspec.Struct, kw_only=True, frozen=True):
@@ -296,8 +299,8 @@ class SessionClaimed(msgspec.Struct, kw_only=True, frozen=True):
     """The session as it is now: live."""
 
     session: Session
-    sealing: SealingKey | None = None
-    """What to seal its originals with; None where none are kept."""
+    sealing: str = ""
+    """What to seal its originals with: signed ``originals.SealingClaims``; empty where none are kept."""
 
 
 class ChunkUpload(msgspec.Struct, kw_only=True, frozen=True):

@@ -99,8 +99,9 @@ class ApprovalRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     """A request as it is stored and listed. Times are Unix milliseconds; 0 means "not yet"."""
 
     rid: str
-    kind: Literal["operation", "access"]
-    """An operation inside a session, or access to a target: one session, or any number within a time-boxed grant."""
+    kind: Literal["operation", "access", "unmask", "erase"]
+    """An operation inside a session; access to a target: one session, or any number within a time-boxed grant; a look at a
+    session's sealed originals; or the end of a target's originals of one month."""
     state: RequestState
     version: int = 1
     """Grows with every change of the row."""
@@ -112,7 +113,9 @@ class ApprovalRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
     """Name of the agent that serves the target."""
     login: str = ""
     sid: str = ""
-    """The session that an operation waits in; empty for access."""
+    """The session that an operation waits in, or whose originals are to be opened; empty otherwise."""
+    month: str = ""
+    """The month whose originals are to be erased; empty otherwise."""
     operation: Operation | None = None
     """Exactly what would run, with bound values and environment."""
     digest: str
@@ -156,6 +159,17 @@ class ApprovalRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
         return frozenset(ask.group for ask in self.asks)
 
     @property
+    def matter(self) -> str:
+        """What it is about, in words, where that is neither an operation nor access; empty otherwise."""
+        match self.kind:
+            case "unmask":
+                return f"Show what masking took out of session {self.sid}"
+            case "erase":
+                return f"Erase for good what masking took out of the sessions on {self.target} in {self.month}"
+            case _:
+                return ""
+
+    @property
     def unreviewed(self) -> bool:
         """True for an emergency that nobody has looked at yet."""
         return self.emergency and self.review is None
@@ -169,6 +183,16 @@ class ApprovalRequest(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=T
 def access_digest(target: str, login: str) -> str:
     """Return the hex SHA-256 that a yes to ``login`` on ``target`` is bound to."""
     return hashlib.sha256(msgspec.json.encode(["sallyport-access-v1", target, login])).hexdigest()
+
+
+def unmask_digest(sid: str) -> str:
+    """Return the hex SHA-256 that a yes to opening the originals of session ``sid`` is bound to."""
+    return hashlib.sha256(msgspec.json.encode(["sallyport-unmask-v1", sid])).hexdigest()
+
+
+def erase_digest(target: str, month: str, key: str) -> str:
+    """Return the hex SHA-256 that a yes to erasing ``key``, of ``target`` and ``month``, is bound to."""
+    return hashlib.sha256(msgspec.json.encode(["sallyport-erase-v1", target, month, key])).hexdigest()
 
 
 def decide_approved(

@@ -165,7 +165,7 @@ class TargetRefused(SessionEvent, frozen=True, kw_only=True, tag="target.refused
 
 
 class RecordingViewed(SessionEvent, frozen=True, kw_only=True, tag="recording.viewed"):
-    """Somebody was given links to a recording: looking at evidence is itself evidence."""
+    """Somebody was given links to a recording, or to one page of a long one: looking at evidence is itself evidence."""
 
     owner: SensitiveText
     rule: PublicText
@@ -280,6 +280,56 @@ class RequestUsed(RequestEvent, frozen=True, kw_only=True, tag="request.used"):
     uses: PublicNumber
 
 
+class OriginalsEvent(RequestEvent, frozen=True, kw_only=True):
+    """What every event about a yes to unmask or to erase carries."""
+
+    key: PublicText
+    """The key that it is about: hex SHA-256 of its public half."""
+
+
+class OriginalsUnmasked(OriginalsEvent, frozen=True, kw_only=True, tag="originals.unmasked"):
+    """A session's originals are about to be opened. Nothing is, before the log holds this."""
+
+    sid: PublicText
+    owner: SensitiveText
+    """Whose session it was."""
+    reason: SensitiveText
+    approvers: SensitiveTexts
+    digest: PublicText
+    use: PublicText
+    """Hex SHA-256 of the name that was given to this use."""
+
+
+class OriginalsReleased(OriginalsEvent, frozen=True, kw_only=True, tag="originals.released"):
+    """The content key of a session's originals was handed out, once, for the use in ``originals.unmasked``."""
+
+    sid: PublicText
+    use: PublicText
+
+
+class OriginalsRefused(RequestEvent, frozen=True, kw_only=True, tag="originals.refused"):
+    """Originals were not opened, or not erased, although somebody tried."""
+
+    code: PublicText
+
+
+class OriginalsErased(OriginalsEvent, frozen=True, kw_only=True, tag="originals.erased"):
+    """The key of a target's originals of one month was deleted; what was sealed with it can never be read again."""
+
+    month: PublicText
+    reason: SensitiveText
+    approvers: SensitiveTexts
+    digest: PublicText
+
+
+class OriginalsKeyMade(Event, frozen=True, kw_only=True, tag="originals.key_made"):
+    """A key was made for a target's originals of one month."""
+
+    target: SensitiveText
+    month: PublicText
+    key: PublicText
+
+
 class RequestReviewed(RequestEvent, frozen=True, kw_only=True, tag="request.reviewed"):
     """Somebody else looked at an emergency afterwards."""
 
@@ -313,6 +363,11 @@ AnyEvent = (
     | RequestRevoked
     | RequestUsed
     | RequestReviewed
+    | OriginalsUnmasked
+    | OriginalsReleased
+    | OriginalsRefused
+    | OriginalsErased
+    | OriginalsKeyMade
 )
 
 EVENTS: Final[tuple[type[Event], ...]] = typing.get_args(AnyEvent)

@@ -110,6 +110,12 @@ CODES: Final[dict[str, Kind]] = {
     "chunk_conflict": Kind("client", 409, EXIT_REFUSED),
     "recording_failed": Kind("gateway", 500, EXIT_UNAVAILABLE),
     "evidence_altered": Kind("gateway", 500, EXIT_EVIDENCE),
+    # sealed originals
+    "originals_none": Kind("client", 404, EXIT_NOT_FOUND),
+    "originals_erased": Kind("client", 410, EXIT_REFUSED),
+    "originals_mismatch": Kind("client", 403, EXIT_REFUSED),
+    "originals_unavailable": Kind("gateway", 503, EXIT_UNAVAILABLE),
+    "log_behind": Kind("gateway", 503, EXIT_UNAVAILABLE),
     # the way there
     "tunnel_refused": Kind("gateway", 502, EXIT_UNAVAILABLE),
     "tunnel_lost": Kind("gateway", 502, EXIT_UNAVAILABLE),

@@ -18,12 +18,15 @@ replaced, as it would have been without, with ``ch``, the channel, and ``t``, mi
 
 from __future__ import annotations
 
+import datetime as dt
 import hashlib
 import re
 from typing import Annotated, Final, Literal
 
 import msgspec
 
+#: The JWT type of :class:`SealingClaims`.
+SEALING_TYP: Final = "sallyport-originals+jwt"
 FORMAT: Final = "sallyport-sealed"
 VERSION: Final = 1
 #: The channel of sealed originals. Programs of a session have channels from 1.
@@ -33,6 +36,7 @@ KIND: Final = "ch00.sealed"
 RECORD_BYTES: Final = 512 * 1024
 KEY_BYTES: Final = 32
 
+_KEY: Final = re.compile(r"[0-9a-f]{64}")
 _MONTH: Final = re.compile(r"20[0-9]{2}-(?:0[1-9]|1[0-2])")
 
 
@@ -46,8 +50,18 @@ class SealingKey(msgspec.Struct, kw_only=True, frozen=True):
 
     @property
     def key(self) -> str:
-        """The key's name: hex SHA-256 of its public half."""
-        return hashlib.sha256(self.public).hexdigest()
+        """The key's name."""
+        return key_name(self.public)
+
+
+class SealingClaims(msgspec.Struct, kw_only=True, frozen=True):
+    """The same as the gateway signs it once, when it makes the key: nobody who can only write the table can exchange it."""
+
+    iss: str
+    target: str
+    month: str
+    public: str
+    """Base64 of the raw X25519 public key."""
 
 
 class Header(msgspec.Struct, kw_only=True, frozen=True):
@@ -68,6 +82,26 @@ class Record(msgspec.Struct, kw_only=True, frozen=True):
 
     n: Annotated[int, msgspec.Meta(ge=0, le=(1 << 62))]
     sealed: bytes
+
+
+def key_name(public: bytes) -> str:
+    """Return what a key is called: hex SHA-256 of its raw public half."""
+    return hashlib.sha256(public).hexdigest()
+
+
+def is_key_name(text: str) -> bool:
+    """Tell whether ``text`` could be what a key is called."""
+    return bool(_KEY.fullmatch(text))
+
+
+def erasure_path(key: str) -> str:
+    """Return where the bucket holds the proof that ``key`` was erased (a c2sp.org/tlog-proof, like those of sessions)."""
+    return f"log/originals/{key}.tlog-proof"
+
+
+def month_of(time_ms: int) -> str:
+    """Return the month (UTC) of Unix milliseconds, as ``2026-11``."""
+    return f"{dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC):%Y-%m}"
 
 
 def info(sid: str, target: str, month: str, key: str) -> bytes:

@@ -27,6 +27,8 @@ CHUNK_BYTES: Final = 2 * 1024 * 1024
 CHUNK_SECONDS: Final = 3.0
 #: The largest compressed chunk that is ever accepted.
 CHUNK_LIMIT: Final = 4 * 1024 * 1024
+#: Chunks that a session may have.
+CHUNK_COUNT_LIMIT: Final = 1_000_000
 CONTENT_TYPE: Final = "application/zstd"
 
 #: What the lines of a channel are: a terminal, a transcript, or sealed originals (``contracts.originals``).
@@ -78,7 +80,7 @@ def link(previous: str, n: int, time_ms: int, sha256: str) -> str:
 
 def problem(chunk: Chunk) -> str | None:
     """Say what is wrong with the shape of ``chunk``, or return None."""
-    if not 0 <= chunk.n < 1_000_000:
+    if not 0 <= chunk.n < CHUNK_COUNT_LIMIT:
         return "a chunk's number is between 0 and 999999"
     if not _KIND.fullmatch(chunk.kind):
         return "a chunk's kind reads like ch01.cast or ch01.jsonl"

@@ -12,6 +12,7 @@ from typing import Final
 
 import msgspec
 
+from chalicelib.contracts.originals import is_key_name
 from chalicelib.contracts.translog import leaves, tiles
 from chalicelib.contracts.translog.tiles import Edge
 
@@ -28,6 +29,14 @@ class Sealed(msgspec.Struct, frozen=True):
     leaf: bytes
 
 
+class Erased(msgspec.Struct, frozen=True):
+    """A leaf that says ``originals.erased``: a proof of it is stored under the name of the key."""
+
+    index: int
+    key: str
+    leaf: bytes
+
+
 class Batch(msgspec.Struct, kw_only=True, frozen=True):
     """What a staged bundle holds."""
 
@@ -40,6 +49,7 @@ class Batch(msgspec.Struct, kw_only=True, frozen=True):
     events: list[str]
     """Identifiers of the events, in the order of their leaves."""
     sealed: list[Sealed]
+    erased: list[Erased] = []
 
 
 def origin(bucket: str) -> str:
@@ -53,11 +63,13 @@ def origin(bucket: str) -> str:
 def compose(edge: Edge, events: Sequence[tuple[str, bytes]]) -> Batch:
     """Return the batch that appends ``events`` (identifier and leaf) to the tree that ends in ``edge``."""
     growth = tiles.grow(edge, [leaf for _, leaf in events])
-    sealed = []
+    sealed, erased = [], []
     for index, (_, entry) in enumerate(events, edge.size):
         leaf = leaves.read(entry)
         if leaf.type == "session.sealed":
             sealed.append(Sealed(index, leaf.sid, str(leaf.facts.get("status", "")), entry))
+        if leaf.type == "originals.erased" and is_key_name(str(leaf.facts.get("key", ""))):
+            erased.append(Erased(index, str(leaf.facts["key"]), entry))
     return Batch(
         first=edge.size,
         size=growth.edge.size,
@@ -65,6 +77,7 @@ def compose(edge: Edge, events: Sequence[tuple[str, bytes]]) -> Batch:
         writes=growth.writes,
         events=[event for event, _ in events],
         sealed=sealed,
+        erased=erased,
     )
 
 

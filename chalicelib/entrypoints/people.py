@@ -12,7 +12,7 @@ from chalicelib.entrypoints.http import Call, people
 from chalicelib.usecases.list_sessions import Listing, list_sessions, view_session
 from chalicelib.usecases.list_targets import list_targets
 from chalicelib.usecases.open_session import open_session
-from chalicelib.usecases.view_recording import view_recording
+from chalicelib.usecases.view_recording import Page, view_recording
 
 bp = Blueprint(__name__)
 
@@ -44,4 +44,4 @@ def session(call: Call, caller: AccessClaims) -> Session:
 @people(bp, "GET", "/sessions/{sid}/recording")
 def recording(call: Call, caller: AccessClaims) -> RecordingLinks:
     """Links to a recording; asking is an audit event."""
-    return view_recording(ports(), caller, call.params["sid"], call.source_ip)
+    return view_recording(ports(), caller, call.params["sid"], call.ask(Page), call.source_ip)

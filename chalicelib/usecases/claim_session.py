@@ -13,12 +13,13 @@ from chalicelib.domain import tickets
 from chalicelib.ports import Agent, Conflict, Ports
 from chalicelib.usecases.entrusted import entrusted, refuse_over
 from chalicelib.usecases.minting import mint
+from chalicelib.usecases.sealing_key import sealing_key
 
 
 def claim_session(ports: Ports, agent: Agent, sid: str, asked: SessionClaim) -> SessionClaimed:
     """Return the session, live now.
 
-    Raises Fault: unknown_session, ticket_used, session_expired, token_revoked, session_killed.
+    Raises Fault: unknown_session, ticket_used, session_expired, token_revoked, session_killed, originals_unavailable.
     """
     session, custody = entrusted(ports, agent, sid)
     now_ms = ports.clock.now_ms()
@@ -28,6 +29,7 @@ def claim_session(ports: Ports, agent: Agent, sid: str, asked: SessionClaim) -> 
         raise Fault("session_expired", "Nobody presented the ticket in time.")
     if ports.store.is_revoked(custody.token):
         raise Fault("token_revoked", "You logged out; this ticket is no longer good.", hint="Run: sallyport login")
+    sealing = sealing_key(ports, session)
     live = msgspec.structs.replace(session, state=State.LIVE, path=asked.path, started_ms=now_ms, seen_ms=now_ms)
     event = SessionStarted(
         id=mint(ports.clock, ids.EVENT),
@@ -42,7 +44,7 @@ def claim_session(ports: Ports, agent: Agent, sid: str, asked: SessionClaim) -> 
         ports.store.step_session(live, frozenset({State.OFFERED}), event)
     except Conflict:
         raise _used(ports.store.session(sid) or session) from None
-    return SessionClaimed(session=live)
+    return SessionClaimed(session=live, sealing=sealing)
 
 
 def _used(session: Session) -> Fault:

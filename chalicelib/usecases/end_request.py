@@ -119,7 +119,8 @@ def of_session(ports: Ports, agent: Agent, sid: str, rid: str) -> Case:
     """Return a request that was made inside an agent's own session. Raises Fault: unknown_session, unknown_request."""
     entrusted(ports, agent, sid)
     case = ports.store.case(rid) if ids.is_id(ids.REQUEST, rid) else None
-    if case is None or case.request.sid != sid:
+    # A request about a session's originals names the session too, and is no business of its agent.
+    if case is None or case.request.sid != sid or case.request.kind != "operation":
         raise Fault("unknown_request", "There is no request of this name in this session.")
     return case
 

@@ -54,8 +54,13 @@ def view_session(ports: Ports, caller: AccessClaims, sid: str, source_ip: str) -
 
 
 def may_replay(policy: Policy, caller: AccessClaims, session: Session, moment: Moment) -> Verdict:
-    """Ask policy about the recording of ``session``. A target that is gone is asked about by what the session remembers of it."""
-    target = policy.document.target(session.target) or Target(
+    """Ask policy about the recording of ``session``."""
+    target = target_of(policy, session)
+    return policy.replay(caller.principal, session.sid, session.principal, str(session.state), target, moment)
+
+
+def target_of(policy: Policy, session: Session) -> Target:
+    """Return a session's target. One that is gone is asked about by what the session remembers of it."""
+    return policy.document.target(session.target) or Target(
         name=session.target, protocol=session.protocol, agent=session.agent, address="", logins={}, default_login=""
     )
-    return policy.replay(caller.principal, session.sid, session.principal, str(session.state), target, moment)

@@ -41,7 +41,7 @@ def asked(ports: Ports, request: ApprovalRequest) -> RequestAsked:
         kind=request.kind,
         sid=request.sid,
         login=request.login,
-        text=request.operation.text[:TEXT_LIMIT] if request.operation else "",
+        text=(request.operation.text if request.operation else request.matter)[:TEXT_LIMIT],
         digest=request.digest,
         reason=request.reason,
         rules=request.rules,

@@ -242,6 +242,7 @@ class EmbeddedCloud:
             "SALLYPORT_SIGNING_KEY": made.signing_key,
             "SALLYPORT_SSH_CA_KEY": made.ssh_ca_key,
             "SALLYPORT_LOG_KEY": made.log_key,
+            "SALLYPORT_ORIGINALS_KEY": made.originals_key,
             "SALLYPORT_ROUTE_SECRET": made.route_secret,
             "SALLYPORT_OIDC_ISSUER": self.idp.issuer,
             "SALLYPORT_OIDC_CLIENT_ID": self.idp.client_id,

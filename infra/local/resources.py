@@ -23,6 +23,7 @@ class Resources:
     signing_key: str
     ssh_ca_key: str
     log_key: str
+    originals_key: str
     route_secret: str
     oidc_client_secret_name: str
 
@@ -36,6 +37,7 @@ def create(boto: Any, oidc_client_secret: str, cors_origin: str) -> Resources:
         signing_key=_signing_key(boto("kms"), "sallyport access tokens"),
         ssh_ca_key=_signing_key(boto("kms"), "sallyport ssh certificate authority"),
         log_key=_signing_key(boto("kms"), "sallyport transparency log and manifests"),
+        originals_key=_wrapping_key(boto("kms"), "sallyport keys of sealed originals"),
         route_secret=_secret(boto, ROUTE_SECRET, SecretBinary=secrets.token_bytes(32)),
         oidc_client_secret_name=_secret(boto, OIDC_CLIENT_SECRET, SecretString=oidc_client_secret),
     )
@@ -79,6 +81,10 @@ def _bucket(s3: Any, cors_origin: str) -> str:
 def _signing_key(kms: Any, description: str) -> str:
     made = kms.create_key(KeySpec="ECC_NIST_P256", KeyUsage="SIGN_VERIFY", Description=description)
     return str(made["KeyMetadata"]["KeyId"])
+
+
+def _wrapping_key(kms: Any, description: str) -> str:
+    return str(kms.create_key(Description=description)["KeyMetadata"]["KeyId"])
 
 
 def _secret(boto: Any, name: str, **value: Any) -> str:

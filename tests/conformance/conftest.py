@@ -17,15 +17,17 @@ from chalicelib.adapters.archive import S3Archive
 from chalicelib.adapters.dynamodb import DynamoStore
 from chalicelib.adapters.dynamodb.log import DynamoLog
 from chalicelib.adapters.kms import KmsNotary, KmsSigner
+from chalicelib.adapters.kms_vault import KmsVault
 from chalicelib.adapters.s3 import S3Blobs
 from chalicelib.adapters.secrets import SealedRoutes, Secrets
-from chalicelib.ports import Archive, Blobs, LogIndex, Notary, Routes, Signer, Store
+from chalicelib.ports import Archive, Blobs, LogIndex, Notary, Routes, Signer, Store, Vault
 from infra.local import moto_transactions, resources
 from tests.fakes.dynamodb import FakeStore
 from tests.fakes.kms import FakeSigner
 from tests.fakes.log import ORIGIN, FakeArchive, FakeLogIndex, FakeNotary
 from tests.fakes.s3 import FakeBlobs
 from tests.fakes.secrets import FakeRoutes
+from tests.fakes.vault import FakeVault
 
 REGION = "us-east-1"
 
@@ -67,6 +69,9 @@ class Cloud:
 
     def notary(self) -> KmsNotary:
         return KmsNotary(self.client("kms"), self.made.log_key, ORIGIN)
+
+    def vault(self) -> KmsVault:
+        return KmsVault(self.client("kms"), self.made.originals_key)
 
     def archive(self) -> S3Archive:
         return S3Archive(self.client("s3"), self.made.bucket)
@@ -129,6 +134,11 @@ def blobs(request: pytest.FixtureRequest) -> Blobs:
 @pytest.fixture(params=["fake", "kms"])
 def notary(request: pytest.FixtureRequest) -> Notary:
     return FakeNotary() if request.param == "fake" else request.getfixturevalue("cloud").notary()
+
+
+@pytest.fixture(params=["fake", "kms"])
+def vault(request: pytest.FixtureRequest) -> Vault:
+    return FakeVault() if request.param == "fake" else request.getfixturevalue("cloud").vault()
 
 
 @pytest.fixture(params=["fake", "s3"])

@@ -338,6 +338,15 @@ class TestChunks:
         assert store.chunk(sid, 1) == second
         assert store.chunk(sid, 2) is None
 
+    def test_chunks_are_read_from_any_number_on(self, store: Store) -> None:
+        sid, head = live(store), SEED
+        for n in range(5):
+            kept = chunk(n, head)
+            store.add_chunk(sid, kept, head, PROGRESS)
+            head = kept.chunk.chain
+        numbers = [[each.chunk.n for each in store.chunks(sid, *asked)] for asked in ((), (3,), (1, 2), (5,), (0, 9))]
+        assert numbers == [[0, 1, 2, 3, 4], [3, 4], [1, 2], [], [0, 1, 2, 3, 4]]
+
     def test_the_same_chunk_again_does_nothing(self, store: Store) -> None:
         sid = live(store)
         store.add_chunk(sid, chunk(0, SEED), SEED, PROGRESS)

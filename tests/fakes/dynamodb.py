@@ -11,6 +11,7 @@ from chalicelib.contracts.gateway import Protocol
 from chalicelib.contracts.policy import Document
 from chalicelib.contracts.recording import StoredChunk
 from chalicelib.contracts.session import OVER, Session, State
+from chalicelib.domain.approvals import Case
 from chalicelib.ports import (
     Agent,
     Conflict,
@@ -20,6 +21,7 @@ from chalicelib.ports import (
     Link,
     LoginCode,
     Notice,
+    OriginalsKey,
     PendingLogin,
     Person,
     Progress,
@@ -49,6 +51,7 @@ class FakeStore(FakeRequests):
         self.kept_chunks: dict[str, list[StoredChunk]] = {}
         self.alerted: set[str] = set()
         self.mark = ""
+        self.originals: dict[tuple[str, str], OriginalsKey] = {}
 
     # people
     def save_login(self, login: PendingLogin) -> None:
@@ -270,8 +273,28 @@ class FakeStore(FakeRequests):
                 self.kept_chunks[sid][n] = replace(found, version=version)
             return found.version or version
 
-    def chunks(self, sid: str) -> list[StoredChunk]:
-        return list(self.kept_chunks.get(sid, []))
+    def chunks(self, sid: str, first: int = 0, limit: int = 0) -> list[StoredChunk]:
+        found = [stored for stored in self.kept_chunks.get(sid, []) if stored.chunk.n >= first]
+        return found[:limit] if limit else found
+
+    # sealed originals
+    def originals_key(self, target: str, month: str) -> OriginalsKey | None:
+        return self.originals.get((target, month))
+
+    def add_originals_key(self, key: OriginalsKey, event: AnyEvent) -> None:
+        with self.lock:
+            if (key.target, key.month) in self.originals:
+                raise Conflict
+            self.originals[key.target, key.month] = key
+            self.recorded.append(event)
+
+    def erase_originals_key(self, key: OriginalsKey, case: Case, events: Sequence[AnyEvent]) -> None:
+        with self.lock:
+            now = self.originals.get((key.target, key.month))
+            if now is None or now.public != key.public or now.erased_ms:
+                raise Conflict
+            self.step_case(case, events, [])
+            self.originals[key.target, key.month] = key
 
     # evidence
     def record(self, events: Sequence[AnyEvent]) -> None:

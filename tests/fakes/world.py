@@ -43,6 +43,7 @@ from tests.fakes.notifier import FakeNotifier
 from tests.fakes.oidc import FakeIdentityProvider
 from tests.fakes.s3 import FakeBlobs
 from tests.fakes.secrets import FakeRoutes
+from tests.fakes.vault import FakeVault
 
 SETTINGS = Settings(issuer="https://gw.example", websocket_url="wss://ws.example/api", admin_group="platform")
 
@@ -151,7 +152,7 @@ class World:
         self.clock, self.store, self.downlink = FakeClock(), store or FakeStore(), FakeDownlink()
         self.identity, self.signer, self.routes = FakeIdentityProvider(), FakeSigner(), FakeRoutes()
         self.notary, self.archive, self.log = FakeNotary(), FakeArchive(), FakeLogIndex(self.store)
-        self.notifier = FakeNotifier()
+        self.notifier, self.vault = FakeNotifier(), FakeVault()
         self.keys = AgentKeys()
         self.logins = 0
         self.ports = Ports(
@@ -168,6 +169,7 @@ class World:
             archive=self.archive,
             log=self.log,
             notifier=self.notifier,
+            vault=self.vault,
         )
 
     @classmethod

@@ -7,7 +7,20 @@ import inspect
 import msgspec
 import pytest
 
-from chalicelib.contracts import api, api_requests, approval, audit, capability, gateway, operation, policy, recording, session
+from chalicelib.contracts import (
+    api,
+    api_originals,
+    api_requests,
+    approval,
+    audit,
+    capability,
+    gateway,
+    operation,
+    originals,
+    policy,
+    recording,
+    session,
+)
 from chalicelib.contracts.faults import Notice
 from tests.golden import golden
 
@@ -312,6 +325,32 @@ EXAMPLES: list[msgspec.Struct] = [
     audit.AgentTokenIssued(**EVENT, name="edge-1", expires_ms=1),
     audit.AgentEnrolled(**EVENT, name="edge-1", agent_id="agt_x", fingerprint="00", replaced=""),
     audit.ConfigApplied(**EVENT, version=3, previous=2, digest="00", summary=["+ target prod-web"]),
+    audit.OriginalsUnmasked(
+        **EVENT,
+        **ABOUT,
+        key="ab" * 32,
+        sid=SESSION.sid,
+        owner="bob@example.com",
+        reason="case 12",
+        approvers=["dan@example.com"],
+        digest="00",
+        use="cd" * 32,
+    ),
+    audit.OriginalsReleased(**EVENT, **ABOUT, key="ab" * 32, sid=SESSION.sid, use="cd" * 32),
+    audit.OriginalsRefused(**EVENT, **ABOUT, code="approval_used"),
+    audit.OriginalsErased(
+        **EVENT, **ABOUT, key="ab" * 32, month="2026-11", reason="retention", approvers=["dan@example.com"], digest="00"
+    ),
+    audit.OriginalsKeyMade(**EVENT, target="prod-web", month="2026-11", key="ab" * 32),
+    api_originals.UnmaskAsk(reason="case 12", key="k"),
+    api_originals.UnmaskUse(use="a-use-of-this-yes", content="AAAA"),
+    api_originals.Unmasked(sid=SESSION.sid, target="prod-web", month="2026-11", key="ab" * 32, content_key="AAAA", leaf=7),
+    api_originals.EraseAsk(target="prod-web", month="2026-11", reason="retention", key="k"),
+    api_originals.Erased(target="prod-web", month="2026-11", key="ab" * 32, erased_ms=1),
+    originals.SealingKey(target="prod-web", month="2026-11", public=b"p" * 32),
+    originals.SealingClaims(iss="https://sallyport.example.com", target="prod-web", month="2026-11", public="AAAA"),
+    originals.Header(sid=SESSION.sid, target="prod-web", month="2026-11", key="ab" * 32, content=b"c" * 80),
+    originals.Record(n=0, sealed=b"s"),
 ]
 
 
@@ -345,9 +384,10 @@ def test_missing_fields_are_refused(example: msgspec.Struct) -> None:
 def test_every_shape_has_an_example() -> None:
     have = {type(example) for example in EXAMPLES}
     inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation}
-    inside |= {audit.RequestEvent, api_requests.DeadLetter, approval.Precedent}
+    inside |= {audit.RequestEvent, audit.OriginalsEvent, api_requests.DeadLetter, approval.Precedent}
     inside |= {gateway.Option, gateway.Control, gateway.Login, policy.Approval, audit.Event, audit.SessionEvent}
-    for module in (api, api_requests, approval, audit, capability, gateway, operation, policy, recording, session):
+    modules = [api, api_originals, api_requests, approval, audit, capability, gateway, operation, originals, policy]
+    for module in [*modules, recording, session]:
         for _, shape in inspect.getmembers(module, inspect.isclass):
             if issubclass(shape, msgspec.Struct) and shape.__module__ == module.__name__:
                 assert shape in have | inside, f"{shape.__name__} has no golden example"

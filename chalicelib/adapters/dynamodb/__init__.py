@@ -8,6 +8,7 @@ from chalicelib.adapters.dynamodb.agents import Agents
 from chalicelib.adapters.dynamodb.configuration import Configuration
 from chalicelib.adapters.dynamodb.connections import Connections
 from chalicelib.adapters.dynamodb.evidence import Evidence
+from chalicelib.adapters.dynamodb.originals import Originals
 from chalicelib.adapters.dynamodb.outbox import Outbox
 from chalicelib.adapters.dynamodb.people import People
 from chalicelib.adapters.dynamodb.requests import Requests
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from mypy_boto3_dynamodb import DynamoDBClient
 
 
-class DynamoStore(People, Agents, Connections, Configuration, Sessions, Requests, Outbox, Evidence):
+class DynamoStore(People, Agents, Connections, Configuration, Sessions, Requests, Originals, Outbox, Evidence):
     """Implements ``ports.Store``."""
 
     def __init__(self, client: DynamoDBClient, table: str) -> None:

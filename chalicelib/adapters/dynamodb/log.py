@@ -46,6 +46,11 @@ class DynamoLog:
         with contextlib.suppress(Conflict):
             self._table.put(done, _IS, fields(head))
 
+    def leaf(self, event: str) -> int | None:
+        """Return which leaf an event is."""
+        row = self._table.get(f"LOGGED#{event}")
+        return int(row["leaf"]) if row else None
+
     def logged(self, events: Sequence[str]) -> set[str]:
         """Return which of these events are in the log."""
         found: set[str] = set()

@@ -110,10 +110,15 @@ class Requests:
         return self._table.putting(row, "attribute_not_exists(pk) OR #until_ms <= :now", {"now": now_ms})
 
     def _stepping(self, case: Case) -> dict[str, Any]:
-        return self._table.putting(_row(case), "#version = :before", {"before": case.request.version - 1})
+        return stepping(self._table, case)
 
     def _beside(self, events: Sequence[AnyEvent], notices: Sequence[Notice]) -> list[dict[str, Any]]:
         return [recording(self._table, event) for event in events] + [posting(self._table, notice) for notice in notices]
+
+
+def stepping(table: Table, case: Case) -> dict[str, Any]:
+    """Return the write that replaces a request's row by its next version."""
+    return table.putting(_row(case), "#version = :before", {"before": case.request.version - 1})
 
 
 def _row(case: Case) -> Row:

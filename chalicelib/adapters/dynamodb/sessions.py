@@ -8,6 +8,7 @@ SESSION#<sid> / LINK         the relay's two ends (connections.py)
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -23,6 +24,8 @@ from chalicelib.ports import Conflict, Custody, Progress, SessionQuery
 
 #: Open sessions are spread over this many index partitions, because every chunk of every one of them writes there.
 _SHARDS: Final = 8
+#: The greatest number that a chunk may have, as its row spells it.
+_LAST: Final = "999999"
 
 
 class Sessions:
@@ -110,11 +113,11 @@ class Sessions:
         found = self._table.update(f"SESSION#{sid}", f"CHUNK#{n:06d}", update, "attribute_exists(pk)", {"version": version})
         return str(found["version"]) if found else ""
 
-    def chunks(self, sid: str) -> list[StoredChunk]:
-        """Return every registered chunk in order."""
-        values = {"pk": f"SESSION#{sid}", "prefix": "CHUNK#"}
-        rows = self._table.query("pk = :pk AND begins_with(sk, :prefix)", values, ConsistentRead=True)
-        return [msgspec.convert(row, StoredChunk) for row in rows]
+    def chunks(self, sid: str, first: int = 0, limit: int = 0) -> list[StoredChunk]:
+        """Return registered chunks in order, from number ``first`` on."""
+        values = {"pk": f"SESSION#{sid}", "first": f"CHUNK#{first:06d}", "last": f"CHUNK#{_LAST}"}
+        rows = self._table.query("pk = :pk AND sk BETWEEN :first AND :last", values, ConsistentRead=True)
+        return [msgspec.convert(row, StoredChunk) for row in itertools.islice(rows, limit or None)]
 
 
 def opening(table: Table, session: Session, custody: Custody) -> dict[str, Any]:

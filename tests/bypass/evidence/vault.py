@@ -20,7 +20,7 @@ from chalicelib.usecases.close_session import close_session
 from chalicelib.usecases.reap_sessions import reap_sessions
 from chalicelib.usecases.register_chunk import register_chunk
 from chalicelib.usecases.seal_session import is_over, seal_session
-from chalicelib.usecases.view_recording import view_recording
+from chalicelib.usecases.view_recording import Page, view_recording
 from cli.verification.audit import Wanted, Watch, verify
 from cli.verification.findings import Report
 from cli.verification.log import Keys
@@ -94,7 +94,7 @@ class Vault(World):
 
     def look(self, sid: str) -> None:
         """Let an auditor view a recording."""
-        view_recording(self.ports, CAROL, sid, "")
+        view_recording(self.ports, CAROL, sid, Page(), "")
 
     # --- the copy
 

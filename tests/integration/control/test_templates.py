@@ -97,6 +97,8 @@ def test_recordings_are_locked_versioned_and_private() -> None:
 def test_keys_are_p256_and_everything_stateful_is_retained() -> None:
     for name in ("SigningKey", "SshCaKey", "LogKey"):
         assert (properties(name)["KeySpec"], properties(name)["KeyUsage"]) == ("ECC_NIST_P256", "SIGN_VERIFY")
+    wraps = properties("OriginalsKey")
+    assert (wraps["KeySpec"], wraps["KeyUsage"], wraps["EnableKeyRotation"]) == ("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", True)
     for name, resource in load("data.yaml")["Resources"].items():
         if resource["Type"] != "AWS::S3::BucketPolicy":
             assert resource["DeletionPolicy"] == resource["UpdateReplacePolicy"] == "Retain", name
@@ -147,6 +149,11 @@ def test_each_key_is_used_by_those_it_was_made_for() -> None:
         signed = {
             statement["Resource"]["Fn::ImportValue"]["Fn::Sub"] for statement in statements if "kms:Sign" in statement["Action"]
         }
+        unwraps = [statement for statement in statements if "kms:Decrypt" in statement["Action"]]
+        assert bool(unwraps) == (name == "api")
+        assert all(
+            each["Condition"]["StringEquals"] == {"kms:EncryptionContext:purpose": "sallyport-originals"} for each in unwraps
+        )
         # Whoever issues tokens does not write the log, and the other way round.
         log = {"${DataStack}-LogKeyArn"} if name in ("sequence", "catch-up", "seal") else set()
         tokens = {"${DataStack}-SigningKeyArn", "${DataStack}-SshCaKeyArn"} if name == "api" else set()

@@ -18,6 +18,7 @@ WHOLE = GOOD | {
     "SALLYPORT_SIGNING_KEY": "k",
     "SALLYPORT_SSH_CA_KEY": "s",
     "SALLYPORT_LOG_KEY": "l",
+    "SALLYPORT_ORIGINALS_KEY": "o",
     "SALLYPORT_ROUTE_SECRET": "r",
     "SALLYPORT_OIDC_ISSUER": "https://idp.example",
     "SALLYPORT_OIDC_CLIENT_ID": "c",

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from pathlib import Path
 
 import msgspec
 import pytest
 from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from joserfc import jws
 from joserfc.jwk import ECKey, OctKey, OKPKey
 
 from agent.runtime import identity as identities
 from agent.runtime.identity import Enrolled, Identity
+from chalicelib.contracts import ids
 from chalicelib.contracts.api import AgentEnrolled, Trust
 from chalicelib.contracts.capability import PROOF_TYP, TICKET_TYP, ProofClaims, TicketClaims, check_proof
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.originals import SEALING_TYP, SealingClaims
 
 NOW_MS = 1_700_000_000_000
 AGENT = "agt_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -160,3 +164,37 @@ def test_the_new_token_key_decides_after_a_rotation(identity: Identity) -> None:
 def test_what_is_kept_of_an_enrolment_reads_back(state: Path) -> None:
     enrolled, _ = identities.load(state)
     assert enrolled == Enrolled(url="https://gateway.test/api", agent_id=AGENT, name="edge", trust=TRUST)
+
+
+SEALING = SealingClaims(
+    iss="https://gateway.test",
+    target="web",
+    month="2023-11",
+    public=base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode(),
+)
+TICKET_NOW = msgspec.structs.replace(CLAIMS, sid=ids.mint(ids.SESSION, NOW_MS, b"0123456789"))
+
+
+def test_originals_are_sealed_with_what_the_gateway_signed(identity: Identity) -> None:
+    found = identity.sealing_key(signed(SEALING, typ=SEALING_TYP), TICKET_NOW)
+    assert (found.target, found.month, found.public) == ("web", "2023-11", base64.b64decode(SEALING.public))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x.y.z",
+        signed(SEALING, typ=TICKET_TYP),
+        signed(SEALING, key=ECKey.generate_key("P-256"), typ=SEALING_TYP),
+        signed(b"{}", typ=SEALING_TYP),
+        *(
+            signed(msgspec.structs.replace(SEALING, **changed), typ=SEALING_TYP)  # type: ignore[arg-type]
+            for changed in ({"iss": "https://other.test"}, {"target": "db"}, {"month": "2023-10"}, {"public": "!"})
+        ),
+    ],
+)
+def test_a_key_of_another_gateway_target_or_month_is_refused(identity: Identity, text: str) -> None:
+    with pytest.raises(Fault) as raised:
+        identity.sealing_key(text, TICKET_NOW)
+    assert raised.value.code == "recording_failed"

@@ -32,6 +32,10 @@ PEOPLE = [
     ("POST", f"/requests/{RID}/withdraw"),
     ("POST", f"/requests/{RID}/revoke"),
     ("POST", f"/requests/{RID}/review"),
+    ("POST", f"/sessions/{SID}/unmask"),
+    ("POST", f"/requests/{RID}/unmask"),
+    ("POST", "/originals/erasures"),
+    ("POST", f"/requests/{RID}/erase"),
 ]
 ADMINISTRATORS = [
     ("GET", "/config"),

@@ -7,10 +7,11 @@ import pytest
 from chalicelib.contracts import ids, recording
 from chalicelib.contracts.audit import RecordingViewed
 from chalicelib.contracts.session import Session
+from chalicelib.domain import base64url
 from chalicelib.usecases import view_recording as view_recording_module
 from chalicelib.usecases.list_sessions import Listing, list_sessions, view_session
 from chalicelib.usecases.register_chunk import register_chunk
-from chalicelib.usecases.view_recording import view_recording
+from chalicelib.usecases.view_recording import Page, view_recording
 from tests.fakes.world import ALICE, BOB, CAROL, FILES, MALLORY, World
 from tests.unit.chalicelib.usecases.expecting import fault
 
@@ -103,7 +104,7 @@ class TestRecording:
     def test_links_come_with_what_proves_them_and_leave_a_trace(self) -> None:
         world = World.ready()
         sid = self.recorded(world)
-        found = view_recording(world.ports, CAROL, sid, "")
+        found = view_recording(world.ports, CAROL, sid, Page(), "")
         assert found.chain_seed == recording.seed(sid, world.keys.public_key)
         assert [stored.chunk.n for stored in found.chunks] == [0, 1]
         assert all(stored.key in url for stored, url in zip(found.chunks, found.urls, strict=True))
@@ -121,7 +122,7 @@ class TestRecording:
 
         monkeypatch.setattr(world.store, "record", broken)
         with pytest.raises(ConnectionError):
-            view_recording(world.ports, CAROL, sid, "")
+            view_recording(world.ports, CAROL, sid, Page(), "")
 
     @pytest.mark.parametrize(("who", "code"), [(ALICE, "denied"), (BOB, "unknown_session"), (MALLORY, "unknown_session")])
     def test_nobody_looks_without_a_policy(self, who, code: str) -> None:  # type: ignore[no-untyped-def]
@@ -129,15 +130,15 @@ class TestRecording:
         sid = self.recorded(world)
         before = len(world.store.recorded)
         with fault(code):
-            view_recording(world.ports, who, sid, "")
+            view_recording(world.ports, who, sid, Page(), "")
         assert len(world.store.recorded) == before
 
     def test_a_policy_may_be_about_ones_own(self) -> None:
         world = World.ready(FILES | {"own.cedar": OWN})
         sid = self.recorded(world)
-        assert view_recording(world.ports, ALICE, sid, "").urls
+        assert view_recording(world.ports, ALICE, sid, Page(), "").urls
         with fault("unknown_session"):
-            view_recording(world.ports, BOB, sid, "")
+            view_recording(world.ports, BOB, sid, Page(), "")
 
     def test_a_recording_outlives_its_target_and_its_agent(self) -> None:
         from chalicelib.contracts.api import ConfigFiles
@@ -149,17 +150,44 @@ class TestRecording:
         seed = recording.seed(sid, world.keys.public_key)
         apply_config(world.ports, ADMIN, ConfigFiles(files=FILES | {"gateway.yaml": "version: 1\ntargets: {}\n"}))
         world.enrol("edge", AgentKeys())
-        assert view_recording(world.ports, CAROL, sid, "").chain_seed == seed
+        assert view_recording(world.ports, CAROL, sid, Page(), "").chain_seed == seed
 
-    def test_too_many_links_are_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_a_recording_of_any_length_is_read_page_by_page_and_every_page_is_an_event(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
         world = World.ready()
         sid = self.recorded(world)
+        whole = view_recording(world.ports, CAROL, sid, Page(), "")
+        assert (whole.next, len(whole.chunks) > 1) == (0, True)
         monkeypatch.setattr(view_recording_module, "LINKS_LIMIT", 1)
-        with fault("too_large"):
-            view_recording(world.ports, CAROL, sid, "")
+        chunks, first = [], 0
+        while True:
+            page = view_recording(world.ports, CAROL, sid, Page(first=first), "")
+            assert len(page.chunks) == len(page.urls) == 1
+            chunks += page.chunks
+            viewed = world.store.recorded[-1]
+            assert isinstance(viewed, RecordingViewed)
+            assert viewed.chunks == 1
+            first = page.next
+            if not first:
+                break
+        assert chunks == whole.chunks
+        assert view_recording(world.ports, CAROL, sid, Page(first=900_000), "").chunks == []
+
+    @pytest.mark.parametrize("first", [-1, 1_000_000])
+    def test_a_page_begins_at_a_chunk(self, first: int) -> None:
+        world = World.ready()
+        with fault("bad_request"):
+            view_recording(world.ports, CAROL, self.recorded(world), Page(first=first), "")
+
+    def test_the_recorders_key_comes_with_it(self) -> None:
+        world = World.ready()
+        sid = self.recorded(world)
+        found = view_recording(world.ports, CAROL, sid, Page(), "")
+        assert recording.seed(sid, base64url.decode(found.agent_key)) == found.chain_seed
 
     def test_what_was_never_minted_is_unknown(self) -> None:
         world = World.ready()
         for sid in ("x", ids.mint(ids.SESSION, 1, b"0123456789")):
             with fault("unknown_session"):
-                view_recording(world.ports, CAROL, sid, "")
+                view_recording(world.ports, CAROL, sid, Page(), "")
