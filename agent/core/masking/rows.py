@@ -10,16 +10,18 @@ Source: PostgreSQL protocol 3.0, "DataRow (B)": Int16 columns, then Int32 length
 
 from __future__ import annotations
 
+import itertools
 import struct
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from agent.core.masking.batch import Batch, Ints, Octets, blank, mailboxes, star, words_of
+from agent.core.masking.batch import Batch, Ints, Octets, blank, item, items, words_of
 from agent.core.masking.checks import Span
 from agent.core.masking.classes import DataClass, MaskFault, Report, Tally, data_class
 from agent.core.masking.detectors import Detectors, merge
+from agent.core.masking.inplace import replace
 from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT, Catalog
 from agent.core.masking.values import Scrubber, mask_value
 
@@ -71,6 +73,8 @@ class RowMasker:
         self._scanned = [at for at in rest if self._flat(columns[at])]
         self._texts = {at for at in self._scanned if catalog.kind(columns[at].oid) is TEXT and columns[at].oid != _NAME}
         self._each = [at for at in rest if not self._flat(columns[at])]
+        #: Columns of bytes that are no text: what they look like means nothing.
+        self._unread = [at for at, one in enumerate(columns) if one.form == 1 and at not in self._masked and at not in self._scanned]
         #: Columns in which nothing is tagged and nothing looked for.
         self._passed = frozenset(range(len(columns))) - self._masked.keys() - set(rest)
 
@@ -90,12 +94,12 @@ class RowMasker:
         words_of(buffer)[starts + 1] = sizes + 4
         return self._batch(bytes(buffer), starts)
 
-    def mask_framed(self, raw: bytes, starts: Sequence[int]) -> bytes:
+    def mask_framed(self, raw: bytes, starts: Sequence[int] | Ints) -> bytes:
         """Return ``raw``, which is DataRow messages that begin at ``starts``, masked: the same object where nothing changes."""
         if len(starts) < FEW:
-            bounds = zip(starts, [*starts[1:], len(raw)], strict=True)
+            bounds = itertools.pairwise([*starts, len(raw)])
             return b"".join([self._row(raw[start + 5 : end]) for start, end in bounds])
-        return self._batch(raw, np.array(starts, np.int64))
+        return self._batch(raw, np.asarray(starts, np.int64))
 
     def _batch(self, raw: bytes, starts: Ints) -> bytes:
         ends = np.append(starts[1:], len(raw))
@@ -103,10 +107,9 @@ class RowMasker:
         if not (self._masked or self._scanned or self._each):
             return raw
         batch = Batch(raw, starts, ends - starts - 5)
-        for column, how in self._masked.items():
-            self._mask_column(batch, layout, column, how)
+        edited = {column: self._mask_column(batch, layout, column, how) for column, how in self._masked.items()}
         if self._scanned:
-            self._scan(batch, layout)
+            self._scan(batch, layout, edited)
         for column in self._each:
             self._look(batch, layout, range(len(starts)), column)
         return batch.finished()
@@ -185,40 +188,38 @@ class RowMasker:
             raise MaskFault("the columns of a row do not end where it does")
         return Layout(begins, sizes)
 
-    def _mask_column(self, batch: Batch, layout: Layout, column: int, how: DataClass) -> None:
-        """Mask a tagged column: in place where the replacement is no longer than the value, by an edit where it is."""
+    def _mask_column(self, batch: Batch, layout: Layout, column: int, how: DataClass) -> Ints:
+        """Mask a tagged column where it stands; return the rows whose values have to be replaced one by one, after doing so."""
         at, size = layout.begins[column], layout.sizes[column]
         rows = np.flatnonzero(size >= 0)
         self._tally.add(how.name, len(rows))
         oid, form, _ = self._columns[column]
         kind = self._catalog.kind(oid)
-        if self._catalog.element(oid) is None and kind.shape == "text" and kind.text is None and oid != _NAME:
-            if how.shape == "digits":
-                rows = star(batch.octets, at, size, rows, how)
-            elif how.shape == "mailbox":
-                rows = mailboxes(batch, at, size, rows)
-            elif how.shape == "whole":
-                room = size[rows] >= len(how.whole)
-                hit = rows[room]
-                batch.octets[at[hit][:, None] + np.arange(len(how.whole))] = np.frombuffer(how.whole, np.uint8)
-                batch.shorten(hit, at[hit], size[hit], np.full(len(hit), len(how.whole)))
-                rows = rows[~room]
-            data, replace = batch.raw, how.replace
-            for row, start, length in zip(rows.tolist(), at[rows].tolist(), size[rows].tolist(), strict=True):
-                batch.edit(row, start, length, replace(data[start : start + length]))
-            return
+        plain = self._catalog.element(oid) is None and kind.shape == "text" and kind.text is None and oid != _NAME
+        if plain:
+            rows = replace(batch, at, size, rows, how)
         for row, start, length in zip(rows.tolist(), at[rows].tolist(), size[rows].tolist(), strict=True):
-            batch.edit(row, start, length, mask_value(how.name, oid, form, batch.raw[start : start + length], self._catalog))
+            value = batch.raw[start : start + length]
+            batch.edit(row, start, length, how.replace(value) if plain else mask_value(how.name, oid, form, value, self._catalog))
+        return rows
 
-    def _scan(self, batch: Batch, layout: Layout) -> None:
-        """Scan the batch once. What is not a value, or is masked already, is blanked with a byte that no detector crosses."""
-        scan = bytearray(batch.raw)
-        words = words_of(scan)
-        words[batch.starts] = 0
-        words[batch.starts + 3] = 0
-        words[layout.begins.ravel() - 4] = 0
-        for column in self._masked:
-            blank(np.frombuffer(scan, np.uint8), layout.begins[column], layout.sizes[column])
+    def _scan(self, batch: Batch, layout: Layout, edited: dict[int, Ints]) -> None:
+        """Scan the batch once. What is not a value, or need not be looked at, is blanked with a byte that no detector crosses.
+
+        A length may read as a letter, and hide what begins behind it: its last byte is always blanked, and all of it where the
+        others are not zero.
+        """
+        scan = batch.scanned()
+        octets = np.frombuffer(scan, np.uint8)
+        items(scan, _HEAD)[batch.starts] = item(bytes(_HEAD))
+        octets[layout.begins - 1] = 0
+        long = (layout.sizes < 0) | (layout.sizes > 0xFF)
+        if long.any():
+            words_of(scan)[layout.begins[long] - 4] = 0
+        for column, rows in edited.items():
+            blank(octets, layout.begins[column][rows], layout.sizes[column][rows])
+        for column in self._unread:
+            blank(octets, layout.begins[column], layout.sizes[column])
         spans = [span for span in self._detectors.spans(bytes(scan)) if span[2] and span[2] not in self._reveal]
         if not spans:
             return

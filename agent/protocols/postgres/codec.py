@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from agent.protocols.postgres.walk import Starts, run
 from chalicelib.contracts.faults import Fault
 
 _HEADER: Final = struct.Struct(">BI")
@@ -91,8 +92,8 @@ class Rows(msgspec.Struct, frozen=True, gc=False):
     """Consecutive DataRow messages, with their headers, in the order in which they came."""
 
     raw: bytes
-    starts: tuple[int, ...]
-    """Where each begins in ``raw``."""
+    starts: Starts
+    """Where each begins in ``raw``: an array where there are many."""
 
     @property
     def count(self) -> int:
@@ -101,8 +102,8 @@ class Rows(msgspec.Struct, frozen=True, gc=False):
 
     def bodies(self) -> list[bytes]:
         """Return the body of every row."""
-        raw = self.raw
-        return [raw[start + 5 : end] for start, end in zip(self.starts, (*self.starts[1:], len(raw)), strict=True)]
+        raw, starts = self.raw, self.starts if isinstance(self.starts, tuple) else self.starts.tolist()
+        return [raw[start + 5 : end] for start, end in zip(starts, (*starts[1:], len(raw)), strict=True)]
 
 
 class Copied(Rows, frozen=True, gc=False):
@@ -175,7 +176,7 @@ class Framer:
                 break
             batch = batches.get(kind)
             if batch is not None:
-                end, starts = _run(data, at, kind, limit)
+                end, starts = run(data, at, kind, limit)
                 found.append(batch(data if end - at == size else data[at:end], starts))
             else:
                 found.append(Message(chr(kind), data[at:end]))
@@ -194,27 +195,10 @@ class Framer:
         return Fault(code, f"{who} sent a length that cannot be.", detail=f"type {kind}, {length} bytes")
 
 
-def _run(data: bytes, at: int, kind: int, limit: int) -> tuple[int, tuple[int, ...]]:
-    """Walk over the whole messages of ``kind`` from ``at`` on. Returns where they end, and where each begins after ``at``.
-
-    Stops in front of a message that is not whole or too long: the caller says what is wrong with it.
-    """
-    starts: list[int] = []
-    size, first = len(data), at
-    unpack, add = _HEADER.unpack_from, starts.append
-    while size - at >= 5:
-        found, length = unpack(data, at)
-        end = at + 1 + length
-        if found != kind or end > size or length < 4 or length - 4 > limit:
-            break
-        add(at - first)
-        at = end
-    return at, tuple(starts)
-
-
 def run_of_rows(data: bytes, at: int) -> tuple[int, tuple[int, ...]]:
     """Walk over the whole DataRows from ``at`` on. Returns where they end, and where each begins after ``at``."""
-    return _run(data, at, _DATA_ROW, SERVER_LIMITS[_DATA_ROW])
+    end, starts = run(data, at, _DATA_ROW, SERVER_LIMITS[_DATA_ROW])
+    return end, starts if isinstance(starts, tuple) else tuple(starts.tolist())
 
 
 class StartupFramer:

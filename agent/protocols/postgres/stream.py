@@ -1,7 +1,8 @@
 """One socket, read by whoever wants to and written without waiting. TLS can begin in the middle, with nothing left behind it.
 
 A read is bounded, and the next one waits until somebody has taken it: whatever is done with the bytes of one connection is done
-for at most ``READ`` of them before others have their turn. All connections share one buffer: it is emptied as it is filled.
+for one read of them before others have their turn. How large a read may be follows from how long the last ones took
+(:class:`Appetite`). All connections share one buffer: it is emptied as it is filled.
 """
 
 from __future__ import annotations
@@ -14,13 +15,37 @@ from typing import Final, cast
 
 from agent.runtime.serving import HANDSHAKE_S
 
-#: Bytes per read. What has to be masked takes some 10 ms for a megabyte, and ten times that where it is full of secrets.
+#: Bytes of a first read, of the largest, and of the smallest. Clean text takes some 4 ms for a megabyte, and more than ten times
+#: that where it is full of secrets; each batch costs some 0.1 ms besides, whatever is in it.
 READ: Final = 32 * 1024
-#: Unread bytes after which the peer is not read any more.
+MOST: Final = 128 * 1024
+LEAST: Final = 8 * 1024
+#: Seconds for which others should wait at most while one read is dealt with. A statement of theirs waits for several such turns.
+TURN_S: Final = 0.001
+#: Unread bytes after which the peer is not read any more; less where a read is to be small.
 _MUCH: Final = READ // 2
 #: What is larger waits for its turn.
 _SMALL: Final = 8 * 1024
-_SCRATCH: Final = memoryview(bytearray(READ))
+_SCRATCH: Final = memoryview(bytearray(MOST))
+
+
+class Appetite:
+    """How many bytes one read of a connection may take, so that dealing with them takes about ``TURN_S``."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = READ
+
+    def fed(self, size: int, seconds: float) -> None:
+        """Dealing with ``size`` bytes took ``seconds``. Grows by half at a time, and only for who fills its reads."""
+        fitting = int(size * TURN_S / max(seconds, 1e-6))
+        if fitting < self.size:
+            # A short read says little: its cost is mostly that of any batch.
+            if size >= LEAST:
+                self.size = max(fitting, LEAST)
+        elif size >= self.size // 2:
+            self.size = min(fitting, self.size + self.size // 2, MOST)
 
 
 class Stream(asyncio.BufferedProtocol):
@@ -37,6 +62,7 @@ class Stream(asyncio.BufferedProtocol):
         self._writable.set()
         self._reading = False
         self._called = False
+        self.appetite: Final = Appetite()
         self.taker: Callable[[bytes], bool] | None = None
         """Is given small pieces at once, without waking whoever reads, while somebody waits in ``read``. Returns whether it took
         them; must not raise."""
@@ -48,7 +74,7 @@ class Stream(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _SCRATCH
+        return _SCRATCH[: self.appetite.size]
 
     def buffer_updated(self, nbytes: int) -> None:
         data = _SCRATCH[:nbytes].tobytes()
@@ -57,7 +83,7 @@ class Stream(asyncio.BufferedProtocol):
         self._pieces.append(data)
         self._held += nbytes
         self._arrived.set()
-        if self._held >= _MUCH and not self._paused:
+        if self._held >= min(_MUCH, self.appetite.size // 2) and not self._paused:
             self._paused = True
             self.transport.pause_reading()
 

@@ -17,6 +17,7 @@ import asyncio
 import secrets
 import socket
 import ssl
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Final
@@ -446,7 +447,9 @@ class Connection:
             if self._serving.recorder.pressure():
                 await self._serving.recorder.relieved()
             await self._apart.settled()
+            began = time.thread_time()
             await performer.perform(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
+            self._target.appetite.fed(len(data), time.thread_time() - began)
             self._answered.set()
             await self._client.drain()
             self._wish()
