@@ -4,8 +4,8 @@
     shorten      a value keeps its first bytes; the rest is cut out of the batch at the end, all of them at once
     edit         a value is replaced by one that may be longer
 
-Arrays hold one number for each message, so that numpy does for hundreds of them what Python would do for each. Values are moved as
-items of so many bytes (:func:`items`): one number for each value is much less than one for each of its bytes.
+Arrays hold one number for each message, so that numpy does for hundreds of them what Python would do for each. Values are moved
+as items of so many bytes (:func:`items`): one number for each value is much less than one for each of its bytes.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 Ints = NDArray[np.int64]
 Octets = NDArray[np.uint8]
-#: Position of a value's length, end of the value, row, and what stands there instead (with its length).
+Bools = NDArray[np.bool_]
+#: Position of a value (of its length, if it has one), its end, its row, and what stands there instead.
 Edit = tuple[int, int, int, bytes]
 
 _INT: Final = struct.Struct(">i")
@@ -44,13 +45,14 @@ def item(value: bytes) -> Any:
 class Batch:
     """``raw`` is the batch as it came, ``octets`` as it is so far; positions are those of ``raw`` until the end."""
 
-    def __init__(self, raw: bytes, starts: Ints, sizes: Ints) -> None:
-        """``sizes`` are those of the messages' bodies."""
+    def __init__(self, raw: bytes, starts: Ints, sizes: Ints, *, prefixed: bool = True) -> None:
+        """``sizes`` are those of the messages' bodies. ``prefixed`` says that each value stands behind its length."""
         self.raw = raw
+        self._prefixed = prefixed
         self.starts = starts
         self._sizes = sizes
         self._buffer: bytearray | None = None
-        self._keep: NDArray[np.bool_] | None = None
+        self._keep: Bools | None = None
         self._edits: list[Edit] = []
         self._places: dict[int, Ints] = {}
         self._quiet: list[Ints] = []
@@ -74,24 +76,25 @@ class Batch:
             found = self._places[byte] = np.flatnonzero(np.frombuffer(self.raw, np.uint8) == byte)
         return found
 
-    def shorten(self, rows: Ints, at: Ints, old: Ints, new: Ints) -> None:
+    def shorten(self, rows: Ints, at: Ints, old: Ints, new: Ints | int) -> None:
         """Have the values at ``at``, one in each of ``rows``, keep their first ``new`` bytes of ``old``."""
-        changed = new != old
-        if not changed.any():
+        less = old - new
+        if not less.any():
             return
-        if not changed.all():
-            rows, at, old, new = rows[changed], at[changed], old[changed], new[changed]
         if self._keep is None:
             self._keep = np.ones(len(self.raw), np.bool_)
             self._sizes = self._sizes.copy()
-        less = old - new
         self._keep[spread(at + new, less)] = False
-        words_of(self.buffer)[at - 4] = new
+        if self._prefixed:
+            words_of(self.buffer)[at - 4] = new
         self._sizes[rows] -= less
 
     def edit(self, row: int, at: int, size: int, shown: bytes | None) -> None:
-        """Have the value at ``at`` in ``row`` read ``shown``, or NULL."""
-        self._edits.append((at - 4, at + size, row, _NULL if shown is None else _INT.pack(len(shown)) + shown))
+        """Have the value at ``at`` in ``row`` read ``shown``, or NULL where lengths can say so."""
+        if self._prefixed:
+            self._edits.append((at - 4, at + size, row, _NULL if shown is None else _INT.pack(len(shown)) + shown))
+        elif shown is not None:
+            self._edits.append((at, at + size, row, shown))
 
     def quiet(self, places: Ints) -> None:
         """Have the bytes at ``places`` not looked at: what was written there is known."""
@@ -117,7 +120,7 @@ class Batch:
             return self._rebuilt(self.buffer) if self._edits else bytes(self.buffer)
         data = self.octets[self._keep]
         if not self._edits:
-            return _resized(data, self._sizes).tobytes()
+            return bytes(_resized(data, self._sizes).data)
         moved = np.concatenate(([0], np.cumsum(self._keep)))
         self._edits = [(int(moved[begin]), int(moved[end]), row, shown) for begin, end, row, shown in self._edits]
         return self._rebuilt(data.tobytes())

@@ -11,7 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.core.masking.batch import Batch, Ints, item, items
+from agent.core.masking.batch import Batch, Bools, Ints, item, items
 from agent.core.masking.classes import DataClass
 
 _LETTER: Final = np.isin(np.arange(256), np.frombuffer(string.ascii_letters.encode(), np.uint8))
@@ -38,19 +38,23 @@ _TABLES: Final = {
 
 
 def replace(batch: Batch, at: Ints, size: Ints, rows: Ints, how: DataClass) -> Ints:
-    """Replace the values of ``rows``, which begin at ``at``; return the rows that are left to be replaced one by one."""
+    """Replace the values that begin at ``at``, one in each of ``rows``; return the rows that are left to be done one by one."""
     if how.shape == "mailbox":
-        return _mailboxes(batch, at[rows], size[rows], rows)
+        return _mailboxes(batch, at, size, rows)
     if how.shape == "whole":
-        return _whole(batch, at[rows], size[rows], rows, how.whole)
-    return _starred(batch, at[rows], size[rows], rows, how)
+        return constant(batch, at, size, rows, how.whole)
+    return _starred(batch, at, size, rows, how)
 
 
-def _whole(batch: Batch, at: Ints, size: Ints, rows: Ints, shown: bytes) -> Ints:
+def constant(batch: Batch, at: Ints, size: Ints, rows: Ints, shown: bytes) -> Ints:
+    """Write ``shown`` over the values that are long enough; return the rows of the others."""
     room = size >= len(shown)
-    items(batch.buffer, len(shown))[at[room]] = item(shown)
-    batch.shorten(rows[room], at[room], size[room], np.full(int(room.sum()), len(shown)))
-    return rows[~room]
+    left = rows[:0]
+    if not room.all():
+        rows, left, at, size = rows[room], rows[~room], at[room], size[room]
+    items(batch.buffer, len(shown))[at] = item(shown)
+    batch.shorten(rows, at, size, len(shown))
+    return left
 
 
 def _mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
@@ -58,53 +62,78 @@ def _mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
     signs, dots, end = batch.places(_AT), batch.places(_DOT), at + size
     if not len(signs) or not len(dots):
         return rows
-    octets = np.frombuffer(batch.raw, np.uint8)
-    first, dot_at = np.searchsorted(signs, at), np.searchsorted(dots, end) - 1
-    sign, dot = signs[np.minimum(first, len(signs) - 1)], dots[np.maximum(dot_at, 0)]
-    tld = end - dot - 1
-    shaped = (np.searchsorted(signs, end) - first == 1) & (dot_at >= 0) & (at < sign) & (sign < dot)
-    shaped &= (tld > 0) & (tld <= _LONGEST_TLD) & (size > len(_AFTER_FIRST) + tld)
-    shaped &= _ALNUM[octets[np.minimum(at, len(octets) - 1)]]
-    target = batch.buffer
-    for width in np.unique(tld[shaped]).tolist():
-        group = np.flatnonzero(shaped & (tld == width))
-        source = items(batch.raw, width)[dot[group] + 1]
-        letters = _LETTER[source.view(np.uint8).reshape(-1, width)].all(axis=1)
+    first, behind = np.searchsorted(signs, (at, end))
+    dot_at = np.searchsorted(dots, end)
+    sign, dot = signs.take(first, mode="clip"), dots.take(dot_at - 1, mode="clip")
+    tld = end - 1 - dot
+    shaped = (behind - first == 1) & (dot_at > 0) & (at < sign) & (sign < dot) & (size > len(_AFTER_FIRST) + tld)
+    shaped &= (tld > 0) & (tld <= _LONGEST_TLD) & _ALNUM[np.frombuffer(batch.raw, np.uint8).take(at, mode="clip")]
+    left = rows[:0]
+    if not shaped.all():
+        rows, left, at, size, dot, tld = rows[shaped], rows[~shaped], at[shaped], size[shaped], dot[shaped], tld[shaped]
+    good = _moved(batch, dot + 1, at + (1 + len(_AFTER_FIRST)), tld)
+    if not good.all():
+        left = np.concatenate((left, rows[~good]))
+        rows, at, size, tld = rows[good], at[good], size[good], tld[good]
+    items(batch.buffer, len(_AFTER_FIRST))[at + 1] = item(_AFTER_FIRST)
+    batch.quiet(at + 1 + _AFTER_FIRST.index(b"@"))
+    batch.shorten(rows, at, size, tld + (1 + len(_AFTER_FIRST)))
+    return left
+
+
+def _moved(batch: Batch, source: Ints, target: Ints, width: Ints) -> Bools:
+    """Copy ``width`` bytes from each ``source`` to its ``target`` where all of them are letters; return where they were."""
+    good = np.ones(len(source), np.bool_)
+    for wide in _distinct(width):
+        group = np.flatnonzero(width == wide)
+        text = items(batch.raw, wide)[source[group]]
+        letters = _LETTER[text.view(np.uint8)].reshape(-1, wide).all(axis=1)
         if not letters.all():
-            shaped[group[~letters]] = False
-            group, source = group[letters], source[letters]
-        items(target, width)[at[group] + 1 + len(_AFTER_FIRST)] = source
-    hit = at[shaped]
-    items(target, len(_AFTER_FIRST))[hit + 1] = item(_AFTER_FIRST)
-    batch.quiet(hit + 1 + _AFTER_FIRST.index(b"@"))
-    batch.shorten(rows[shaped], hit, size[shaped], 1 + len(_AFTER_FIRST) + tld[shaped])
-    return rows[~shaped]
+            good[group[~letters]] = False
+            group, text = group[letters], text[letters]
+        items(batch.buffer, wide)[target[group]] = text
+    return good
 
 
 def _starred(batch: Batch, at: Ints, size: Ints, rows: Ints, how: DataClass) -> Ints:
     """Star all but the last characters of values that have the shape, all of one size at a time."""
-    table, left = _TABLES[how.shape], []
-    for width in np.unique(size).tolist():
+    left = [rows[(size == 0) | (size > 2 * how.most)]]
+    for width in _distinct(size[size <= 2 * how.most]):
         group = np.flatnonzero(size == width)
-        if not 0 < width <= 2 * how.most or len(group) < _SEVERAL:
+        if len(group) < _SEVERAL:
             left.append(rows[group])
-            continue
-        view = items(batch.buffer, width)
-        shapes = np.frombuffer(view[at[group]].tobytes().translate(table), f"V{width}")
-        for _ in range(_SHAPES):
-            if not len(group):
-                break
-            alike = shapes == shapes[0]
-            places, stars = at[group[alike]], _stars(shapes[0].tobytes(), how)
-            if stars is None:
-                left.append(rows[group[alike]])
-            else:
-                text = view[places].view(np.uint8).reshape(-1, width)
-                text[:, stars] = _STAR
-                view[places] = text.reshape(-1).view(f"V{width}")
-            group, shapes = group[~alike], shapes[~alike]
-        left.append(rows[group])
-    return np.concatenate(left) if left else rows[:0]
+        else:
+            left.append(rows[group[_starred_alike(batch, at[group], width, how)]])
+    return np.concatenate(left)
+
+
+def _starred_alike(batch: Batch, at: Ints, width: int, how: DataClass) -> Bools:
+    """Star values of one ``width``; return which of them are left."""
+    view = items(batch.buffer, width)
+    texts = view[at]
+    shapes = np.frombuffer(texts.tobytes().translate(_TABLES[how.shape]), texts.dtype)
+    todo = np.ones(len(at), np.bool_)
+    left = np.zeros(len(at), np.bool_)
+    for _ in range(_SHAPES):
+        if not todo.any():
+            return left
+        shape = shapes[int(todo.argmax())]
+        alike = shapes == shape
+        stars = _stars(shape.tobytes(), how)
+        if stars is None:
+            left |= alike
+        else:
+            places = at[alike]
+            octets = texts[alike].view(np.uint8).reshape(-1, width)
+            octets[:, stars] = _STAR
+            view[places] = octets.reshape(-1).view(texts.dtype)
+        todo &= ~alike
+    return left | todo
+
+
+def _distinct(numbers: Ints) -> list[int]:
+    """Return which numbers other than 0 there are: none of them is large."""
+    return [number for number in np.flatnonzero(np.bincount(numbers)).tolist() if number]
 
 
 def _stars(shape: bytes, how: DataClass) -> list[int] | None:

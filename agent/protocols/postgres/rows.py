@@ -10,6 +10,8 @@ from collections.abc import Callable
 from operator import methodcaller
 from typing import Final
 
+import numpy as np
+
 from agent.core.masking.classes import MaskFault
 from agent.core.masking.copies import CopyForm as CopyFormat
 from agent.core.masking.copies import CopyMasker
@@ -99,6 +101,13 @@ class LineCopyMask:
 
         Every message stays one: clients take each for a row. Raises Fault(target_unmaskable).
         """
+        if not self._header and copied.count > 1:
+            try:
+                framed = self._masker.mask_framed(copied.raw, np.asarray(copied.starts, np.int64))
+            except MaskFault as fault:
+                raise torn(str(fault)) from None
+            if framed is not None:
+                return framed, self._count()
         bodies = copied.bodies()
         joined = b"".join(bodies)
         if self._header or not self._at_once(bodies, joined):

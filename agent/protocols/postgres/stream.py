@@ -18,7 +18,7 @@ from agent.runtime.serving import HANDSHAKE_S
 #: Bytes of a first read, of the largest, and of the smallest. Clean text takes some 4 ms for a megabyte, and more than ten times
 #: that where it is full of secrets; each batch costs some 0.1 ms besides, whatever is in it.
 READ: Final = 32 * 1024
-MOST: Final = 128 * 1024
+MOST: Final = 256 * 1024
 LEAST: Final = 8 * 1024
 #: Seconds for which others should wait at most while one read is dealt with. A statement of theirs waits for several such turns.
 TURN_S: Final = 0.001

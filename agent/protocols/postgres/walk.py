@@ -18,7 +18,7 @@ Starts = tuple[int, ...] | NDArray[np.int64]
 
 _HEADER: Final = struct.Struct(">BI")
 #: Bytes from which on it pays to look for all headers at once.
-_MANY: Final = 4 * 1024
+_MANY: Final = 16 * 1024
 #: Places that looked like a header and are none, after which a run is walked.
 _DOUBTS: Final = 16
 

@@ -110,7 +110,7 @@ def test_the_fast_way_says_what_the_slow_way_says(
 ) -> None:
     shape = [Column(oid, 0, name) for oid, name in columns]
     row = st.tuples(*(st.none() | st.sampled_from(VALUES[oid]) for oid, _ in columns)).map(lambda values: body(*values))
-    rows = data.draw(st.lists(row, min_size=FEW, max_size=14))
+    rows = data.draw(st.lists(row, min_size=FEW, max_size=FEW + 6))
     fast = RowMasker(shape, DETECTORS, frozenset(reveal))
     slow = RowMasker(shape, DETECTORS, frozenset(reveal))
     assert fast.mask(rows) == b"".join(slow.mask([one]) for one in rows)

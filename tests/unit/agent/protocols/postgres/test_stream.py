@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from agent.protocols.postgres.stream import adopted
+from agent.protocols.postgres.stream import LEAST, MOST, READ, Appetite, adopted
 
 LOOPS: dict[str, Callable[[Coroutine[Any, Any, None]], None]] = {"asyncio": asyncio.run, "uvloop": uvloop.run}
 
@@ -27,3 +27,22 @@ def test_what_one_side_writes_the_other_reads_until_the_end(loop: str) -> None:
         other.close()
 
     LOOPS[loop](talk())
+
+
+def test_reads_grow_while_they_are_cheap_and_shrink_when_they_are_not() -> None:
+    appetite = Appetite()
+    assert appetite.size == READ
+    for _ in range(20):
+        appetite.fed(appetite.size, 0.0001)
+    assert appetite.size == MOST
+    appetite.fed(appetite.size, 0.02)
+    assert LEAST <= appetite.size < READ
+    appetite.fed(LEAST, 1.0)
+    assert appetite.size == LEAST
+
+
+def test_a_short_read_changes_nothing() -> None:
+    appetite = Appetite()
+    appetite.fed(100, 0.5)
+    appetite.fed(100, 0.0)
+    assert appetite.size == READ
