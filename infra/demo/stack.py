@@ -57,6 +57,13 @@ class Person:
             self.command(words), env=self.environment, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL
         )
 
+    def start(self, words: list[str]) -> subprocess.Popen[str]:
+        """Start a command as this person and do not wait for it."""
+        pipe = subprocess.PIPE
+        return subprocess.Popen(
+            self.command(words), env=self.environment, text=True, stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe
+        )
+
     def login(self, url: str) -> subprocess.CompletedProcess[str]:
         """``sallyport login`` with the browser's part played by following the links that it prints."""
         words = self.command(["sallyport", "login", "--url", url, "--no-browser"])

@@ -67,9 +67,13 @@ class Target:
 
     def intact(self) -> bool:
         """Tell whether the data that policy protects is still there, seen from the target itself."""
-        inside = ["nsenter", "--mount", f"--target={self._server.pid}", "--"] if self.isolated and self._server else []
-        run = subprocess.run([*inside, "cat", *(str(self.data / name) for name in FILES)], capture_output=True, text=True)
+        run = self.ask("cat", *(str(self.data / name) for name in FILES))
         return run.returncode == 0 and run.stdout == "".join(FILES.values())
+
+    def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Run a command where the target is, past the gateway."""
+        inside = ["nsenter", "--mount", f"--target={self._server.pid}", "--"] if self.isolated and self._server else []
+        return subprocess.run([*inside, *words], capture_output=True, text=True)
 
     def stop(self) -> None:
         """End sshd and whatever runs under it."""

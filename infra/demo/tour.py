@@ -38,6 +38,7 @@ class Tour:
         self.list_targets()
         self.run_a_command()
         self.refuse_a_command()
+        self.ask_others()
         self.open_a_shell()
         self.use_a_database()
         self.look_back()
@@ -97,9 +98,35 @@ class Tour:
         refused = self._as(self.bob, "sallyport connect --stdio prod-web")
         self.screen.check(refused.returncode == 126, "bob does not even get a session", refused.stderr)
 
-    def open_a_shell(self) -> None:
+    def ask_others(self) -> None:
         """Step 5."""
-        self.screen.title(5, "An interactive shell: resize, vi, tab completion, Ctrl-C, exit status")
+        self.screen.title(5, "A command waits for somebody else, and goes on by itself")
+        data, link = self.stack.target.data, f"{self.stack.target.data}.current"
+        self.stack.target.ask("rm", "-f", link)
+        command = f"ln -sfn {data} {link} && readlink {link}"
+        self.screen.typed("alice", f"ssh prod-web '{command}'")
+        waiting = self.alice.start(["ssh", "prod-web", command])
+        assert waiting.stderr is not None
+        # Her own words while she waits name the request; nothing has happened yet.
+        line = next((each for each in waiting.stderr if "/approvals/req_" in each), "")
+        self.screen.said(line)
+        untouched = self.stack.target.ask("readlink", link).returncode != 0
+        self.screen.check(bool(line) and untouched, "alice waits, and nothing has happened on the target", line)
+        rid = line.partition("/approvals/")[2].split(" ")[0]
+        agreed = self._as(self.bob, f"sallyport approve {rid} --yes")
+        out, err = waiting.communicate(timeout=60)
+        self.screen.said(out + err)
+        self.screen.check(
+            agreed.returncode == waiting.returncode == 0
+            and out.strip() == self.stack.target.ask("readlink", link).stdout.strip() == str(data),
+            "bob, a DBA, agrees, and her command runs by itself",
+            agreed.stderr + err,
+        )
+        self.stack.target.ask("rm", "-f", link)
+
+    def open_a_shell(self) -> None:
+        """Step 6."""
+        self.screen.title(6, "An interactive shell: resize, vi, tab completion, Ctrl-C, exit status")
         self.screen.typed("alice", "ssh prod-web")
         shell = Shell(self.alice)
         try:
@@ -117,8 +144,8 @@ class Tour:
             shell.close()
 
     def use_a_database(self) -> None:
-        """Step 6."""
-        self.screen.title(6, "A real PostgreSQL, with stock psql: masked, refused, allowed")
+        """Step 7."""
+        self.screen.title(7, "A real PostgreSQL, with stock psql: masked, refused, allowed")
         self.stack.database.wait()
         shown = self._sql("select name, upper(mail) as contact, card, note from customers order by id")
         rows = [[cell.strip() for cell in line.split("|")] for line in shown.stdout.splitlines() if "|" in line]
@@ -143,8 +170,8 @@ class Tour:
         return self._as(self.alice, f'sallyport connect prod-db -- psql -c "{statement}"')
 
     def look_back(self) -> None:
-        """Step 7."""
-        self.screen.title(7, "What happened? Denied attempts included")
+        """Step 8."""
+        self.screen.title(8, "What happened? Denied attempts included")
         self._login(self.carol, show=False)
         self._until_recorded()
         listing = self._as(self.carol, "sallyport sessions")
