@@ -20,11 +20,12 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal
 
 import asyncssh
+import msgspec
 import uvloop
 
 from agent.core.policy import Yes
@@ -180,6 +181,10 @@ class Unmasked:
         """Both."""
         return text, values
 
+    def words(self, meaning: Meaning) -> Whole:
+        """All of them."""
+        return Whole()
+
     def text(self, words: str, about: Meaning | None = None) -> str:
         """The words."""
         return words
@@ -187,6 +192,10 @@ class Unmasked:
     def rows(self, rows: Rows) -> tuple[bytes, int]:
         """The rows."""
         return rows.raw, 0
+
+    def few(self, raw: bytes, starts: tuple[int, ...]) -> tuple[bytes, int, list[list[bytes | None]]]:
+        """The rows, and what they hold, which the transcript keeps."""
+        return raw, 0, [list(_values(body)) for body in Rows(raw, starts).bodies()]
 
     def data(self, body: bytes) -> tuple[bytes, int]:
         """The data."""
@@ -199,6 +208,27 @@ class Unmasked:
     def end(self) -> tuple[bytes, int]:
         """Nothing is held back."""
         return b"", 0
+
+
+class Whole:
+    """Keeps statements and their values as they are."""
+
+    def text(self, text: str) -> str:
+        """The text."""
+        return text
+
+    def values(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """The values."""
+        return values
+
+
+def _values(body: bytes) -> Iterator[bytes | None]:
+    """The values of one DataRow."""
+    at = 2
+    while at < len(body):
+        size = int.from_bytes(body[at : at + 4], signed=True)
+        yield None if size < 0 else body[at + 4 : at + 4 + size]
+        at += 4 + max(0, size)
 
 
 class Identity:
@@ -223,14 +253,16 @@ def plant(layers: Layers) -> Plant:
 
 
 def _unread(serving: Serving, snapshot: Snapshot) -> Classifier:
-    """Every text means what ``TABLE people`` and a COPY mean."""
+    """Every text means what a SELECT from one table means, or a COPY of it."""
     meant: dict[str, Analysis] = {}
 
     def read(text: str, catalogue: Catalogue, session: Session) -> Analysis:
-        example = "COPY people TO STDOUT" if text.startswith("COPY") else "TABLE people"
+        example = "COPY people TO STDOUT" if text.startswith("COPY") else "SELECT * FROM people"
         if example not in meant:
             meant[example] = analyse(example, catalogue, session=session)
-        return meant[example]
+        known = meant[example]
+        own = text.rstrip("; \t\r\n")
+        return msgspec.structs.replace(known, statements=(msgspec.structs.replace(known.statements[0], text=own),))
 
     return Classifier(read, snapshot.catalogue, {})
 

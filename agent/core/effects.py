@@ -1,8 +1,10 @@
 """What follows: the orders that the gate gives, performed one by one by whoever owns the sockets.
 
 The order of the list is the promise. An order that fails is the last one performed, so a :class:`Record` that fails means that
-the :class:`ToTarget` behind it never happens. Two orders demand a proof that only one room can mint: ``ToTarget`` a
+the :class:`ToTarget` behind it never happens. Orders demand a proof that only one room can mint: ``ToTarget`` a
 :class:`~agent.core.policy.Permit` for exactly its operation, ``ToClient`` bytes that went through masking.
+
+What a busy client repeats all day is two orders in one: :class:`Repeat` and :class:`Show`. They demand the same proofs.
 """
 
 from __future__ import annotations
@@ -48,6 +50,40 @@ class ToClient(msgspec.Struct, frozen=True):
 
     clean: Clean
     stream: Stream = "out"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.clean, Clean) or not self.clean.genuine:
+            raise PermissionError("bytes are shown only after masking")
+
+
+class Repeat(msgspec.Struct, frozen=True, gc=False):
+    """Have ``lines`` on disk, then count one operation and forward ``data``. Raises PermissionError without a permit for it.
+
+    A Record, a Count and a ToTarget in one, for what was asked before.
+    """
+
+    channel: int
+    kind: RecordKind
+    lines: bytes
+    data: bytes
+    permit: Permit
+    originals: tuple[bytes, ...] = ()
+    """As in :class:`Record`."""
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.permit, Permit) or not self.permit.carries(self.data):
+            raise PermissionError("bytes are forwarded only with a permit that policy minted for them")
+
+
+class Show(msgspec.Struct, frozen=True, gc=False):
+    """Write ``lines`` to the recording, and show masked bytes: a Record that nobody waits for, and a ToClient."""
+
+    channel: int
+    kind: RecordKind
+    lines: bytes
+    clean: Clean
+    originals: tuple[bytes, ...] = ()
+    """As in :class:`Record`."""
 
     def __post_init__(self) -> None:
         if not isinstance(self.clean, Clean) or not self.clean.genuine:

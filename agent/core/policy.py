@@ -1,19 +1,22 @@
 """The decider: asks policy about operations, and is the only mint of :class:`Permit`.
 
-A permit names the digest of the one operation that it permits. Nothing is forwarded without one (``effects.ToTarget``), so a road
-around policy is a TypeError and not an oversight.
+A permit names the digest of the one operation that it permits, or holds the very bytes that may be forwarded. Nothing is
+forwarded without one (``effects.ToTarget``, ``effects.Repeat``), so a road around policy is a TypeError and not an oversight.
 
 Decisions are cached only where nothing that a policy can see is left out of the key: the key is every fact of the operation that
 ``Policy.operate`` shows to rules (the text only where a rule might look at it), the cache is dropped when another policy comes
 into force, and a document in which any rule might look at the clock is never cached at all.
 What remains (principal, reason, login, source address) is fixed for the life of a session.
+
+Whoever asks about the same operations again and again may hold a :class:`Standing`: a place in that cache which is found without
+looking. It is asked each time all the same, and says nothing once another policy is in force or the session's time is over.
 """
 
 from __future__ import annotations
 
 import re
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
 import msgspec
@@ -42,10 +45,14 @@ _CONTEXT: Final = re.compile(r"\bcontext\b(?!\s*\.\s*[A-Za-z_]|\s+has\s+[A-Za-z_
 
 
 class Permit:
-    """Proof that policy allowed one operation. Cannot be constructed, copied, subclassed or changed outside this module."""
+    """Proof that policy allowed one operation, or the operations that some bytes ask for.
 
-    __slots__ = ("_operation", "_seal")
-    _operation: Operation
+    Cannot be constructed, copied, subclassed or changed outside this module.
+    """
+
+    __slots__ = ("_data", "_operation", "_seal")
+    _operation: Operation | None
+    _data: bytes | None
     _seal: object
 
     def __new__(cls, *_: object, **__: object) -> Permit:
@@ -62,14 +69,42 @@ class Permit:
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256 of the permitted operation."""
-        return self._operation.digest()
+        """Hex SHA-256 of the permitted operation; nothing where the permit is for bytes."""
+        return self._operation.digest() if self._operation is not None else ""
 
     def covers(self, operation: Operation) -> bool:
         """True if this permit was minted, and minted for exactly ``operation``."""
-        if getattr(self, "_seal", None) is not _SEAL:
+        if getattr(self, "_seal", None) is not _SEAL or self._operation is None:
             return False
         return self._operation is operation or self.digest == operation.digest()
+
+    def carries(self, data: bytes) -> bool:
+        """True if this permit was minted, and minted for exactly these bytes."""
+        if getattr(self, "_seal", None) is not _SEAL or self._data is None:
+            return False
+        return self._data is data or self._data == data
+
+
+class Standing:
+    """A yes that a decider remembers, to operations that policy cannot tell apart. Worth nothing without that decider."""
+
+    __slots__ = ("_decider", "_policy", "_text")
+    _decider: Decider
+    _policy: Policy
+    _text: str | None
+    """The only text that the yes is for; None where policy does not look at texts."""
+
+    def __new__(cls, *_: object, **__: object) -> Standing:
+        raise TypeError("a Standing comes from a Decider alone")
+
+    def __init_subclass__(cls, **_: object) -> NoReturn:
+        raise TypeError("Standing cannot be subclassed")
+
+    def __setattr__(self, name: str, value: Any) -> NoReturn:
+        raise AttributeError("a Standing does not change")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a Standing cannot be copied or pickled")
 
 
 class Yes(msgspec.Struct, frozen=True, kw_only=True):
@@ -108,6 +143,7 @@ class Decider:
 
     def __init__(self, claims: TicketClaims, in_force: Callable[[], Policy]) -> None:
         self._claims = claims
+        self._deadline_ms = claims.deadline_ms
         self._in_force = in_force
         self._principal = claims.principal
         self._policy: Policy | None = None
@@ -152,6 +188,37 @@ class Decider:
         code = "approval_mismatch" if verdict.message == ASKS_MORE else "denied"
         return Decision(verdict=verdict, code=code, version=policy.version)
 
+    def standing(self, operations: Sequence[Operation]) -> Standing | None:
+        """Return what tells :meth:`repeat` of the yeses that were just given to ``operations``, which have one text.
+
+        None where one of them has to be decided anew each time, or was not allowed.
+        """
+        if self._policy is None or self._policy is not self._in_force():
+            return None
+        known = [self._cache.get(self._seen(operation)) for operation in operations]
+        if not known or any(verdict is None or not verdict.allowed for verdict in known):
+            return None
+        text = operations[0].text
+        if self._text_is_seen and any(operation.text != text for operation in operations):
+            return None
+        standing = object.__new__(Standing)
+        object.__setattr__(standing, "_decider", self)
+        object.__setattr__(standing, "_policy", self._policy)
+        object.__setattr__(standing, "_text", text if self._text_is_seen else None)
+        return standing
+
+    def repeat(self, standing: Standing, text: str, data: bytes, now_ms: int) -> Permit | None:
+        """Decide ``data`` at ``now_ms``: bytes that ask for the operations of ``standing`` again, all of them with ``text``.
+
+        They may differ from those in their arguments, which policy never sees, and in their text where it does not look at that.
+        None says nothing: the operations themselves have to be decided.
+        """
+        if standing._decider is not self or standing._policy is not self._in_force() or now_ms >= self._deadline_ms:
+            return None
+        if standing._text is not None and standing._text != text:
+            return None
+        return _mint(None, data)
+
     def _seen(self, one: Operation) -> tuple[Any, ...]:
         """Everything of an operation that policy can see: what ``Policy.operate`` makes its context of, and the action."""
         text = one.text if self._text_is_seen else ""
@@ -193,8 +260,21 @@ def sees_text(policy: Policy) -> bool:
     return any(_TEXT.search(rule.text) or _CONTEXT.search(rule.text) for rule in policy.document.rules)
 
 
-def _mint(operation: Operation) -> Permit:
-    permit = object.__new__(Permit)
-    object.__setattr__(permit, "_operation", operation)
-    object.__setattr__(permit, "_seal", _SEAL)
+def joined(permits: Sequence[tuple[Permit, Operation]], data: bytes) -> Permit:
+    """Return a permit for ``data``, which asks for these operations. Raises PermissionError where one of them has none."""
+    if not permits or not all(permit.covers(operation) for permit, operation in permits):
+        raise PermissionError("bytes are permitted where everything is that they ask for")
+    return _mint(None, data)
+
+
+def _mint(operation: Operation | None, data: bytes | None = None) -> Permit:
+    permit: Permit = _new(Permit)
+    _put_operation(permit, operation)
+    _put_data(permit, data)
+    _put_seal(permit, _SEAL)
     return permit
+
+
+_new: Final = object.__new__
+#: The slots themselves: past the ``__setattr__`` that says no, in half of the time that ``object``'s own takes.
+_put_operation, _put_data, _put_seal = (Permit.__dict__[name].__set__ for name in ("_operation", "_data", "_seal"))

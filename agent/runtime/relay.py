@@ -14,7 +14,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from agent.core.effects import Ask, Close, Count, Effect, Housekeep, Record, Report, ToClient, ToTarget, Use
+from agent.core.effects import Ask, Close, Count, Effect, Housekeep, Record, Repeat, Report, Show, ToClient, ToTarget, Use
 from agent.core.gate import Gate
 from agent.core.plugin import Engine
 from agent.core.policy import Decider
@@ -58,6 +58,8 @@ class Performer:
     def __init__(self, serving: Serving, stage: Stage) -> None:
         self._serving = serving
         self._stage = stage
+        self._repeating: Repeat
+        self._done: Callable[[list[Effect], Exception | None], None]
         self._orders: dict[type, Callable[[Any], None]] = {
             ToClient: self._show,
             Record: self._record,
@@ -109,6 +111,30 @@ class Performer:
             done(rest, error)
         else:
             done(rest, None)
+
+    def repeat(self, effect: Repeat, done: Callable[[list[Effect], Exception | None], None]) -> None:
+        """Perform ``effect``, then call ``done`` as ``perform_then`` does. One at a time."""
+        self._repeating, self._done = effect, done
+        try:
+            if effect.originals:
+                self._keep(effect.originals)
+            self._serving.recorder.write_then(effect.channel, effect.kind, effect.lines, self._on_disk)
+        except Exception as error:  # noqa: BLE001 - raised again by whoever owns ``done``
+            done([], error)
+
+    def _on_disk(self, fault: Fault | None) -> None:
+        """Forward what was asked again, unless its lines could not be kept."""
+        if fault is None:
+            self._serving.count(operations=1)
+            self._stage.to_target(self._repeating.data)
+        self._done([], fault)
+
+    def show(self, effect: Show) -> None:
+        """Perform ``effect``."""
+        if effect.originals:
+            self._keep(effect.originals)
+        self._serving.recorder.write_soon(effect.channel, effect.kind, effect.lines)
+        self._stage.to_client(effect.clean.data, "out")
 
     def _recorded(self, rest: list[Effect], done: Callable[[list[Effect], Exception | None], None], fault: Fault | None) -> None:
         if fault is None:

@@ -65,3 +65,19 @@ class Operation(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     def digest(self) -> str:
         """Hex SHA-256 of :meth:`canonical`: what an approval is an approval *of*."""
         return hashlib.sha256(self.canonical()).hexdigest()
+
+
+class Alike:
+    """Operations that are one but for their text and arguments: their digests, without making them."""
+
+    __slots__ = ("_before", "_behind")
+
+    def __init__(self, one: Operation) -> None:
+        """``one`` is any of them."""
+        head = msgspec.json.encode(["sallyport-operation-v1", one.action, one.kind])
+        self._before: Final = head[:-1] + b","
+        self._behind: Final = b"," + msgspec.json.encode([list(pair) for pair in sorted(one.environment)]) + b"]"
+
+    def digest(self, text: bytes, arguments: bytes) -> str:
+        """What :meth:`Operation.digest` says of the one with this ``text`` and these ``arguments``, both as compact JSON."""
+        return hashlib.sha256(b"%b%b,%b%b" % (self._before, text, arguments, self._behind)).hexdigest()

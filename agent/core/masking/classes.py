@@ -119,6 +119,12 @@ class Tally:
         for name in names:
             self.add(name)
 
+    def count(self) -> int:
+        """Return how many replacements there were so far, and start again from nothing."""
+        if not self._hits:
+            return 0
+        return sum(self.take().hits.values())
+
     def take(self) -> Report:
         """Return the counts so far and start again from nothing."""
         report = Report(self._hits)

@@ -74,9 +74,14 @@ class Folded:
         return len(self.data)
 
 
+def disguised(data: bytes) -> bool:
+    """Return False where ``data`` cannot wear a disguise."""
+    return not data.isascii() or any(map(data.__contains__, _LEADS))
+
+
 def fold(data: bytes) -> Folded | None:
     """Return ``data`` without its disguises, or None if it wears none. Linear; the result is never longer than ``data``."""
-    if data.isascii() and not any(map(data.__contains__, _LEADS)):
+    if not disguised(data):
         return None
     out: list[bytes] = []
     pieces: list[tuple[int, int, int, int]] = []

@@ -10,7 +10,6 @@ Source: PostgreSQL protocol 3.0, "DataRow (B)": Int16 columns, then Int32 length
 
 from __future__ import annotations
 
-import itertools
 import struct
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
@@ -34,6 +33,10 @@ _UNSIZED: Final = b"D\x00\x00\x00\x00"
 _HEAD: Final = 7
 _NAME: Final = 19
 _NULL: Final = b"\xff\xff\xff\xff"
+
+
+#: The values of one row; None is NULL.
+Row = list[bytes | None]
 
 
 class Layout(NamedTuple):
@@ -66,6 +69,7 @@ class RowMasker:
         self._detectors = detectors
         self._reveal = reveal
         self._catalog = catalog
+        self._width: Final = len(self._columns).to_bytes(2, "big")
         self._tally = Tally()
         self._scrubber = Scrubber(detectors, reveal, catalog=catalog, tally=self._tally)
         self._masked = {
@@ -91,7 +95,10 @@ class RowMasker:
     def mask(self, bodies: Sequence[bytes | memoryview]) -> bytes:
         """Return the DataRow messages, framed and masked, of ``bodies`` (each without its type byte and length)."""
         if len(bodies) < self._few:
-            return b"".join(map(self._row, bodies))
+            rows: list[Row] = [[] for _ in bodies]
+            for body, row in zip(map(bytes, bodies), rows, strict=True):
+                self._row(body, 0, len(body), row)
+            return b"".join(map(_framed, rows))
         sizes = np.fromiter(map(len, bodies), np.int64, len(bodies))
         pieces: list[Any] = [_UNSIZED] * (2 * len(bodies))
         pieces[1::2] = bodies
@@ -103,9 +110,22 @@ class RowMasker:
     def mask_framed(self, raw: bytes, starts: Sequence[int] | Ints) -> bytes:
         """Return ``raw``, which is DataRow messages that begin at ``starts``, masked: the same object where nothing changes."""
         if len(starts) < self._few:
-            bounds = itertools.pairwise([*starts, len(raw)])
-            return b"".join([self._row(raw[start + 5 : end]) for start, end in bounds])
+            return self.mask_few(raw, tuple(starts))[0]
         return self._batch(raw, np.asarray(starts, np.int64))
+
+    def mask_few(self, raw: bytes, starts: Sequence[int]) -> tuple[bytes, list[Row]]:
+        """Return what :meth:`mask_framed` does, and the values of every row as they are shown. For few rows."""
+        rows: list[Row] = []
+        changed = False
+        for start, end in zip(starts, (*starts[1:], len(raw)), strict=True):
+            row: Row = []
+            changed = self._row(raw, start + 5, end, row) or changed
+            rows.append(row)
+        return (b"".join(map(_framed, rows)) if changed else raw), rows
+
+    def counted(self) -> int:
+        """Return how many values were replaced since the last report or count."""
+        return self._tally.count()
 
     def _batch(self, raw: bytes, starts: Ints) -> bytes:
         ends = np.append(starts[1:], len(raw))
@@ -129,34 +149,36 @@ class RowMasker:
             return shape == "bytea" and column.form == 1
         return column.form == 0 or shape in ("text", "json", "jsonb", "char")
 
-    def _row(self, body: bytes | memoryview) -> bytes:
-        """Mask one row value by value."""
-        row = bytes(body)
-        if len(row) < 2 or int.from_bytes(row[:2], "big") != len(self._columns):
+    def _row(self, raw: bytes, at: int, end: int, shown: Row) -> bool:
+        """Add the values of the row in ``raw[at:end]`` to ``shown``, as they may be. Returns whether one is another now."""
+        if end - at < 2 or raw[at : at + 2] != self._width:
             raise MaskFault("a row has another number of columns than its description")
-        out = [row[:2]]
-        at = 2
+        at += 2
+        changed = False
+        unpack, passed = _INT.unpack_from, self._passed
         for index, column in enumerate(self._columns):
-            if len(row) < at + 4:
+            if end - at < 4:
                 raise MaskFault("a row ends inside a length")
-            size = _INT.unpack_from(row, at)[0]
+            (size,) = unpack(raw, at)
             at += 4
-            if size < -1 or size > len(row) - at:
-                raise MaskFault("a length reaches past its row")
             if size < 0:
-                out.append(_NULL)
+                if size < -1:
+                    raise MaskFault("a length reaches past its row")
+                shown.append(None)
                 continue
-            value = row[at : at + size]
-            at += size
-            if index in self._passed:
-                out.append(row[at - size - 4 : at])
-                continue
-            shown = self._value(index, column, value)
-            out.append(_NULL if shown is None else _INT.pack(len(shown)) + shown)
-        if at != len(row):
+            last = at + size
+            if last > end:
+                raise MaskFault("a length reaches past its row")
+            value: bytes | None = raw[at:last]
+            at = last
+            if index not in passed:
+                masked = self._value(index, column, value)
+                changed = changed or masked != value
+                value = masked
+            shown.append(value)
+        if at != end:
             raise MaskFault("bytes follow the last column of a row")
-        masked = b"".join(out)
-        return _FRAME.pack(b"D", len(masked) + 4) + masked
+        return changed
 
     def _value(self, index: int, column: Column, value: bytes | None) -> bytes | None:
         how = self._masked.get(index)
@@ -263,3 +285,10 @@ class RowMasker:
             shown = self._scrubber.scrub_value(oid, form, value)
             if shown != value:
                 batch.edit(row, start, length, shown)
+
+
+def _framed(row: Row) -> bytes:
+    """Return the DataRow message of ``row``."""
+    values = [_NULL if value is None else _INT.pack(len(value)) + value for value in row]
+    body = len(row).to_bytes(2, "big") + b"".join(values)
+    return _FRAME.pack(b"D", len(body) + 4) + body

@@ -20,16 +20,39 @@ Shown = tuple[str, tuple[str, ...]]
 
 
 class Form:
-    """A line about an allowed operation whose text fits into it, but for the time, the text and what depends on the values."""
+    """A line about an allowed operation whose text fits into it, but for the time, the text and what depends on the values.
 
-    __slots__ = ("after", "before")
+    Of operations that are one but for their text and arguments; the line says ``text`` of them where they have one text.
+    """
 
-    def __init__(self, operation: Operation, decision: Decision) -> None:
+    __slots__ = ("_about", "_head", "_rest")
+
+    def __init__(self, operation: Operation, decision: Decision, text: str | None = None) -> None:
+        """``text`` is what may be kept of the operation's. None where each has a text of its own."""
+        assert text is None or len(text) <= TEXT_PART
         about = _about(operation, decision, "")
         behind = list(about).index("text") + 1
         words = list(about.items())
-        self.before: Final = _members(dict(words[: behind - 1]))
-        self.after: Final = _members(dict(words[behind:]))
+        self._about: Final = _members(dict(words[: behind - 1])) + b',"text":'
+        head = b"," + _members(dict(words[behind:])) + b',"digest":"'
+        self._head: Final = head if text is None else self._about + encoded(text) + head
+        self._rest: Final = b"" if text is None else _exact(text, operation.text)
+
+    def line(self, t: int, digest: str, arguments: bytes = b"") -> bytes:
+        """Return the line at ``t`` of the operation with this digest. ``arguments`` is what may be kept of them, as JSON."""
+        if not arguments:
+            return b'{"t":%d,%b%b"%b}\n' % (t, self._head, digest.encode(), self._rest)
+        return b'{"t":%d,%b%b","arguments":%b%b}\n' % (t, self._head, digest.encode(), arguments, self._rest)
+
+    def worded(self, t: int, digest: str, text: str, exact: str) -> bytes:
+        """Return the line at ``t`` of an operation without arguments whose text is ``exact``, and may be kept as ``text``."""
+        rest = b"" if text is exact else _exact(text, exact)
+        return b'{"t":%d,%b%b%b%b"%b}\n' % (t, self._about, encoded(text), self._head, digest.encode(), rest)
+
+
+def _exact(text: str, exact: str) -> bytes:
+    """What a line says of the exact text where it holds another."""
+    return b"" if text == exact else b',"sha256":"%b"' % hashlib.sha256(exact.encode()).hexdigest().encode()
 
 
 class JsonlWriter:
@@ -78,26 +101,9 @@ class JsonlWriter:
         """True where the heading was written."""
         return self._heading is None
 
-    def repeated(self, form: Form, operation: Operation, now_ms: int, shown: Shown) -> bytes:
-        """What :meth:`decided` writes of an allowed operation. ``form`` was made of one that differs from it in its values alone.
-
-        The heading was written, and the text is no longer than ``TEXT_PART``.
-        """
-        text, arguments = shown
-        assert self._heading is None
-        assert len(text) <= TEXT_PART
-        line = b'{"t":%d,%b,"text":%b,%b,"digest":"%b"' % (
-            max(0, now_ms - self._opened_ms),
-            form.before,
-            msgspec.json.encode(text),
-            form.after,
-            operation.digest().encode(),
-        )
-        if arguments:
-            line += b',"arguments":' + msgspec.json.encode(arguments)
-        if text != operation.text:
-            line += b',"sha256":"%b"' % hashlib.sha256(operation.text.encode()).hexdigest().encode()
-        return line + b"}\n"
+    def since(self, now_ms: int) -> int:
+        """Return the ``t`` of a line that is written at ``now_ms``."""
+        return max(0, now_ms - self._opened_ms)
 
     def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:
         """Text that was shown, where this protocol's transcript holds it."""
@@ -122,7 +128,7 @@ class JsonlWriter:
         return self._entry({"event": "exit", "status": status}, now_ms)
 
     def _entry(self, entry: dict[str, Any], now_ms: int) -> bytes:
-        line = _line({"t": max(0, now_ms - self._opened_ms), **entry})
+        line = _line({"t": self.since(now_ms), **entry})
         if self._heading is None:
             return line
         line, self._heading = self._heading + line, None
@@ -145,6 +151,10 @@ def _about(operation: Operation, decision: Decision, text: str) -> dict[str, Any
 
 def _members(entry: dict[str, Any]) -> bytes:
     return msgspec.json.encode(entry)[1:-1]
+
+
+#: A value as compact JSON, as it stands in a line.
+encoded: Final = msgspec.json.encode
 
 
 def _line(entry: dict[str, Any]) -> bytes:

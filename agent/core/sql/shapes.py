@@ -12,7 +12,10 @@ Texts with anything else that is quoted or commented out have no shape: a lexer 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final
+
+Matches = Callable[[str], re.Match[str] | None]
 
 #: Longest text that is worth a shape.
 LONGEST: Final = 4_096
@@ -34,6 +37,24 @@ def shape(text: str) -> str | None:
     found, count = _CONSTANT.subn(_left_out, text)
     # A quote that is still open, or NUL as a mark of its own, cannot be here: the first would not parse, the second was refused.
     return found if count and found != text else None
+
+
+def alike(text: str) -> Matches | None:
+    """Return what tells of the texts that are `text` but for the numbers in it that its shape leaves out.
+
+    They have one shape, so that they need not be looked at closely. None where the shape leaves out something else, or nothing.
+    """
+    if shape(text) is None:
+        return None
+    parts, at = [], 0
+    for found in _CONSTANT.finditer(text):
+        if found[1] is None:
+            continue
+        if found[0].endswith("'"):
+            return None
+        parts.append(re.escape(text[at : found.end(1)]))
+        at = found.end()
+    return re.compile("[0-9]+".join([*parts, re.escape(text[at:])]), re.ASCII).fullmatch
 
 
 def _left_out(match: re.Match[str]) -> str:

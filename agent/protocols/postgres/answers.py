@@ -65,7 +65,7 @@ class Answers:
         """``rows`` is how many of each result the transcript keeps. ``keep`` takes originals to be sealed, if any are."""
         self._original = keep
         self._shared = shared
-        self._keep = rows
+        self.keep: Final = rows
         self._masks = masks
         self._results: dict[bytes | tuple[Field, ...], tuple[Tagged, ResultMask]] = {}
         self._descriptions: dict[bytes, tuple[Field, ...]] = {}
@@ -230,9 +230,9 @@ class Answers:
         return run.kept
 
     def _new_kept(self) -> Kept:
-        kept = Kept(self._keep)
+        kept = Kept(self.keep)
         if self._original is not None:
-            kept.plain = Kept(self._keep)
+            kept.plain = Kept(self.keep)
         return kept
 
     def _command(self, found: Message) -> bytes:
@@ -307,7 +307,7 @@ class Answers:
 
     def _name(self, name: str, run: Run) -> str:
         """Return a column's name as the transcript may hold it: whoever asks chooses it, and may have put a value there."""
-        return name if len(name) < _NAME_ALONE and name.isidentifier() else self._masks.text(name, run.meaning)
+        return name if name_alone(name) else self._masks.text(name, run.meaning)
 
     # -- errors and what comes unasked ---------------------------------------------------------------------------------------
 
@@ -418,6 +418,11 @@ class Answers:
         framed = messages.message("d", shown)
         self._keep_copied(run, framed)
         return framed
+
+
+def name_alone(name: str) -> bool:
+    """Return True for a column's name that holds no value, whoever chose it."""
+    return len(name) < _NAME_ALONE and name.isidentifier()
 
 
 def _about(head: Expected | None, fields: dict[str, str]) -> Meaning | None:

@@ -155,6 +155,8 @@ class Catalogues:
     """The snapshots of this agent, one for each database and account."""
 
     def __init__(self) -> None:
+        self.readings = 0
+        """How often anything was read: where it is what it was, ``held`` is too."""
         self._held: dict[tuple[str, ...], Snapshot] = {}
         self._under_way: dict[tuple[str, ...], asyncio.Task[Snapshot]] = {}
 
@@ -188,6 +190,7 @@ class Catalogues:
         try:
             snapshot = await fetch()
             self._held[key] = snapshot
+            self.readings += 1
             return snapshot
         finally:
             del self._under_way[key]

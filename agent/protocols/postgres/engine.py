@@ -26,7 +26,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
-from agent.core.effects import Effect, Housekeep, ToClient
+from agent.core.effects import Effect, Housekeep, Repeat, Show, ToClient
 from agent.core.masking import Masker
 from agent.core.policy import Decision, Yes
 from agent.core.recording.jsonl import Shown
@@ -85,6 +85,8 @@ class Engine:
         self._segment_empty = True
         self._segment_begins = True
         self._wanted = False
+        self._calm = False
+        """Since :attr:`_fresh` was asked for last, nothing has happened that could change it."""
         self._long_prepared = False
         """A long text was prepared, which every Bind and Execute reads again."""
         self._failing: Final = f"denied by the gateway (session {sid})"
@@ -140,6 +142,7 @@ class Engine:
 
     def adopt(self, mark: Session, *, fresh: bool) -> None:
         """The catalogue was read again after ``mark``, or could not be. What is known has changed either way."""
+        self._calm = False
         self._classifier.adopt(self._shared.book.known.current.catalogue)
         self._shared.book.catalogue_read(mark, fresh=fresh)
 
@@ -156,36 +159,47 @@ class Engine:
         assert self.held is not None, "nobody is asked"
         return self._judge.remark({"event": "held", "kind": self.held.kind, "digest": self.held.digest()}, durable=True)
 
+    def repeat(self, data: bytes, now_ms: int) -> Repeat | None:
+        """Return what follows from ``data`` of the client's, where it was asked before; None where :meth:`receive` has to say."""
+        if not self._calm and not (self._fresh and self._repeats.possible):
+            return None
+        self._judge.now_ms = now_ms
+        found = self._repeats.asked(data) if data else None
+        self._calm = found is None
+        return found
+
+    def show(self, data: bytes, now_ms: int) -> Show | None:
+        """Return what follows from ``data`` of the server's, where it is all of the answer to :meth:`repeat`; else None."""
+        if not data or not self._repeats.under_way:
+            return None
+        self._judge.now_ms = now_ms
+        found = self._repeats.answered(data, now_ms)
+        self._calm = found is not None
+        return found
+
     def receive(self, side: Side, data: bytes, now_ms: int) -> list[Effect]:
         """Return what follows from ``data``, in order. Raises Fault(protocol_error | target_protocol | target_unmaskable).
 
         After the server's data, :meth:`proceed` has to be called where the client was :attr:`waiting`.
         """
+        self._calm = False
         self._judge.now_ms = now_ms
-        repeats = self._repeats
         if side is Side.TARGET:
-            if repeats.under_way and data:
-                effects = repeats.answered(data, now_ms)
-                if effects is not None:
-                    return effects
             return self._receive_target(self._server.feed(data))
-        if self._fresh and data:
-            effects = repeats.asked(data)
-            if effects is not None:
-                return effects
         self._inbox.extend([found for found in self._client.feed(data) if isinstance(found, Message)])
         return self.proceed()
 
     def proceed(self) -> list[Effect]:
         """Return what follows from messages of the client that had to wait. All that reaches the server comes from here."""
+        self._calm = False
         self._repeats.unfold()
         return recorded_first(self._proceed())
 
     @property
     def _fresh(self) -> bool:
         """True where what the client sends next begins a message and a segment, and nothing waits in front of it."""
-        waits = self._inbox or self._skipping or self._wanted or self.over or self._client.partial or self._server.partial
-        return self._segment_empty and not waits
+        waits = self._inbox or self._skipping or self._wanted or self.over or self.held
+        return self._segment_empty and not (waits or self._client.partial or self._server.partial)
 
     def _receive_target(self, found: list[Message | Rows]) -> list[Effect]:
         shown = self._answers.receive(found, self._judge.now_ms)

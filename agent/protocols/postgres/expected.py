@@ -19,9 +19,10 @@ from __future__ import annotations
 import enum
 import hashlib
 from collections import deque
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from agent.core.policy import Yes
+from agent.core.recording.jsonl import encoded
 from agent.protocols.postgres.classify import Meaning, Reading
 from agent.protocols.postgres.kept import Kept
 from agent.protocols.postgres.messages import Field
@@ -143,6 +144,27 @@ class Run:
         if self.hash is not None:
             entry["sha256"] = self.hash.hexdigest()
         return entry | more
+
+
+def ended(t: int, number: int, tag: bytes, ms: int, shown: Shown | None) -> bytes:
+    """Return the line at ``t`` that :meth:`Run.done` makes of a statement that ended well. ``tag`` is its tag, as JSON."""
+    head = b'{"t":%d,"event":"done","statement":%d,"outcome":"ok","tag":%b,' % (t, number, tag)
+    if shown is None:
+        return b'%b"rows":0,"bytes":0,"masked":0,"ms":%d}\n' % (head, ms)
+    digest = hashlib.sha256(shown.data).hexdigest().encode()
+    return b'%b"rows":%d,"bytes":%d,"masked":%d,"ms":%d,"sha256":"%b","columns":%b,"values":%b}\n' % (
+        head, len(shown.values), len(shown.data), shown.masked, ms, digest, shown.columns, encoded(shown.values),
+    )  # fmt: skip
+
+
+class Shown(NamedTuple):
+    """The few rows of a result as the client is shown them, and as the transcript keeps them."""
+
+    data: bytes
+    masked: int
+    columns: bytes
+    """The names, as JSON."""
+    values: list[list[str | None]]
 
 
 class Expected:

@@ -6,14 +6,15 @@ together, so here a *list* of operations is decided, and there are permits only 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final, Protocol
 
 import msgspec
 
 from agent.core import originals
 from agent.core.effects import Count, Effect, Record, Report, ToTarget
-from agent.core.policy import Decision, Permit, Yes
-from agent.core.recording.jsonl import Form, JsonlWriter, Shown
+from agent.core.policy import Decision, Permit, Standing, Yes
+from agent.core.recording.jsonl import JsonlWriter, Shown
 from agent.core.units import Asked
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import DENY, Verdict
@@ -28,6 +29,14 @@ class Decides(Protocol):
 
     def approved(self, operation: Operation, yes: Yes, now_ms: int) -> Decision:
         """Return what policy says about an operation that others have agreed to."""
+        ...
+
+    def standing(self, operations: Sequence[Operation]) -> Standing | None:
+        """Return what tells :meth:`repeat` of the yeses that were just given to ``operations``."""
+        ...
+
+    def repeat(self, standing: Standing, text: str, data: bytes, now_ms: int) -> Permit | None:
+        """Decide bytes that ask for the operations of ``standing`` again, with ``text``."""
         ...
 
 
@@ -65,6 +74,8 @@ class Judge:
         self._left_out: list[bytes] = []
         self._decider = decider
         self._transcript = transcript
+        self.channel: Final = transcript.channel
+        self.kind: Final = transcript.kind
         self._lines = 0
         self.now_ms = 0
         self.answers: dict[str, Yes | Decision] = {}
@@ -140,43 +151,60 @@ class Judge:
             return self._decider.approved(operation, found, self.now_ms)
         return found or decision
 
+    # -- what was asked before -----------------------------------------------------------------------------------------------
+
     @property
-    def repeats(self) -> bool:
+    def begun(self) -> bool:
         """True where lines can be written by their form: the heading is behind them."""
         return self._transcript.begun
 
-    @property
-    def number(self) -> int:
-        """The number of the last operation's line."""
+    def standing(self, operations: list[Operation]) -> Standing | None:
+        """Return what :meth:`repeat` needs to decide the like of ``operations``, which were all allowed just now."""
+        return self._decider.standing(operations)
+
+    def repeat(self, standing: Standing, text: str, data: bytes) -> Permit | None:
+        """Decide ``data``, which asks for the like of what ``standing`` is about. None where operations have to be decided."""
+        return self._decider.repeat(standing, text, data, self.now_ms)
+
+    def since(self) -> int:
+        """Return the time of a line that is written now."""
+        return self._transcript.since(self.now_ms)
+
+    def wrote(self, count: int) -> int:
+        """So many lines of operations were written by their form. Returns the number of the last one."""
+        self._lines += count
         return self._lines
 
-    def repeated(self, form: Form, operation: Operation, shown: Shown) -> bytes:
-        """Return the line of an operation that was allowed, which differs from ``form`` in no more than text and arguments."""
-        self._lines += 1
-        if self.originals:
-            self._keep_operation(operation, shown)
-        return self._transcript.repeated(form, operation, self.now_ms, shown)
+    def line(self, entry: dict[str, Any]) -> bytes:
+        """Return the line about a fact."""
+        return self._transcript.remark(entry, self.now_ms)
 
-    def durable(self, lines: bytes) -> Record:
-        """Return the record of lines that must be on disk before anything is forwarded."""
-        return self._record(lines, durable=True)
+    # -- writing -------------------------------------------------------------------------------------------------------------
 
     def remark(self, entry: dict[str, Any], *, durable: bool = False) -> Effect:
         """Record a fact."""
-        return self._record(self._transcript.remark(entry, self.now_ms), durable=durable)
+        return self._record(self.line(entry), durable=durable)
 
     def decided(self, operation: Operation, decision: Decision, shown: Shown) -> bytes:
         """Return the line of a decision."""
         self._lines += 1
         if self.originals:
-            self._keep_operation(operation, shown)
+            self.keep_operation(operation, shown)
         return self._transcript.decided(operation, decision, self.now_ms, shown)
 
     def keep(self, entry: dict[str, Any]) -> None:
         """Have ``entry``, which the transcript leaves out, sealed with the next record. Only where originals are kept."""
         self._left_out.append(originals.line(self._transcript.channel, self.now_ms, entry))
 
-    def _keep_operation(self, operation: Operation, shown: Shown) -> None:
+    def left_out(self) -> tuple[bytes, ...]:
+        """Return and forget what the next record has to carry."""
+        if not self._left_out:
+            return ()
+        left_out, self._left_out = tuple(self._left_out), []
+        return left_out
+
+    def keep_operation(self, operation: Operation, shown: Shown) -> None:
+        """Have the operation sealed whose line was the last, where that shows anything else."""
         if shown == (operation.text, operation.arguments):
             return
         entry: dict[str, Any] = {"event": "operation", "statement": self._lines, "kind": operation.kind, "text": operation.text}
@@ -185,10 +213,7 @@ class Judge:
         self.keep(entry | {"digest": operation.digest()})
 
     def _record(self, lines: bytes, *, durable: bool) -> Record:
-        left_out: tuple[bytes, ...] = ()
-        if self._left_out:
-            left_out, self._left_out = tuple(self._left_out), []
-        return Record(self._transcript.channel, self._transcript.kind, lines, durable, left_out)
+        return Record(self.channel, self.kind, lines, durable, self.left_out())
 
 
 def forward(operations: list[Operation], permits: list[Permit], data: bytes) -> list[Effect]:

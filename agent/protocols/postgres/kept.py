@@ -20,7 +20,7 @@ MOST_ROWS: Final = 1_000
 #: Most that is kept of one statement, in characters, names of columns included. A line of the transcript has at most 1 MiB.
 CHARACTERS: Final = 64 * 1024
 #: What an empty value, a bracket or a comma takes in the transcript.
-_OVERHEAD: Final = 4
+OVERHEAD: Final = 4
 _BYTEA: Final = 17
 _TEXT: Final = 25
 
@@ -58,11 +58,11 @@ class Kept:
         """Keep the first of the DataRow messages in ``shown``, whose columns are ``columns``."""
         if not self._values:
             self._columns = columns
-            self._characters -= sum(len(column.name) + _OVERHEAD for column in columns)
+            self._characters -= sum(len(column.name) + OVERHEAD for column in columns)
         at = 0
         while self.room and at < len(shown):
             values = _row(shown, at + 5, columns)
-            if self._takes(sum(len(value or "") + _OVERHEAD for value in values)):
+            if self._takes(sum(len(value or "") + OVERHEAD for value in values)):
                 self._values.append(values)
             at += 1 + _FRAME.unpack_from(shown, at)[1]
 
@@ -73,7 +73,7 @@ class Kept:
             end = at + 1 + _FRAME.unpack_from(shown, at)[1]
             body = shown[at + 5 : end]
             line = readable(body, 1, _BYTEA) if binary else readable(body.rstrip(b"\r\n"), 0, _TEXT)
-            if self._takes(len(line) + _OVERHEAD):
+            if self._takes(len(line) + OVERHEAD):
                 self._lines.append(line)
             at = end
 

@@ -16,6 +16,13 @@ class ResultMask(Protocol):
         """Return the rows as the client may see them, with their headers, and how many values were masked."""
         ...
 
+    def few(self, raw: bytes, starts: tuple[int, ...]) -> tuple[bytes, int, list[list[bytes | None]]]:
+        """Return the same of DataRow messages that begin at ``starts``, with the values of each row as they are shown.
+
+        For a few rows. ``raw`` itself is returned where nothing changes.
+        """
+        ...
+
 
 class CopyMask(Protocol):
     """Masks the data of one COPY TO STDOUT."""
@@ -33,6 +40,18 @@ class CopyMask(Protocol):
         ...
 
 
+class Words(Protocol):
+    """What the transcript may hold of statements that are one but for constants and values, under the policy of a moment."""
+
+    def text(self, text: str) -> str:
+        """Return the text of one of them."""
+        ...
+
+    def values(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Return bound values of theirs."""
+        ...
+
+
 class Masks(Protocol):
     """The masking rules of one session."""
 
@@ -46,6 +65,10 @@ class Masks(Protocol):
 
     def recorded(self, text: str, values: tuple[str, ...], meaning: Meaning | None) -> tuple[str, tuple[str, ...]]:
         """Return a statement and its bound values as the transcript may hold them. ``meaning`` is None where it was not read."""
+        ...
+
+    def words(self, meaning: Meaning) -> Words:
+        """Return what says of ``meaning`` and its like what :meth:`recorded` does, until another policy is in force."""
         ...
 
     def copies(self, meaning: Meaning) -> bool:

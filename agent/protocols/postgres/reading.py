@@ -25,6 +25,8 @@ from chalicelib.contracts.policy import Moment, Policy
 _DETECTORS: Final = Detectors()
 #: Nothing that a built-in detector finds has fewer characters.
 _SHORTEST: Final = 6
+#: Nothing that a built-in detector finds is fewer digits than this, and nothing else.
+_DIGITS: Final = 14
 
 
 #: Statements whose kept form is remembered, because clients repeat themselves, and the longest of them.
@@ -39,6 +41,30 @@ class _Kept(msgspec.Struct, frozen=True):
     parameters: dict[int, frozenset[str]] = {}
     blank: bool = False
     """Nothing of its values may be kept."""
+
+    def values(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        """Return bound values as they may be kept."""
+        hidden = self.parameters
+        if not hidden and not self.blank:
+            return tuple([_scrubbed(value, self.revealed) for value in values])
+        return tuple(
+            _word(hidden[at]) if at in hidden else "…" if self.blank else _scrubbed(value, self.revealed)
+            for at, value in enumerate(values, 1)
+        )
+
+
+class _Words:
+    """Implements ``masks.Words``."""
+
+    def __init__(self, meaning: Meaning, revealed: frozenset[str]) -> None:
+        self._meaning = meaning
+        self._revealed = revealed
+        self._plain = not _hidden(meaning, revealed)
+        self.values = _kept(meaning.text, meaning, revealed).values
+
+    def text(self, text: str) -> str:
+        """Return the text of a statement that means the same."""
+        return _scrubbed(text, self._revealed) if self._plain else _kept(text, self._meaning, self._revealed).text
 
 
 def make_classifier(serving: Serving, snapshot: Snapshot) -> Classifier:
@@ -102,12 +128,11 @@ class SessionMasks:
                 if len(self._kept) >= _KEPT:
                     self._kept.clear()
                 self._kept[text] = known
-        if not values:
-            return known.text, ()
-        return known.text, tuple(
-            _word(known.parameters[at]) if at in known.parameters else "…" if known.blank else _scrubbed(value, revealed)
-            for at, value in enumerate(values, 1)
-        )
+        return known.text, known.values(values) if values else ()
+
+    def words(self, meaning: Meaning) -> _Words:
+        """Return what says the same of ``meaning`` and its like."""
+        return _Words(meaning, self.revealed())
 
     def copies(self, meaning: Meaning) -> bool:
         """Return False where the COPY out of ``meaning`` would have to be masked, and cannot be."""
@@ -142,15 +167,22 @@ class SessionMasks:
         return policy.reveal(claims.principal, target, data_class, moment).allowed
 
 
-def _kept(text: str, meaning: Meaning | None, revealed: frozenset[str]) -> _Kept:
-    """Leave out constants and values that stand where a column of a hidden class is read, compared or written."""
-    if meaning is None or meaning.tagged.reached <= revealed:
-        return _Kept(meaning, revealed, _scrubbed(text, revealed))
+def _hidden(meaning: Meaning, revealed: frozenset[str]) -> tuple[dict[str, frozenset[str]], frozenset[str]] | None:
+    """Return the hidden classes by the names of their columns, and those of every constant; None where there are none."""
+    if meaning.tagged.reached <= revealed:
+        return None
     names = {name: classes - revealed for name, classes in meaning.tagged.names.items() if classes - revealed}
     # The arguments of EXECUTE stand beside no column.
     every = meaning.tagged.reached - revealed if meaning.kind == "execute" else frozenset[str]()
-    if not names and not every:
+    return (names, every) if names or every else None
+
+
+def _kept(text: str, meaning: Meaning | None, revealed: frozenset[str]) -> _Kept:
+    """Leave out constants and values that stand where a column of a hidden class is read, compared or written."""
+    hidden = _hidden(meaning, revealed) if meaning is not None else None
+    if meaning is None or hidden is None:
         return _Kept(meaning, revealed, _scrubbed(text, revealed))
+    names, every = hidden
     found = literals.find(text, names, meaning.tagged.orders, every)
     if not found.understood:
         words = f"(a statement of {len(text)} characters, too large to leave out the values in it)"
@@ -160,11 +192,11 @@ def _kept(text: str, meaning: Meaning | None, revealed: frozenset[str]) -> _Kept
 
 
 def _scrubbed(text: str, revealed: frozenset[str]) -> str:
-    if len(text) < _SHORTEST:
+    if len(text) < _SHORTEST or (len(text) < _DIGITS and text.isascii() and text.isdigit()):
         return text
     data = text.encode(errors="replace")
     shown = _DETECTORS.scrub(data, revealed, Tally())
-    return text if shown == data else shown.decode(errors="replace")
+    return text if shown is data or shown == data else shown.decode(errors="replace")
 
 
 def _word(classes: frozenset[str]) -> str:

@@ -6,90 +6,65 @@ Most of what a busy client sends is one of these, whole and alone, while nothing
     Bind, Describe portal?, Execute, Sync             of a prepared statement
     Parse, Bind, Describe portal?, Execute, Sync      all unnamed, the Parse byte for byte as before
 
-What does not depend on the values is compiled once (``_Form``): the reading, the operation, the line of the transcript up to its
-digest, the mask of the result. Policy is asked each time, through the same decider, and without a permit nothing is forwarded.
-Nothing is decided here that ``engine`` would decide otherwise: whatever is unusual, it is asked instead.
+What does not depend on the values is compiled once (``forms``): the reading, the operations, the line of the transcript up to its
+digest, the beginning of the answer, the mask of the result. Policy is asked each time, through the same decider, and without a
+permit for exactly these bytes nothing is forwarded. Nothing is decided here that ``asking`` would decide otherwise: whatever is
+unusual, it is asked instead.
 
 **Unfolding.** A round under way is not in the queue of questions. When anything but its whole answer arrives (another message of
 the client, an error, a notice, half of a row), ``unfold`` puts there what the long road would have put, and that goes on from
 there. So there is one form of the protocol's state, and this is an abbreviation of it; a property test holds both roads to the
 same bytes, lines and counters.
+
+**Texts that differ in numbers.** A Query carries its constants in its text. Without any of its digits, a text finds the form of
+the last one that looked so, and one regular expression says whether it is the same but for numbers that its shape leaves out.
 """
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Callable
+from typing import Final
 
 import msgspec
 
-from agent.core.effects import Count, Effect, ToClient, ToTarget
+from agent.core.effects import Repeat, Show
 from agent.core.masking import Masker
-from agent.core.policy import Decision
-from agent.core.recording.jsonl import Form
+from agent.core.policy import Permit, joined
+from agent.core.recording.jsonl import encoded
 from agent.core.sql.model import Session
-from agent.core.units import Asked
+from agent.core.sql.shapes import alike, shape
 from agent.protocols.postgres import messages
 from agent.protocols.postgres.answers import Answers, Shared
-from agent.protocols.postgres.classify import Classifier, Meaning, Reading, Unreadable, keep
+from agent.protocols.postgres.classify import Classifier, Reading, Unreadable, keep
 from agent.protocols.postgres.codec import Rows, run_of_rows
-from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Run
+from agent.protocols.postgres.expected import Expected, Kind, Prepared, Run, ended
+from agent.protocols.postgres.forms import TAILS, Form
 from agent.protocols.postgres.judge import Judge
-from agent.protocols.postgres.masks import Masks, ResultMask
-from agent.protocols.postgres.messages import Bind, Field, Malformed
+from agent.protocols.postgres.masks import Masks
+from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.session import NAME, UNWINDING
 from agent.protocols.postgres.values import arguments
-from chalicelib.contracts.operation import Operation
 
 #: Longer reads go the long road: what is compiled is kept, and small statements are what it is for.
 LONGEST: Final = 4_096
 _KEPT: Final = 128
 
-_EXECUTE_SYNC: Final = messages.message("E", bytes(5)) + messages.message("S")
-#: What may follow a Bind, and whether it asks for the columns.
-_TAILS: Final = {messages.describe("P", "") + _EXECUTE_SYNC: True, _EXECUTE_SYNC: False}
-_PARSED: Final = messages.message("1")
-_BOUND: Final = messages.message("2")
-_NO_DATA: Final = messages.message("n")
 _IDLE: Final = messages.ready("I")
 #: Bytes of a CommandComplete that is looked at here.
 _LONGEST_TAG: Final = 100
 _RESERVED: Final = NAME.encode()
-_QUERY, _PARSE, _BIND, _COLUMNS, _ROW, _COMPLETE = (ord(kind) for kind in "QPBTDC")
+_QUERY, _PARSE, _BIND, _ROW, _COMPLETE = (ord(kind) for kind in "QPBDC")
+_DIGITS: Final = b"0123456789"
 
 
-class _Form:
-    """What does not depend on values, of one statement asked for in one way."""
+class _Alike(msgspec.Struct, frozen=True, gc=False):
+    """The Queries that are one but for their numbers."""
 
-    __slots__ = ("body", "decision", "fields", "line", "mask", "meaning", "operation", "preparing", "reading", "shown")
-
-    def __init__(self, reading: Reading, kind: str) -> None:
-        self.reading = reading
-        (self.meaning,) = reading.statements
-        (self.operation,) = self.meaning.operations(kind)
-        self.preparing: Operation | None = None
-        self.line: Form | None = None
-        self.decision: Decision | None = None
-        self.shown = ""
-        self.fields: tuple[Field, ...] = ()
-        self.body: object = None
-        """The RowDescription, or the columns and formats, that ``mask`` was made for."""
-        self.mask: ResultMask | None = None
-
-
-class _Round(msgspec.Struct, gc=False):
-    """One statement under way."""
-
-    form: _Form
-    meaning: Meaning
-    reading: Reading
-    operation: Operation
-    number: int
-    started_ms: int
-    bind: Bind | None = None
-    """None for a Query."""
-    prepared: Prepared | None = None
-    parsed: bool = False
-    described: bool = False
+    matches: Callable[[str], object]
+    """Whether a text is one of them."""
+    form: Form
+    behind: int
+    """Characters of the text behind the statement."""
 
 
 class Repeats:
@@ -104,90 +79,137 @@ class Repeats:
         self._as_clean: Final = Masker().mask
         self._session: Session | None = None
         self._generation = -1
-        self._forms: dict[object, _Form | None] = {}
-        self._round: _Round | None = None
+        self._forms: dict[object, Form | None] = {}
+        self._alike: dict[bytes, _Alike] = {}
+        self._named: dict[bytes, Form] = {}
+        """Forms by the name of the statement that they bind."""
+        self._form: Form | None = None
+        """What is under way: asked for with ``_data``, by a line of this number, at that time; ``_text`` is its own text."""
+        self._data = b""
+        self._text = ""
+        self._number = 0
+        self._started_ms = 0
 
     @property
     def under_way(self) -> bool:
         """True where an answer belongs to a round that the queue does not know of."""
-        return self._round is not None
+        return self._form is not None
+
+    @property
+    def possible(self) -> bool:
+        """True where nothing is under way that has to be looked at before, or after, a statement is asked for again.
+
+        It stays so until something is read that does not go this road.
+        """
+        shared, book = self._shared, self._shared.book
+        if self._form is not None or shared.status != "I" or len(shared.queue) or shared.copy_in is not None:
+            return False
+        if not (self._answers.idle and book.settled and book.outside and self._judge.begun) or book.altered or book.unread("I"):
+            return False
+        if self._session is not book.now or self._generation != self._classifier.generation:
+            self._session, self._generation = book.now, self._classifier.generation
+            for forms in (self._forms, self._alike, self._named):
+                forms.clear()
+        return True
 
     # -- asking --------------------------------------------------------------------------------------------------------------
 
-    def asked(self, data: bytes) -> list[Effect] | None:
+    def asked(self, data: bytes) -> Repeat | None:
         """Return what follows from ``data``, which is all that the client has sent; None where the long road has to say.
 
-        The caller knows that no segment is begun and nothing of the client waits. Nothing is changed where it is None.
+        The caller knows that it is :attr:`possible`, that no segment is begun and nothing of the client waits. Nothing is changed
+        where it is None.
         """
-        shared, book = self._shared, self._shared.book
-        if self._round is not None or shared.status != "I" or len(data) > LONGEST or len(shared.queue) or not book.settled:
+        if len(data) > LONGEST or self._generation != self._classifier.generation:
             return None
-        if not self._answers.idle or shared.copy_in is not None:
-            return None
-        if self._session is not book.now or self._generation != self._classifier.generation:
-            self._session, self._generation = book.now, self._classifier.generation
-            self._forms.clear()
         try:
             return self._query(data) if data[0] == _QUERY else self._extended(data)
         except (Malformed, Unreadable):
             return None
 
-    def _query(self, data: bytes) -> list[Effect] | None:
+    def _query(self, data: bytes) -> Repeat | None:
         if int.from_bytes(data[1:5]) != len(data) - 1:
             return None
-        text = messages.read_query(data[5:])
-        if _RESERVED in text:
+        body = data[5:]
+        bare = body.translate(None, _DIGITS)
+        known = self._alike.get(bare)
+        if known is not None:
+            text = body[:-1].decode()
+            if known.matches(text):
+                return self._worded(known.form, text[: len(text) - known.behind], data)
+        raw = messages.read_query(body)
+        if _RESERVED in raw:
             return None
-        reading = self._classifier.read(text, self._shared.book.now)
+        reading = self._classifier.read(raw, self._shared.book.now)
         if len(reading.statements) != 1:
             return None
-        (meaning,) = reading.statements
         # Readings of one shape share everything but the text, and so this very set, which every other reading has for itself.
         form = self._known(id(reading.kinds), reading, "query")
         if form is None or form.reading.kinds is not reading.kinds:
             return None
-        operation = form.operation
-        if meaning is not form.meaning:
-            operation = msgspec.structs.replace(operation, text=meaning.text)
-        return self._ask(_Round(form, meaning, reading, operation, 0, self._judge.now_ms), b"", data)
+        text, own = raw.decode(), reading.statements[0].text
+        matches: Callable[[str], object] | None = text.__eq__ if shape(text) is None else alike(text)
+        if matches is not None and text.startswith(own):
+            keep(self._alike, bare, _Alike(matches, form, len(text) - len(own)), _KEPT)
+        return self._worded(form, own, data)
 
-    def _extended(self, data: bytes) -> list[Effect] | None:
+    def _worded(self, form: Form, text: str, data: bytes) -> Repeat | None:
+        permit = self._permit(form, text, (), data)
+        return None if permit is None else self._ask(form, text, (), form.worded(self._judge.since(), text), data, permit)
+
+    def _extended(self, data: bytes) -> Repeat | None:
         at = 1 + int.from_bytes(data[1:5]) if data[0] == _PARSE else 0
+        if at:
+            form, prepared = self._forms.get(data[:at]), None
+        else:
+            form = self._named.get(data[6 : data.find(0, 6)])
+            prepared = form.prepared if form is not None else None
+            if form is not None and self._shared.statements.confirmed(form.name) is not prepared:
+                form = None
+        values = form.values(data, at, prepared) if form is not None else None
+        if form is None or values is None:
+            found = self._read(data, at)
+            if found is None:
+                return None
+            form, values = found
+        text = form.meaning.text
+        permit = self._permit(form, text, values, data)
+        return None if permit is None else self._ask(form, text, values, form.valued(self._judge.since(), values), data, permit)
+
+    def _read(self, data: bytes, at: int) -> tuple[Form, tuple[str, ...]] | None:
+        """Read the Bind at ``at``, and remember its looks. Returns what it runs, with which values."""
         end = at + 1 + int.from_bytes(data[at + 1 : at + 5])
-        described = _TAILS.get(data[end:])
+        tail = data[end:]
+        described = TAILS.get(tail)
         if described is None or end < at + 5 or data[at] != _BIND:
             return None
-        bind = messages.read_bind(data[at + 5 : end])
+        body = data[at + 5 : end]
+        bind = messages.read_bind(body)
         if bind.portal or (at and bind.statement):
             return None
-        prepared = self._parsed(data[:at]) if at else self._shared.statements.get(bind.statement)
+        prepared = _parsed(data[:at]) if at else self._shared.statements.get(bind.statement)
         if prepared is None or not (described or prepared.described):
             return None
         key: object = data[:at] if at else prepared
         form = self._forms.get(key)
         if form is None:
-            form = self._known(key, self._classifier.read(prepared.raw, self._shared.book.now), "execute")
+            reading = self._classifier.read(prepared.raw, self._shared.book.now)
+            form = self._known(key, reading, "execute", prepares=bool(at))
             if form is None:
                 return None
-            if at:
-                (form.preparing,) = form.meaning.operations("prepare")
-        values = arguments(bind, prepared.types)
-        operation = msgspec.structs.replace(form.operation, arguments=values) if values else form.operation
-        found = _Round(form, form.meaning, form.reading, operation, 0, self._judge.now_ms, bind, prepared, bool(at), described)
-        return self._ask(found, data[:at], data[at:])
+        if not at:
+            keep(self._named, bind.statement.encode(), form, _KEPT)
+        form.bound(body, bind, prepared, tail)
+        return form, arguments(bind, prepared.types)
 
-    def _parsed(self, raw: bytes) -> Prepared | None:
-        parse = messages.read_parse(raw[5:])
-        return None if parse.name or _RESERVED in parse.text else Prepared(parse.text, parse.types)
-
-    def _known(self, key: object, reading: Reading, kind: str) -> _Form | None:
+    def _known(self, key: object, reading: Reading, kind: str, *, prepares: bool = False) -> Form | None:
         """Return the form under ``key``. It is compiled when something is asked for the second time: most texts never are."""
         if key not in self._forms:
             keep(self._forms, key, None, _KEPT)
             return None
         form = self._forms[key]
         if form is None and self._plain(reading):
-            form = self._forms[key] = _Form(reading, kind)
+            form = self._forms[key] = Form(reading, kind, prepares=prepares)
         return form
 
     def _plain(self, reading: Reading) -> bool:
@@ -197,131 +219,111 @@ class Repeats:
         (one,) = reading.statements
         return not one.copy and not one.flags & {"unknown_relation", "unknown_column", "unknown_function"}
 
-    def _ask(self, found: _Round, parse: bytes, rest: bytes) -> list[Effect] | None:
-        """Decide and record what is asked. The caller's bytes travel with the permits."""
-        judge, form = self._judge, found.form
-        before: list[Effect] = []
-        lines = b""
-        # The long road asks again for the Execute: of the same policy, at the same time, with the same answer. What others would
-        # have to agree to has no permit here.
-        decision = judge.again(found.operation)
-        if decision.permit is None or not judge.repeats:
+    def _permit(self, form: Form, text: str, values: tuple[str, ...], data: bytes) -> Permit | None:
+        """Decide what is asked. What others would have to agree to has no permit here.
+
+        The long road asks once more for the Execute: of the same policy, at the same time, with the same answer.
+        """
+        permit = self._judge.repeat(form.standing, text, data) if form.standing is not None else None
+        return permit if permit is not None else self._decide(form, text, values, data)
+
+    def _decide(self, form: Form, text: str, values: tuple[str, ...], data: bytes) -> Permit | None:
+        """Ask for each operation: for the first time, or because policy has changed, or would not be the same twice."""
+        judge = self._judge
+        operations = form.like(text, values)
+        decisions = [judge.again(operation) for operation in operations]
+        permits = [(each.permit, one) for each, one in zip(decisions, operations, strict=True) if each.permit is not None]
+        if len(permits) < len(operations):
             return None
-        if form.preparing is not None:
-            preparing = judge.again(form.preparing)
-            if preparing.permit is None:
-                return None
-            text, _ = self._masks.recorded(form.meaning.text, (), form.meaning)
-            lines = judge.decided(form.preparing, preparing, (text, ()))
-            before = [ToTarget(Asked(form.preparing, parse), preparing.permit)]
-        kept, values = self._masks.recorded(found.meaning.text, found.operation.arguments, found.meaning)
-        line = form.line
-        known = form.decision
-        if line is None or known is None or known.verdict is not decision.verdict or known.version != decision.version:
-            line, form.decision = Form(found.operation, decision), decision
-            form.line = line
-        lines += judge.repeated(line, found.operation, (kept, values))
-        found.number = judge.number
-        self._round = found
-        record = judge.durable(lines)
-        return [record, *before, Count(operations=1), ToTarget(Asked(found.operation, rest), decision.permit)]
+        form.decided(decisions, self._masks)
+        form.standing = judge.standing(operations)
+        return joined(permits, data)
+
+    def _ask(self, form: Form, text: str, values: tuple[str, ...], lines: bytes, data: bytes, permit: Permit) -> Repeat:
+        judge = self._judge
+        self._form, self._text, self._data = form, text, data
+        self._started_ms = judge.now_ms
+        if not judge.originals:
+            self._number = judge.wrote(len(form.operations))
+            return Repeat(judge.channel, judge.kind, lines, data, permit)
+        for operation in form.like(text, values):
+            self._number = judge.wrote(1)
+            judge.keep_operation(operation, self._masks.recorded(text, operation.arguments, form.meaning))
+        return Repeat(judge.channel, judge.kind, lines, data, permit, judge.left_out())
 
     # -- answering -----------------------------------------------------------------------------------------------------------
 
-    def answered(self, data: bytes, now_ms: int) -> list[Effect] | None:
+    def answered(self, data: bytes, now_ms: int) -> Show | None:
         """Return what follows from the server's ``data``; None where it is not the whole answer, and the round was unfolded."""
-        found = self._round
-        assert found is not None
+        form = self._form
+        assert form is not None
         try:
-            effects = self._answered(found, data, now_ms)
+            show = self._answered(form, data, now_ms)
         except Malformed:
-            effects = None
-        if effects is None:
+            show = None
+        if show is None:
             self.unfold()
-        return effects
+        return show
 
-    def _answered(self, found: _Round, data: bytes, now_ms: int) -> list[Effect] | None:
-        begins = b"" if found.bind is None else _PARSED + _BOUND if found.parsed else _BOUND
-        if not data.endswith(_IDLE) or not data.startswith(begins):
+    def _answered(self, form: Form, data: bytes, now_ms: int) -> Show | None:
+        if not data.endswith(_IDLE):
             return None
-        at, run, mask = len(begins), Run(found.meaning, found.number, found.started_ms), None
-        if data[at] == _COLUMNS and (found.bind is None or found.described):
-            end = at + 1 + int.from_bytes(data[at + 1 : at + 5])
-            mask = self._mask(found, data[at + 5 : end], run)
-            at = end
-        elif found.described:
-            if not data.startswith(_NO_DATA, at):
-                return None
-            at += len(_NO_DATA)
-        end, starts = run_of_rows(data, at)
+        at = form.begins(data, self._answers)
+        if at < 0:
+            return None
+        end, starts = run_of_rows(data, at) if data[at] == _ROW else (at, ())
         last = len(data) - len(_IDLE)
         if not end + 5 < last <= end + _LONGEST_TAG or data[end] != _COMPLETE:
             return None
-        if end + 1 + int.from_bytes(data[end + 1 : end + 5]) != last:
+        if end + 1 + int.from_bytes(data[end + 1 : end + 5]) != last or (starts and form.mask is None):
             return None
         tag = messages.read_tag(data[end + 5 : last])
-        shown = data
-        if starts:
-            if mask is None and found.bind is not None and not found.described:
-                mask = self._mask(found, None, run)
-            if mask is None:
-                return None
-            rows = data[at:end]
-            masked = self._answers.masked(Rows(rows, starts), run, mask, found.form.fields, None)
-            if masked is not rows:
-                shown = data[:at] + masked + data[end:]
-        run.tag = tag
-        self._over(found, now_ms)
-        return [self._judge.remark(self._answers.over(run, "ok", now_ms)), ToClient(self._as_clean(shown))]
+        rows = data[at:end]
+        plain = not self._judge.originals
+        shown = form.shown(rows, starts, self._answers.keep) if starts and plain else None
+        if tag and (shown is not None or not starts):
+            masked = shown.data if shown is not None else b""
+            lines = ended(self._judge.since(), self._number, encoded(tag), max(0, now_ms - self._started_ms), shown)
+        else:
+            run = Run(form.meaning, self._number, self._started_ms)
+            run.tag = tag
+            masked = self._answers.masked(Rows(rows, starts), run, form.mask, form.fields, None) if form.mask is not None else b""
+            lines = self._judge.line(self._answers.over(run, "ok", now_ms))
+        self._over(form, now_ms)
+        clean = self._as_clean(data if masked == rows else data[:at] + masked + data[end:])
+        return Show(self._judge.channel, self._judge.kind, lines, clean, self._judge.left_out())
 
-    def _mask(self, found: _Round, body: bytes | None, run: Run) -> ResultMask:
-        """Return the mask of the result that ``body`` describes, or of the columns that are known already."""
-        form = found.form
-        key: Any = body
-        if body is None:
-            assert found.bind is not None
-            assert found.prepared is not None
-            key = (found.bind.result_formats, found.prepared.fields)
-        if form.mask is None or form.body != key:
-            form.fields = self._answers.described(body) if body is not None else _columns(found)
-            if found.bind is None:
-                form.mask = self._answers.result(key, run)
-            else:
-                form.mask = self._answers.portal(form.fields, run)
-            form.body = key
-        return form.mask
-
-    def _over(self, found: _Round, now_ms: int) -> None:
+    def _over(self, form: Form, now_ms: int) -> None:
         """The server is ready, in no block: what the long road leaves behind is left behind here."""
-        self._round = None
-        shared = self._shared
-        shared.book.now_ms = now_ms
-        if found.parsed:
-            shared.statements.confirm("", found.prepared)
-        shared.book.ended("I")
-        shared.portals.clear()
+        self._form = None
+        self._shared.book.now_ms = now_ms
+        if form.prepares:
+            self._shared.statements.confirm("", form.unnamed())
 
     def unfold(self) -> None:
         """Expect the answers one by one."""
-        found, self._round = self._round, None
-        if found is None:
+        form, self._form = self._form, None
+        if form is None:
             return
-        queue, shared = self._shared.queue, self._shared
-        run = Run(found.meaning, found.number, found.started_ms)
-        if found.bind is None:
+        queue, shared, data = self._shared.queue, self._shared, self._data
+        meaning = form.meaning if form.meaning.text == self._text else msgspec.structs.replace(form.meaning, text=self._text)
+        run = Run(meaning, self._number, self._started_ms)
+        if form.prepared is None:
             expected = queue.push(Expected(Kind.QUERY))
             expected.runs, expected.segment = [run], (shared.statements.end_segment(), shared.portals.end_segment())
             return
-        assert found.prepared is not None
-        if found.parsed:
+        at, prepared = 0, form.prepared
+        if form.prepares:
+            at, prepared = 1 + int.from_bytes(data[1:5]), form.unnamed()
             expected = queue.push(Expected(Kind.PARSE))
-            expected.prepared, expected.name, expected.about = found.prepared, ("S", ""), found.meaning
-            shared.statements.change("", found.prepared)
-        portal = _portal(found)
+            expected.prepared, expected.name, expected.about = prepared, ("S", ""), meaning
+            shared.statements.change("", prepared)
+        bind = messages.read_bind(data[at + 5 : at + 1 + int.from_bytes(data[at + 1 : at + 5])])
+        portal = form.portal(prepared, arguments(bind, prepared.types), self._number)
         expected = queue.push(Expected(Kind.BIND))
-        expected.portal, expected.name, expected.about = portal, ("P", ""), found.meaning
+        expected.portal, expected.name, expected.about = portal, ("P", ""), meaning
         shared.portals.change("", portal)
-        if found.described:
+        if form.described:
             portal.asked = True
             queue.push(Expected(Kind.DESCRIBE_PORTAL)).portal = portal
         expected = queue.push(Expected(Kind.EXECUTE))
@@ -330,13 +332,6 @@ class Repeats:
         queue.push(Expected(Kind.SYNC)).segment = (shared.statements.end_segment(), shared.portals.end_segment())
 
 
-def _portal(found: _Round) -> Portal:
-    assert found.prepared is not None
-    assert found.bind is not None
-    portal = Portal(found.prepared, found.reading, [found.operation], found.number)
-    portal.formats, portal.yes = found.bind.result_formats, [None]
-    return portal
-
-
-def _columns(found: _Round) -> Any:
-    return _portal(found).columns()
+def _parsed(raw: bytes) -> Prepared | None:
+    parse = messages.read_parse(raw[5:])
+    return None if parse.name or _RESERVED in parse.text else Prepared(parse.text, parse.types)

@@ -43,14 +43,27 @@ class RowMask:
 
     def rows(self, rows: Rows) -> tuple[bytes, int]:
         """Return the rows as the client may see them, and how many values were masked. Raises Fault(target_unmaskable)."""
+        masker = self._current()
+        try:
+            shown = masker.mask_framed(rows.raw, rows.starts)
+        except MaskFault as fault:
+            raise torn(str(fault)) from None
+        return shown, masker.counted()
+
+    def few(self, raw: bytes, starts: tuple[int, ...]) -> tuple[bytes, int, list[list[bytes | None]]]:
+        """Return the same of DataRows that begin at ``starts``, and their values as they are shown."""
+        masker = self._current()
+        try:
+            shown, values = masker.mask_few(raw, starts)
+        except MaskFault as fault:
+            raise torn(str(fault)) from None
+        return shown, masker.counted(), values
+
+    def _current(self) -> RowMasker:
         revealed = self._reveals()
         if revealed is not self._revealed:
             self._revealed, self._masker = revealed, self._made(revealed)
-        try:
-            shown = self._masker.mask_framed(rows.raw, rows.starts)
-        except MaskFault as fault:
-            raise torn(str(fault)) from None
-        return shown, sum(self._masker.report().hits.values())
+        return self._masker
 
     def _made(self, revealed: frozenset[str]) -> RowMasker:
         columns = [

@@ -116,6 +116,11 @@ class SessionBook:
         return self.now
 
     @property
+    def outside(self) -> bool:
+        """True where nothing is known that the end of a block could take back."""
+        return not (self._asked_in_block or self._learned_in_block or self.known.in_block)
+
+    @property
     def settled(self) -> bool:
         """True where nothing has to be asked, learned or undone before the next text is read."""
         return not (self.asking or self.learned or self._going_back or self.path_unsure() or self.path_lost())

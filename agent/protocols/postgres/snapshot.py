@@ -125,6 +125,11 @@ class Known:
             self._learned = [*_merged(self._learned[:-8]), *self._learned[-8:]]
         self.current = _laid(self.current, names, answer)
 
+    @property
+    def in_block(self) -> bool:
+        """True where something was learned in a block that has not ended."""
+        return any(each.in_block for each in self._learned)
+
     def block_ended(self) -> None:
         """What was learned in a block may be gone, or may be there for all."""
         self._learned = [msgspec.structs.replace(each, in_block=False) for each in self._learned]

@@ -60,7 +60,10 @@ class Stream(asyncio.BufferedProtocol):
         self._arrived = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
-        self._reading = False
+        self.writable = True
+        """The peer keeps up."""
+        self._idle = False
+        """Somebody waits in ``read``, and nothing has happened since."""
         self._called = False
         self.appetite: Final = Appetite()
         self.taker: Callable[[bytes], bool] | None = None
@@ -78,30 +81,37 @@ class Stream(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         data = _SCRATCH[:nbytes].tobytes()
-        if self.taker is not None and nbytes < _SMALL and self._reading and not self._arrived.is_set() and self.taker(data):
+        if self._idle and nbytes < _SMALL and self.taker is not None and self.taker(data):
             return
         self._pieces.append(data)
         self._held += nbytes
-        self._arrived.set()
+        self._wake()
         if self._held >= min(_MUCH, self.appetite.size // 2) and not self._paused:
             self._paused = True
             self.transport.pause_reading()
 
     def eof_received(self) -> bool:
         self._ended = True
-        self._arrived.set()
+        self._wake()
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         self._ended = True
-        self._arrived.set()
+        self.writable = True
+        self._wake()
         self._writable.set()
 
     def pause_writing(self) -> None:
+        self.writable = False
         self._writable.clear()
 
     def resume_writing(self) -> None:
+        self.writable = True
         self._writable.set()
+
+    def _wake(self) -> None:
+        self._idle = False
+        self._arrived.set()
 
     # -- what we call --------------------------------------------------------------------------------------------------------
 
@@ -118,11 +128,11 @@ class Stream(asyncio.BufferedProtocol):
 
     async def read(self) -> bytes:
         """Return what has arrived, or nothing at the end; or nothing after :meth:`call`, of which ``called`` tells."""
-        self._reading = True
         while not self._held and not self._ended and not self._called:
             self._arrived.clear()
+            self._idle = True
             await self._arrived.wait()
-        self._reading = False
+        self._idle = False
         if self._called:
             return b""
         data = self._pieces[0] if len(self._pieces) == 1 else b"".join(self._pieces)
@@ -143,22 +153,18 @@ class Stream(asyncio.BufferedProtocol):
     def call(self) -> None:
         """Have ``read`` return although nothing has arrived."""
         self._called = True
-        self._arrived.set()
+        self._wake()
 
     def called(self) -> bool:
         """Tell whether :meth:`call` was what ended ``read``, and forget it."""
         called, self._called = self._called, False
         return called
 
-    @property
-    def writable(self) -> bool:
-        """True while the peer keeps up."""
-        return self._writable.is_set()
-
     def write(self, data: bytes) -> None:
         """Send ``data``."""
-        if data and not self.transport.is_closing():
-            self.transport.write(data)
+        transport = self._transport
+        if data and transport is not None and not transport.is_closing():
+            transport.write(data)
 
     async def drain(self) -> None:
         """Return when the peer keeps up, or is gone."""

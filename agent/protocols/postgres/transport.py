@@ -93,7 +93,8 @@ class Connection:
         self._classifier: Classifier
         self._known: Known
         self._wished: login.Wishes
-        self._read_ms = 0
+        self._read_ms = self._old_ms = 0
+        self._readings = 0
         self._tell_others = False
         self._to_target: list[bytes] = []
         self._answered = asyncio.Event()
@@ -103,7 +104,8 @@ class Connection:
         self._broken: Exception | None = None
         self._performing = False
         """What was asked last waits for the disk; nothing else of the client's may be read before it went on."""
-        self._performed = asyncio.Event()
+        self._performed: asyncio.Event | None = None
+        """Set when that is over, where somebody waits for it."""
         self._late: bytes | None = None
         """What the client said meanwhile."""
         self._over = False
@@ -239,7 +241,7 @@ class Connection:
 
     async def _learn(self) -> None:
         snapshot = await self._plant.catalogues.current(self._key, self._serving.now_ms(), self._fetch)
-        self._known, self._read_ms = Known(snapshot), snapshot.read_ms
+        self._known, self._read_ms, self._old_ms = Known(snapshot), snapshot.read_ms, snapshot.read_ms + catalogue.MAX_AGE_MS
 
     async def _fetch(self) -> Snapshot:
         serving = self._serving
@@ -355,7 +357,9 @@ class Connection:
         if self._client.called():
             return None
         if self._performing:
-            await self._performed.wait()
+            self._performed = performed = asyncio.Event()
+            await performed.wait()
+            self._performed = None
             self._late = data
             return None
         return data
@@ -409,23 +413,32 @@ class Connection:
 
     def _asked_now(self, performer: Performer, data: bytes) -> bool:
         """Take what the client says while its pump waits for it."""
-        if self._performing or self._engine.long(data):
+        if self._performing:
             return False
         try:
-            self._renew()
-            effects = self._engine.receive(Side.CLIENT, data, self._serving.now_ms())
+            now_ms = self._serving.now_ms()
+            if self._plant.catalogues.readings != self._readings or now_ms > self._old_ms:
+                self._renew()
+            again = self._engine.repeat(data, now_ms)
+            if again is not None:
+                self._performing = True
+                performer.repeat(again, self._asked)
+                return True
+            if self._engine.long(data):
+                return False
+            effects = self._engine.receive(Side.CLIENT, data, now_ms)
         except Exception as error:  # noqa: BLE001 - raised again by the pump
             self._asked([], error)
             return True
         self._performing = True
-        self._performed.clear()
         performer.perform_then(effects, self._asked)
         return True
 
     def _asked(self, rest: list[Effect], error: Exception | None) -> None:
         """What the client said is performed, up to the ``rest`` that a task has to wait for."""
         self._performing = False
-        self._performed.set()
+        if self._performed is not None:
+            self._performed.set()
         self._rest, self._broken = rest, error
         if self._over:
             return  # the session ended while the disk was waited for: nothing is forwarded any more
@@ -461,8 +474,14 @@ class Connection:
         if self._serving.recorder.pressure() or not self._client.writable or self._apart.busy:
             return False
         try:
-            rest = performer.perform_now(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
-            if rest:
+            now_ms = self._serving.now_ms()
+            again = self._engine.show(data, now_ms)
+            if again is not None:
+                performer.show(again)
+                if self._tell_others:
+                    self._wish()
+                return True
+            if performer.perform_now(self._engine.receive(Side.TARGET, data, now_ms)):
                 raise AssertionError("an answer never waits for the disk")
             self._wish()
         except Exception as error:  # noqa: BLE001 - raised again by the pump
@@ -476,10 +495,11 @@ class Connection:
 
     def _renew(self) -> None:
         """Use what another session, or an older wish of ours, has learned meanwhile."""
+        self._readings = self._plant.catalogues.readings
         held = self._plant.catalogues.held(self._key)
         if held is not None and held.read_ms > self._read_ms:
             self._share(held)
-        if self._refreshing is None and self._serving.now_ms() - self._read_ms > catalogue.MAX_AGE_MS:
+        if self._refreshing is None and self._serving.now_ms() > self._old_ms:
             self._refreshing = asyncio.ensure_future(self._refresh())
 
     def _wish(self) -> None:
@@ -495,7 +515,7 @@ class Connection:
             self._refreshing = asyncio.ensure_future(self._refresh())
 
     def _share(self, snapshot: Snapshot) -> None:
-        self._read_ms = snapshot.read_ms
+        self._read_ms, self._old_ms = snapshot.read_ms, snapshot.read_ms + catalogue.MAX_AGE_MS
         self._known.share(snapshot)
         self._classifier.adopt(self._known.current.catalogue)
 

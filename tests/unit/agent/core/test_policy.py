@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from agent.core import policy as module
-from agent.core.policy import CACHE_ENTRIES, CACHE_TEXT, Decider, Permit, sees_clock, sees_text
+from agent.core.policy import CACHE_ENTRIES, CACHE_TEXT, Decider, Permit, Standing, joined, sees_clock, sees_text
 from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import Policy, Rule
 from tests.fakes.agent_runtime import NOW_MS, make_claims, make_policy, make_target
@@ -220,6 +220,8 @@ def test_a_permit_cannot_be_made_copied_changed_or_inherited() -> None:
     assert not hollow.covers(LIST)
     object.__setattr__(hollow, "_operation", LIST)
     assert not hollow.covers(LIST)
+    object.__setattr__(hollow, "_data", b"ls")
+    assert not hollow.carries(b"ls")
 
 
 def test_only_this_module_mints() -> None:
@@ -234,4 +236,99 @@ def test_only_this_module_mints() -> None:
             for alias in node.names
         }
         if path.name not in ("policy.py", "__init__.py") or path.parent.name not in ("core", "masking"):
-            assert not names & {"_SEAL", "_mint"}, f"{path} reaches for a mint"
+            assert not names & {"_SEAL", "_mint", "_put_seal", "_put_data", "_put_operation"}, f"{path} reaches for a mint"
+
+
+# -- asking again ------------------------------------------------------------------------------------------------------------
+
+OTHER = msgspec.structs.replace(LIST, text="ls -l", arguments=("x",))
+
+
+def standing_of(decider: Decider, *operations: Operation) -> Standing | None:
+    for operation in operations:
+        decider.decide(operation, NOW_MS)
+    return decider.standing(operations)
+
+
+def test_what_stands_is_decided_for_bytes_and_for_no_others() -> None:
+    policy = make_policy()
+    decider = Decider(make_claims(), lambda: policy)
+    standing = standing_of(decider, LIST, OTHER)
+    assert standing is not None
+    permit = decider.repeat(standing, "ls /", b"ask", NOW_MS)
+    assert permit is not None
+    assert permit.carries(b"ask")
+    assert permit.carries(bytes(bytearray(b"ask")))
+    assert not permit.carries(b"other")
+    assert not permit.covers(LIST)
+    assert permit.digest == ""
+
+
+def test_a_permit_for_an_operation_carries_no_bytes() -> None:
+    permit = Decider(make_claims(), make_policy).decide(LIST, NOW_MS).permit
+    assert permit is not None
+    assert not permit.carries(b"ls")
+
+
+def test_what_stood_falls_with_the_policy_and_with_the_grant() -> None:
+    policy = make_policy()
+    decider = Decider(make_claims(), lambda: policy)
+    standing = standing_of(decider, LIST)
+    assert standing is not None
+    assert decider.repeat(standing, LIST.text, b"ask", NOW_MS) is not None
+    assert decider.repeat(standing, LIST.text, b"ask", make_claims().deadline_ms) is None
+    assert Decider(make_claims(), lambda: policy).repeat(standing, LIST.text, b"ask", NOW_MS) is None
+    policy = make_policy(ALLOW, FORBID_RM, version=2)
+    assert decider.repeat(standing, LIST.text, b"ask", NOW_MS) is None
+    assert decider.standing([LIST]) is None
+    decider.decide(LIST, NOW_MS)
+    assert decider.standing([LIST]) is not None
+    assert decider.repeat(standing, LIST.text, b"ask", NOW_MS) is None
+
+
+def test_where_policy_looks_at_texts_a_yes_stands_for_one() -> None:
+    policy = make_policy(ALLOW, SEES_TEXT)
+    decider = Decider(make_claims(), lambda: policy)
+    standing = standing_of(decider, LIST)
+    assert standing is not None
+    assert decider.repeat(standing, LIST.text, b"ask", NOW_MS) is not None
+    assert decider.repeat(standing, "never", b"ask", NOW_MS) is None
+    assert standing_of(decider, LIST, OTHER) is None
+
+
+@pytest.mark.parametrize(
+    ("rules", "operation"),
+    [
+        ((ALLOW, FORBID_RM), REMOVE),
+        ((ALLOW, HOLD_RM), REMOVE),
+        ((ALLOW, "forbid(principal, action, resource) when { context.hour == 25 };"), LIST),
+        ((ALLOW, SEES_TEXT), msgspec.structs.replace(LIST, text="x" * (CACHE_TEXT + 1))),
+    ],
+)
+def test_what_would_not_be_said_twice_does_not_stand(rules: tuple[str, ...], operation: Operation) -> None:
+    policy = make_policy(*rules)
+    decider = Decider(make_claims(), lambda: policy)
+    assert standing_of(decider, operation) is None
+    assert decider.standing([]) is None
+    assert decider.standing([msgspec.structs.replace(LIST, kind="never asked")]) is None
+
+
+def test_bytes_are_permitted_where_all_is_that_they_ask_for() -> None:
+    decider = Decider(make_claims(), make_policy)
+    permits = [decider.decide(operation, NOW_MS).permit for operation in (LIST, OTHER)]
+    pairs = [(permit, operation) for permit, operation in zip(permits, (LIST, OTHER), strict=True) if permit is not None]
+    assert joined(pairs, b"both").carries(b"both")
+    for wrong in ([], [pairs[0], (pairs[0][0], OTHER)]):
+        with pytest.raises(PermissionError):
+            joined(wrong, b"both")
+
+
+def test_a_standing_cannot_be_made_copied_changed_or_inherited() -> None:
+    policy = make_policy()
+    standing = standing_of(Decider(make_claims(), lambda: policy), LIST)
+    assert standing is not None
+    for forge in (Standing, lambda: copy.copy(standing), lambda: pickle.dumps(standing), lambda: type("Mine", (Standing,), {})):
+        with pytest.raises(TypeError):
+            forge()
+    with pytest.raises(AttributeError):
+        standing._text = None

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from agent.core.effects import Close, Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
+from agent.core.effects import Close, Count, Effect, Housekeep, Record, Repeat, Report, Show, ToClient, ToTarget
 from agent.core.masking import Masker
-from agent.core.policy import Decider
+from agent.core.policy import Decider, joined
 from agent.core.units import Asked, Side
 from agent.runtime import relay
 from agent.runtime.relay import Ended, EnginePlugin, Performer, split_address
@@ -88,6 +88,43 @@ async def test_nothing_is_forwarded_before_the_disk_has_it() -> None:
     serving.recorder.gate.set()
     await running
     assert serving.happened == [("record", 1, "jsonl"), ("target", b"hello")]
+
+
+def repeated() -> Repeat:
+    asked = permitted()
+    data = asked.asked.data
+    return Repeat(1, "jsonl", b"one\n", data, joined([(asked.permit, asked.asked.operation)], data))
+
+
+async def test_what_is_repeated_waits_for_the_disk() -> None:
+    serving = FakeServing()
+    serving.recorder.gate = asyncio.Event()
+    over = asyncio.Event()
+    Performer(serving, Stage(serving.happened)).repeat(repeated(), lambda rest, error: over.set())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    assert serving.happened == []
+    assert serving.operations == 0
+    serving.recorder.gate.set()
+    await over.wait()
+    assert serving.happened == [("record", 1, "jsonl"), ("target", b"hello")]
+    assert serving.operations == 1
+
+
+async def test_what_is_repeated_and_cannot_be_recorded_is_not_forwarded() -> None:
+    serving = FakeServing()
+    serving.recorder.failing = True
+    told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
+    Performer(serving, Stage(serving.happened)).repeat(repeated(), lambda rest, error: told.set_result(error))
+    assert isinstance(await told, Fault)
+    assert serving.happened == []
+    assert serving.operations == 0
+
+
+async def test_an_answer_is_recorded_and_shown() -> None:
+    serving = FakeServing()
+    Performer(serving, Stage(serving.happened)).show(Show(1, "jsonl", b"one\n", Masker().mask(b"shown")))
+    assert serving.happened == [("output", 1, "jsonl"), ("client", b"shown", "out")]
 
 
 async def test_nothing_follows_a_close() -> None:

@@ -1,10 +1,11 @@
 from __future__ import annotations
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.operation import Alike, Operation
 
 READ = frozenset({"read"})
 
@@ -35,3 +36,11 @@ def test_the_environment_is_part_of_what_is_approved_but_its_order_is_not() -> N
 def test_an_operation_without_a_known_effect_cannot_exist(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError):
         Operation(kind="exec", text="x", **wrong)  # type: ignore[arg-type]
+
+
+@given(st.text(), st.lists(st.text()), st.lists(st.tuples(st.text(), st.text())), st.sampled_from(["run", "transfer"]))
+def test_digests_of_operations_that_are_alike(text: str, args: list[str], pairs: list[tuple[str, str]], action: str) -> None:
+    one = Operation(action=action, kind="query", text="other", effects=frozenset({"read"}), environment=tuple(pairs))
+    same = msgspec.structs.replace(one, text=text, arguments=tuple(args))
+    encoded = msgspec.json.encode
+    assert Alike(one).digest(encoded(text), encoded(args)) == same.digest()

@@ -352,3 +352,24 @@ def test_looking_ahead_finds_what_looking_at_everything_would(data: bytes) -> No
             return
         assert match.span() == want.span()
         at = max(match.end(), at + 1)
+
+
+@given(st.one_of(st.binary(max_size=60), st.text("0123456789 -@.aA\u00e9%&\\", max_size=60).map(str.encode)))
+def test_what_is_quiet_holds_nothing(data: bytes) -> None:
+    found = Detectors()
+    if found.quiet(data):
+        assert found.spans(data) == []
+
+
+def test_what_is_quiet_is_not_everything() -> None:
+    assert Detectors().quiet(b"SELECT 1 FROM accounts")
+    assert not Detectors().quiet(b"alice@example.com")
+    assert not Detectors().quiet("\u00e9".encode())
+    assert not Detectors([Custom("x", "SELECT")]).quiet(b"nothing")
+    assert not Detectors(built_in=False).quiet(b"nothing")
+
+
+@given(st.integers(0, 10**13 - 1), st.integers(0, 4))
+def test_thirteen_digits_are_no_secret(number: int, zeros: int) -> None:
+    """The plug-in for PostgreSQL does not look at shorter keys."""
+    assert Detectors().spans(("0" * zeros + str(number))[:13].encode()) == []

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from agent.core.masking import Masker
 from agent.core.policy import Decider
-from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.jsonl import Form, JsonlWriter, encoded
 from agent.core.recording.transcript import Heading
 from chalicelib.contracts.operation import Operation
 from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
@@ -69,3 +70,16 @@ def test_the_rest() -> None:
     assert lines(writer.remark({"event": "file", "bytes": 3}, NOW_MS + 1))[-1] == {"t": 1, "event": "file", "bytes": 3}
     assert writer.resized(80, 24, NOW_MS) == b""
     assert lines(writer.exited("HUP", NOW_MS)) == [{"t": 0, "event": "exit", "status": "HUP"}]
+
+
+@pytest.mark.parametrize("kept", ["get /x", "get ****", 'ge"t\\ ü'])
+@pytest.mark.parametrize("values", [(), ("/x",), ("ü", '"')])
+def test_a_form_writes_the_same_line(kept: str, values: tuple[str, ...]) -> None:
+    decision = Decider(make_claims(), make_policy).decide(GET, NOW_MS)
+    writer = JsonlWriter(HEADING, protocol="sftp")
+    writer.remark({"event": "first"}, NOW_MS)
+    t = writer.since(NOW_MS + 70)
+    wanted = writer.decided(GET, decision, NOW_MS + 70, (kept, values))
+    assert Form(GET, decision, kept).line(t, GET.digest(), encoded(values) if values else b"") == wanted
+    if not values:
+        assert Form(GET, decision).worded(t, GET.digest(), kept, GET.text) == wanted

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.sql import Analysis, analyse
-from agent.core.sql.shapes import shape
+from agent.core.sql.shapes import alike, shape
 from tests.bypass.sql.database import CATALOGUE
 
 
@@ -94,3 +96,42 @@ def test_texts_of_one_shape_are_analysed_alike(before: list[str], one: str, othe
     first, second = f"{head} = {one} {tail}", f"{head} = {other} {tail}"
     if shape(first) is not None and shape(first) == shape(second):
         assert _facts(analyse(first, CATALOGUE)) == _facts(analyse(second, CATALOGUE))
+
+
+@given(st.lists(_PIECES, max_size=14), st.integers(0, 10**12), st.lists(_PIECES, max_size=8), st.lists(st.integers(0, 10**20)))
+def test_texts_that_are_alike_have_one_shape(before: list[str], one: int, behind: list[str], others: list[int]) -> None:
+    text = f"select name from customers where {' '.join(before)} = {one} {' '.join(behind)}"
+    matches = alike(text)
+    if matches is None:
+        return
+    assert shape(text) is not None
+    assert matches(text)
+    left = iter(others)
+    other = re.sub("[0-9]+", lambda found: str(next(left, found[0])), text)
+    if matches(other):
+        assert shape(other) == shape(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "other", "are"),
+    [
+        ("select a from t where id = 12", "select a from t where id = 7", True),
+        ("select a from t where id = 12 and b>3;", "select a from t where id = 7 and b>44;", True),
+        ("select a from t where id = 12", "select a from t where id = -7", False),
+        ("select a from t where id = 12", "select a from t where id = \u0663", False),
+        ("select a from t where id = 12 limit 5", "select a from t where id = 12 limit 6", False),
+        ("select a1 from t where id = 12", "select a2 from t where id = 12", False),
+        ("select ' = 5 ' from t where id = 12", "select ' = 6 ' from t where id = 12", False),
+    ],
+)
+def test_what_is_alike(text: str, other: str, are: bool) -> None:
+    matches = alike(text)
+    assert matches is not None
+    assert bool(matches(other)) is are
+
+
+@pytest.mark.parametrize(
+    "text", ["select 1", "select a from t where b = 'x'", "select a from t where b = 'x' and c = 1", "begin"]
+)
+def test_what_nothing_is_alike_to(text: str) -> None:
+    assert alike(text) is None

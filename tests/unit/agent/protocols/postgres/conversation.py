@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 
-from agent.core.effects import Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
+from agent.core.effects import Count, Effect, Housekeep, Record, Repeat, Report, Show, ToClient, ToTarget
 from agent.core.policy import Decider
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
@@ -16,7 +16,7 @@ from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis, Session, Statement
 from agent.core.units import Side
 from agent.protocols.postgres import messages
-from agent.protocols.postgres.classify import Classifier, Meaning
+from agent.protocols.postgres.classify import Analyse, Classifier, Meaning
 from agent.protocols.postgres.codec import Copied, Rows, join_copied, join_rows
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.judge import Judge
@@ -60,6 +60,19 @@ def analyse(text: str, catalogue: Catalogue, session: Session) -> Analysis:
     )
 
 
+NOTHING = Catalogue()
+
+
+class FakeWords:
+    """What the transcript holds of texts and values behind ``FakeMasks``."""
+
+    def text(self, text: str) -> str:
+        return text.replace("hunter2", "****")
+
+    def values(self, values: tuple[str, ...]) -> tuple[str, ...]:
+        return tuple(map(self.text, values))
+
+
 class FakeMasks:
     """Masks every value of a column called ``secret``, and the word ``hunter2`` wherever text goes."""
 
@@ -79,6 +92,18 @@ class FakeMasks:
                 count += 1
             found.append(row_body(*values))
         return join_rows(found), count
+
+    def few(self, raw: bytes, starts: tuple[int, ...]) -> tuple[bytes, int, list[list[bytes | None]]]:
+        shown, masked = self.rows(Rows(raw, starts))
+        rows, at = [], 0
+        while at < len(shown):
+            end = at + 1 + int.from_bytes(shown[at + 1 : at + 5])
+            rows.append(read_row(shown[at + 5 : end]))
+            at = end
+        return shown, masked, rows
+
+    def words(self, meaning: Meaning) -> FakeWords:
+        return FakeWords()
 
     def copy(self, meaning: Meaning, overall: int, columns: int) -> FakeMasks | None:
         return None if overall else self
@@ -105,13 +130,13 @@ class FakeMasks:
 class Conversation:
     """One engine, and everything that its effects did."""
 
-    def __init__(self, *rules: str, originals: bool = False) -> None:
+    def __init__(self, *rules: str, originals: bool = False, read: Analyse = analyse, catalogue: Catalogue = NOTHING) -> None:
         self.rules = list(rules or (ALLOW, FORBID))
         self.policy = make_policy(*self.rules)
         heading = Heading(sid=SID, target="db", principal="ann@example.com", login="app", channel=1, opened_ms=NOW_MS)
         judge = Judge(Decider(make_claims(), lambda: self.policy), JsonlWriter(heading, protocol="postgres"), originals=originals)
-        self.classifier = Classifier(analyse, Catalogue())
-        self.engine = Engine(judge, self.classifier, FakeMasks(), SID, Known(Snapshot(Catalogue(), {}, 0)))
+        self.classifier = Classifier(read, catalogue)
+        self.engine = Engine(judge, self.classifier, FakeMasks(), SID, Known(Snapshot(catalogue, {}, 0)))
         self.target = b""
         self.client = b""
         self.lines = b""
@@ -132,12 +157,13 @@ class Conversation:
 
     def _take(self, side: Side, data: bytes) -> tuple[bytes, bytes]:
         target, client = len(self.target), len(self.client)
-        self.perform(self.engine.receive(side, data, NOW_MS))
-        if side is Side.TARGET:
+        short = (self.engine.repeat if side is Side.CLIENT else self.engine.show)(data, NOW_MS)
+        self.perform(self.engine.receive(side, data, NOW_MS) if short is None else [short])
+        if side is Side.TARGET and short is None:
             self.perform(self.engine.proceed())
         return self.target[target:], self.client[client:]
 
-    def perform(self, effects: list[Effect]) -> None:
+    def perform(self, effects: Sequence[Effect | Repeat | Show]) -> None:
         """Do what is ordered."""
         for effect in effects:
             self.order.append(type(effect).__name__ + ("!" if isinstance(effect, Record) and effect.durable else ""))
@@ -151,6 +177,15 @@ class Conversation:
                 case Record(lines=lines, originals=originals):
                     self.originals += [msgspec.json.decode(line) for line in originals]
                     self.lines += lines
+                case Repeat(lines=lines, data=data, originals=originals):
+                    self.originals += [msgspec.json.decode(line) for line in originals]
+                    self.lines += lines
+                    self.operations += 1
+                    self.target += data
+                case Show(lines=lines, clean=clean, originals=originals):
+                    self.originals += [msgspec.json.decode(line) for line in originals]
+                    self.lines += lines
+                    self.client += clean.data
                 case Count(operations, denied):
                     self.operations += operations
                     self.denied += denied

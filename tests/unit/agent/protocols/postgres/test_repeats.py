@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,8 +11,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.sql import Session, analyse
+from agent.core.sql.catalogue import Catalogue
+from agent.core.sql.model import Analysis
 from agent.protocols.postgres import messages
 from chalicelib.contracts.faults import Fault
+from tests.bypass.sql.database import CATALOGUE
 from tests.fakes.agent_runtime import make_policy
 from tests.unit.agent.protocols.postgres.conversation import (
     ALLOW,
@@ -116,16 +122,18 @@ class Server:
 
 
 def state(talk: Conversation) -> tuple[Any, ...]:
-    return (talk.target, talk.client, talk.lines, talk.operations, talk.denied, talk.reports)
+    return (talk.target, talk.client, talk.lines, talk.operations, talk.denied, talk.reports, talk.originals)
 
 
-def read_twice(steps: list[tuple[bytes, str, int]], *, later: tuple[str, ...] = ()) -> tuple[Conversation, Conversation, int]:
+def read_twice(
+    steps: list[tuple[bytes, str, int]], *, later: tuple[str, ...] = (), talks: Callable[[], Conversation] = Conversation
+) -> tuple[Conversation, Conversation, int]:
     """Hold the same conversation over both roads. Returns both, and how often the short one was taken.
 
     A step is what the client says in one read, and how the answer arrives: ``whole``, ``split`` at a place, after a ``notice``,
     or ``late``, with the next one.
     """
-    short, long = Conversation(), Conversation()
+    short, long = talks(), talks()
     taken = 0
     real = short.engine._repeats.asked
 
@@ -206,20 +214,20 @@ _STEPS = st.lists(st.tuples(_SAID, _HOW, st.integers(0, 400)), max_size=14)
 
 
 @settings(max_examples=400, deadline=None)
-@given(_STEPS, st.sampled_from([(), (ALLOW,), ("forbid(principal, action, resource);",)]))
-def test_both_roads_lead_to_the_same(steps: list[tuple[bytes, str, int]], later: tuple[str, ...]) -> None:
-    short, long, _ = read_twice(steps, later=later)
+@given(_STEPS, st.sampled_from([(), (ALLOW,), ("forbid(principal, action, resource);",)]), st.booleans())
+def test_both_roads_lead_to_the_same(steps: list[tuple[bytes, str, int]], later: tuple[str, ...], originals: bool) -> None:
+    short, long, _ = read_twice(steps, later=later, talks=partial(Conversation, originals=originals))
     assert state(short) == state(long)
     assert short.fault == long.fault  # type: ignore[attr-defined]
 
 
 @settings(max_examples=150, deadline=None)
-@given(_STEPS, st.sampled_from([_UNNAMED, _ROUND, st.just(query("SELECT 1"))]).flatmap(lambda each: each))
-def test_repeats_between_other_things(steps: list[tuple[bytes, str, int]], again: bytes) -> None:
+@given(_STEPS, st.sampled_from([_UNNAMED, _ROUND, st.just(query("SELECT 1"))]).flatmap(lambda each: each), st.booleans())
+def test_repeats_between_other_things(steps: list[tuple[bytes, str, int]], again: bytes, originals: bool) -> None:
     """The same as above, with one thing said so often that it is known."""
     begin = [(parse("s", "SELECT 22") + describe("S", "s") + SYNC, "whole", 0)]
     mixed = begin + [(again, "whole", 0)] * 3 + [each for step in steps for each in ((again, step[1], step[2]), step)]
-    short, long, _ = read_twice(mixed)
+    short, long, _ = read_twice(mixed, talks=partial(Conversation, originals=originals))
     assert state(short) == state(long)
     assert short.fault == long.fault  # type: ignore[attr-defined]
 
@@ -291,3 +299,90 @@ def test_answers_out_of_order_end_as_they_always_did(answer: bytes) -> None:
             ended = (type(error), getattr(error, "code", str(error)))
         found.append((state(talk), ended))
     assert found[0] == found[1]
+
+
+# -- texts that differ in their constants, as the real analysis reads them ---------------------------------------------------
+
+
+def _read(text: str, catalogue: Catalogue, session: Session) -> Analysis:
+    return analyse(text, catalogue, session=session)
+
+
+def with_sql(*rules: str, originals: bool = False) -> Conversation:
+    return Conversation(*rules, read=_read, catalogue=CATALOGUE, originals=originals)
+
+
+def sealed() -> Conversation:
+    return with_sql(originals=True)
+
+
+def seen_by_text() -> Conversation:
+    return with_sql(ALLOW, 'forbid(principal, action, resource) when { context.text like "*= 7*" };')
+
+
+def seen_by_clock() -> Conversation:
+    return with_sql(ALLOW, "forbid(principal, action, resource) when { context.hour == 25 };")
+
+
+_SHAPED = [
+    "SELECT name FROM customers WHERE id = {}",
+    "SELECT name FROM customers WHERE id = {};",
+    "SELECT name FROM customers WHERE id = {} AND id > {} ;",
+    "SELECT name FROM customers WHERE name = 'hunter2' AND id = {}",
+    "SELECT name FROM customers WHERE name = '{}'",
+    "SELECT id + {} FROM customers",
+    "UPDATE customers SET name = 'x' WHERE id = {}",
+    "DELETE FROM customers WHERE id = {}",
+    "SELECT name FROM nowhere WHERE id = {}",
+    "SELECT name FROM customers WHERE id = {}; SELECT 1",
+    "SELECT name FROM customers WHERE id = {} AND name = 'names'",
+    "SELECT name FROM customers WHERE id = {} AND name = 'client_encoding'",
+    "SELECT name FROM customers WHERE id = {} and",
+]
+_NUMBERS = st.sampled_from([0, 7, 12, 123456, 10**30])
+_ASKED = st.builds(lambda text, one, two: query(text.format(one, two)), st.sampled_from(_SHAPED), _NUMBERS, _NUMBERS)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(_ASKED, _HOW, st.integers(0, 400)), max_size=16),
+    st.sampled_from([with_sql, sealed, seen_by_text, seen_by_clock]),
+    st.sampled_from([(), (ALLOW,), ("forbid(principal, action, resource);",)]),
+)
+def test_both_roads_lead_to_the_same_with_texts_of_one_shape(
+    steps: list[tuple[bytes, str, int]], talks: Callable[[], Conversation], later: tuple[str, ...]
+) -> None:
+    short, long, _ = read_twice(steps, later=later, talks=talks)
+    assert state(short) == state(long)
+    assert short.fault == long.fault  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("talks", [with_sql, seen_by_text, seen_by_clock])
+@pytest.mark.parametrize("text", [_SHAPED[0], _SHAPED[2], _SHAPED[3], _SHAPED[4], _SHAPED[6]])
+def test_texts_that_differ_in_numbers_go_the_short_road(text: str, talks: Callable[[], Conversation]) -> None:
+    steps = [(query(text.format(number, number)), "whole", 0) for number in (1, 22, 333, 4, 5)]
+    short, long, taken = read_twice(steps, talks=talks)
+    assert taken == 3
+    assert state(short) == state(long)
+    kept = [each["text"] for each in short.record if each["event"] == "operation"]
+    assert [each.count("333") for each in kept] == [0, 0, text.count("{}"), 0, 0]
+
+
+def test_a_number_that_policy_looks_for_is_found_on_the_short_road() -> None:
+    steps = [(query(f"SELECT name FROM customers WHERE id = {number}"), "whole", 0) for number in (1, 2, 3, 7, 4)]
+    short, long, taken = read_twice(steps, talks=seen_by_text)
+    assert taken == 2
+    assert short.denied == 1
+    assert state(short) == state(long)
+
+
+def test_a_newer_catalogue_is_read_before_anything_is_repeated() -> None:
+    talk = with_sql()
+    said = query("SELECT name FROM customers WHERE id = 1")
+    answer = columns("a", "secret") + complete("SELECT 0") + IDLE
+    for _ in range(3):
+        talk.says(said)
+        talk.answers(answer)
+    talk.classifier.adopt(CATALOGUE)
+    talk.says(said)
+    assert not talk.engine._repeats.under_way
