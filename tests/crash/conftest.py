@@ -92,11 +92,17 @@ class MortalStack(Stack):
     def start_agent(self, token: str) -> None:
         super().start_agent(token)
         self.end_agent(signal.SIGTERM)
-        with (self.folder / "agent" / "agent.toml").open("a") as config:
-            config.writelines(f"{name} = {value}\n" for name, value in self.settings.items())
+        self.configure(**self.settings)
         self.restart_agent()
 
+    def configure(self, **settings: int) -> None:
+        """Have the next lives run with these settings."""
+        config = self.folder / "agent" / "agent.toml"
+        kept = [line for line in config.read_text().splitlines() if line.split(" = ")[0] not in settings]
+        config.write_text("\n".join([*kept, *(f"{name} = {value}" for name, value in settings.items())]) + "\n")
+
     def restart_agent(self) -> None:
+        assert not self.life, "another agent runs"
         config = self.folder / "agent" / "agent.toml"
         self.life = self.nursery.ask(do="start", config=str(config), log=str(self.log), synced=str(self.notes))["pid"]
 

@@ -142,7 +142,7 @@ def stop(people: list[Worker]) -> None:
 
 
 def settle(ward: Ward) -> None:
-    """Have the last life deliver everything, and end."""
+    """Have the last life deliver everything, and end; a life that has ended has."""
     store = bootstrap.ports().store
     over = {State.OFFERED, State.EXPIRED}
 
