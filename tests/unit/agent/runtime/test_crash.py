@@ -50,10 +50,30 @@ async def test_no_acknowledged_line_is_lost(tmp_path: Path, seed: int) -> None:
         assert [number for number in found if number in set(numbers)] == numbers
 
 
+async def test_a_write_that_fails_ends_everything_and_loses_nothing(tmp_path: Path) -> None:
+    """The kernel's own limit on a file's size: to a writer it is a disk that is full (EFBIG for ENOSPC)."""
+    spool, store = tmp_path / "spool", tmp_path / "store"
+    store.mkdir()
+    limited = ["sh", "-c", 'ulimit -f 400; exec "$@"', "sh", *_writer([str(spool), str(store), SID, SEED, "0"])]
+    run = await asyncio.to_thread(subprocess.run, limited, capture_output=True, timeout=60)
+    assert run.returncode == 3, run.stderr
+    assert b"recording_failed" in run.stderr
+    said = [tuple(map(int, line.split())) for line in run.stdout.splitlines()]
+    assert len(said) > 10
+    await _recover(spool, store)
+    road = FolderRoad(store, SEED)
+    for channel, number in said:
+        found = [int(line.split()[0]) for line in road.lines(f"ch{channel:02d}.jsonl")]
+        assert found.count(number) == 1
+
+
+def _writer(arguments: list[str]) -> list[str]:
+    return [sys.executable, "-m", "tests.unit.agent.runtime.durable_writer", *arguments]
+
+
 def _run_and_kill(arguments: list[str], chance: random.Random) -> list[tuple[int, int]]:
     """Run the writer until it has acknowledged some lines, kill it, and return everything that it acknowledged."""
-    writer = [sys.executable, "-m", "tests.unit.agent.runtime.durable_writer", *arguments]
-    process = subprocess.Popen(writer, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(_writer(arguments), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert process.stdout is not None
     assert process.stderr is not None
     lines = []
