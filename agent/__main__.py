@@ -96,6 +96,34 @@ def status(config: Path | None) -> None:
             click.echo("room        none: the agent takes no new sessions until the disk is freed or the spool is uploaded")
 
 
+@main.command(epilog="\b\nExample:\n  sallyport-agent witness --start-again")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Settings; {DEFAULT_FILE} unless told.")
+@click.option("--start-again", is_flag=True, help="Forget what was seen, and the alarm. What was remembered stays on disk.")
+def witness(config: Path | None, start_again: bool) -> None:
+    """Say what this agent remembers of the audit log, and what contradicts it."""
+    with _Faults():
+        settings = load(config)
+        from agent.bootstrap import locked
+        from agent.runtime import witness as witnesses
+        from chalicelib.contracts.translog.checkpoints import parse
+
+        if start_again:
+            with locked(settings.state):
+                kept = witnesses.start_again(settings.state)
+            click.echo(f"Forgotten; kept in {kept}" if kept else "There was nothing to forget.")
+            return
+        memory = witnesses.remembered(settings.state)
+        if memory.checkpoint:
+            stated, _ = parse(memory.checkpoint.encode())
+            click.echo(f"log         {stated.origin}")
+            click.echo(f"verified    {stated.size} entries, root {stated.root.hex()}")
+        click.echo(f"cosigned    {memory.cosigned} entries")
+        click.echo(f"owed        {len(memory.owed)} sessions")
+        if memory.alarm is not None:
+            click.echo(f"alarm       {memory.alarm.kind}: {memory.alarm.message}")
+            click.echo(f"evidence    {settings.state / 'witness-alarms'}")
+
+
 async def _serve(settings: Settings) -> None:
     import signal
 

@@ -28,6 +28,7 @@ from agent.runtime.session import Surroundings
 from agent.runtime.session_tunnel import session_tunnels
 from agent.runtime.spool import Disk
 from agent.runtime.supervisor import Supervisor
+from agent.runtime.witness import Witness
 from agent.telemetry import logger
 from chalicelib.contracts.api import AgentEnrol
 from chalicelib.contracts.faults import Fault
@@ -118,6 +119,7 @@ async def _run(
     plugins: Sequence[Plugin],
     on_ready: Callable[[tuple[str, int] | None], None],
 ) -> None:
+    witness = Witness(around.control, identity, around.clock, around.disk, settings.state, merge_delay_s=settings.merge_delay_s)
     announcer = Announcer(
         around.control,
         identity,
@@ -127,6 +129,7 @@ async def _run(
         around.disk,
         protocols=[plugin.announcement for plugin in plugins],
         direct=settings.direct,
+        witness_key=str(witness.key),
         backoff=around.backoff,
     )
     room = Room(settings.state, around.disk, limits(settings))
@@ -140,10 +143,11 @@ async def _run(
         room=room,
         silent=SILENT,
         max_sessions=settings.max_sessions,
+        witness=witness,
     )
     socket = ControlSocket(lambda: identity.trust.websocket_url, identity.proof, supervisor, backoff=around.backoff())
     supervisor.on_refusing = socket.beat_soon
-    background: list[Coroutine[Any, Any, None]] = [announcer.run(), socket.run(), room.watch()]
+    background: list[Coroutine[Any, Any, None]] = [announcer.run(), socket.run(), room.watch(), witness.run()]
     address = None
     if settings.listen is not None:
         listener = Listener(supervisor.receive, supervisor.spawn)

@@ -45,6 +45,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """New sessions are refused while more than this waits to be uploaded (megabytes); live ones end at one and a half times
     as much. 0: no limit but the disk."""
 
+    merge_delay_s: int = 60
+    """Seconds that the audit log may take to show a session's opening; past them no session begins here."""
+
     @property
     def tls(self) -> tuple[Path, Path] | None:
         """Certificate and key of the operator's own, where there are."""
@@ -192,5 +195,6 @@ _KEYS: Final[dict[str, Callable[[Any], Any]]] = {
     "max_sessions": _count(1, 10_000),
     "min_free_mb": _count(0, 1_000_000),
     "spool_quota_mb": _count(0, 100_000_000),
+    "merge_delay_s": _count(10, 86_400),
 }
-_NUMBERS: Final = frozenset({"max_sessions", "min_free_mb", "spool_quota_mb"})
+_NUMBERS: Final = frozenset({"max_sessions", "merge_delay_s", "min_free_mb", "spool_quota_mb"})

@@ -113,6 +113,13 @@ class Agent(msgspec.Struct, kw_only=True, frozen=True):
     """When that heartbeat came."""
     refuses: str = ""
     """The fault code with which it turns new sessions away, as that heartbeat said; empty while it takes them."""
+    witness_key: str = ""
+    """The key that it cosigns checkpoints with, one line."""
+    witnessed: int = 0
+    """Size of the last checkpoint that it cosigned."""
+    witnessed_ms: int = 0
+    alarm: str = ""
+    """What it saw in the log that contradicts what it had seen before."""
 
 
 class Custody(msgspec.Struct, kw_only=True, frozen=True):
@@ -329,6 +336,18 @@ class Store(Protocol):
 
     def agent_seen(self, agent_id: str, now_ms: int, live: Sequence[str], refuses: str = "") -> None:
         """Remember a heartbeat, the sessions that it named, and whether it takes more. A replaced agent is ignored."""
+        ...
+
+    def enrol_witness(self, agent_id: str, key: str, event: AnyEvent) -> None:
+        """Remember the key that an agent cosigns with. Raises Conflict like announce."""
+        ...
+
+    def agent_witnessed(self, agent_id: str, size: int, now_ms: int) -> None:
+        """Remember what an agent cosigned last; an alarm of its is over then. A replaced agent is ignored."""
+        ...
+
+    def agent_alarmed(self, agent_id: str, text: str) -> None:
+        """Remember what an agent saw that contradicts. A replaced agent is ignored."""
         ...
 
     # connections
@@ -674,6 +693,10 @@ class LogIndex(Protocol):
 
     def logged(self, events: Sequence[str]) -> set[str]:
         """Return which of these event identifiers are in the log, read consistently."""
+        ...
+
+    def leaf(self, event: str) -> int | None:
+        """Return the index of an event's leaf; None while it is not known to be in the log."""
         ...
 
     def mark_logged(self, indices: dict[str, int]) -> None:

@@ -38,6 +38,7 @@ class Announcer:
         *,
         protocols: Sequence[Protocol],
         direct: str,
+        witness_key: str = "",
         backoff: Callable[[], Backoff] = Backoff,
         on_change: Callable[[], None] = lambda: None,
     ) -> None:
@@ -49,6 +50,7 @@ class Announcer:
         self._disk = disk
         self._protocols = list(protocols)
         self._direct = direct
+        self._witness_key = witness_key
         self._backoff = backoff
         self.on_change = on_change
         """Called after every configuration that was put in force."""
@@ -61,7 +63,7 @@ class Announcer:
     async def announce(self) -> AgentConfig:
         """Announce now, once. Raises Fault."""
         names = await self._disk.run(self._credentials.names)
-        request = AgentAnnounce(protocols=self._protocols, credentials=names, direct=self._direct)
+        request = AgentAnnounce(protocols=self._protocols, credentials=names, direct=self._direct, witness_key=self._witness_key)
         config = await self._control.announce(request)
         self._identity.renew(config.ssh_host_certificate, config.trust)
         self._configuration.replace(config.document)

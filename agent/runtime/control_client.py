@@ -100,6 +100,18 @@ class ControlClient:
         """Count a use of a yes; the same key again counts nothing."""
         return await self._call("POST", f"/agent/sessions/{sid}/requests/{rid}/use", use, api_requests.ApprovalUsed)
 
+    async def log(self, asked: api.LogAsk) -> api.LogNews:
+        """The newest checkpoint of the transparency log, with proofs."""
+        return await self._call("POST", "/agent/log", asked, api.LogNews)
+
+    async def cosign(self, made: api.Cosign) -> api.Done:
+        """Vouch for a checkpoint."""
+        return await self._call("POST", "/agent/log/cosignatures", made, api.Done)
+
+    async def alarm(self, alarm: api.WitnessAlarm) -> api.Done:
+        """Tell what contradicts."""
+        return await self._call("POST", "/agent/log/alarms", alarm, api.Done)
+
     async def close_session(self, sid: str, close: api.SessionClose) -> api.Done:
         """Say that a session is over and all of it is uploaded."""
         return await self._call("POST", f"/agent/sessions/{sid}/close", close, api.Done)

@@ -28,6 +28,7 @@ from agent.runtime.room import Level, Room
 from agent.runtime.serving import HANDSHAKE_S, Plugin, plugin_named
 from agent.runtime.session import LiveSession, Recording, Surroundings
 from agent.runtime.spool import End, Folder, folders
+from agent.runtime.witness import Witness
 from agent.telemetry import logger
 from chalicelib.contracts import recording, relay
 from chalicelib.contracts.api import SessionClaim
@@ -78,7 +79,9 @@ class Supervisor:
         room: Room,
         silent: str = "",
         max_sessions: int = 200,
+        witness: Witness | None = None,
     ) -> None:
+        """``witness`` says whether the log is what it was; without one sessions begin whatever the log says."""
         self._around = around
         self._identity = identity
         self._announcer = announcer
@@ -97,6 +100,7 @@ class Supervisor:
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._witness = witness
         announcer.on_change = self._end_orphans
 
     # --- the agent's life
@@ -182,7 +186,7 @@ class Supervisor:
 
     def refuses(self) -> str:
         """Return the fault code with which new sessions are turned away; empty while there is room."""
-        refusal = self._room.refusal
+        refusal = self._room.refusal or (self._witness.refusal if self._witness is not None else None)
         return refusal.code if refusal is not None else ""
 
     def _room_changed(self, level: Level) -> None:
@@ -297,6 +301,8 @@ class Supervisor:
         if protocol not in ("", target.protocol):
             raise Fault("not_supported", f"{target.name} speaks {target.protocol}, and this client {protocol}.")
         self._offers.take(claims)
+        if self._witness is not None:
+            await self._witness.promise(claims)
         session = self._live[claims.sid] = LiveSession(self._around, claims, target, path)
         claimed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         # In a task of its own: whoever waits here may be cancelled when its client goes, and half a claim would be nobody's.
@@ -313,6 +319,8 @@ class Supervisor:
             raise Fault(_STOPPING.code, _STOPPING.message)
         if sum(not session.is_over for session in self._live.values()) >= self._max_sessions:
             raise Fault("agent_full", "The agent serves as many sessions as it may.", hint="Try again later.")
+        if self._witness is not None and (doubt := self._witness.refusal) is not None:
+            raise doubt
         await self._room.look()
         if (refusal := self._room.refusal) is not None:
             raise refusal

@@ -223,6 +223,13 @@ class AgentView(msgspec.Struct, kw_only=True, frozen=True):
     direct: str
     refuses: str = ""
     """The fault code with which it turns new sessions away now; empty while it takes them."""
+    witness_key: str = ""
+    """The key that it cosigns checkpoints of the log with."""
+    witnessed: int = 0
+    """Size of the last checkpoint that it cosigned."""
+    witnessed_ms: int = 0
+    alarm: str = ""
+    """What it saw in the log that contradicts what it had seen before; it begins no session then."""
 
 
 class AgentList(msgspec.Struct, kw_only=True, frozen=True):
@@ -260,6 +267,8 @@ class AgentAnnounce(msgspec.Struct, kw_only=True, frozen=True):
     """Names of the credentials it holds; never the credentials."""
     direct: str = ""
     """``host:port`` of its own listener as clients reach it, or empty."""
+    witness_key: str = ""
+    """The key that it cosigns checkpoints with, as ``sallyport verify --keys`` reads it (kind 4, under the agent's name)."""
 
 
 class AgentConfig(msgspec.Struct, kw_only=True, frozen=True):
@@ -346,6 +355,50 @@ class SessionClose(msgspec.Struct, kw_only=True, frozen=True):
     chain: str
     operations: int
     denied: int
+
+
+class LogAsk(msgspec.Struct, kw_only=True, frozen=True):
+    """``POST /agent/log``: the newest checkpoint, with proofs for what the agent knows and waits for."""
+
+    size: int = 0
+    """Size of the last checkpoint that it verified; 0 for none."""
+    events: list[str] = []
+    """Events whose leaves it was promised, at most 100."""
+
+
+class LogPlace(msgspec.Struct, kw_only=True, frozen=True):
+    """Where a leaf is, and the proof: hex hashes (RFC 9162 §2.1.3)."""
+
+    index: int
+    hashes: list[str]
+
+
+class LogNews(msgspec.Struct, kw_only=True, frozen=True):
+    """The newest checkpoint as it was signed; empty where there is no log yet."""
+
+    checkpoint: str = ""
+    consistency: list[str] = []
+    """Hex hashes (RFC 9162 §2.1.4) from ``LogAsk.size``; none where the log is not longer."""
+    places: dict[str, LogPlace] = {}
+    """The events that are in it."""
+
+
+class Cosign(msgspec.Struct, kw_only=True, frozen=True):
+    """``POST /agent/log/cosignatures``: an agent's line under the checkpoint of ``size`` (https://c2sp.org/tlog-cosignature)."""
+
+    size: int
+    line: str
+
+
+class WitnessAlarm(msgspec.Struct, kw_only=True, frozen=True):
+    """``POST /agent/log/alarms``: what an agent was shown contradicts what it had verified, or is late."""
+
+    kind: Literal["fork", "rollback", "forged", "overdue"]
+    message: str
+    kept: str
+    """The checkpoint that it had verified, as it was signed."""
+    shown: str
+    """The one that contradicts."""
 
 
 class Done(msgspec.Struct, kw_only=True, frozen=True):

@@ -147,6 +147,29 @@ class EvidenceAlert(Event, frozen=True, kw_only=True, tag="evidence.alert"):
     """``notification``, as it happened, or ``sweep``."""
 
 
+class WitnessEnrolled(Event, frozen=True, kw_only=True, tag="witness.enrolled"):
+    """An agent cosigns checkpoints with this key from now on."""
+
+    agent_id: PublicText
+    key: PublicText
+    """As ``sallyport verify --keys`` reads it."""
+    replaced: PublicText
+    """The key before, or empty."""
+
+
+class WitnessAlarmed(Event, frozen=True, kw_only=True, tag="witness.alarm"):
+    """An agent saw the log contradict what it had seen before, or keep it waiting; it begins no session meanwhile."""
+
+    agent_id: PublicText
+    kind: PublicText
+    """``fork``, ``rollback``, ``forged`` or ``overdue``."""
+    message: SensitiveText
+    kept: PublicText
+    """The checkpoint that it had verified."""
+    shown: PublicText
+    """The one that contradicts."""
+
+
 class OperationDenied(SessionEvent, frozen=True, kw_only=True, tag="operation.denied"):
     """Policy refused an operation inside a session, before it reached the target."""
 
@@ -350,6 +373,8 @@ AnyEvent = (
     | OperationDenied
     | TargetRefused
     | EvidenceAlert
+    | WitnessEnrolled
+    | WitnessAlarmed
     | RecordingViewed
     | AgentTokenIssued
     | AgentEnrolled

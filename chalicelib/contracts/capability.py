@@ -68,6 +68,10 @@ class TicketClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     iat: int
     exp: int
     deadline_ms: int
+    event: str = ""
+    """Identifier of the audit event of the session's opening."""
+    leaf: str = ""
+    """Hex hash of that event's leaf: the promise, signed with the ticket, that the transparency log will hold it soon."""
     approvals: list[str] = []
     """Groups whose approval this session was opened with, for rules about ``connect`` and nothing else."""
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from chalicelib.contracts.capability import TICKET_S, TicketClaims
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.policy import Principal
@@ -25,7 +27,16 @@ def deadline_ms(target: Target, now_ms: int) -> int:
     return now_ms + target.max_session_s * 1000
 
 
-def claims(issuer: str, agent_id: str, session: Session, who: Principal, approvals: frozenset[str] = frozenset()) -> TicketClaims:
+class Promise(msgspec.Struct, frozen=True):
+    """An event and the hex hash of its leaf: what the log is going to hold."""
+
+    event: str
+    leaf: str
+
+
+def claims(
+    issuer: str, agent_id: str, session: Session, who: Principal, promise: Promise, approvals: frozenset[str] = frozenset()
+) -> TicketClaims:
     """Return what the ticket of ``session`` says to the agent. ``approvals`` are the groups that said yes to opening it."""
     return TicketClaims(
         iss=issuer,
@@ -43,6 +54,8 @@ def claims(issuer: str, agent_id: str, session: Session, who: Principal, approva
         iat=session.opened_ms // 1000,
         exp=ticket_until_ms(session) // 1000,
         deadline_ms=session.deadline_ms,
+        event=promise.event,
+        leaf=promise.leaf,
         approvals=sorted(approvals),
     )
 

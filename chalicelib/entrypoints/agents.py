@@ -12,13 +12,17 @@ from chalicelib.contracts.api import (
     AgentEnrolled,
     ChunkTicket,
     ChunkUpload,
+    Cosign,
     DirectOpen,
     DirectOpened,
     Done,
+    LogAsk,
+    LogNews,
     SessionClaim,
     SessionClaimed,
     SessionClose,
     SessionReport,
+    WitnessAlarm,
 )
 from chalicelib.entrypoints.http import Call, agents, custodians, public
 from chalicelib.ports import Agent
@@ -29,6 +33,7 @@ from chalicelib.usecases.enroll_agent import enroll_agent
 from chalicelib.usecases.open_direct_session import open_direct_session
 from chalicelib.usecases.register_chunk import register_chunk
 from chalicelib.usecases.report_session import report_session
+from chalicelib.usecases.witness_log import cosign_checkpoint, raise_alarm, show_log
 
 bp = Blueprint(__name__)
 
@@ -55,6 +60,24 @@ def open_direct(call: Call, agent: Agent) -> DirectOpened:
 def claim(call: Call, agent: Agent) -> SessionClaimed:
     """Take a session, once."""
     return claim_session(ports(), agent, call.params["sid"], call.read(SessionClaim))
+
+
+@agents(bp, "POST", "/agent/log")
+def log(call: Call, agent: Agent) -> LogNews:
+    """The newest checkpoint, with proofs."""
+    return show_log(ports(), call.read(LogAsk))
+
+
+@agents(bp, "POST", "/agent/log/cosignatures")
+def cosign(call: Call, agent: Agent) -> Done:
+    """An agent vouches for a checkpoint."""
+    return cosign_checkpoint(ports(), agent, call.read(Cosign))
+
+
+@agents(bp, "POST", "/agent/log/alarms")
+def alarm(call: Call, agent: Agent) -> Done:
+    """An agent saw the log contradict itself."""
+    return raise_alarm(ports(), agent, call.read(WitnessAlarm))
 
 
 @custodians(bp, "POST", "/agent/sessions/{sid}/chunks")

@@ -18,6 +18,7 @@ from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.gateway import Target
 from chalicelib.contracts.policy import HOLD, Policy, Principal, Verdict
 from chalicelib.contracts.session import Session, State
+from chalicelib.contracts.translog import leaves, merkle
 from chalicelib.domain import base64url, tickets
 from chalicelib.domain.approvals import Case, used
 from chalicelib.ports import Agent, Conflict, Custody, Ports
@@ -100,11 +101,12 @@ def open_offered(ports: Ports, admission: Admission, agent: Agent) -> Opened:
     seed = recording.seed(session.sid, base64url.decode(agent.public_key))
     session = msgspec.structs.replace(session, chain=seed, agent=agent.name)
     approvals = admission.case.request.lifts if admission.case else frozenset()
-    claims = tickets.claims(ports.settings.issuer, agent.agent_id, session, admission.request.who, approvals)
+    event = _opened(ports, session)
+    promise = tickets.Promise(event.id, merkle.leaf_hash(leaves.leaf_of(msgspec.json.encode(event))).hex())
+    claims = tickets.claims(ports.settings.issuer, agent.agent_id, session, admission.request.who, promise, approvals)
     # Signed before it is stored: a ticket that cannot be made must not leave a session behind.
     ticket = ports.signer.sign_token(TICKET_TYP, msgspec.to_builtins(claims))
     custody = Custody(agent_id=agent.agent_id, seed=seed, token=admission.request.token)
-    event = _opened(ports, session)
     if admission.case is None:
         ports.store.open_session(session, custody, event)
     else:

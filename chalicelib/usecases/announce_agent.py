@@ -14,6 +14,7 @@ from chalicelib.domain.ssh_wire import ed25519_of_line
 from chalicelib.ports import Agent, Conflict, Ports
 from chalicelib.usecases.certify import certify
 from chalicelib.usecases.trust import trust
+from chalicelib.usecases.witness_log import enrol_witness
 
 _LIMIT: Final = 1_000
 _DIRECT: Final = re.compile(r"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9.-]{1,253}):[0-9]{1,5}")
@@ -28,6 +29,8 @@ def announce_agent(ports: Ports, agent: Agent, asked: AgentAnnounce) -> AgentCon
         raise Fault(
             "agent_unknown", "This agent is not enrolled, or another one has taken its name.", hint="Enrol it again."
         ) from None
+    if asked.witness_key and asked.witness_key != agent.witness_key:
+        enrol_witness(ports, agent, asked.witness_key)
     document = ports.policies.current().document
     targets = [target for target in document.targets if target.agent == agent.name]
     certificate = ssh_certificate.for_agent(

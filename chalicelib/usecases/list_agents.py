@@ -18,6 +18,10 @@ def list_agents(ports: Ports) -> AgentList:
                 protocols=[protocol.name for protocol in agent.protocols],
                 direct=agent.direct,
                 refuses=agent.refuses,
+                witness_key=agent.witness_key,
+                witnessed=agent.witnessed,
+                witnessed_ms=agent.witnessed_ms,
+                alarm=agent.alarm,
             )
             for agent in sorted(ports.store.agents(), key=lambda each: each.name)
         ]

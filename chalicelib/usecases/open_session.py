@@ -72,6 +72,9 @@ def _expire(ports: Ports, session: Session, agent: str) -> NoReturn:
 
 def _turned_away(agent: Agent) -> Fault:
     """Said before anything is stored: an approval is not used up by an agent that would turn its session away."""
+    if agent.refuses in ("log_inconsistent", "log_overdue"):
+        words = f"Agent {agent.name} doubts the audit log, so it begins no session."
+        return Fault(agent.refuses, words, hint="An administrator has to look: sallyport agents.")
     if agent.refuses == "spool_full":
         words = f"Agent {agent.name}, which serves this target, has no room left to record, so it takes no new sessions."
         return Fault("spool_full", words, hint="Tell whoever runs it to look at the disk of its state directory.")

@@ -9,6 +9,7 @@ import click
 
 from chalicelib.contracts import api
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.translog.notes import read_key
 from cli.control_plane import ControlPlane
 from cli.home import Home
 from cli.moments import duration, now_ms, until
@@ -19,19 +20,27 @@ from cli.screen import Cell, Column, note, paint, say, say_json, table
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def agents(as_json: bool) -> None:
-    """List the agents, whether they are there, and why they turn new sessions away if they do.
+@click.option(
+    "--witness-keys", is_flag=True, help="Print the keys that agents cosign the audit log with, as verify --keys reads them."
+)
+def agents(as_json: bool, witness_keys: bool) -> None:
+    """List the agents, whether they take sessions, and what they say of the audit log.
 
     \b
     Examples:
       sallyport agents
       sallyport agents --json
+      sallyport agents --witness-keys >> gateway.keys
     """
     saved = Home.find().login()
     with Progress("Asking for the agents"):
         listed = ControlPlane(saved.url, saved.token).get("/agents", api.AgentList)
     if as_json:
         say_json(listed)
+        return
+    if witness_keys:
+        for key in sorted(agent.witness_key for agent in listed.agents if agent.witness_key):
+            say(str(read_key(key)))
         return
     if not listed.agents:
         note("No agent has enrolled yet. Begin with: sallyport agent-token NAME")
@@ -42,6 +51,7 @@ def agents(as_json: bool) -> None:
         Column("SEEN"),
         Column("PROTOCOLS", flexible=True),
         Column("DIRECT"),
+        Column("LOG"),
         Column("ID"),
     ]
     for line in table(columns, [_row(agent) for agent in sorted(listed.agents, key=lambda agent: agent.name)]):
@@ -56,6 +66,7 @@ def _row(agent: api.AgentView) -> list[Cell]:
         Cell(seen),
         Cell(", ".join(agent.protocols)),
         Cell(agent.direct),
+        _log(agent),
         Cell(agent.agent_id, "dim"),
     ]
 
@@ -65,6 +76,15 @@ def _state(agent: api.AgentView) -> Cell:
         return Cell("offline", "red")
     # A code, and an agent's own word: shown as it is, in a column that nothing else is in.
     return Cell(f"refuses: {clean(agent.refuses)}", "yellow") if agent.refuses else Cell("online", "green")
+
+
+def _log(agent: api.AgentView) -> Cell:
+    """What the agent says of the audit log: how far it vouches for it, or what contradicts."""
+    if agent.alarm:
+        return Cell(agent.alarm, "red", "bold")
+    if not agent.witnessed:
+        return Cell("")
+    return Cell(f"{agent.witnessed:,} entries, {duration(now_ms() - agent.witnessed_ms)} ago")
 
 
 @click.command("agent-token")

@@ -137,6 +137,26 @@ class FakeStore(FakeRequests):
             if agent is not None:
                 self._keep(replace(agent, seen_ms=now_ms, live_ms=now_ms, live=list(live), refuses=refuses))
 
+    def enrol_witness(self, agent_id: str, key: str, event: AnyEvent) -> None:
+        with self.lock:
+            agent = self.agent(agent_id)
+            if agent is None:
+                raise Conflict
+            self._keep(replace(agent, witness_key=key))
+            self.recorded.append(event)
+
+    def agent_witnessed(self, agent_id: str, size: int, now_ms: int) -> None:
+        with self.lock:
+            agent = self.agent(agent_id)
+            if agent is not None:
+                self._keep(replace(agent, witnessed=size, witnessed_ms=now_ms, alarm=""))
+
+    def agent_alarmed(self, agent_id: str, text: str) -> None:
+        with self.lock:
+            agent = self.agent(agent_id)
+            if agent is not None:
+                self._keep(replace(agent, alarm=text))
+
     def _keep(self, agent: Agent) -> None:
         self.agents_by_name[agent.name] = agent
 

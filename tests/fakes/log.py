@@ -118,6 +118,9 @@ class FakeLogIndex:
     def logged(self, events: Sequence[str]) -> set[str]:
         return self.leaves.keys() & set(events)
 
+    def leaf(self, event: str) -> int | None:
+        return self.leaves.get(event)
+
     def mark_logged(self, indices: dict[str, int]) -> None:
         self.leaves |= indices
 

@@ -305,6 +305,13 @@ EXAMPLES: list[msgspec.Struct] = [
     ),
     api.SessionClose(state="ended", message="", chunks=1, chain="ab" * 32, operations=2, denied=1),
     api.Done(),
+    api.LogAsk(size=7, events=["evt_01JD8QZ6T3N0V9C4K2M7X5B1HR"]),
+    api.LogPlace(index=3, hashes=["ab" * 32]),
+    api.LogNews(
+        checkpoint="gw.example/log\n7\nAA==\n", consistency=["cd" * 32], places={"evt_x": api.LogPlace(index=3, hashes=[])}
+    ),
+    api.Cosign(size=7, line="\u2014 edge-1 AAAA"),
+    api.WitnessAlarm(kind="rollback", message="The log had 7 entries, and now it has 3.", kept="a", shown="b"),
     audit.LoginCompleted(**EVENT, groups=["sre"], source_ip="192.0.2.7", mfa=True),
     audit.LoginFailed(**EVENT, code="login_failed", source_ip="192.0.2.7"),
     audit.LoggedOut(**EVENT, token="j"),
@@ -319,6 +326,8 @@ EXAMPLES: list[msgspec.Struct] = [
     audit.SessionSealed(**EVENT, **OF, manifest="ab" * 32, status="truncated", chunks=2, chain="cd" * 32, missing=1),
     audit.EvidenceConflict(**EVENT, **OF, what="the hash chain breaks at chunk 1"),
     audit.EvidenceAlert(**EVENT, sid=OF["sid"], what="hidden", key="recordings/x", version="v2", first="v1", found_by="sweep"),
+    audit.WitnessEnrolled(**EVENT, agent_id="agt_x", key="edge-1+0123abcd+BA==", replaced=""),
+    audit.WitnessAlarmed(**EVENT, agent_id="agt_x", kind="fork", message="There are two logs of 7 entries.", kept="a", shown="b"),
     audit.OperationDenied(**EVENT, **OF, kind="exec", text="rm", digest="00", rules=["r"], message="No."),
     audit.TargetRefused(**EVENT, **OF, code="target_host_key", message="wrong key"),
     audit.RecordingViewed(**EVENT, **OF, owner="bob@example.com", rule="own", chunks=1),

@@ -94,6 +94,24 @@ class Agents:
         values = {"now": now_ms, "live": list(live), "refuses": refuses}
         self._update(agent_id, "SET #seen_ms = :now, #live_ms = :now, #live = :live, #refuses = :refuses", values)
 
+    def enrol_witness(self, agent_id: str, key: str, event: AnyEvent) -> None:
+        """Remember the key that an agent cosigns with. Raises Conflict for an agent that is unknown or was replaced."""
+        name = self._name(agent_id)
+        if not name:
+            raise Conflict
+        values = {"key": key, "id": agent_id}
+        update = self._table.updating(f"AGENT#{name}", "A", "SET #witness_key = :key", "#agent_id = :id", values)
+        self._table.write([update, recording(self._table, event)])
+
+    def agent_witnessed(self, agent_id: str, size: int, now_ms: int) -> None:
+        """Remember what an agent cosigned last; an alarm of its is over then."""
+        values = {"size": size, "now": now_ms, "none": ""}
+        self._update(agent_id, "SET #witnessed = :size, #witnessed_ms = :now, #alarm = :none", values)
+
+    def agent_alarmed(self, agent_id: str, text: str) -> None:
+        """Remember what an agent saw that contradicts."""
+        self._update(agent_id, "SET #alarm = :text", {"text": text})
+
     def _name(self, agent_id: str) -> str:
         if agent_id not in self._names:
             row = self._table.get(f"AGENTID#{agent_id}")
