@@ -158,7 +158,7 @@ async def _run(
                 each.close()
             raise Fault("config_invalid", f"listen: {error.strerror or error}: {settings.listen}.") from None
         background.append(listener.run())
-    logger(agent_id=identity.agent_id).info("agent.started", name=identity.name, listener=address)
+    logger(agent_id=identity.agent_id).info("agent.started", name=identity.name, listener=address, witness_key=str(witness.key))
     on_ready(address)
     await supervisor.run(background, stop)
     logger(agent_id=identity.agent_id).info("agent.stopped")

@@ -695,10 +695,6 @@ class LogIndex(Protocol):
         """Return which of these event identifiers are in the log, read consistently."""
         ...
 
-    def leaf(self, event: str) -> int | None:
-        """Return the index of an event's leaf; None while it is not known to be in the log."""
-        ...
-
     def mark_logged(self, indices: dict[str, int]) -> None:
         """Note the leaf of each event. Writing the same again changes nothing. Raises Conflict if it must be tried again."""
         ...

@@ -360,7 +360,7 @@ class SessionClose(msgspec.Struct, kw_only=True, frozen=True):
 class LogAsk(msgspec.Struct, kw_only=True, frozen=True):
     """``POST /agent/log``: the newest checkpoint, with proofs for what the agent knows and waits for."""
 
-    size: int = 0
+    size: int
     """Size of the last checkpoint that it verified; 0 for none."""
     events: list[str] = []
     """Events whose leaves it was promised, at most 100."""

@@ -112,9 +112,6 @@ class FakeLogIndex:
             if self.now == head:
                 self.now = msgspec.structs.replace(head, finished=True)
 
-    def leaf(self, event: str) -> int | None:
-        return self.leaves.get(event)
-
     def logged(self, events: Sequence[str]) -> set[str]:
         return self.leaves.keys() & set(events)
 

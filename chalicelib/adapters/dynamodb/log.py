@@ -68,11 +68,6 @@ class DynamoLog:
                 keys = list(left["Keys"]) if left else []
         return found
 
-    def leaf(self, event: str) -> int | None:
-        """Return the index of an event's leaf; None while it is not known to be in the log."""
-        row = self._table.get(f"LOGGED#{event}")
-        return int(row["leaf"]) if row else None
-
     def mark_logged(self, indices: dict[str, int]) -> None:
         """Note the leaf of each event."""
         rows = [{"pk": f"LOGGED#{event}", "sk": "A", "leaf": leaf} for event, leaf in indices.items()]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -281,3 +282,11 @@ async def test_no_cosignature_before_the_memory(rig: Rig) -> None:
     with pytest.raises(Fault, match="remembered"):
         await rig.witness.promise(claims)
     assert not [each for each in rig.world.store.recorded if isinstance(each, EvidenceAlert)]
+
+
+def test_every_row_about_the_log_has_a_test() -> None:
+    matrix = Path(__file__).parents[4] / "docs/reference/when-parts-fail.md"
+    rows = re.findall(r"^\| `(log-[a-z-]+)`:", matrix.read_text(), re.MULTILINE)
+    named = {(found.__doc__ or "").partition(":")[0] for found in globals().values() if callable(found)}
+    assert len(rows) == 6
+    assert set(rows) <= named

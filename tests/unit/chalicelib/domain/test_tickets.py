@@ -8,6 +8,7 @@ import pytest
 from chalicelib.contracts.policy import Principal
 from chalicelib.contracts.session import Session, State
 from chalicelib.domain import tickets
+from chalicelib.domain.tickets import Promise
 
 T0 = 1_790_000_000_000
 OFFERED = Session(
@@ -52,5 +53,6 @@ def test_what_is_over_is_not_overdue(state: State) -> None:
 
 
 def test_a_ticket_lives_a_minute_from_the_opening() -> None:
-    found = tickets.claims("https://gw", "agt_1", OFFERED, Principal(name="a", groups=["g"], mfa=True))
+    found = tickets.claims("https://gw", "agt_1", OFFERED, Principal(name="a", groups=["g"], mfa=True), Promise("evt_1", "ab"))
+    assert (found.event, found.leaf) == ("evt_1", "ab")
     assert (found.iat, found.exp, found.aud, found.groups, found.mfa) == (T0 // 1000, T0 // 1000 + 60, "agt_1", ["g"], True)

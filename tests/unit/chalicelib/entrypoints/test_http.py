@@ -48,6 +48,9 @@ ADMINISTRATORS = [
 AGENTS = [
     ("POST", "/agent/announce"),
     ("POST", "/agent/sessions"),
+    ("POST", "/agent/log"),
+    ("POST", "/agent/log/cosignatures"),
+    ("POST", "/agent/log/alarms"),
     ("POST", f"/agent/sessions/{SID}/claim"),
     ("POST", f"/agent/sessions/{SID}/chunks"),
     ("POST", f"/agent/sessions/{SID}/report"),
