@@ -1,22 +1,23 @@
 """A session's recording, downloaded and proved before anybody sees a line of it.
 
-Proved means: the chunks are numbered without gaps, their hash chain leads from the session's seed to the head that the control
-plane holds, and every byte that the bucket returned has the hash that the agent registered. One that differs is told as such
-and nothing is shown (exit status 7). Chunks that a live or interrupted session has registered but not delivered are not an
-alteration: they are named, and what is there is shown.
+Proved means: the chunks are numbered without gaps; their hash chain leads from the session's name and its agent's key to the head
+that the control plane holds; and every byte that the bucket returned has the hash that the agent registered. One that differs is
+told as such and nothing is shown (exit status 7). Chunks that a live or interrupted session has registered but not delivered are
+not an alteration: they are named, and what is there is shown.
 """
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from types import TracebackType
 from typing import IO, Final, NamedTuple, Self
 
-from chalicelib.contracts import api, recording
+from chalicelib.contracts import api, originals, recording
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.recording import Chunk
 from chalicelib.contracts.session import Session, State
@@ -70,8 +71,8 @@ class Evidence:
         self.head = chunk.chain
 
     def kinds(self) -> list[str]:
-        """Return the channels' kinds (``ch01.cast``) in the order in which they began."""
-        return list(dict.fromkeys(span.chunk.kind for span in self._spans))
+        """Return the channels' kinds (``ch01.cast``) in the order in which they began; not that of sealed originals."""
+        return [kind for kind in dict.fromkeys(span.chunk.kind for span in self._spans) if kind != originals.KIND]
 
     def size(self, kind: str) -> int:
         """Return the stored bytes of a channel."""
@@ -123,54 +124,97 @@ def _limited(reader: IO[bytes], n: int) -> Iterator[bytes]:
         yield line
 
 
-def check(links: api.RecordingLinks) -> list[Chunk]:
-    """Return the chunks of a listing whose shape, numbers and chain are right. Raises Fault(evidence_altered)."""
-    chunks = [stored.chunk for stored in links.chunks]
-    if len(links.urls) != len(chunks):
-        raise _altered("The listing has not one link for every chunk.")
-    head = links.chain_seed
-    for n, chunk in enumerate(chunks):
-        if (wrong := recording.problem(chunk)) is not None:
-            raise _altered(f"The listing's entry {n} is not a chunk: {wrong}.")
-        if chunk.n != n:
-            raise _altered(f"Chunk {n} is missing from the listing; chunk {chunk.n} stands in its place.")
-        try:
-            head = recording.link(head, chunk.n, chunk.time_ms, chunk.sha256)
-        except ValueError:
-            raise _altered("The start of the hash chain is not a hash.") from None
-        if head != chunk.chain:
-            raise _altered(f"The hash chain breaks at chunk {n}: it, or one before it, was changed, dropped or swapped.")
-    session = links.session
-    # A live session goes on between the two reads behind the listing.
-    if session.state is not State.LIVE and (session.chunks != len(chunks) or (session.chain or head) != head):
-        raise _altered(f"The session holds {session.chunks} chunks and another chain head than the {len(chunks)} chunks listed.")
-    return chunks
+#: Returns the page of links that begins at a chunk's number.
+More = Callable[[int], api.RecordingLinks]
 
 
-def gather(links: api.RecordingLinks) -> Evidence:
-    """Download and verify every chunk. Raises Fault(not_found | evidence_altered | control_plane_unreachable)."""
-    chunks = check(links)
-    if not chunks:
-        raise Fault("not_found", f"Nothing is recorded of session {links.session.sid} ({links.session.state}).")
-    evidence = Evidence(links.session)
+class _Walk:
+    """The chain, from page to page."""
+
+    def __init__(self, page: api.RecordingLinks) -> None:
+        self.sid = page.session.sid
+        self.count = 0
+        self.head = page.chain_seed
+        # The start is computed and not believed: it says which session this is, and whose key recorded it.
+        if not page.agent_key:
+            raise _altered("The gateway does not say which agent recorded this session.")
+        if page.chain_seed != recording.seed(page.session.sid, _raw_key(page.agent_key)):
+            raise _altered("The start of the hash chain is not that of this session and its agent.")
+
+    def check(self, page: api.RecordingLinks) -> list[Chunk]:
+        """Return the chunks of the next page, whose shape, numbers and chain are right. Raises Fault(evidence_altered)."""
+        chunks = [stored.chunk for stored in page.chunks]
+        if page.session.sid != self.sid:
+            raise _altered(f"The gateway sent the recording of another session: {page.session.sid}.")
+        if len(page.urls) != len(chunks):
+            raise _altered("The listing has not one link for every chunk.")
+        for n, chunk in enumerate(chunks, self.count):
+            if (wrong := recording.problem(chunk)) is not None:
+                raise _altered(f"The listing's entry {n} is not a chunk: {wrong}.")
+            if chunk.n != n:
+                raise _altered(f"Chunk {n} is missing from the listing; chunk {chunk.n} stands in its place.")
+            self.head = recording.link(self.head, chunk.n, chunk.time_ms, chunk.sha256)
+            if self.head != chunk.chain:
+                raise _altered(f"The hash chain breaks at chunk {n}: it, or one before it, was changed, dropped or swapped.")
+        self.count += len(chunks)
+        if page.next and (page.next != self.count or not chunks):
+            raise _altered(f"The listing goes on at chunk {page.next}, where chunk {self.count} is next.")
+        if not page.next:
+            self._end(page.session)
+        return chunks
+
+    def _end(self, session: Session) -> None:
+        # A live session goes on between the two reads behind the listing.
+        if session.state is not State.LIVE and (session.chunks != self.count or (session.chain or self.head) != self.head):
+            words = f"The session holds {session.chunks} chunks and another chain head than the {self.count} chunks listed."
+            raise _altered(words)
+
+
+def _raw_key(text: str) -> bytes:
     try:
-        _download(links, chunks, evidence)
+        return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+    except ValueError:
+        return b""
+
+
+def _no_more(first: int) -> api.RecordingLinks:
+    raise _altered(f"The listing ends before chunk {first}.")
+
+
+def gather(page: api.RecordingLinks, more: More = _no_more) -> Evidence:
+    """Download and verify every chunk, page by page: links live for minutes, and a recording may be of any length.
+
+    Raises Fault(not_found | evidence_altered | control_plane_unreachable).
+    """
+    walk = _Walk(page)
+    evidence = Evidence(page.session)
+    try:
+        with ThreadPoolExecutor(_AT_ONCE) as pool:
+            while True:
+                evidence.session = page.session
+                chunks = walk.check(page)
+                if chunks:
+                    _download(page, chunks, evidence, pool)
+                if not page.next:
+                    break
+                page = more(page.next)
+        if not walk.count:
+            raise Fault("not_found", f"Nothing is recorded of session {page.session.sid} ({page.session.state}).")
+        if not evidence.count:
+            raise Fault("not_found", "Nothing of this session's recording has been delivered yet.", hint="Try again in a moment.")
     except BaseException:
         evidence.__exit__(None, None, None)
         raise
     return evidence
 
 
-def _download(links: api.RecordingLinks, chunks: list[Chunk], evidence: Evidence) -> None:
-    fetch = _Fetcher(links.urls[0])
-    may_lack = links.session.state in (State.LIVE, State.INTERRUPTED)
-    with (
-        Progress(f"Verifying {counted(len(chunks), 'chunk')}", sum(chunk.size for chunk in chunks)) as progress,
-        ThreadPoolExecutor(_AT_ONCE) as pool,
-    ):
+def _download(page: api.RecordingLinks, chunks: list[Chunk], evidence: Evidence, pool: ThreadPoolExecutor) -> None:
+    fetch = _Fetcher(page.urls[0])
+    may_lack = page.session.state in (State.LIVE, State.INTERRUPTED)
+    with Progress(f"Verifying {counted(len(chunks), 'chunk')}", sum(chunk.size for chunk in chunks)) as progress:
         for start in range(0, len(chunks), _WINDOW):
             window = chunks[start : start + _WINDOW]
-            for chunk, body in zip(window, pool.map(fetch.body, window, links.urls[start : start + _WINDOW]), strict=True):
+            for chunk, body in zip(window, pool.map(fetch.body, window, page.urls[start : start + _WINDOW]), strict=True):
                 if body is None and may_lack:
                     evidence.missing += 1
                 elif body is None or evidence.missing:
@@ -179,8 +223,6 @@ def _download(links: api.RecordingLinks, chunks: list[Chunk], evidence: Evidence
                     _verify(chunk, body)
                     evidence.add(chunk, body)
                 progress.advance(chunk.size)
-    if not evidence.count:
-        raise Fault("not_found", "Nothing of this session's recording has been delivered yet.", hint="Try again in a moment.")
 
 
 def _verify(chunk: Chunk, body: bytes) -> None:

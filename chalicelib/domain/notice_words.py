@@ -49,7 +49,8 @@ def words(about: str, request: ApprovalRequest, link: str) -> Words:
     """Return what to say of ``about``, as notices call it."""
     who, where = one_line(request.principal, _NAME), one_line(request.target, _NAME)
     facts = [("Target", f"{where} as {one_line(request.login, _NAME)}" if request.login else where)]
-    facts.append(("What", "one operation in a session" if request.kind == "operation" else "access"))
+    what = "one operation in a session" if request.kind == "operation" else one_line(request.matter, _REASON) or "access"
+    facts.append(("What", what))
     if request.reason:
         facts.append(("Reason", one_line(request.reason, _REASON)))
     if about == "denied" and request.answer:

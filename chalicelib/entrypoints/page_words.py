@@ -40,6 +40,8 @@ def span(seconds: int) -> str:
 
 def brief(request: ApprovalRequest) -> str:
     """What a request is for, in one bounded line."""
+    if request.matter:
+        return one_line(request.matter, 120)
     if request.operation is None:
         return one_line(f"Access as {request.login}{f' for {span(request.for_s)}' if request.for_s else ''}", 120)
     return one_line(request.operation.text, 120)

@@ -83,10 +83,7 @@ def _fetch(sid: str) -> Evidence:
     plane = ControlPlane(saved.url, saved.token)
     with Progress("Looking for the recording"):
         whole = resolve(plane, sid, now_ms())
-        links = plane.get(f"/sessions/{whole}/recording", api.RecordingLinks)
-    if links.session.sid != whole:
-        raise Fault("evidence_altered", f"The gateway sent the recording of another session: {links.session.sid}.")
-    evidence = gather(links)
+    evidence = fetch(plane, whole)
     note(
         paint(
             f"Verified {counted(evidence.count, 'chunk')} of {whole}, chain head {evidence.head[:16]}…", "dim", stream=sys.stderr
@@ -95,6 +92,19 @@ def _fetch(sid: str) -> Evidence:
     if evidence.missing:
         warn(f"The agent has registered {counted(evidence.missing, 'chunk')} more, but not delivered them yet.")
     return evidence
+
+
+def fetch(plane: ControlPlane, sid: str) -> Evidence:
+    """Download and verify the recording of session ``sid``. Raises Refusal; Fault like :func:`cli.evidence.gather`."""
+
+    def page(first: int) -> api.RecordingLinks:
+        return plane.get(f"/sessions/{sid}/recording", api.RecordingLinks, {"first": first} if first else None)
+
+    with Progress("Looking for the recording"):
+        links = page(0)
+    if links.session.sid != sid:
+        raise Fault("evidence_altered", f"The gateway sent the recording of another session: {links.session.sid}.")
+    return gather(links, page)
 
 
 def _chosen(evidence: Evidence, channel: int | None) -> list[str]:

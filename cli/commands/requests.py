@@ -170,6 +170,7 @@ def _shown(request: ApprovalRequest) -> list[str]:
     lines = facts(
         [
             ("Who", f"{request.principal} ({', '.join(request.groups)})"),
+            *([("What", request.matter)] if request.matter else []),
             ("Where", f"{request.target} as {request.login} ({request.protocol})"),
             ("Why", request.reason or "no reason given"),
             ("Asked by rule", ", ".join(request.rules)),
@@ -192,7 +193,8 @@ def _shown(request: ApprovalRequest) -> list[str]:
 
 
 def _row(each: ApprovalRequest) -> list[Cell]:
-    what = each.operation.text if each.operation else (f"access for {duration(each.for_s * 1000)}" if each.for_s else "a session")
+    what = f"access for {duration(each.for_s * 1000)}" if each.for_s else "a session"
+    what = each.operation.text if each.operation else each.matter or what
     left = until(each.deadline_ms, now_ms()) if each.state is RequestState.PENDING else clock(each.decided_ms)
     state = Cell(str(each.state), _COLOURS.get(each.state, "dim"))
     return [Cell(each.rid), state, Cell(each.principal), Cell(each.target), Cell(what), Cell(each.reason), Cell(left, "dim")]

@@ -119,7 +119,12 @@ class FakeControlPlane:
         session = msgspec.structs.replace(session, chunks=len(parts), chain=head if parts else "")
         self.sessions.append(session)
         self.recordings[session.sid] = api.RecordingLinks(
-            session=session, chain_seed=start, chunks=stored, urls=urls, expires_ms=self.now_ms + 60_000
+            session=session,
+            chain_seed=start,
+            chunks=stored,
+            urls=urls,
+            expires_ms=self.now_ms + 60_000,
+            agent_key=base64.urlsafe_b64encode(b"k" * 32).decode().rstrip("="),
         )
         return session
 

@@ -111,7 +111,9 @@ def test_a_chunk_and_its_hash_replaced(links: api.RecordingLinks, plane: FakeCon
 
 def test_the_whole_chain_made_anew(links: api.RecordingLinks, plane: FakeControlPlane) -> None:
     other = plane.recordings[plane.record(session(2), [(kind, ms, text.replace(b"one", b"ONE")) for kind, ms, text in PARTS]).sid]
-    altered(replace(other, session=links.session), "another chain head")
+    altered(replace(other, session=links.session), "start of the hash chain")
+    again = plane.recordings[plane.record(session(1), [(kind, ms, text.replace(b"one", b"ONE")) for kind, ms, text in PARTS]).sid]
+    altered(replace(again, session=links.session), "another chain head")
 
 
 @pytest.mark.parametrize("field", [{"time_ms": 5}, {"sha256": "0" * 64}, {"chain": "0" * 64}])
@@ -129,8 +131,47 @@ def test_a_misshapen_entry(links: api.RecordingLinks, field: dict[str, object]) 
 
 
 def test_another_seed(links: api.RecordingLinks) -> None:
-    altered(replace(links, chain_seed="0" * 64), "chain breaks at chunk 0")
-    altered(replace(links, chain_seed="not hex"), "start of the hash chain")
+    for seed in ("0" * 64, "not hex"):
+        altered(replace(links, chain_seed=seed), "start of the hash chain")
+
+
+def test_a_start_that_another_agent_or_session_would_have(links: api.RecordingLinks) -> None:
+    altered(replace(links, agent_key="a" * 43), "start of the hash chain")
+    altered(replace(links, agent_key="!"), "start of the hash chain")
+    altered(replace(links, agent_key=""), "which agent recorded")
+    renamed = replace(links.session, sid=session(2).sid)
+    altered(replace(links, session=renamed), "start of the hash chain")
+
+
+def pages(links: api.RecordingLinks, size: int) -> list[api.RecordingLinks]:
+    """The listing, cut into pages."""
+    cuts = range(0, len(links.chunks), size)
+    found = [replace(links, chunks=links.chunks[at : at + size], urls=links.urls[at : at + size], next=at + size) for at in cuts]
+    return [*found[:-1], replace(found[-1], next=0)]
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_a_long_recording_comes_page_by_page(links: api.RecordingLinks, size: int) -> None:
+    first, *rest = pages(links, size)
+    with gather(first, lambda at: rest[at // size - 1]) as found:
+        assert (found.count, found.head) == (3, links.session.chain)
+
+
+def test_a_page_left_out_twice_or_too_few(links: api.RecordingLinks) -> None:
+    first, second, third = pages(links, 1)
+    for more, match in (
+        (lambda at: third, "Chunk 1 is missing"),
+        (lambda at: first, "Chunk 1 is missing"),
+        (lambda at: replace(second, next=0), "3 chunks and another chain head than the 2"),
+        (lambda at: replace(second, next=9), "goes on at chunk 9"),
+        (lambda at: replace(second, chunks=[], urls=[]), "goes on at chunk 2"),
+        (lambda at: replace(second, session=replace(links.session, sid=session(2).sid)), "another session"),
+    ):
+        with pytest.raises(Fault, match=match) as caught:
+            gather(first, more)
+        assert caught.value.code == "evidence_altered"
+    with pytest.raises(Fault, match="ends before chunk 1"):
+        gather(first)
 
 
 @pytest.mark.parametrize("n", [0, 2])
