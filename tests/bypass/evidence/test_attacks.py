@@ -141,9 +141,31 @@ def test_edit_a_hash_in_the_database_afterwards(vault: Vault) -> None:
     kept = vault.store.kept_chunks[sid]
     kept[1] = msgspec.structs.replace(kept[1], chunk=msgspec.structs.replace(kept[1].chunk, sha256="00" * 32))
     assert vault.caught_by() == set()
-    links = api.RecordingLinks(session=session, chain_seed=custody.seed, chunks=kept, urls=["x"] * 3, expires_ms=0)
+    key = vault.agent.public_key
+    links = api.RecordingLinks(session=session, chain_seed=custody.seed, chunks=kept, urls=["x"] * 3, expires_ms=0, agent_key=key)
     with pytest.raises(Fault, match="hash chain breaks at chunk 1"):
-        replay.check(links)
+        replay.gather(links)
+
+
+def test_edit_the_whole_chain_in_the_database(vault: Vault) -> None:
+    # Every hash from a start of the attacker's own: whoever replays computes the start.
+    sid = sids(vault)[1]
+    session, _ = vault.store.kept[sid]
+    forged, head = [], "00" * 32
+    for stored in vault.store.kept_chunks[sid]:
+        head = link(head, stored.chunk.n, stored.chunk.time_ms, "11" * 32)
+        chunk = msgspec.structs.replace(stored.chunk, sha256="11" * 32, chain=head)
+        forged.append(msgspec.structs.replace(stored, chunk=chunk))
+    links = api.RecordingLinks(
+        session=msgspec.structs.replace(session, chain=head),
+        chain_seed="00" * 32,
+        chunks=forged,
+        urls=["x"] * 3,
+        expires_ms=0,
+        agent_key=vault.agent.public_key,
+    )
+    with pytest.raises(Fault, match="start of the hash chain"):
+        replay.gather(links)
 
 
 def test_delete_a_session(vault: Vault) -> None:
