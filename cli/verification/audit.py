@@ -11,7 +11,7 @@ from chalicelib.contracts import ids
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.translog import checkpoints, tiles
 from chalicelib.contracts.translog.checkpoints import Checkpoint
-from cli.verification import hashing, log
+from cli.verification import hashing, log, originals
 from cli.verification.findings import Report
 from cli.verification.log import Entry, Keys, Light, Whole
 from cli.verification.sessions import LogFacts, SessionCheck, Stored, day_prefix, gather, noticed, overdue
@@ -53,8 +53,13 @@ class Watch(NamedTuple):
 def verify(source: Source, keys: Keys, wanted: Wanted, watch: Watch) -> Report:
     """Return what was found. Raises Fault for what cannot be looked at: not_found, too_large, control_plane_unreachable."""
     report = Report(scope=wanted.scope)
-    checks = _one(source, keys, wanted, report) if wanted.session else _many(source, keys, wanted, report, watch)
+    logged: dict[str, originals.Erasure] | None = None
+    if wanted.session:
+        checks = _one(source, keys, wanted, report)
+    else:
+        checks, logged = _many(source, keys, wanted, report, watch)
     _hash(source, checks, report, watch)
+    originals.check(source, [each.sealed for each in checks if each.sealed], logged, keys, report)
     _versions(source, wanted, report)
     if not report.proved.get("cosignature") and not wanted.saved:
         text = "Nobody outside vouches for this history: whoever owns every key could have written it anew. Keep a checkpoint"
@@ -102,7 +107,9 @@ def _find(source: Source, text: str, report: Report) -> Stored:
 # --- many sessions
 
 
-def _many(source: Source, keys: Keys, wanted: Wanted, report: Report, watch: Watch) -> list[SessionCheck]:
+def _many(
+    source: Source, keys: Keys, wanted: Wanted, report: Report, watch: Watch
+) -> tuple[list[SessionCheck], dict[str, originals.Erasure] | None]:
     watch.began("Reading the log", 0)
     stated = log.newest(source, keys, report)
     whole = log.read_whole(source, stated, _sizes(source, wanted), report) if stated else None
@@ -123,7 +130,7 @@ def _many(source: Source, keys: Keys, wanted: Wanted, report: Report, watch: Wat
     if facts:
         for sid in sorted(meant - stored.keys()):
             _gone(sid, facts(sid), report)
-    return checks
+    return checks, originals.erasures(whole.entries) if whole else None
 
 
 def _alerts(whole: Whole | None) -> list[Entry]:

@@ -13,6 +13,7 @@ CHECKS: Final[dict[str, str]] = {
     "chain": "the chunks of {n} are all there, in order, none dropped, swapped or added",
     "manifest_signature": "{n} signed by the gateway's key",
     "recorder": "the recorder of {n} was an enrolled agent",
+    "originals": "the sealed originals of {n} were sealed for it, its target and its month",
     "clock": "the clocks of agent and gateway agree in {n}",
     "inclusion": "{n} in the log, where nothing can be taken out again",
     "log_root": "{n} make up exactly the tree that the newest checkpoint states",
@@ -28,6 +29,7 @@ COUNTED: Final[dict[str, tuple[str, str]]] = {
     "chain": ("session", "sessions"),
     "manifest_signature": ("manifest is", "manifests are"),
     "recorder": ("session", "sessions"),
+    "originals": ("session", "sessions"),
     "clock": ("session", "sessions"),
     "inclusion": ("manifest is", "manifests are"),
     "log_root": ("log entry", "log entries"),
@@ -49,6 +51,20 @@ class Finding(msgspec.Struct, kw_only=True, frozen=True):
     message: str
 
 
+class Sealed(msgspec.Struct, kw_only=True):
+    """The sealed originals under one key."""
+
+    key: str
+    target: str
+    month: str
+    sessions: int = 0
+    objects: int = 0
+    erased_ms: int = 0
+    """When the key was erased; 0 while somebody may still unmask them."""
+    leaf: int = -1
+    """The log's entry about that."""
+
+
 class Report(msgspec.Struct, kw_only=True):
     """Everything that was found. The evidence is good if ``failures`` is empty."""
 
@@ -63,6 +79,7 @@ class Report(msgspec.Struct, kw_only=True):
     proved: dict[str, int] = {}
     failures: list[Finding] = []
     not_proved: list[Finding] = []
+    originals: list[Sealed] = []
 
     @property
     def ok(self) -> bool:

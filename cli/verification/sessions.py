@@ -11,7 +11,9 @@ import msgspec
 
 from chalicelib.contracts import ids, manifest, recording
 from chalicelib.contracts.manifest import Manifest
+from chalicelib.contracts.originals import KIND
 from chalicelib.contracts.translog import checkpoints, leaves, merkle, notes, signatures, tiles
+from cli.verification import originals
 from cli.verification.findings import Report
 from cli.verification.hashing import Task
 from cli.verification.log import Entry, Keys, Light
@@ -78,6 +80,8 @@ class SessionCheck:
         self._source, self._stored, self._keys, self._report = source, stored, keys, report
         self.sid = stored.sid
         self.tasks: list[Task] = []
+        self.sealed: originals.Part | None = None
+        """Its sealed originals, as its manifest names them."""
         self.chained = False
         """The chain holds, if every chunk of ``tasks`` is there."""
         self._raw: dict[str, bytes] = {}
@@ -144,6 +148,9 @@ class SessionCheck:
         return note.text == text and bool(notes.signers(note, named, signatures.check))
 
     def _chunks(self, final: Manifest) -> None:
+        sealed = [entry.name for entry in final.chunks if entry.kind == KIND and not entry.missing]
+        if sealed:
+            self.sealed = originals.Part(final, [self._stored.prefix + name for name in sealed])
         listed = set()
         for entry in final.chunks:
             listed.add(entry.name)

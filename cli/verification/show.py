@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
+from cli.moments import utc_day
 from cli.plain import clean, counted
 from cli.screen import paint
-from cli.verification.findings import CHECKS, COUNTED, Finding, Report
+from cli.verification.findings import CHECKS, COUNTED, Finding, Report, Sealed
 
 #: Findings of one kind that are listed; the rest is counted, and ``--json`` has all of them.
 _LISTED: Final = 20
@@ -15,6 +16,7 @@ _WHAT_IT_MEANS: Final = {
     "chain": "a part of the recording was taken out, put in or moved",
     "manifest_signature": "the gateway did not write what stands there",
     "recorder": "the recording cannot be traced to an agent",
+    "originals": "what was sealed belongs to another session, or its end is not what it seems",
     "clock": "times inside the recording cannot be relied on",
     "inclusion": "the recording was put there, or exchanged, after the fact",
     "log_root": "the log was changed, or the copy of it is not whole",
@@ -34,6 +36,7 @@ def lines(report: Report) -> list[str]:
         if count := report.proved.get(check, 0):
             mark = paint("✓", "green") if not failed[check] else paint("~", "yellow")
             found.append(f"  {mark} {sentence.format(n=_many(check, count))}")
+    found += [f"  · {_originals(sealed, report)}" for sealed in report.originals]
     if report.failures:
         found += ["", paint("Contradicted", "red", "bold")]
         for check, count in failed.items():
@@ -45,6 +48,14 @@ def lines(report: Report) -> list[str]:
             found += [f"  · {clean(finding.message)}", paint(f"      {clean(finding.subject)}", "dim")]
         found += _rest(len(report.not_proved))
     return [*found, "", *_verdict(report)]
+
+
+def _originals(sealed: Sealed, report: Report) -> str:
+    what = f"sealed originals: {counted(sealed.objects, 'object')} of {clean(sealed.target)}, {clean(sealed.month)}"
+    if not sealed.erased_ms:
+        return f"{what}, key {sealed.key[:16]}…"
+    proofs = "proofs valid" if report.ok else "see below"
+    return f"{what}, key erased on {utc_day(sealed.erased_ms)} (log entry {sealed.leaf:,}), {proofs}"
 
 
 def _head(report: Report) -> list[str]:
