@@ -39,6 +39,11 @@ unless { context.approvals.contains("auditors") };
 forbid (principal, action == Action::"connect", resource) when { context.reason like "*let me in*" }
 unless { context.approvals.contains("auditors") };
 
+@id("auditors-unmask") permit (principal in Group::"auditors", action == Action::"unmask", resource);
+
+@id("platform-answers") permit (principal in Group::"platform", action == Action::"approve", resource)
+when { context.requester == "carol@example.com" };
+
 @id("auditors-answer") permit (principal in Group::"auditors", action == Action::"approve", resource);
 """
 
@@ -74,7 +79,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def more_targets(stack: Stack) -> str:
     """Beside prod-web: a target that is down, one with another host key, one without shells, one that nobody may use.
 
-    Beside prod-db: one that is down, one whose password is wrong, one without a password.
+    Beside prod-db: one that is down, one whose password is wrong, one without a password. And of both, one that keeps originals.
     """
     port, key, account = stack.target.port, stack.target.host_key, [stack.target.account]
     database = stack.database
@@ -88,6 +93,8 @@ def more_targets(stack: Stack) -> str:
             database.target("down-db", address=f"127.0.0.1:{free_port()}"),
             database.target("wrong-db", credential="wrong-db"),
             database.target("no-password", credential="not-there"),
+            ssh_target("sealed-web", port, key, account, originals="sealed"),
+            database.target("sealed-db") + "    originals: sealed\n",
         ]
     )
 

@@ -15,6 +15,7 @@ def ssh_target(
     credential: str = "prod-web",
     tags: Sequence[str] = ("prod",),
     shell: str = "",
+    originals: str = "",
 ) -> str:
     """Return an SSH target on this machine that edge-1 serves, indented by two. The first login is the default."""
     # JSON is YAML: names and keys need no thought about quotes.
@@ -27,5 +28,5 @@ def ssh_target(
         "default_login": logins[0],
         "logins": {login: {"credential": credential} for login in logins},
         "options": options,
-    }
+    } | ({"originals": originals} if originals else {})
     return f"  {name}:\n" + "".join(f"    {setting}: {json.dumps(value)}\n" for setting, value in settings.items())

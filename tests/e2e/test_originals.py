@@ -1,0 +1,166 @@
+"""Sealed originals through the whole gateway: recorded by stock psql and ssh, opened by an auditor to whom somebody agrees."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+import urllib.request
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import zstandard
+
+from infra.demo.stack import Person
+from tests.e2e.conftest import World
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+
+CARD = "4111 1111 1111 1111"
+
+
+def until(condition: Callable[[], Any], what: str, seconds: float = 40) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline, f"never: {what}"
+        time.sleep(0.1)
+    return found
+
+
+@pytest.fixture(scope="module")
+def carol(world: World) -> Person:
+    carol = world.stack.person("carol")
+    assert carol.login(world.stack.url).returncode == 0
+    return carol
+
+
+@pytest.fixture(scope="module")
+def pat(world: World) -> Person:
+    pat = world.stack.person("pat")
+    assert pat.login(world.stack.url).returncode == 0
+    return pat
+
+
+def ended(world: World, target: str) -> dict[str, Any]:
+    """Alice's newest session on ``target``, once it is over."""
+
+    def newest() -> dict[str, Any] | None:
+        listed = json.loads(world.alice.run(["sallyport", "sessions", "--json"]).stdout)["sessions"]
+        found: dict[str, Any] | None = next((each for each in listed if each["target"] == target), None)
+        return found if found and found["state"] == "ended" else None
+
+    session: dict[str, Any] = until(newest, f"a session on {target} ends")
+    return session
+
+
+def files(world: World, sid: str) -> dict[str, bytes]:
+    return {key: world.stack.stored(key) for key, _ in world.stack.recordings() if sid in key}
+
+
+def text(body: bytes) -> bytes:
+    return zstandard.ZstdDecompressor().stream_reader(body, read_across_frames=True).read()
+
+
+class Asked:
+    """An ``unmask`` of carol's that waits for somebody."""
+
+    def __init__(self, carol: Person, pat: Person, sid: str, *words: str) -> None:
+        self.pat = pat
+        self.process = subprocess.Popen(
+            carol.command(["sallyport", "unmask", sid, "--reason", "case 12: which card", *words]),
+            env=carol.environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+        def waiting() -> dict[str, Any] | None:
+            listed = json.loads(pat.run(["sallyport", "requests", "--json"]).stdout)["requests"]
+            return next((each for each in listed if each["kind"] == "unmask" and each["sid"] == sid), None)
+
+        self.request: dict[str, Any] = until(waiting, "it is asked")
+
+    def ended(self) -> tuple[int, str, str]:
+        out, err = self.process.communicate(timeout=120)
+        return self.process.returncode, out, err
+
+
+def test_a_result_is_masked_for_everybody_and_opened_for_one(world: World, carol: Person, pat: Person) -> None:
+    statement = f"select name, card from customers where card = '{CARD}'"
+    shown = subprocess.run(
+        world.alice.command(["sallyport", "connect", "sealed-db", "--", "psql", "-XAt", "-c", statement]),
+        env=world.alice.environment | {"SALLYPORT_WAY": "relay"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert shown.returncode == 0, shown.stderr
+    assert "Ada" in shown.stdout
+    assert CARD not in shown.stdout
+    sid = ended(world, "sealed-db")["sid"]
+    recorded = files(world, sid)
+    assert any(".ch00.sealed.zst" in key for key in recorded)
+    for key, body in recorded.items():
+        assert CARD.encode() not in (text(body) if key.endswith(".zst") else body), key
+    assert CARD not in carol.run(["sallyport", "replay", sid]).stdout
+    assert CARD.encode() not in (world.stack.folder / "agent.log").read_bytes()
+
+    asked = Asked(carol, pat, sid)
+    assert (asked.request["principal"], asked.request["reason"]) == ("carol@example.com", "case 12: which card")
+    assert asked.process.poll() is None
+    own = carol.run(["sallyport", "approve", asked.request["rid"], "--yes"])
+    assert own.returncode != 0
+    assert pat.run(["sallyport", "approve", asked.request["rid"], "--yes"]).returncode == 0
+    status, out, err = asked.ended()
+    assert status == 0, err
+    assert f"  {statement}" in out
+    assert f"name=Ada, card={CARD}" in out
+    assert "as before masking" in err
+
+    again = carol.run(["sallyport", "unmask", sid, "--request", asked.request["rid"]])
+    assert (again.returncode, again.stdout) == (126, "")
+    assert "approval_used" in again.stderr
+    refused = world.alice.run(["sallyport", "unmask", sid, "--reason", "it is my own session"])
+    assert (refused.returncode, refused.stdout) == (126, "")
+
+
+def test_bytes_that_a_cast_cannot_hold_are_kept_for_ssh(world: World, carol: Person, pat: Person, scratch: Path) -> None:
+    ran = subprocess.run(
+        world.alice.command(["ssh", "sealed-web", "printf 'before\\n'; printf 'PK\\000\\001\\377'"]),
+        env=world.alice.environment | {"SALLYPORT_WAY": "relay"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        timeout=90,
+    )
+    assert ran.stdout.endswith(b"PK\0\1\377"), ran.stderr
+    sid = ended(world, "sealed-web")["sid"]
+    file = scratch / "originals.jsonl"
+    asked = Asked(carol, pat, sid, "--output", str(file))
+    assert pat.run(["sallyport", "approve", asked.request["rid"], "--yes"]).returncode == 0
+    status, out, err = asked.ended()
+    assert status == 0, err
+    assert file.stat().st_mode & 0o777 == 0o600
+    kept = [json.loads(line) for line in file.read_text().splitlines()]
+    assert {each["event"] for each in kept} == {"output"}
+    import base64
+
+    whole = b"".join(base64.b64decode(each["base64"]) if "base64" in each else each["text"].encode() for each in kept)
+    assert whole.endswith(b"PK\0\1\377")
+    assert "PK" not in out
+
+
+def test_every_proof_covers_what_is_sealed(world: World, carol: Person, scratch: Path) -> None:
+    sid = ended(world, "sealed-db")["sid"]
+    until(lambda: any(key.endswith("session.tlog-proof") for key in files(world, sid)), "the log proves the session")
+    for key, body in files(world, sid).items():
+        (scratch / "copy" / key).parent.mkdir(parents=True, exist_ok=True)
+        (scratch / "copy" / key).write_bytes(body)
+    with urllib.request.urlopen(f"{world.stack.url}/trust") as answer:
+        (scratch / "keys").write_text(json.load(answer)["log_key"])
+    verified = carol.run(["sallyport", "verify", sid, "--from", str(scratch / "copy"), "--keys", str(scratch / "keys")])
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert "sealed originals: " in verified.stdout
