@@ -416,6 +416,13 @@ class Store(Protocol):
         """Yield every session that is offered or live."""
         ...
 
+    def reaper_came(self, now_ms: int, gap_ms: int) -> int:
+        """Remember that the reaper came; return since when (Unix milliseconds) it has come without a gap of more than ``gap_ms``.
+
+        0 where no gap is known.
+        """
+        ...
+
     # recordings
     def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str, progress: Progress) -> None:
         """Register a chunk after the one that ``previous_chain`` is the head of, and move the session's head and counters.

@@ -12,16 +12,20 @@ from chalicelib.ports import Agent, Conflict, Ports
 from chalicelib.usecases.endings import ended
 from chalicelib.usecases.entrusted import entrusted, refuse_over
 
-_CLOSED = frozenset({State.ENDED, State.KILLED})
+_CLOSED = frozenset({State.ENDED, State.KILLED, State.EXPIRED})
+_STEPS = {State.INTERRUPTED: State.ENDED, State.OFFERED: State.EXPIRED}
 
 
 def close_session(ports: Ports, agent: Agent, sid: str, asked: SessionClose) -> Done:
-    """End the session; again with the same chain does nothing. Raises Fault: unknown_session, chunk_conflict, session_ended."""
+    """End the session; again with the same chain does nothing. Raises Fault: unknown_session, chunk_conflict, session_ended.
+
+    One that was offered and never claimed expires: its agent says that it will not serve it any more.
+    """
     session, _ = entrusted(ports, agent, sid)
     agreed = (session.chunks, session.chain) == (asked.chunks, asked.chain)
     if session.state in _CLOSED and agreed:
         return Done()
-    if session.state not in (State.LIVE, State.INTERRUPTED):
+    if session.state not in (State.OFFERED, State.LIVE, State.INTERRUPTED):
         raise refuse_over(session)
     if not agreed:
         raise Fault("chunk_conflict", f"The gateway knows {session.chunks} chunks of this session; register the others first.")
@@ -46,13 +50,14 @@ def _dismiss(ports: Ports, sid: str) -> None:
 
 def _over(session: Session, asked: SessionClose, now_ms: int) -> Session:
     # An interrupted session can be completed but not killed any more: it was over before (contracts/session.py).
-    state = State.ENDED if session.state is State.INTERRUPTED else State(asked.state)
+    state = _STEPS.get(session.state) or State(asked.state)
+    message = "The agent was gone before the session began." if session.state is State.OFFERED else asked.message
     return msgspec.structs.replace(
         session,
         state=state,
         ended_ms=session.ended_ms or now_ms,
         seen_ms=now_ms,
-        message=asked.message[:MESSAGE_LIMIT] or session.message,
+        message=message[:MESSAGE_LIMIT] or session.message,
         operations=max(asked.operations, session.operations),
         denied=max(asked.denied, session.denied),
     )

@@ -189,6 +189,13 @@ class TestAgents:
         assert said == ["spool_full", "", "agent_full"]
 
 
+class TestReaper:
+    def test_since_when_it_has_come_without_a_gap(self, store: Store) -> None:
+        came = [0, 60, 120, 299, 480, 540]
+        since = [store.reaper_came(NOW + at * 1000, 180_000) for at in came]
+        assert since == [0, 0, 0, 0, NOW + 480_000, NOW + 480_000]
+
+
 class TestConnections:
     def test_both_ends_of_a_session_find_each_other(self, store: Store) -> None:
         assert store.link("ses_1") == Link()

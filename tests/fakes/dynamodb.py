@@ -51,6 +51,7 @@ class FakeStore(FakeRequests):
         self.kept_chunks: dict[str, list[StoredChunk]] = {}
         self.alerted: set[str] = set()
         self.mark = ""
+        self.reaper = (0, 0)
         self.originals: dict[tuple[str, str], OriginalsKey] = {}
 
     # people
@@ -256,6 +257,11 @@ class FakeStore(FakeRequests):
 
     def unfinished(self) -> Iterator[Session]:
         yield from [session for session, _ in list(self.kept.values()) if session.state not in OVER]
+
+    def reaper_came(self, now_ms: int, gap_ms: int) -> int:
+        since_ms, came_ms = self.reaper
+        self.reaper = (since_ms if not came_ms or now_ms - came_ms <= gap_ms else now_ms, now_ms)
+        return self.reaper[0]
 
     # recordings
     def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str, progress: Progress) -> None:

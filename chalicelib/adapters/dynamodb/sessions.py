@@ -74,6 +74,14 @@ class Sessions:
             for row in self._table.query("gsi2pk = :pk", {"pk": f"UNFINISHED#{shard}"}, IndexName="gsi2"):
                 yield msgspec.convert(row, Session)
 
+    def reaper_came(self, now_ms: int, gap_ms: int) -> int:
+        """Remember that the reaper came; return since when it has without a gap."""
+        before = self._table.get("REAPER", "A") or {"since_ms": 0, "came_ms": now_ms}
+        since_ms = int(before["since_ms"]) if now_ms - int(before["came_ms"]) <= gap_ms else now_ms
+        # Two at the same time write the same; nothing here decides but patience.
+        self._table.put({"pk": "REAPER", "sk": "A", "since_ms": since_ms, "came_ms": now_ms})
+        return since_ms
+
     def add_chunk(self, sid: str, stored: StoredChunk, previous_chain: str, progress: Progress) -> None:
         """Register a chunk behind ``previous_chain`` and move the session's head."""
         chunk = stored.chunk

@@ -251,13 +251,26 @@ class TestClose:
         with fault("session_ended"):
             close_session(world.ports, world.agent, sid, closing(world, sid, chunks=5))
 
-    def test_an_offer_is_not_closed_and_strangers_close_nothing(self) -> None:
+    def test_an_offer_that_its_agent_lost_expires_and_is_never_claimed(self) -> None:
         world = World.ready()
         sid, _ = world.open()
-        with fault("conflict"):
-            close_session(world.ports, world.agent, sid, closing(world, sid))
+        with fault("chunk_conflict"):
+            close_session(world.ports, world.agent, sid, closing(world, sid, chunks=1))
+        for _ in range(2):
+            close_session(world.ports, world.agent, sid, closing(world, sid, message="recovered"))
+        session = world.store.session(sid)
+        assert session is not None
+        assert (session.state, session.message) == (State.EXPIRED, "The agent was gone before the session began.")
+        assert [type(event) for event in world.store.recorded].count(SessionEnded) == 1
+        with fault("session_expired"):
+            claim_session(world.ports, world.agent, sid, SessionClaim(path="relay"))
+
+    def test_strangers_close_nothing(self) -> None:
+        world = World.ready()
+        sid, _ = world.open()
         with fault("unknown_session"):
             close_session(world.ports, other_agent(world), sid, closing(world, sid))
+        assert state(world, sid) is State.OFFERED
 
 
 class TestReport:
