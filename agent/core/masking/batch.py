@@ -76,6 +76,13 @@ class Batch:
             found = self._places[byte] = np.flatnonzero(np.frombuffer(self.raw, np.uint8) == byte)
         return found
 
+    def strange(self, table: bytes, mark: int) -> Ints:
+        """Return where ``raw``, translated by ``table``, reads ``mark``. Always asked with the same table."""
+        found = self._places.get(-1)
+        if found is None:
+            found = self._places[-1] = np.flatnonzero(np.frombuffer(self.raw.translate(table), np.uint8) == mark)
+        return found
+
     def shorten(self, rows: Ints, at: Ints, old: Ints, new: Ints | int) -> None:
         """Have the values at ``at``, one in each of ``rows``, keep their first ``new`` bytes of ``old``."""
         less = old - new

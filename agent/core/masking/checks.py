@@ -18,7 +18,7 @@ _SHORTEST: Final = 7
 _HEX: Final = frozenset(b"0123456789abcdefABCDEF")
 
 #: Last labels that are file or unit names rather than domains: ``icon@2x.png``, ``getty@tty1.service``.
-_NOT_DOMAINS: Final = frozenset(
+NOT_DOMAINS: Final = frozenset(
     b"png jpg jpeg gif svg webp ico service socket timer target slice scope mount automount swap device path".split()
 )
 
@@ -109,7 +109,7 @@ def _free(data: bytes, end: int) -> bool:
 
 def _email(data: bytes, start: int, end: int) -> Span | None:
     local, _, domain = data[start:end].rpartition(b"@")
-    if local == b"git" or domain.rpartition(b".")[2].lower() in _NOT_DOMAINS:
+    if local == b"git" or domain.rpartition(b".")[2].lower() in NOT_DOMAINS:
         return None
     if data[end : end + 1] == b"@":  # two addresses in one word: the first has eaten the second one's name
         end = AFTER_AT.match(data, end + 1).end()

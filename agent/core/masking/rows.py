@@ -11,6 +11,7 @@ Source: PostgreSQL protocol 3.0, "DataRow (B)": Int16 columns, then Int32 length
 from __future__ import annotations
 
 import struct
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
@@ -18,8 +19,10 @@ import numpy as np
 
 from agent.core.masking.batch import Batch, Ints, Octets, blank, item, items, words_of
 from agent.core.masking.cells import hit_cells, within
+from agent.core.masking.checks import Span
 from agent.core.masking.classes import DataClass, MaskFault, Report, Tally, data_class
 from agent.core.masking.detectors import Detectors
+from agent.core.masking.filled import FILLED
 from agent.core.masking.inplace import constant, replace
 from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT, Catalog
 from agent.core.masking.values import Scrubber, mask_value
@@ -27,6 +30,10 @@ from agent.core.masking.values import Scrubber, mask_value
 #: Rows from which on a batch is always masked at once; fewer where going value by value takes longer (µs, measured).
 FEW: Final = 16
 _AT_ONCE, _AT_ONCE_MASKED, _ONE, _ONE_MASKED = 40, 35, 4, 2
+#: One value in so many makes a column dense.
+_DENSE: Final = 4
+#: Rows that are looked through first.
+_TASTE: Final = 32
 _INT: Final = struct.Struct(">i")
 _FRAME: Final = struct.Struct(">cI")
 _UNSIZED: Final = b"D\x00\x00\x00\x00"
@@ -79,6 +86,9 @@ class RowMasker:
         self._scanned = [at for at in rest if self._flat(columns[at])]
         self._texts = {at for at in self._scanned if catalog.kind(columns[at].oid) is TEXT and columns[at].oid != _NAME}
         self._each = [at for at in rest if not self._flat(columns[at])]
+        #: Columns in which the last batch held secrets of this class, that nobody had tagged.
+        self._hot: dict[int, str] = {}
+        self._tasted = False
         each = _ONE * len(rest) + _ONE_MASKED * len(self._masked) + 1
         self._few = max(2, min(FEW, (_AT_ONCE + _AT_ONCE_MASKED * len(self._masked)) // each))
         #: Columns of bytes that are no text: what they look like means nothing.
@@ -133,7 +143,11 @@ class RowMasker:
         if not (self._masked or self._scanned or self._each):
             return raw
         batch = Batch(raw, starts, ends - starts - 5)
+        if self._texts and not self._tasted and len(starts) > _TASTE:
+            self._taste(raw, starts, ends - starts - 5, layout)
         edited = {column: self._mask_column(batch, layout, column, how) for column, how in self._masked.items()}
+        for column, name in list(self._hot.items()):
+            edited[column] = self._mask_filled(batch, layout, column, name)
         if self._scanned:
             self._scan(batch, layout, edited)
         for column in self._each:
@@ -241,11 +255,42 @@ class RowMasker:
             batch.edit(row, start, length, how.replace(value) if plain else mask_value(how.name, oid, form, value, self._catalog))
         return rows
 
-    def _scan(self, batch: Batch, layout: Layout, edited: dict[int, Ints]) -> None:
-        """Scan the batch once. What is not a value, or need not be looked at, is blanked with a byte that no detector crosses.
+    def _mask_filled(self, batch: Batch, layout: Layout, column: int, name: str) -> Ints:
+        """Mask what is certainly a secret in a column that was full of them; return the rows that were replaced one by one."""
+        at, size = layout.begins[column], layout.sizes[column]
+        rows = FILLED[name](batch, at, size).nonzero()[0]
+        if len(rows) * _DENSE < len(at):
+            del self._hot[column]
+        if not len(rows):
+            return rows
+        self._tally.add(name, len(rows))
+        how = data_class(name)
+        rows = replace(batch, at[rows], size[rows], rows, how)
+        for row, start, length in zip(rows.tolist(), at[rows].tolist(), size[rows].tolist(), strict=True):
+            batch.edit(row, start, length, how.replace(batch.raw[start : start + length]))
+        return rows
 
-        A length may read as a letter, and hide what begins behind it: its last byte is always blanked, and all of it where the
-        others are not zero.
+    def _scan(self, batch: Batch, layout: Layout, edited: dict[int, Ints]) -> None:
+        """Scan the batch once, and replace what is found."""
+        touched = self._touched(batch, layout, edited)
+        self._heat(touched, len(batch.starts))
+        for cell, inside in touched.items():
+            row, column = divmod(cell, len(self._scanned))
+            column = self._scanned[column]
+            start = int(layout.begins[column, row])
+            end = start + int(layout.sizes[column, row])
+            whole = within(inside, start, end) if column in self._texts else None
+            if whole is None:
+                self._look(batch, layout, (row,), column)
+            else:
+                shown = self._detectors.replaced(batch.raw[start:end], whole, self._tally)
+                batch.edit(row, start, end - start, shown)
+
+    def _touched(self, batch: Batch, layout: Layout, edited: dict[int, Ints]) -> dict[int, list[Span]]:
+        """Return what was found in which value of the columns that are looked through, counted row by row.
+
+        What is not a value, or need not be looked at, is blanked with a byte that no detector crosses. A length may read as a
+        letter, and hide what begins behind it: its last byte is always blanked, and all of it where the others are not zero.
         """
         scan = batch.scanned()
         octets = np.frombuffer(scan, np.uint8)
@@ -260,18 +305,24 @@ class RowMasker:
             blank(octets, layout.begins[column], layout.sizes[column])
         spans = [span for span in self._detectors.spans(bytes(scan)) if span[2] and span[2] not in self._reveal]
         if not spans:
-            return
+            return {}
         firsts = layout.begins[self._scanned].T.ravel()
-        lasts = firsts + layout.sizes[self._scanned].T.ravel()
-        width = len(self._scanned)
-        for cell, inside in hit_cells(spans, firsts, lasts).items():
-            column, start, end = self._scanned[cell % width], int(firsts[cell]), int(lasts[cell])
-            whole = within(inside, start, end) if column in self._texts else None
-            if whole is None:
-                self._look(batch, layout, (cell // width,), column)
-            else:
-                shown = self._detectors.replaced(batch.raw[start:end], whole, self._tally)
-                batch.edit(cell // width, start, end - start, shown)
+        return hit_cells(spans, firsts, firsts + layout.sizes[self._scanned].T.ravel())
+
+    def _taste(self, raw: bytes, starts: Ints, sizes: Ints, layout: Layout) -> None:
+        """Look through the first rows of a result, to know how dense it is before all of the batch is looked through."""
+        self._tasted = True
+        first = Batch(raw[: int(starts[_TASTE])], starts[:_TASTE], sizes[:_TASTE])
+        self._heat(self._touched(first, Layout(layout.begins[:, :_TASTE], layout.sizes[:, :_TASTE]), {}), _TASTE)
+
+    def _heat(self, touched: dict[int, list[Span]], rows: int) -> None:
+        """Note the columns that are full of one class, to look for it first in the next batch."""
+        if self._detectors.custom or len(touched) * _DENSE <= rows:
+            return  # custom patterns may match what is shown instead
+        found = Counter((self._scanned[cell % len(self._scanned)], inside[0][2]) for cell, inside in touched.items())
+        for (column, name), count in found.items():
+            if count * _DENSE > rows and column in self._texts and name in FILLED:
+                self._hot[column] = name
 
     def _look(self, batch: Batch, layout: Layout, rows: Sequence[int], column: int) -> None:
         """Scrub values one by one, and note those that changed."""
