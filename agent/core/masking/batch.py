@@ -32,6 +32,13 @@ def words_of(data: Any) -> Any:
     return np.ndarray((max(0, len(data) - 3),), ">i4", data, strides=(1,))
 
 
+def ends_of(starts: Ints, size: int) -> Ints:
+    """Return where messages end that begin at ``starts``, one after another, in ``size`` bytes."""
+    ends = np.empty_like(starts)
+    ends[:-1], ends[-1] = starts[1:], size
+    return ends
+
+
 def items(data: Any, width: int) -> Any:
     """Return the ``width`` bytes at every byte of ``data``, each as one item."""
     return np.ndarray((max(0, len(data) - width + 1),), f"V{width}", data, strides=(1,))
@@ -73,7 +80,7 @@ class Batch:
         """Return where ``byte`` stands in ``raw``."""
         found = self._places.get(byte)
         if found is None:
-            found = self._places[byte] = np.flatnonzero(np.frombuffer(self.raw, np.uint8) == byte)
+            found = self._places[byte] = (np.frombuffer(self.raw, np.uint8) == byte).nonzero()[0]
         return found
 
     def strange(self, table: bytes, mark: int) -> Ints:
@@ -86,7 +93,7 @@ class Batch:
     def shorten(self, rows: Ints, at: Ints, old: Ints, new: Ints | int) -> None:
         """Have the values at ``at``, one in each of ``rows``, keep their first ``new`` bytes of ``old``."""
         less = old - new
-        if not less.any():
+        if not np.count_nonzero(less):
             return
         if self._keep is None:
             self._keep = np.ones(len(self.raw), np.bool_)

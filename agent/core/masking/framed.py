@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 import numpy as np
 
-from agent.core.masking.batch import Batch, Ints, blank, item, items
+from agent.core.masking.batch import Batch, Ints, blank, ends_of, item, items
 from agent.core.masking.cells import hit_cells, within
 from agent.core.masking.checks import Span
 from agent.core.masking.classes import DataClass, Tally
@@ -57,7 +57,7 @@ class CopyBatches:
 
     def untagged(self, raw: bytes, starts: Ints) -> bytes | None:
         """Return the messages masked where the detectors find something; None where they have to be taken apart."""
-        ends = np.append(starts[1:], len(raw))
+        ends = ends_of(starts, len(raw))
         scan = self._scanned(raw, starts, ends)
         if scan is None:
             return None
@@ -93,7 +93,7 @@ class CopyBatches:
 
     def tagged(self, raw: bytes, starts: Ints, count: int, masked: Sequence[tuple[int, DataClass]]) -> bytes | None:
         """Return the messages, of ``count`` fields each, with the ``masked`` ones replaced; None where they are taken apart."""
-        ends = np.append(starts[1:], len(raw))
+        ends = ends_of(starts, len(raw))
         scan = self._scanned(raw, starts, ends)
         fields = None if scan is None else _fields(scan, starts, ends, self._delimiter, count)
         if fields is None:

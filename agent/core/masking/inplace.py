@@ -50,7 +50,7 @@ def constant(batch: Batch, at: Ints, size: Ints, rows: Ints, shown: bytes) -> In
     """Write ``shown`` over the values that are long enough; return the rows of the others."""
     room = size >= len(shown)
     left = rows[:0]
-    if not room.all():
+    if np.count_nonzero(room) != len(room):
         rows, left, at, size = rows[room], rows[~room], at[room], size[room]
     items(batch.buffer, len(shown))[at] = item(shown)
     batch.shorten(rows, at, size, len(shown))
@@ -62,17 +62,16 @@ def _mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
     signs, dots, end = batch.places(_AT), batch.places(_DOT), at + size
     if not len(signs) or not len(dots):
         return rows
-    first, behind = np.searchsorted(signs, (at, end))
-    dot_at = np.searchsorted(dots, end)
+    first, behind, dot_at = signs.searchsorted(at), signs.searchsorted(end), dots.searchsorted(end)
     sign, dot = signs.take(first, mode="clip"), dots.take(dot_at - 1, mode="clip")
     tld = end - 1 - dot
     shaped = (behind - first == 1) & (dot_at > 0) & (at < sign) & (sign < dot) & (size > len(_AFTER_FIRST) + tld)
     shaped &= (tld > 0) & (tld <= _LONGEST_TLD) & _ALNUM[np.frombuffer(batch.raw, np.uint8).take(at, mode="clip")]
     left = rows[:0]
-    if not shaped.all():
+    if np.count_nonzero(shaped) != len(shaped):
         rows, left, at, size, dot, tld = rows[shaped], rows[~shaped], at[shaped], size[shaped], dot[shaped], tld[shaped]
     good = _moved(batch, dot + 1, at + (1 + len(_AFTER_FIRST)), tld)
-    if not good.all():
+    if np.count_nonzero(good) != len(good):
         left = np.concatenate((left, rows[~good]))
         rows, at, size, tld = rows[good], at[good], size[good], tld[good]
     items(batch.buffer, len(_AFTER_FIRST))[at + 1] = item(_AFTER_FIRST)
@@ -85,10 +84,10 @@ def _moved(batch: Batch, source: Ints, target: Ints, width: Ints) -> Bools:
     """Copy ``width`` bytes from each ``source`` to its ``target`` where all of them are letters; return where they were."""
     good = np.ones(len(source), np.bool_)
     for wide in _distinct(width):
-        group = np.flatnonzero(width == wide)
+        group = (width == wide).nonzero()[0]
         text = items(batch.raw, wide)[source[group]]
         letters = _LETTER[text.view(np.uint8)].reshape(-1, wide).all(axis=1)
-        if not letters.all():
+        if np.count_nonzero(letters) != len(letters):
             good[group[~letters]] = False
             group, text = group[letters], text[letters]
         items(batch.buffer, wide)[target[group]] = text
@@ -99,7 +98,7 @@ def _starred(batch: Batch, at: Ints, size: Ints, rows: Ints, how: DataClass) -> 
     """Star all but the last characters of values that have the shape, all of one size at a time."""
     left = [rows[(size == 0) | (size > 2 * how.most)]]
     for width in _distinct(size[size <= 2 * how.most]):
-        group = np.flatnonzero(size == width)
+        group = (size == width).nonzero()[0]
         if len(group) < _SEVERAL:
             left.append(rows[group])
         else:
@@ -115,7 +114,7 @@ def _starred_alike(batch: Batch, at: Ints, width: int, how: DataClass) -> Bools:
     todo = np.ones(len(at), np.bool_)
     left = np.zeros(len(at), np.bool_)
     for _ in range(_SHAPES):
-        if not todo.any():
+        if not np.count_nonzero(todo):
             return left
         shape = shapes[int(todo.argmax())]
         alike = shapes == shape
@@ -133,7 +132,7 @@ def _starred_alike(batch: Batch, at: Ints, width: int, how: DataClass) -> Bools:
 
 def _distinct(numbers: Ints) -> list[int]:
     """Return which numbers other than 0 there are: none of them is large."""
-    return [number for number in np.flatnonzero(np.bincount(numbers)).tolist() if number]
+    return [number for number in np.bincount(numbers).nonzero()[0].tolist() if number]
 
 
 def _stars(shape: bytes, how: DataClass) -> list[int] | None:

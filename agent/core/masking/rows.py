@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple
 
 import numpy as np
 
-from agent.core.masking.batch import Batch, Ints, Octets, blank, item, items, words_of
+from agent.core.masking.batch import Batch, Ints, Octets, blank, ends_of, item, items, words_of
 from agent.core.masking.cells import hit_cells, within
 from agent.core.masking.checks import Span
 from agent.core.masking.classes import DataClass, MaskFault, Report, Tally, data_class
@@ -138,7 +138,7 @@ class RowMasker:
         return self._tally.count()
 
     def _batch(self, raw: bytes, starts: Ints) -> bytes:
-        ends = np.append(starts[1:], len(raw))
+        ends = ends_of(starts, len(raw))
         layout = self._layout(raw, starts, ends)
         if not (self._masked or self._scanned or self._each):
             return raw
@@ -208,25 +208,23 @@ class RowMasker:
         """
         octets: Octets = np.frombuffer(raw, np.uint8)
         columns, rows = len(self._columns), len(starts)
-        if ((ends - starts) < _HEAD).any():
+        if int((ends - starts).min()) < _HEAD:
             raise MaskFault("a row has no columns")
-        if (octets[starts + 5].astype(np.int64) * 256 + octets[starts + 6] != columns).any():
+        if np.count_nonzero((octets[starts + 5] == columns >> 8) & (octets[starts + 6] == columns & 0xFF)) != rows:
             raise MaskFault("a row has another number of columns than its description")
         words = words_of(raw)
         begins, sizes = np.empty((columns, rows), np.int64), np.empty((columns, rows), np.int64)
         at = starts + _HEAD
         try:
-            for column in range(columns):
-                size = sizes[column]
+            for begin, size in zip(begins, sizes, strict=True):
                 size[:] = words[at]
-                begin = begins[column]
                 np.add(at, 4, out=begin)
                 at = begin + np.maximum(size, 0)
         except IndexError:
             raise MaskFault("a length reaches past its row") from None
         if columns and int(sizes.min()) < -1:
             raise MaskFault("a length reaches past its row")
-        if (at != ends).any():
+        if np.count_nonzero(at == ends) != rows:
             raise MaskFault("the columns of a row do not end where it does")
         return Layout(begins, sizes)
 
