@@ -72,6 +72,12 @@ def sweep(event: Any) -> None:
     schedules.sweep()
 
 
+@app.schedule(Rate(5, unit=Rate.MINUTES))
+def copy(event: Any) -> None:
+    """Every five minutes: the newest checkpoint into a second bucket."""
+    schedules.copy()
+
+
 @app.on_cw_event(OBJECTS)
 def watch(event: Any) -> None:
     """An object of the evidence bucket was written, hidden or deleted."""

@@ -23,6 +23,8 @@ _TIMEOUTS: Final[dict[str, Any]] = {
     "retries": {"mode": "standard", "total_max_attempts": 3},
 }
 _POOL: Final = 32
+#: What the template says where there is no second bucket: a policy's resource may not be empty.
+_NO_BUCKET: Final = "-"
 _OURS: Final = ("SALLYPORT_", "AWS_ENDPOINT_URL")
 
 _LOCK: Final = threading.Lock()
@@ -98,6 +100,7 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
         signer=KmsSigner(kms, _needed(environment, "SALLYPORT_SIGNING_KEY"), _needed(environment, "SALLYPORT_SSH_CA_KEY")),
         notary=KmsNotary(kms, _needed(environment, "SALLYPORT_LOG_KEY"), origin(bucket)),
         archive=S3Archive(s3, bucket),
+        second=_second(environment, s3),
         log=DynamoLog(dynamodb, table),
         routes=SealedRoutes(secrets, _needed(environment, "SALLYPORT_ROUTE_SECRET")),
         downlink=WebSocketDownlink(callback),
@@ -152,6 +155,13 @@ def _needed(environment: dict[str, str], name: str) -> str:
     if not value:
         raise MisconfiguredError(f"{name} is not set")
     return value
+
+
+def _second(environment: dict[str, str], s3: Any) -> Any:
+    from chalicelib.adapters.archive import S3Archive
+
+    name = environment.get("SALLYPORT_WITNESS_BUCKET", "")
+    return S3Archive(s3, name) if name not in ("", _NO_BUCKET) else None
 
 
 def _keeping(environment: dict[str, str]) -> Keeping:

@@ -781,3 +781,5 @@ class Ports:
     log: LogIndex
     notifier: Notifier
     vault: Vault
+    second: Archive | None = None
+    """A bucket of somebody else's, where checkpoints are copied to; None where there is none."""

@@ -170,6 +170,15 @@ class WitnessAlarmed(Event, frozen=True, kw_only=True, tag="witness.alarm"):
     """The one that contradicts."""
 
 
+class LogResumed(Event, frozen=True, kw_only=True, tag="log.resumed"):
+    """After a restore of the table the log's head was set to where the bucket's log ends."""
+
+    size_before: PublicNumber
+    root_before: PublicText
+    size: PublicNumber
+    root: PublicText
+
+
 class OperationDenied(SessionEvent, frozen=True, kw_only=True, tag="operation.denied"):
     """Policy refused an operation inside a session, before it reached the target."""
 
@@ -373,6 +382,7 @@ AnyEvent = (
     | OperationDenied
     | TargetRefused
     | EvidenceAlert
+    | LogResumed
     | WitnessEnrolled
     | WitnessAlarmed
     | RecordingViewed

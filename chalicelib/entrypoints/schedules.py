@@ -5,6 +5,7 @@ from __future__ import annotations
 from chalicelib.bootstrap import ports
 from chalicelib.entrypoints.telemetry import LOG
 from chalicelib.usecases.catch_up_log import catch_up_log
+from chalicelib.usecases.copy_checkpoint import copy_checkpoint
 from chalicelib.usecases.deliver_notices import deliver_notices
 from chalicelib.usecases.end_request import expire_requests
 from chalicelib.usecases.reap_sessions import reap_sessions
@@ -28,6 +29,13 @@ def sweep() -> int:
     if alerts := sweep_bucket(ports()):
         LOG.error("evidence.altered", extra={"alerts": alerts})
     return alerts
+
+
+def copy() -> int:
+    """Copy the newest checkpoint to the second bucket, if there is one."""
+    if size := copy_checkpoint(ports()):
+        LOG.info("log.copied", extra={"size": size})
+    return size
 
 
 def catch_up() -> int:

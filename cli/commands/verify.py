@@ -45,6 +45,9 @@ _FILE_LIMIT: Final = 1 << 20
     help="Public keys that you trust: the gateway's, and witnesses'; one on a line.",
 )
 @click.option(
+    "--witness-bucket", "second", metavar="WHERE", help="The second bucket where checkpoints are copied to, or a folder."
+)
+@click.option(
     "--save",
     metavar="FILE",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -52,7 +55,15 @@ _FILE_LIMIT: Final = 1 << 20
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def verify(
-    sid: str, day: str | None, everything: bool, since: Path | None, place: str, key_file: Path, save: Path | None, as_json: bool
+    sid: str,
+    day: str | None,
+    everything: bool,
+    since: Path | None,
+    place: str,
+    key_file: Path,
+    second: str | None,
+    save: Path | None,
+    as_json: bool,
 ) -> int:
     """Prove that recordings are whole, unchanged and in the log. Needs no gateway and no login.
 
@@ -65,6 +76,7 @@ def verify(
       sallyport verify --all --from ./evidence --keys gateway.keys
       sallyport verify 7X5B1HR --from s3://my-recordings --keys gateway.keys
       sallyport verify --day yesterday --from ./evidence --keys gateway.keys --json
+      sallyport verify --all --from s3://my-recordings --witness-bucket s3://their-checkpoints --keys gateway.keys
       sallyport verify --since last.checkpoint --save last.checkpoint --from ./evidence --keys gateway.keys
 
     \b
@@ -82,6 +94,7 @@ def verify(
         whole=everything,
         saved=_small(since) if since else b"",
         saved_name=str(since or ""),
+        second=_source(second) if second else None,
     )
     source = _source(place)
     with _watching() as watch:

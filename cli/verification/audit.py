@@ -32,6 +32,8 @@ class Wanted(msgspec.Struct, kw_only=True, frozen=True):
     saved: bytes = b""
     """A checkpoint that was kept."""
     saved_name: str = ""
+    second: Source | None = None
+    """The second bucket, or a copy of it."""
 
     @property
     def scope(self) -> str:
@@ -61,7 +63,7 @@ def verify(source: Source, keys: Keys, wanted: Wanted, watch: Watch) -> Report:
     _hash(source, checks, report, watch)
     originals.check(source, [each.sealed for each in checks if each.sealed], logged, keys, report)
     _versions(source, wanted, report)
-    if not report.proved.get("cosignature") and not wanted.saved:
+    if not report.proved.get("cosignature") and not report.proved.get("witness_bucket") and not wanted.saved:
         text = "Nobody outside vouches for this history: whoever owns every key could have written it anew. Keep a checkpoint"
         report.leave("consistency", _NEWEST, f"{text} (--save FILE), and compare with it next time (--since FILE).")
     return report
@@ -112,7 +114,7 @@ def _many(
 ) -> tuple[list[SessionCheck], dict[str, originals.Erasure] | None]:
     watch.began("Reading the log", 0)
     stated = log.newest(source, keys, report)
-    whole = log.read_whole(source, stated, _sizes(source, wanted), report) if stated else None
+    whole = log.read_whole(source, stated, _sizes(source, wanted, stated.origin), report) if stated else None
     if stated and whole:
         _compare(source, stated, whole.begins_with, keys, wanted, report)
     by_sid = log.by_session(whole.entries) if whole else {}
@@ -139,8 +141,8 @@ def _alerts(whole: Whole | None) -> list[Entry]:
     return [entry for entry in entries if entry.leaf.type == "evidence.alert" and not entry.leaf.sid]
 
 
-def _sizes(source: Source, wanted: Wanted) -> set[int]:
-    sizes = set(log.history(source))
+def _sizes(source: Source, wanted: Wanted, origin: str) -> set[int]:
+    sizes = set(log.history(source)) | set(log.copies(wanted.second, origin) if wanted.second else ())
     prefix = f"{LOG}{checkpoints.COSIGNATURES}/"
     named = [name.removeprefix(prefix).partition("/")[0] for name in log.cosigned(source)]
     sizes |= {int(name) for name in named if name.isdecimal()}
@@ -168,6 +170,8 @@ def _compare(
     if wanted.saved:
         log.check_saved(wanted.saved, wanted.saved_name, stated, begins, keys, report)
     log.check_witnesses(source, stated, begins, keys, report)
+    if wanted.second:
+        log.check_copies(wanted.second, stated, begins, keys, report, newest_only=newer_only)
 
 
 def _meant(by_sid: dict[str, list[Entry]], wanted: Wanted) -> set[str]:

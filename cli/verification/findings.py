@@ -20,6 +20,7 @@ CHECKS: Final[dict[str, str]] = {
     "checkpoint_signature": "{n} signed by the log's key",
     "consistency": "{n} of earlier times: today's log begins with each of them",
     "cosignature": "{n} by witnesses, who saw the same history",
+    "witness_bucket": "{n} in the second bucket: today's log begins with each of them",
     "orphans": "{n} compared both ways: what the log names is there, and what is there is named",
     "versions": "{n} written once and never hidden",
 }
@@ -36,6 +37,7 @@ COUNTED: Final[dict[str, tuple[str, str]]] = {
     "checkpoint_signature": ("checkpoint is", "checkpoints are"),
     "consistency": ("checkpoint", "checkpoints"),
     "cosignature": ("checkpoint is cosigned", "checkpoints are cosigned"),
+    "witness_bucket": ("checkpoint", "checkpoints"),
     "orphans": ("session", "sessions"),
     "versions": ("object was", "objects were"),
 }

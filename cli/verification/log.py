@@ -222,6 +222,39 @@ def check_witnesses(source: Source, stated: Checkpoint, begins: Begins, keys: Ke
         report.prove("cosignature", vouched)
 
 
+def copies(second: Source, origin: str) -> dict[int, str]:
+    """Return the keys of the second bucket's checkpoints of the log ``origin``, by size."""
+    prefix = checkpoints.copy_path(origin, 0).rpartition("/")[0] + "/"
+    names = [found.key for found in second.objects(prefix)]
+    return {int(name.removeprefix(prefix)): name for name in names if name.removeprefix(prefix).isdecimal()}
+
+
+def check_copies(second: Source, stated: Checkpoint, begins: Begins, keys: Keys, report: Report, *, newest_only: bool) -> None:
+    """Compare what the second bucket kept with the log as it is; or only its newest checkpoints."""
+    named = copies(second, stated.origin)
+    if not named:
+        report.leave("witness_bucket", stated.origin, "The second bucket holds no checkpoint of this log.")
+        return
+    for size, name in sorted(named.items(), reverse=True):
+        if newest_only and size < max(named):
+            break
+        kept = signed(second.read(name) or b"", name, keys, report)
+        if kept is None:
+            continue
+        if kept.origin != stated.origin or kept.size != size:
+            report.fail(
+                "witness_bucket", name, f"This is a checkpoint of {kept.origin} with {kept.size} entries, under another name."
+            )
+        elif size > stated.size:
+            text = f"The log once had {size} entries; the newest checkpoint shows {stated.size}. It was cut or replaced."
+            report.fail("witness_bucket", name, text)
+        elif begins(size, kept.root):
+            report.prove("witness_bucket")
+        else:
+            text = f"The first {size} entries of the log are others than when this was copied: history was rewritten."
+            report.fail("witness_bucket", name, text)
+
+
 def _unknown(note: notes.Note, name: str, keys: Keys, report: Report) -> None:
     if any(note.by(key) for key in keys.witnesses):
         report.fail("cosignature", name, "The cosignature is not good: it was made for something else, or forged.")

@@ -23,6 +23,7 @@ _WHAT_IT_MEANS: Final = {
     "checkpoint_signature": "the log cannot be believed at all",
     "consistency": "somebody who holds the log's key rewrote, cut or exchanged it",
     "cosignature": "somebody who holds the log's key rewrote or cut it, and a witness remembers",
+    "witness_bucket": "somebody who holds the log's key rewrote or cut it, and the second bucket kept what it said before",
     "orphans": "a recording was removed or added behind the log's back",
     "versions": "somebody overwrote or hid an object; the earlier version is still in the bucket",
 }

@@ -326,6 +326,7 @@ EXAMPLES: list[msgspec.Struct] = [
     audit.SessionSealed(**EVENT, **OF, manifest="ab" * 32, status="truncated", chunks=2, chain="cd" * 32, missing=1),
     audit.EvidenceConflict(**EVENT, **OF, what="the hash chain breaks at chunk 1"),
     audit.EvidenceAlert(**EVENT, sid=OF["sid"], what="hidden", key="recordings/x", version="v2", first="v1", found_by="sweep"),
+    audit.LogResumed(**EVENT, size_before=3, root_before="ab" * 32, size=7, root="cd" * 32),
     audit.WitnessEnrolled(**EVENT, agent_id="agt_x", key="edge-1+0123abcd+BA==", replaced=""),
     audit.WitnessAlarmed(**EVENT, agent_id="agt_x", kind="fork", message="There are two logs of 7 entries.", kept="a", shown="b"),
     audit.OperationDenied(**EVENT, **OF, kind="exec", text="rm", digest="00", rules=["r"], message="No."),

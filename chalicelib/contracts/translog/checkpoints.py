@@ -75,6 +75,11 @@ def cosignature_path(size: int, name: str) -> str:
     return f"{COSIGNATURES}/{size:020d}/{name}"
 
 
+def copy_path(origin: str, size: int) -> str:
+    """Return where the second bucket keeps the checkpoint of ``size``; one such bucket may serve many logs."""
+    return f"{origin}/{history_path(size)}"
+
+
 def read(note: Note) -> Checkpoint:
     """Return what the text of ``note`` says. Raises ValueError."""
     lines = note.text.split("\n")

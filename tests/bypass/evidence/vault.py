@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -31,6 +31,9 @@ from tests.fakes.world import CAROL, World
 
 QUIET = Watch(lambda label, total: None, lambda amount: None)
 WITNESS = NoteKey.ed25519("edge-1", notes.COSIGNATURE)
+
+
+V = TypeVar("V", bound="Vault")
 
 
 class Vault(World):
@@ -100,12 +103,16 @@ class Vault(World):
 
     def copy(self) -> Vault:
         """Make the folder a copy of the bucket."""
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.copy_to(self.folder)
+        return self
+
+    def copy_to(self, folder: Path) -> None:
+        """Make ``folder`` a copy of the bucket."""
+        shutil.rmtree(folder, ignore_errors=True)
         for key, body in self.archive.objects().items():
-            path = self.folder / key
+            path = folder / key
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(body)
-        return self
 
     def path(self, sid: str, name: str = "") -> Path:
         return self.folder / self.prefix(sid) / name
@@ -156,12 +163,14 @@ class Vault(World):
         return set(self.verify(**wanted).failed_checks())
 
 
-def good(folder: Path) -> Vault:
+def good(folder: Path, kind: type[V] = Vault) -> V:  # type: ignore[assignment]
     """A vault with three sessions of three chunks, looked at once, settled and copied; and nothing wrong with it."""
-    vault = Vault.at(folder)
+    vault = kind.at(folder)
+    assert isinstance(vault, kind)
     for name in (b"a", b"b", b"c"):
         vault.look(vault.record(*(name * 100 + bytes([n]) for n in range(3))))
-    vault.settle().copy()
+    vault.settle()
+    Vault.copy(vault)
     assert vault.caught_by() == set()
     return vault
 

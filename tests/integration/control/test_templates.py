@@ -25,6 +25,7 @@ FUNCTIONS = (
     "reap",
     "catch_up",
     "sweep",
+    "copy",
     "watch",
     "sequence",
     "seal",
@@ -197,5 +198,5 @@ def test_chalice_merges_it_into_one_template_without_findings(tmp_path: Path) ->
     assert len(roles) == len(FUNCTIONS)
     assert "DataStack" in template["Parameters"]
     lint = pytest.importorskip("cfnlint.api")
-    for path in (tmp_path / "out" / "sam.yaml", ROOT / "infra" / "data.yaml"):
+    for path in (tmp_path / "out" / "sam.yaml", ROOT / "infra" / "data.yaml", ROOT / "infra" / "witness.yaml"):
         assert [str(finding) for finding in lint.lint(path.read_text(), config=lint.ManualArgs(regions=["us-east-1"]))] == []

@@ -108,7 +108,15 @@ def test_our_own_mistakes_are_told_as_a_code_only(gateway: Gateway, monkeypatch:
 
 def test_the_application_declares_every_function_itself() -> None:
     assert set(application.app.websocket_handlers) == {"$connect", "$default", "$disconnect"}
-    assert [source.name for source in application.app.event_sources] == ["reap", "catch_up", "sweep", "watch", "sequence", "seal"]
+    assert [source.name for source in application.app.event_sources] == [
+        "reap",
+        "catch_up",
+        "sweep",
+        "copy",
+        "watch",
+        "sequence",
+        "seal",
+    ]
     for source in [*application.app.websocket_handlers.values(), *application.app.event_sources]:
         assert source.handler_string.startswith("app.")
 
