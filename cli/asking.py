@@ -15,8 +15,9 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 import msgspec
@@ -28,6 +29,7 @@ from chalicelib.contracts.faults import Fault
 from cli.control_plane import ControlPlane, Refusal
 from cli.home import SavedLogin
 from cli.moments import now_ms, until
+from cli.patience import Patience
 from cli.plain import clean
 from cli.screen import is_terminal, note, paint
 
@@ -42,14 +44,26 @@ _AGAIN_S: Final = 3.0
 _TICK_S: Final = 1.0
 
 
-def agreed(saved: SavedLogin, asked: AccessAsk) -> ApprovalRequest:
+def agreed(saved: SavedLogin, asked: AccessAsk, patience: Patience | None = None) -> ApprovalRequest:
     """Ask for access, say who is asked, and wait for the yes. Raises Fault for every no, Refusal where nobody may be asked."""
-    standing = ask(saved, asked)
-    tell(standing)
-    return waited(saved, standing)
+    with _interruptible():
+        return waited(saved, ask(saved, asked, patience), patience)
 
 
-def ask(saved: SavedLogin, asked: AccessAsk) -> RequestStanding:
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Hear Ctrl-C while it waits, also where it is ignored: sftp starts its ssh so, which starts us."""
+    if threading.current_thread() is not threading.main_thread() or signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def ask(saved: SavedLogin, asked: AccessAsk, patience: Patience | None = None) -> RequestStanding:
     """Ask for access; again by the same key where no answer came, for what was asked may have arrived. Raises Fault, Refusal.
 
     Interrupted meanwhile, it withdraws what may have been asked.
@@ -62,7 +76,7 @@ def ask(saved: SavedLogin, asked: AccessAsk) -> RequestStanding:
             try:
                 return plane.post("/requests", RequestStanding, asked)
             except Fault as fault:
-                if fault.code != "control_plane_unreachable" or not waits:
+                if fault.code != "control_plane_unreachable" or not waits or (patience is not None and patience.lost):
                     raise
                 note(f"sallyport: {fault.message} Asking again ({len(TRY_AGAIN_S) - len(waits) + 1} of {len(TRY_AGAIN_S)}).")
             time.sleep(waits.pop(0))
@@ -89,12 +103,16 @@ def groups(request: ApprovalRequest) -> str:
     return " and ".join(f"{ask.quorum} of {ask.group}" if ask.quorum > 1 else ask.group for ask in request.asks)
 
 
-def waited(saved: SavedLogin, standing: RequestStanding) -> ApprovalRequest:
-    """Wait until a request is decided, and return it if it was granted. Interrupted, it withdraws. Raises Fault for every no."""
+def waited(saved: SavedLogin, standing: RequestStanding, patience: Patience | None = None) -> ApprovalRequest:
+    """Say who is asked, wait until a request is decided, and return it if it was granted. Raises Fault for every no.
+
+    Interrupted, or once ``patience`` is lost, it withdraws.
+    """
     request = standing.request
     try:
+        tell(standing)
         if request.state is RequestState.PENDING:
-            request = asyncio.run(_Wait(saved, request).decided())
+            request = asyncio.run(_Wait(saved, request).decided(patience))
     except BaseException:
         # Ctrl-C included: whoever was asked must not answer what nobody waits for.
         withdraw(saved, request.rid)
@@ -110,6 +128,11 @@ def withdraw(saved: SavedLogin, rid: str) -> None:
         ControlPlane(saved.url, saved.token).post(f"/requests/{rid}/withdraw", RequestStanding, RequestEnd())
 
 
+def _wake(loop: asyncio.AbstractEventLoop, news: asyncio.Event) -> None:
+    with suppress(RuntimeError):  # the wait is over, and its loop closed
+        loop.call_soon_threadsafe(news.set)
+
+
 class _Wait:
     """One request that is waited for."""
 
@@ -120,7 +143,10 @@ class _Wait:
         self._news = asyncio.Event()
         self._parent = os.getppid()
 
-    async def decided(self) -> ApprovalRequest:
+    async def decided(self, patience: Patience | None) -> ApprovalRequest:
+        if patience is not None:
+            loop = asyncio.get_running_loop()
+            patience.on_loss(partial(_wake, loop, self._news))
         tasks = [asyncio.ensure_future(self._listen()), asyncio.ensure_future(self._watch())]
         try:
             while True:
@@ -128,6 +154,8 @@ class _Wait:
                     async with asyncio.timeout(min(POLL_S, max(0.2, self._left_s()))):
                         await self._news.wait()
                 self._news.clear()
+                if patience is not None and patience.lost:
+                    raise Fault("approval_withdrawn", "Nobody waits for it any more.")
                 request = await asyncio.to_thread(self._ask)
                 if request.state is not RequestState.PENDING:
                     return request

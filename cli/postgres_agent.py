@@ -23,6 +23,7 @@ from cli import ways
 from cli.direct_way import dial
 from cli.home import Home
 from cli.moments import now_ms
+from cli.patience import Patience
 from cli.postgres_trust import check_agent
 
 #: Seconds until the agent must have answered: it may wait for its target for fifteen, twice.
@@ -77,9 +78,13 @@ class Leg:
 
 
 @asynccontextmanager
-async def reach(errand: Errand, login: str) -> AsyncIterator[Leg]:
+async def reach(errand: Errand, login: str, patience: Patience | None = None) -> AsyncIterator[Leg]:
     """Open a session as ``login`` and yield the way to its agent. Raises Refusal or Fault; see also ``ways.first``."""
-    opened = await asyncio.to_thread(ways.first, errand.home, errand.target, login, errand.reason, errand.way)
+    patience = patience or Patience()
+    try:
+        opened = await asyncio.to_thread(ways.first, errand.home, errand.target, login, errand.reason, errand.way, patience)
+    finally:
+        patience.lose()  # the thread goes on where this task was cancelled, and would wait for others to the end
     async with _pinned(errand, opened) as leg:
         yield leg
 

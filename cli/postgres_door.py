@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import asyncio
 import hmac
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import Final, NamedTuple
 
 from chalicelib.contracts.faults import Fault, Notice
 from cli import postgres_wire as wire
 from cli.control_plane import Refusal
+from cli.patience import Patience
 from cli.postgres_agent import ANSWER_S, READ, Errand, Leg, reach, reach_again
 
 #: Seconds that a local client may take to say who it is.
@@ -145,7 +146,7 @@ class Door:
         if login not in self._errand.logins:
             words = f"{self._errand.target} has no login {login[:80]} for you."
             raise Fault("unknown_login", words, hint=f"It has: {', '.join(self._errand.logins)}")
-        async with reach(self._errand, login) as leg:
+        async with _reached(self._errand, login, reader) as leg:
             leg.writer.write(wire.startup(hello, self._errand.target))
             pid = await self._welcome(leg, writer, login)
             if not pid:
@@ -217,6 +218,23 @@ class Door:
             with suppress(TimeoutError):
                 async with asyncio.timeout(ANSWER_S):
                     await leg.reader.read()
+
+
+@asynccontextmanager
+async def _reached(errand: Errand, login: str, reader: asyncio.StreamReader) -> AsyncIterator[Leg]:
+    """Open a session for a local client for as long as it is there. It says nothing before it was answered."""
+    patience = Patience()
+    gone = asyncio.ensure_future(reader.read(1))
+    gone.add_done_callback(lambda _: patience.lose())
+    async with AsyncExitStack() as stack:
+        try:
+            leg = await stack.enter_async_context(reach(errand, login, patience))
+        finally:
+            left = gone.done()
+            gone.cancel()
+        if left:
+            raise Hangup
+        yield leg
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, last: bytearray | None = None) -> None:

@@ -20,6 +20,7 @@ from cli import handing
 from cli.control_plane import ControlPlane, Refusal
 from cli.direct_way import dial, pump
 from cli.home import Home
+from cli.patience import Patience
 from cli.progress import Progress
 
 
@@ -60,13 +61,16 @@ class Opened(NamedTuple):
     """None through the relay."""
 
 
-def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened:
-    """Open a session and find its way. Raises Refusal if policy or the gateway says no, Fault if no way leads to the agent."""
+def first(home: Home, target: str, login: str, reason: str, only: str, patience: Patience | None = None) -> Opened:
+    """Open a session and find its way; others are waited for as long as ``patience`` lasts.
+
+    Raises Refusal if policy or the gateway says no, Fault if no way leads to the agent.
+    """
     # The relay's libraries take a while to import; the gateway's answer takes a while to come.
     preparing = threading.Thread(target=importlib.import_module, args=("cli.relay_way",), daemon=True)
     if only != "direct":
         preparing.start()
-    offer = offered(home, target, login, reason)
+    offer = offered(home, target, login, reason, patience)
     ways = [way for way in sorted(offer.ways, key=lambda way: way.kind != "direct") if only in ("", way.kind)]
     for way in ways:
         if way.kind == "relay":
@@ -81,7 +85,7 @@ def first(home: Home, target: str, login: str, reason: str, only: str) -> Opened
     raise Fault("agent_offline", f"No way leads to the agent of {target} (tried {tried}).", hint="See: sallyport ls")
 
 
-def offered(home: Home, target: str, login: str, reason: str) -> api.SessionOffer:
+def offered(home: Home, target: str, login: str, reason: str, patience: Patience | None = None) -> api.SessionOffer:
     """Open a session, after others have agreed where policy asks them first. Raises Refusal or Fault for every no."""
     saved = home.login()
     plane = ControlPlane(saved.url, saved.token)
@@ -94,7 +98,7 @@ def offered(home: Home, target: str, login: str, reason: str) -> api.SessionOffe
     from chalicelib.contracts.api_requests import AccessAsk
     from cli import asking
 
-    granted = asking.agreed(saved, AccessAsk(target=target, login=login, reason=reason))
+    granted = asking.agreed(saved, AccessAsk(target=target, login=login, reason=reason), patience)
     return plane.post("/sessions", api.SessionOffer, msgspec.structs.replace(body, approval=granted.rid))
 
 

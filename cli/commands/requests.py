@@ -47,7 +47,6 @@ def request(target: str, length: str, reason: str, login: str, emergency: bool, 
     asked = AccessAsk(target=target, login=login, reason=reason, for_s=_seconds(length), emergency=emergency)
     standing = asking.ask(saved, asked)
     if wait:
-        asking.tell(standing)
         granted = asking.waited(saved, standing)
         standing = RequestStanding(request=granted, link=standing.link)
     if as_json:

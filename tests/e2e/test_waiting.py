@@ -132,6 +132,7 @@ def test_ctrl_c_before_the_session_withdraws_whatever_the_client(world: World, c
     os.killpg(asked.process.pid, signal.SIGINT)
     asked.ended()
     until(lambda: asked.state() == "withdrawn", "it is withdrawn")
+    assert time.time() * 1000 < asked.request["deadline_ms"], "by Ctrl-C, and not because its time was over"
 
 
 def test_a_session_of_psql_opens_by_itself_after_the_yes(world: World, carol: Person) -> None:

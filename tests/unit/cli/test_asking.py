@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
@@ -18,6 +20,7 @@ from chalicelib.contracts.policy import Approval
 from cli import asking
 from cli.control_plane import Refusal
 from cli.home import Home, SavedLogin
+from cli.patience import Patience
 from tests.fakes.http_control_plane import FakeControlPlane, Reply
 from tests.unit.cli.asking_plane import RID, Asking, request
 from tests.unit.cli.conftest import NOW_MS
@@ -182,3 +185,50 @@ def test_a_push_is_heard_also_on_a_socket_that_replaced_a_lost_one(
 )
 def test_who_is_asked(asks: list[Approval], words: str) -> None:
     assert asking.groups(request(asks=asks)) == words
+
+
+def test_whoever_loses_patience_withdraws(there: Asking, saved: SavedLogin, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(asking, "POLL_S", 600.0)
+    patience = Patience()
+    waiting = threading.Thread(target=lambda: ended.append(code(lambda: asking.agreed(saved, WANTED, patience))))
+    ended: list[str] = []
+    waiting.start()
+    there.looked.wait(10)
+    patience.lose()
+    waiting.join(10)
+    assert (ended, there.withdrawn) == (["approval_withdrawn"], 1)
+
+
+def test_patience_that_was_lost_before_waits_for_nobody(there: Asking, saved: SavedLogin) -> None:
+    patience = Patience()
+    patience.lose()
+    assert code(lambda: asking.agreed(saved, WANTED, patience)) == "approval_withdrawn"
+    assert there.withdrawn == 1
+    there.away = 100
+    assert code(lambda: asking.ask(saved, WANTED, patience)) == "control_plane_unreachable"
+    assert len(there.asked) == 2
+
+
+def test_ctrl_c_is_heard_although_it_was_ignored_and_is_ignored_again(
+    there: Asking, saved: SavedLogin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def pressed(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGINT)
+
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        monkeypatch.setattr("cli.asking.tell", pressed)
+        with pytest.raises(KeyboardInterrupt):
+            asking.agreed(saved, WANTED)
+        assert there.withdrawn == 1
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def code(act: Callable[[], object]) -> str:
+    try:
+        act()
+    except Fault as fault:
+        return fault.code
+    return ""
