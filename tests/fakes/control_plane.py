@@ -75,6 +75,8 @@ class FakeControlPlane:
         self.announcements: list[api.AgentAnnounce] = []
         self.sessions: dict[str, Session] = {}
         self.claims: list[tuple[str, str]] = []
+        self.sealing = ""
+        """What claims are answered with for originals."""
         self.chunks: dict[str, list[recording.Chunk]] = defaultdict(list)
         self.stored: dict[str, bytes] = {}
         self.reports: dict[str, list[api.SessionReport]] = defaultdict(list)
@@ -265,7 +267,7 @@ class FakeControlPlane:
         asked = msgspec.json.decode(body, type=api.SessionClaim)
         self.claims.append((session.sid, asked.path))
         live = self.sessions[session.sid] = msgspec.structs.replace(session, state=State.LIVE, path=asked.path)
-        return _json(api.SessionClaimed(session=live))
+        return _json(api.SessionClaimed(session=live, sealing=self.sealing))
 
     async def _chunk(self, request: web.Request, body: bytes) -> web.Response:
         sid = request.match_info["sid"]

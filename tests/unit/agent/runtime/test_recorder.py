@@ -12,14 +12,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.runtime.backoff import Backoff
 from agent.runtime.recorder import HARD_BYTES, HIGH_BYTES, LINE_LIMIT, SpoolRecorder
+from agent.runtime.sealing import Sealer
 from agent.runtime.spool import Disk, End, Folder
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
-from chalicelib.contracts import recording
+from chalicelib.contracts import originals, recording
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.originals import SealingKey
 from chalicelib.contracts.recording import CHUNK_BYTES
 from tests.unit.agent.runtime.folder_road import FolderRoad
 
@@ -284,3 +287,17 @@ async def test_sealed_lines_are_in_the_log_before_what_they_belong_to_and_surviv
         assert [frame.kind for frame in leftover.frames] == ["ch00.sealed", "ch01.jsonl"]
     assert bench.road.lines("ch00.sealed") == ['{"n":0,"sealed":"AAAA"}']
     assert all(recording.problem(chunk) is None for chunk in bench.road.chunks())
+
+
+async def test_the_disk_never_holds_what_was_sealed(bench: Bench) -> None:
+    key = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    sealer = Sealer(SID, SealingKey(target="db", month="2026-11", public=key))
+    async with bench.recording() as recorder:
+        recorder.write_soon(originals.CHANNEL, "sealed", sealer.seal([b'{"text":"4111 1111 1111 1111"}\n']))
+        await recorder.write(1, "jsonl", b"{}\n", durable=True)
+        found = b"".join(path.read_bytes() for path in bench.folder.path.iterdir())
+        assert b'"sealed":' in found, "it is in the log"
+        assert b"4111" not in found
+    stored = "".join(bench.road.lines(originals.KIND))
+    assert '"sealed":' in stored
+    assert "4111" not in stored

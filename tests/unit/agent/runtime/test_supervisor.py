@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from collections.abc import Callable
 from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from joserfc import jws
 from joserfc.jwk import ECKey
 
 from agent.runtime import session as sessions
 from chalicelib.contracts import ids, relay
 from chalicelib.contracts.capability import ACCESS_TYP
 from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.originals import SEALING_TYP, SealingClaims, month_of
 from chalicelib.contracts.policy import Rule
 from tests.fakes.control_plane import FakeControlPlane, document
 from tests.unit.agent.runtime.conftest import CLOCK, FLOOR, FakeTunnel, Rig, RunRig, until
@@ -42,6 +46,39 @@ async def serve_one(rig: Rig) -> tuple[str, FakeTunnel]:
     tunnel.present(ticket)
     assert await say(tunnel, b"hello\n") == b"echo hello\n"
     return sid, tunnel
+
+
+def sealing(control: FakeControlPlane, **changed: object) -> str:
+    """What a claim brings for originals, signed by the gateway's key."""
+    public = base64.b64encode(X25519PrivateKey.generate().public_key().public_bytes_raw()).decode()
+    claims = SealingClaims(iss=control.issuer, target="web", month=month_of(control.now_ms()), public=public)
+    body = msgspec.json.encode(msgspec.structs.replace(claims, **changed))  # type: ignore[arg-type]
+    return jws.serialize_compact({"alg": "ES256", "typ": SEALING_TYP}, body, control.token_key, ["ES256"])
+
+
+async def test_a_session_that_keeps_originals_has_what_seals_them(run_rig: RunRig, control: FakeControlPlane) -> None:
+    async with run_rig() as rig:
+        _, without = await serve_one(rig)
+        control.sealing = sealing(control)
+        _, tunnel = await serve_one(rig)
+        assert [serving.sealer is not None for serving in rig.plugin.served] == [False, True]
+        for each in (without, tunnel):
+            each.client.close()
+
+
+@pytest.mark.parametrize("changed", [{"target": "db"}, {"month": "2020-01"}, {"public": ""}, {"public": "AAAA"}])
+async def test_with_a_key_that_is_none_nothing_is_served_and_the_session_ends(
+    run_rig: RunRig, control: FakeControlPlane, changed: dict[str, object]
+) -> None:
+    control.sealing = sealing(control, **changed)
+    async with run_rig() as rig:
+        sid, ticket, tunnel = await offer(rig)
+        tunnel.present(ticket)
+        await until(lambda: sid in control.closes)
+        assert rig.plugin.served == []
+        assert tunnel.aborted is not None
+        assert tunnel.aborted.code == "recording_failed"
+        await until(lambda: rig.supervisor.live() == [])
 
 
 async def test_a_session_from_offer_to_stored_recording(run_rig: RunRig, control: FakeControlPlane) -> None:

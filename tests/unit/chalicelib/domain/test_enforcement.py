@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from chalicelib.contracts.gateway import Login, Target
+from chalicelib.contracts.gateway import Control, Login, Target
 from chalicelib.domain import enforcement
 from chalicelib.domain.enforcement import Announced, Findings, may_concern
 from chalicelib.domain.gateway_file import Placed
@@ -108,6 +109,24 @@ def test_what_is_required_must_be_enforceable() -> None:
     assert "cannot enforce hold: ssh sessions cannot wait yet" in problem.message
     (problem,) = check(placed(require=["block"], options={"shell": "recorded"})).unenforceable
     assert "shells are only recorded" in problem.message
+
+
+def test_originals_are_kept_by_those_who_can_seal_them() -> None:
+    (problem,) = check(placed(originals="sealed")).unenforceable
+    assert "cannot enforce seal: ssh says nothing about seal" in problem.message
+    sealing = msgspec.structs.replace(SSH, controls=[*SSH.controls, Control(name="seal", enforced=True)])
+    assert check(placed(originals="sealed"), agents={"edge": Announced([sealing], ["k"])}).unenforceable == []
+    from agent.protocols.postgres.plugin import ANNOUNCEMENT as POSTGRES
+    from agent.protocols.ssh.plugin import ANNOUNCEMENT as STOCK
+
+    for announced in (STOCK, POSTGRES):
+        assert announced.refuses("seal", {}) is None
+
+
+def test_what_waits_at_the_control_plane_needs_nothing_of_a_protocol() -> None:
+    for action in ("unmask", "erase"):
+        policy = f'@approval("group:dba") forbid(principal, action == Action::"{action}", resource) {LIFTED};'
+        assert check(placed(), policy).unenforceable == []
 
 
 def test_a_protocol_that_cannot_record_has_no_targets() -> None:

@@ -51,6 +51,14 @@ def test_a_single_login_is_the_default_and_eight_hours_are_the_limit() -> None:
     assert (placed.target.default_login, placed.target.max_session_s) == ("me", 8 * 3600)
 
 
+@pytest.mark.parametrize(
+    ("line", "kept"), [("", "none"), ("    originals: none\n", "none"), ("    originals: sealed\n", "sealed")]
+)
+def test_originals_are_kept_where_a_target_says_so(line: str, kept: str) -> None:
+    (placed,), found = parse(SMALL + line)
+    assert (found, placed.target.originals) == ([], kept)
+
+
 def test_every_problem_is_told_at_once() -> None:
     text = WHOLE.replace("version: 1", "version: 2").replace("ssh", "SSH!").replace("90m", "3 days").replace("tags", "tagz")
     assert [line for line, _ in problems(text)] == [1, 7, 4, 15]
@@ -86,6 +94,7 @@ def test_every_problem_is_told_at_once() -> None:
         ("max_session: 90m", "max_session: 30h", 15, "between 1m and 24h"),
         ("max_session: 90m", "max_session: 10s", 15, "between 1m and 24h"),
         ("max_session: 90m", "max_session: 1d", 15, "between 1m and 24h"),
+        ("max_session: 90m", "originals: plain", 15, "must be sealed or none"),
         ("description: front end", 'description: "a\\u001bb"', 8, "printable"),
         ("    protocol: ssh", "    protocol: ssh\n    protocol: ssh", 5, "twice"),
     ],

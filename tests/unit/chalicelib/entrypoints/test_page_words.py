@@ -28,3 +28,10 @@ def test_time_alone_ends_a_request_on_its_page() -> None:
 
 def test_every_state_has_words() -> None:
     assert set(page_words.STATES) == {str(state) for state in RequestState}
+
+
+def test_what_a_request_about_originals_is_for() -> None:
+    request = msgspec.structs.replace(access(asking_world()).request, kind="unmask", sid="ses_1")
+    assert page_words.brief(request) == "Show what masking took out of session ses_1"
+    erase = msgspec.structs.replace(request, kind="erase", month="2026-08")
+    assert page_words.brief(erase) == "Erase for good what masking took out of the sessions on db-1 in 2026-08"
