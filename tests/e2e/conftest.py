@@ -35,6 +35,11 @@ unless { context.approvals.contains("auditors") };
 forbid (principal, action == Action::"run", resource == Target::"prod-db") when { context.verbs.contains("COMMENT") }
 unless { context.approvals.contains("auditors") };
 
+@id("ask-for-notes") @message("Somebody has to read this note.") @approval("group:auditors ttl:60s")
+forbid (principal, action == Action::"run", resource == Target::"prod-db")
+when { context.verbs.contains("UPDATE") && context.text like "*from a browser*" }
+unless { context.approvals.contains("auditors") };
+
 @id("ask-to-come-in") @message("Somebody has to let you in.") @approval("group:auditors ttl:60s")
 forbid (principal, action == Action::"connect", resource) when { context.reason like "*let me in*" }
 unless { context.approvals.contains("auditors") };
