@@ -22,11 +22,12 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from bench.measure import Table
 from chalicelib.adapters.clock import SystemClock
 from chalicelib.contracts import audit, ids, manifest, recording
+from chalicelib.contracts.retention import Lock
 from chalicelib.contracts.session import Session, State
 from chalicelib.contracts.translog import leaves, merkle, notes, tiles
 from chalicelib.contracts.translog.checkpoints import Checkpoint, Proof
 from chalicelib.domain import manifests
-from chalicelib.ports import Conflict, LogHead, Ports, StoredObject, Version
+from chalicelib.ports import Conflict, LogHead, Ports, Settings, StoredObject, Version
 from chalicelib.usecases.append_events import append_events
 from cli.verification.audit import Wanted, Watch, verify
 from cli.verification.log import Keys
@@ -70,11 +71,11 @@ class _Memory:
         body = self.objects.get(key)
         return None if body is None else StoredObject(body=body, etag=hashlib.md5(body, usedforsecurity=False).hexdigest())
 
-    def create(self, key: str, body: bytes, content_type: str, metadata: dict[str, str] | None = None) -> bool:
+    def create(self, key: str, body: bytes, content_type: str, lock: Lock, metadata: dict[str, str] | None = None) -> bool:
         self.written += 1
         return self.objects.setdefault(key, body) is body
 
-    def replace(self, key: str, body: bytes, content_type: str, etag: str) -> bool:
+    def replace(self, key: str, body: bytes, content_type: str, lock: Lock, etag: str) -> bool:
         self.written += 1
         self.objects[key] = body
         return True
@@ -108,8 +109,10 @@ class _Memory:
 
 def _ports(archive: Any, log: Any, notary: Any) -> Ports:
     """Ports of which the sequencer finds those that it uses."""
-    missing = {field.name: None for field in dataclasses.fields(Ports)}
-    return Ports(**(missing | {"archive": archive, "log": log, "notary": notary}))
+    found: dict[str, Any] = {field.name: None for field in dataclasses.fields(Ports)}
+    settings = Settings(issuer="https://bench.example", websocket_url="wss://bench.example", admin_group="bench")
+    used = {"archive": archive, "log": log, "notary": notary, "clock": SystemClock(), "settings": settings}
+    return Ports(**(found | used))
 
 
 def _events(count: int, clock: SystemClock) -> list[tuple[str, bytes]]:

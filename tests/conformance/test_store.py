@@ -453,3 +453,23 @@ def test_the_version_of_a_chunk_is_noted_once(store: Store) -> None:
     (stored,) = store.chunks(begun)
     assert stored.version == "v1"
     assert msgspec.structs.replace(stored, version="").is_same(store.chunk(begun, 0))
+
+
+def test_an_agents_witness_key_and_what_it_saw(store: Store) -> None:
+    enrol(store)
+    store.enrol_witness("agt_one", "edge+0123abcd+BA==", event(7))
+    assert event(7) in list(store.events(DAY))
+    store.agent_alarmed("agt_one", "fork: two logs")
+    found = store.agent("agt_one")
+    assert found is not None
+    assert (found.witness_key, found.alarm) == ("edge+0123abcd+BA==", "fork: two logs")
+    store.agent_witnessed("agt_one", 7, NOW + 3)
+    found = store.agent("agt_one")
+    assert found is not None
+    assert (found.witnessed, found.witnessed_ms, found.alarm) == (7, NOW + 3, "")
+    for unknown in ("agt_two", "agt_three"):
+        store.agent_alarmed(unknown, "x")
+        store.agent_witnessed(unknown, 1, 1)
+        with pytest.raises(Conflict):
+            store.enrol_witness(unknown, "k", event(8))
+    assert event(8) not in list(store.events(DAY))

@@ -1,0 +1,58 @@
+"""A real agent witnesses the log of the real control plane: what its tickets promised is shown, verified and cosigned."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from agent import bootstrap
+from agent.config import Settings
+from agent.runtime.witness import Memory, remembered
+from chalicelib.contracts.translog import checkpoints, notes
+from tests.fakes.agent_plugins import EchoPlugin
+from tests.integration.agent.conftest import Cloud
+from tests.integration.agent.test_embedded_cloud import GATEWAY, POLICY, called, closed, online, through
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("agent")]
+
+
+async def memory(state: Path, enough: Callable[[Memory], bool]) -> Memory:
+    async with asyncio.timeout(60):
+        while True:
+            if enough(found := remembered(state)):
+                return found
+            await asyncio.sleep(0.05)
+
+
+async def test_an_agent_sees_that_its_sessions_are_in_the_log_and_vouches_for_it(cloud: Cloud, tmp_path: Path) -> None:
+    token = (await called(cloud.admin, "POST", "/agents/tokens", {"name": "edge"}))["token"]
+    state, stop = tmp_path / "state", asyncio.Event()
+    await bootstrap.enrol(cloud.http_url, token, state)
+    settings = Settings(state=state, credentials=state / "credentials", min_free_mb=0, merge_delay_s=30)
+    agent = asyncio.ensure_future(bootstrap.run(settings, stop, speak=lambda host: [EchoPlugin()]))
+    try:
+        await online(cloud)
+        await called(cloud.admin, "POST", "/config/apply", {"files": {"gateway.yaml": GATEWAY, "main.cedar": POLICY}})
+        offer = await called(cloud.engineer, "POST", "/sessions", {"target": "web-1", "reason": "deploy"})
+        async with through(cloud, offer) as tunnel:
+            await tunnel.write(b"hello\n")
+            assert await tunnel.read() == b"echo hello\n"
+            owed = await memory(state, lambda found: found.promised)
+            assert [each.sid for each in owed.owed.values()] in ([], [offer["sid"]])
+        await closed(cloud, offer["sid"])
+        kept = await memory(state, lambda found: found.promised and not found.owed and found.cosigned > 0)
+        stated, _ = checkpoints.parse(kept.checkpoint.encode())
+        assert stated.size >= kept.cosigned > 0
+        assert kept.alarm is None
+        (view,) = [each for each in (await called(cloud.admin, "GET", "/agents"))["agents"] if each["online"]]
+        key = notes.read_key(view["witness_key"])
+        assert (key.kind, key.name) == (notes.COSIGNATURE, "edge")
+        assert view["witnessed"] >= kept.cosigned
+        assert view["alarm"] == ""
+    finally:
+        stop.set()
+        async with asyncio.timeout(60):
+            await agent
