@@ -1,4 +1,8 @@
-"""The agent's clock, held to the control plane's: deadlines and tickets are in *its* time."""
+"""The agent's clock, held to the control plane's: deadlines and tickets are in *its* time.
+
+Between two replies, which may be hours apart, it goes on by itself: it counts from when the process started, sleep of the machine
+included, and does not follow whoever sets the machine's clock meanwhile.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +15,23 @@ from typing import Final
 _ABSURD_MS: Final = 10 * 365 * 86_400_000
 
 
+def _elapsed_ns() -> int:
+    # CLOCK_MONOTONIC stands still while a machine is suspended; what has no other is rarely suspended.
+    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns()
+
+
+_STARTED_NS: Final = time.time_ns() - _elapsed_ns()
+
+
+def steady_ms() -> int:
+    """This machine's Unix milliseconds, as its clock was set when the process started."""
+    return (_STARTED_NS + _elapsed_ns()) // 1_000_000
+
+
 class ServerClock:
     """Unix milliseconds, corrected by the ``Date`` of the control plane's replies."""
 
-    def __init__(self, local_ms: Callable[[], int] = lambda: time.time_ns() // 1_000_000) -> None:
+    def __init__(self, local_ms: Callable[[], int] = steady_ms) -> None:
         self._local_ms = local_ms
         self.offset_ms = 0
 

@@ -13,6 +13,8 @@ from chalicelib.contracts.faults import Fault, Notice
 
 #: Denied operations in one report, at most: a body stays far below ``api.BODY_LIMIT``.
 BATCH: Final = 50
+#: Denied operations that may wait, at most: the control plane may be away for hours, and a program may try in a loop.
+WAITING: Final = 1_000
 #: Characters of an operation's text in a report; the recording has all of it, and the digest says which it was.
 TEXT_LIMIT: Final = 4_000
 
@@ -28,11 +30,18 @@ class Reports:
         self._backoff = backoff
         self._denied: list[DeniedOperation] = []
         self._target: Notice | None = None
+        self._dropped = 0
         self._news = asyncio.Event()
         self._finishing = False
 
     def denied(self, operation: DeniedOperation) -> None:
         """Report a refused operation."""
+        if len(self._denied) >= WAITING:
+            # The first ones tell what was tried; all of them are counted, and in the recording.
+            if not self._dropped:
+                logger(sid=self._sid).warning("report.full", waiting=WAITING)
+            self._dropped += 1
+            return
         self._denied.append(operation)
         self._news.set()
 

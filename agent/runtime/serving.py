@@ -140,7 +140,7 @@ class Serving(Protocol):
         ...
 
     def report_denied(self, operation: Operation, verdict: Verdict, shown: str | None = None) -> None:
-        """Have the control plane remember a refused operation (sent soon, retried, never lost while the agent lives).
+        """Have the control plane remember a refused operation (sent soon, retried; the first thousand, while it is away).
 
         ``shown`` is its text as it may be kept.
         """

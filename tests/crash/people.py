@@ -45,11 +45,11 @@ class Numbers:
             self.counts[how] += 1
             self._guard.notify_all()
 
-    def wait_for(self, how: str, more: int, seconds: float) -> None:
-        """Return once ``more`` answers were seen by one kind of client, or after ``seconds``."""
+    def wait_for(self, how: str, more: int, seconds: float) -> bool:
+        """Return once ``more`` answers were seen by one kind of client, or after ``seconds``; tell whether they were."""
         with self._guard:
             enough = self.counts[how] + more
-            self._guard.wait_for(lambda: self.counts[how] >= enough, seconds)
+            return self._guard.wait_for(lambda: self.counts[how] >= enough, seconds)
 
 
 class Worker(threading.Thread):

@@ -31,7 +31,8 @@ pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("crash")]
 
 KILLS = int(os.environ.get("SALLYPORT_CRASH_KILLS", "50"))
 SEED = int(os.environ.get("SALLYPORT_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
-#: The longest that a life lasts which waits for its people to get something done.
+#: How long a life waits for its people to get in, which takes a busy machine longer, and then for them to get something done.
+ENTRY_S = 8.0
 PATIENCE_S = 2.0
 #: Parts that go away together, whether answers or requests are lost, and how often.
 WEATHER: list[tuple[tuple[Part, ...], bool]] = [
@@ -71,6 +72,7 @@ class Weather:
         self.bad = ""
 
 
+@pytest.mark.timeout(600 + 20 * KILLS)
 def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_path: Path) -> None:
     tell(f"SALLYPORT_CRASH_SEED={SEED} SALLYPORT_CRASH_KILLS={KILLS}")
     chance = random.Random(SEED)
@@ -119,6 +121,8 @@ def live(chance: random.Random, numbers: Numbers, *, bad_weather: bool) -> None:
         time.sleep(chance.uniform(0.0, 1.2))
         return
     kind = chance.choice(["ssh", "psql"])
+    if not numbers.wait_for(kind, 1, ENTRY_S):
+        return
     numbers.wait_for(kind, chance.randint(1, {"ssh": 8, "psql": 40}[kind]), PATIENCE_S)
     time.sleep(chance.uniform(0.0, 0.03))
 
@@ -163,6 +167,7 @@ def spooled(ward: Ward) -> list[str]:
 
 def check_ledgers(ward: Ward, numbers: Numbers) -> None:
     recorded, ran = recordings.read(ward.cloud), ward.ran()
+    assert len(numbers.acknowledged) > KILLS, "too little was going on for this test to mean anything"
     assert set(numbers.acknowledged) <= ran, "a person saw the answer to a command that did not run"
     missing = sorted(ran - set(recorded.decided))
     assert not missing, f"{len(missing)} commands ran and are in no recording: {missing[:20]}"
@@ -202,7 +207,7 @@ def check_a_second_recovery(ward: Ward, kept: Path) -> None:
         assert recordings.versions(ward.cloud) == before
 
 
-def until(condition: Callable[[], bool], what: Callable[[], str], ward: Ward, seconds: float = 60) -> None:
+def until(condition: Callable[[], bool], what: Callable[[], str], ward: Ward, seconds: float = 180) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"{what()}\n{ward.stack.log.read_text()[-5000:]}"

@@ -11,6 +11,7 @@ import hashlib
 import secrets
 from collections import Counter, defaultdict
 from collections.abc import Callable
+from email.utils import formatdate
 from typing import Any
 
 import msgspec
@@ -93,6 +94,7 @@ class FakeControlPlane:
 
     async def __aenter__(self) -> FakeControlPlane:
         app = web.Application(client_max_size=16 * 1024 * 1024)
+        app.on_response_prepare.append(self._date)
         app.router.add_get("/prod/trust", self._trust)
         app.router.add_post("/prod/agents/enrol", self._enrol)
         app.router.add_post("/prod/agent/announce", self._signed("announce", self._announce))
@@ -188,6 +190,9 @@ class FakeControlPlane:
         return True
 
     # --- routes
+
+    async def _date(self, _: web.Request, response: web.StreamResponse) -> None:
+        response.headers["Date"] = formatdate(self.now_ms() // 1000, usegmt=True)
 
     async def _trust(self, _: web.Request) -> web.Response:
         return _json(self.trust())

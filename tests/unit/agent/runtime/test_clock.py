@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from email.utils import formatdate
 
 import pytest
@@ -28,6 +29,14 @@ def test_a_good_clock_is_left_alone() -> None:
     clock = ServerClock(lambda: NOW_MS)
     clock.correct(formatdate(NOW_MS // 1000, usegmt=True), NOW_MS - 20)
     assert clock.now_ms() == NOW_MS
+
+
+def test_setting_the_machines_clock_moves_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = ServerClock()
+    before = clock.now_ms()
+    assert abs(before - time.time_ns() // 1_000_000) < 60_000
+    monkeypatch.setattr(time, "time_ns", lambda: 0)
+    assert 0 <= clock.now_ms() - before < 60_000
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Tue, 99 Nov 2023 22:13:20 GMT", "Thu, 01 Jan 1970 00:00:00 GMT"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from agent.runtime.reports import BATCH, Reports
+from agent.runtime.reports import BATCH, WAITING, Reports
 from chalicelib.contracts.api import DeniedOperation, Done, SessionReport
 from chalicelib.contracts.faults import Fault, Notice
 from tests.unit.agent.runtime.conftest import quick
@@ -72,3 +72,12 @@ async def test_the_targets_fault_is_told_once() -> None:
     reports.target(Notice("target_unreachable", "It is not there."))
     await run(reports)
     assert [report.target_fault for report in office.taken] == [Notice("target_unreachable", "It is not there.")]
+
+
+async def test_what_waits_is_bounded() -> None:
+    office = Office()
+    reports = Reports(SID, office.send, quick)
+    for number in range(WAITING + 7):
+        reports.denied(denied(number))
+    await run(reports)
+    assert [each.time_ms for report in office.taken for each in report.denied] == list(range(WAITING))
