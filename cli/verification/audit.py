@@ -62,7 +62,7 @@ def verify(source: Source, keys: Keys, wanted: Wanted, watch: Watch) -> Report:
         checks, logged = _many(source, keys, wanted, report, watch)
     _hash(source, checks, report, watch)
     originals.check(source, [each.sealed for each in checks if each.sealed], logged, keys, report)
-    _versions(source, wanted, report)
+    _versions(source, wanted, checks, report)
     if not report.proved.get("cosignature") and not report.proved.get("witness_bucket") and not wanted.saved:
         text = "Nobody outside vouches for this history: whoever owns every key could have written it anew. Keep a checkpoint"
         report.leave("consistency", _NEWEST, f"{text} (--save FILE), and compare with it next time (--since FILE).")
@@ -243,22 +243,29 @@ def _prove(report: Report, check: str, count: int) -> None:
         report.prove(check, count)
 
 
-def _versions(source: Source, wanted: Wanted, report: Report) -> None:
+def _versions(source: Source, wanted: Wanted, checks: Sequence[SessionCheck], report: Report) -> None:
+    named = {task.key: task.version for check in checks for task in check.tasks if task.version}
     prefixes: Iterable[str] = [LOG, _prefix(wanted.day) if wanted.day else RECORDINGS]
     if wanted.session:
         name = report.scope.removeprefix("session ")
         prefixes = [day_prefix(name)]
     for prefix in prefixes:
-        found = source.rewritten(prefix)
+        found = source.versions(prefix)
         if found is None:
             text = (
                 "A copy holds one version of each object; whether an object was overwritten or hidden shows in the bucket alone."
             )
             report.leave("versions", prefix, text)
             return
-        for key in found:
-            if key != _NEWEST:
+        good = 0
+        for key, versions in sorted(found.items()):
+            if key != _NEWEST and (len(versions) > 1 or "" in versions):
                 report.fail(
                     "versions", key, "This object has several versions, or was deleted: nothing of the gateway's does that."
                 )
-        _prove(report, "versions", sum(1 for _ in source.objects(prefix)) - len(set(found) - {_NEWEST}))
+            elif versions != [named.get(key, versions[0])] and key != _NEWEST:
+                text = f"This is version {versions[0]}; the manifest names {named[key]}, which is gone for good."
+                report.fail("versions", key, text)
+            else:
+                good += 1
+        _prove(report, "versions", good)

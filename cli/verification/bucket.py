@@ -98,18 +98,18 @@ class Bucket:
             return None
         raise _refused(status, body, key)
 
-    def rewritten(self, prefix: str) -> list[str] | None:
-        """Return the keys that have more than one version or a delete marker."""
-        counts: dict[str, int] = {}
+    def versions(self, prefix: str) -> dict[str, list[str]] | None:
+        """Return the versions of every key, a delete marker as an empty text."""
+        found: dict[str, list[str]] = {}
         query = {"prefix": prefix, "versions": ""}
         while True:
             page = self._listing(query)
             for each in _children(page, "Version"):
-                counts[_text(each, "Key")] = counts.get(_text(each, "Key"), 0) + 1
+                found.setdefault(_text(each, "Key"), []).append(_text(each, "VersionId"))
             for each in _children(page, "DeleteMarker"):
-                counts[_text(each, "Key")] = counts.get(_text(each, "Key"), 0) + 2
+                found.setdefault(_text(each, "Key"), []).append("")
             if _text(page, "IsTruncated") != "true":
-                return sorted(key for key, count in counts.items() if count > 1)
+                return found
             query["key-marker"], query["version-id-marker"] = _text(page, "NextKeyMarker"), _text(page, "NextVersionIdMarker")
 
     def _listing(self, query: dict[str, str]) -> ElementTree.Element:

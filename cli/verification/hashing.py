@@ -28,6 +28,8 @@ class Task(NamedTuple):
     key: str
     size: int
     sha256: str
+    version: str = ""
+    """The VersionId that the manifest names, if it does."""
 
 
 class Problem(NamedTuple):

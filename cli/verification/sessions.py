@@ -162,7 +162,7 @@ class SessionCheck:
                 else:
                     self._fail("chunk_hash", key, f"{text} It is missing from a session that its agent closed.")
                 continue
-            self.tasks.append(Task(self._stored.sid, key, entry.size, entry.sha256))
+            self.tasks.append(Task(self._stored.sid, key, entry.size, entry.sha256, entry.version))
         for name in sorted(self._stored.files.keys() - listed):
             if not name.endswith(".zst"):
                 continue

@@ -35,8 +35,8 @@ class Source(Protocol):
         """Return an object."""
         ...
 
-    def rewritten(self, prefix: str) -> list[str] | None:
-        """Return the keys that have more than one version or a delete marker; None where that cannot be seen."""
+    def versions(self, prefix: str) -> dict[str, list[str]] | None:
+        """Return the versions of every key below ``prefix``, a delete marker as an empty text; None where that cannot be seen."""
         ...
 
 
@@ -65,7 +65,7 @@ class Folder:
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             return None
 
-    def rewritten(self, prefix: str) -> list[str] | None:
+    def versions(self, prefix: str) -> dict[str, list[str]] | None:
         """Return None: a copy has the newest versions only."""
         return None
 

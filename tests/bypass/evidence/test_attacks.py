@@ -17,7 +17,9 @@ from chalicelib.contracts.recording import link
 from chalicelib.contracts.retention import Lock
 from chalicelib.contracts.translog import checkpoints, leaves, notes, tiles
 from cli import evidence as replay
-from tests.bypass.evidence.vault import Vault, edit, good, replaced
+from cli.verification.audit import Wanted, verify
+from cli.verification.sources import Folder
+from tests.bypass.evidence.vault import QUIET, Vault, edit, good, replaced
 from tests.fakes.note_keys import NoteKey
 
 LOCK = Lock(mode="COMPLIANCE", until_s=4_000_000_000)
@@ -209,6 +211,41 @@ def test_a_delete_marker_and_then_a_forgery(vault: Vault) -> None:
     vault.close(sid)
     vault.settle().copy()
     assert vault.caught_by() == {"chunk_hash", "orphans"}
+
+
+class Versioned(Folder):
+    """A bucket that shows its versions."""
+
+    def __init__(self, vault: Vault) -> None:
+        super().__init__(vault.folder)
+        self.listed: dict[str, list[str]] = {}
+        for version in vault.archive.versions(""):
+            self.listed.setdefault(version.key, []).append("" if version.deleted else version.version)
+
+    def versions(self, prefix: str) -> dict[str, list[str]] | None:
+        return {key: versions for key, versions in self.listed.items() if key.startswith(prefix)}
+
+
+def test_a_version_that_was_deleted_for_good_and_written_again(vault: Vault) -> None:
+    # GOVERNANCE, and somebody who took the bucket's policy away: one version is left, and even its bytes are right.
+    bucket, sid = Versioned(vault), sids(vault)[1]
+    key = vault.store.chunks(sid)[1].key
+    assert verify(bucket, vault.trusted(), Wanted(whole=True), QUIET).ok
+    bucket.listed[key] = ["v7"]
+    for scope in (Wanted(whole=True), Wanted(session=sid)):
+        report = verify(bucket, vault.trusted(), scope, QUIET)
+        assert set(report.failed_checks()) == {"versions"}
+        (finding,) = report.failures
+        assert (finding.subject, "v7" in finding.message, "v1" in finding.message) == (key, True, True)
+
+
+def test_a_version_over_another_and_one_that_was_hidden(vault: Vault) -> None:
+    bucket = Versioned(vault)
+    one, two, _ = (stored.key for stored in vault.store.chunks(sids(vault)[0]))
+    bucket.listed[one], bucket.listed[two] = ["v2", "v1"], ["v1", ""]
+    report = verify(bucket, vault.trusted(), Wanted(whole=True), QUIET)
+    assert {finding.subject for finding in report.failures} == {one, two}
+    assert set(report.failed_checks()) == {"versions"}
 
 
 # --- the log

@@ -26,7 +26,7 @@ def test_objects_are_listed_by_key(folder: Folder) -> None:
         Object("recordings/b/2", 14),
     ]
     assert list(folder.objects("nothing/here/")) == []
-    assert folder.rewritten("log/") is None
+    assert folder.versions("log/") is None
 
 
 def test_what_is_not_there_is_none(folder: Folder) -> None:
