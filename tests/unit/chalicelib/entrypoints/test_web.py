@@ -8,7 +8,10 @@ import hashlib
 import msgspec
 import pytest
 
+from chalicelib.contracts.approval import ApprovalRequest, RequestState
 from chalicelib.contracts.capability import ACCESS_TYP, WEB_TYP
+from chalicelib.contracts.policy import Approval
+from chalicelib.domain.approvals import Case, Human
 from chalicelib.entrypoints import web
 from tests.fakes.world import ALICE
 from tests.unit.chalicelib.entrypoints.conftest import Gateway
@@ -89,3 +92,36 @@ def test_no_template_scripts_or_styles_itself() -> None:
         assert "<style" not in text, name
         assert " on" not in [part[:3] for part in text.split("<")], name
         assert "|safe" not in text.replace(" ", ""), name
+
+
+@pytest.mark.parametrize(
+    ("about", "words"),
+    [
+        ({"kind": "unmask", "sid": "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"}, b"Show what masking took out of session ses_01JD8"),
+        ({"kind": "erase", "month": "2026-08"}, b"Erase for good what masking took out of the sessions on db-1 in 2026-08"),
+    ],
+)
+def test_what_is_asked_about_originals_is_said_before_the_buttons(gateway: Gateway, about: dict[str, str], words: bytes) -> None:
+    world = gateway.world
+    made = ApprovalRequest(
+        rid=RID,
+        state=RequestState.PENDING,
+        principal=ALICE.sub,
+        groups=[],
+        target="db-1",
+        protocol="postgres",
+        agent="edge",
+        digest="ab" * 32,
+        rules=[],
+        asks=[Approval("platform")],
+        policy_version=1,
+        asked_ms=world.clock.now,
+        deadline_ms=world.clock.now + 60_000,
+        **about,  # type: ignore[arg-type]
+    )
+    world.store.add_case(Case(request=made, asker=Human(principal=ALICE.sub)), [], [])
+    for path in (f"/approvals/{RID}", "/approvals"):
+        answer = gateway.client.http.get(path, headers={"cookie": session(gateway)})
+        assert answer.status_code == 200
+        assert words in answer.body
+        assert b"Access as" not in answer.body
