@@ -239,6 +239,7 @@ class Identity:
         self.private_key = key.export_private_key()
         self.certificate = ""
         self.ssh_ca = ""
+        self.now_ms = lambda: 0  # nobody shows a certificate here
 
     @property
     def operator(self) -> None:

@@ -139,6 +139,10 @@ class Identity:
         """The gateway's SSH CA."""
         return self.trust.ssh_ca
 
+    def now_ms(self) -> int:
+        """The control plane's Unix milliseconds."""
+        return self._now_ms()
+
     def renew(self, certificate: str, trust: Trust) -> None:
         """Take a new host certificate and the trust that came with it. Raises Fault(token_invalid) for another gateway's."""
         if trust.issuer != self.trust.issuer:

@@ -55,6 +55,10 @@ class HostIdentity(Protocol):
         """Public key line of the CA that signs people's certificates."""
         ...
 
+    def now_ms(self) -> int:
+        """Unix milliseconds, corrected to the control plane's clock: certificates are good in *its* time."""
+        ...
+
     @property
     def operator(self) -> OperatorCertificate | None:
         """What stock TLS clients are shown that know nothing of the gateway; None: the agent's own key."""

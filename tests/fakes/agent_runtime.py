@@ -6,6 +6,7 @@ They record what happened in one list in the order in which it happened, so that
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable
 from typing import Any, Literal
 
@@ -329,6 +330,7 @@ class FakeIdentity:
         self.ca = asyncssh.generate_private_key("ecdsa-sha2-nistp256")
         self.key = asyncssh.generate_private_key("ssh-ed25519")
         self.operator: OperatorCertificate | None = None
+        self.off_ms = 0
         self.host_certificate = self.ca.generate_host_certificate(self.key, name, principals=[name])
 
     @property
@@ -345,3 +347,7 @@ class FakeIdentity:
     def ssh_ca(self) -> str:
         """Public key line of the CA."""
         return self.ca.export_public_key().decode().strip()
+
+    def now_ms(self) -> int:
+        """This machine's clock, and ``off_ms``."""
+        return time.time_ns() // 1_000_000 + self.off_ms

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import time
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
@@ -271,7 +270,7 @@ class Connection(asyncssh.SSHServer):
 
     def _check(self, blob: bytes) -> login.Person | None:
         try:
-            return login.check(blob, self._identity.ssh_ca, time.time_ns() // 1_000_000, self._source_ip)
+            return login.check(blob, self._identity.ssh_ca, self._identity.now_ms(), self._source_ip)
         except Fault as fault:
             if self._conn is not None and fault.message not in self._explained and len(self._explained) < 5:
                 self._explained.add(fault.message)

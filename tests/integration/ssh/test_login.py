@@ -63,6 +63,14 @@ async def test_a_certificate_opens_a_session(ann: Person) -> None:
     assert (asked[0], asked[1].split()[:2], *asked[2:]) == ("open", certificate.split()[:2], "web", "deploy", "127.0.0.1")
 
 
+async def test_a_certificate_is_good_in_the_control_planes_time(ann: Person) -> None:
+    ann.certify(valid_before="+1h")
+    ann.gateway.identity.off_ms = 2 * 3_600_000
+    assert (await ann.ssh("echo in")).status != 0
+    ann.gateway.identity.off_ms = 0
+    assert (await ann.ssh("echo in")).status == 0
+
+
 async def test_an_offered_session_is_taken(ann: Person) -> None:
     ann.certify()
     ann.gateway.sid = "ses_offered"
