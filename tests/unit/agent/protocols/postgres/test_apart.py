@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
 
 import pytest
@@ -32,6 +33,16 @@ async def test_what_it_raises_is_raised_and_frees_the_engine() -> None:
     with pytest.raises(ZeroDivisionError):
         await apart.run(lambda: 1 // 0)
     await apart.settled()
+
+
+async def test_threads_give_way_sooner_until_the_last_long_text_is_read() -> None:
+    usual, may = sys.getswitchinterval(), threading.Event()
+    first = asyncio.ensure_future(Apart().run(lambda: (may.wait(30), sys.getswitchinterval())[1]))
+    second = asyncio.ensure_future(Apart().run(sys.getswitchinterval))
+    await asyncio.sleep(0)
+    may.set()
+    assert max(await first, await second) < usual
+    assert sys.getswitchinterval() == usual
 
 
 async def test_whoever_is_cancelled_does_not_wait_for_the_thread() -> None:
