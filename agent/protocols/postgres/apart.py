@@ -2,7 +2,7 @@
 
 The engine of a connection is one state, so it has one reader at a time: while the thread has it, that connection's client is not
 read, and what its server says waits in the stream. The parser lets go of the interpreter while it works, and Python's own part of
-the work gives way whenever ``_GIVES_WAY_S`` are over: the event loop asks for the interpreter after each of its waits, and Python's
+the work gives way every ``_GIVES_WAY_S``: the event loop asks for the interpreter after each of its waits, and Python's
 usual 5 ms for each would be 20 ms for a statement of somebody else.
 
 One thread for all connections: long texts wait for each other, and everything else only for its share of the processor. The

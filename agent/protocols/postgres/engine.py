@@ -185,6 +185,8 @@ class Engine:
         self._calm = False
         self._judge.now_ms = now_ms
         if side is Side.TARGET:
+            # What was not offered to :meth:`show`, because it is large, may answer a repeated statement too.
+            self._repeats.unfold()
             return self._receive_target(self._server.feed(data))
         self._inbox.extend([found for found in self._client.feed(data) if isinstance(found, Message)])
         return self.proceed()

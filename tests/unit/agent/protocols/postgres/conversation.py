@@ -155,9 +155,13 @@ class Conversation:
         """The server says ``parts``. Returns what the client is shown."""
         return self._take(Side.TARGET, b"".join(parts))[1]
 
-    def _take(self, side: Side, data: bytes) -> tuple[bytes, bytes]:
+    def answers_much(self, *parts: bytes) -> bytes:
+        """The server says ``parts`` in a read that is too large to be dealt with at once. Returns what the client is shown."""
+        return self._take(Side.TARGET, b"".join(parts), large=True)[1]
+
+    def _take(self, side: Side, data: bytes, *, large: bool = False) -> tuple[bytes, bytes]:
         target, client = len(self.target), len(self.client)
-        short = (self.engine.repeat if side is Side.CLIENT else self.engine.show)(data, NOW_MS)
+        short = None if large else (self.engine.repeat if side is Side.CLIENT else self.engine.show)(data, NOW_MS)
         self.perform(self.engine.receive(side, data, NOW_MS) if short is None else [short])
         if side is Side.TARGET and short is None:
             self.perform(self.engine.proceed())

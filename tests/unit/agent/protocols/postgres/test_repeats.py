@@ -131,7 +131,7 @@ def read_twice(
     """Hold the same conversation over both roads. Returns both, and how often the short one was taken.
 
     A step is what the client says in one read, and how the answer arrives: ``whole``, ``split`` at a place, after a ``notice``,
-    or ``late``, with the next one.
+    ``late``, with the next one, or in a ``large`` read.
     """
     short, long = talks(), talks()
     taken = 0
@@ -174,7 +174,7 @@ def _held(talk: Conversation, server: Server, steps: list[tuple[bytes, str, int]
             pieces = [whole[: place % len(whole)], whole[place % len(whole) :]] if how == "split" else [whole]
             for piece in pieces:
                 if piece:
-                    talk.answers(piece)
+                    (talk.answers_much if how == "large" else talk.answers)(piece)
             waiting = hears()
 
 
@@ -209,7 +209,7 @@ _SAID = st.one_of(
         [SYNC, FLUSH, execute() + SYNC, close("S", "s") + SYNC, query("SELECT 1")[:4], bind("", "s", b"1"), SYNC * 2]
     ),
 )
-_HOW = st.sampled_from(["whole", "whole", "whole", "split", "notice", "late"])
+_HOW = st.sampled_from(["whole", "whole", "whole", "split", "notice", "late", "large"])
 _STEPS = st.lists(st.tuples(_SAID, _HOW, st.integers(0, 400)), max_size=14)
 
 
