@@ -663,7 +663,8 @@ class Archive(Protocol):
     def page(self, prefix: str, after: str) -> tuple[list[Version], str]:
         """Return the versions of about a thousand objects below ``prefix`` with keys behind ``after``, like ``versions``.
 
-        The second part is the last key of the page, empty where it is the last page. All versions of a key are on one page.
+        The second part is the last key of the page, empty where it is the last page. All versions of a key are on one page;
+        of a key with thousands only the newest.
         """
         ...
 

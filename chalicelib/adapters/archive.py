@@ -17,6 +17,8 @@ from chalicelib.ports import StoredObject, Version
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client
 
+#: How many further listings a page takes to see one key whole.
+_MORE: Final = 3
 _MISSING: Final = frozenset({"NoSuchKey", "404"})
 #: Somebody else's object is there; or somebody else's write was going on, and theirs may be there now.
 _THERE: Final = frozenset({"PreconditionFailed", "412", "ConditionalRequestConflict", "409", "NoSuchKey", "404"})
@@ -88,8 +90,9 @@ class S3Archive:
         if after not in ("", prefix):  # where a listing of the prefix begins anyway
             where["KeyMarker"] = after
         pages = [self._client.list_object_versions(**where)]
-        # A page may end between two versions of one key; then the rest of that key is on the next.
-        while pages[-1].get("IsTruncated") and pages[-1].get("NextVersionIdMarker"):
+        # A page may end between two versions of one key; then the rest of that key is on the next. The newest checkpoint has a
+        # version for every batch there ever was: of such a key the first thousands are enough, and the next page is behind it.
+        while pages[-1].get("IsTruncated") and pages[-1].get("NextVersionIdMarker") and len(pages) <= _MORE:
             last = pages[-1]["NextKeyMarker"]
             more = self._client.list_object_versions(
                 **where | {"KeyMarker": last, "VersionIdMarker": pages[-1]["NextVersionIdMarker"]}

@@ -51,6 +51,8 @@ def watch_bucket(ports: Ports, happened: Happened) -> str:
         return ""
     if happened.deleted:
         return _alert(ports, "hidden", happened.key, happened.version, "", "notification")
+    if happened.key == _REPLACED:
+        return ""  # every batch replaces it, so its versions are many and none of them is odd
     if match := _CHUNK.fullmatch(happened.key):
         stored = ports.store.chunk(match[1], int(match[2]))
         if stored is None or stored.key != happened.key:

@@ -40,7 +40,7 @@ def agents(as_json: bool, witness_keys: bool) -> None:
         return
     if witness_keys:
         for key in sorted(agent.witness_key for agent in listed.agents if agent.witness_key):
-            say(str(read_key(key)))
+            say(_key(key))
         return
     if not listed.agents:
         note("No agent has enrolled yet. Begin with: sallyport agent-token NAME")
@@ -78,10 +78,18 @@ def _state(agent: api.AgentView) -> Cell:
     return Cell(f"refuses: {clean(agent.refuses)}", "yellow") if agent.refuses else Cell("online", "green")
 
 
+def _key(text: str) -> str:
+    """Return a key's line as it is written to a file, or raise Fault: what is no key must not get among keys."""
+    try:
+        return str(read_key(text))
+    except ValueError:
+        raise Fault("internal", "The gateway names a key of an agent that is none.") from None
+
+
 def _log(agent: api.AgentView) -> Cell:
     """What the agent says of the audit log: how far it vouches for it, or what contradicts."""
     if agent.alarm:
-        return Cell(agent.alarm, "red", "bold")
+        return Cell(clean(agent.alarm), "red", "bold")
     if not agent.witnessed:
         return Cell("")
     return Cell(f"{agent.witnessed:,} entries, {duration(now_ms() - agent.witnessed_ms)} ago")

@@ -18,6 +18,8 @@ from cli.verification.sessions import LogFacts, SessionCheck, Stored, day_prefix
 from cli.verification.sources import LOG, RECORDINGS, Source
 
 _NEWEST: Final = LOG + checkpoints.NEWEST
+#: What of the log is written once.
+_KEPT: Final = (checkpoints.HISTORY, checkpoints.COSIGNATURES, "tile")
 #: How much of an identifier must be given.
 _SHORTEST: Final = 6
 
@@ -245,7 +247,8 @@ def _prove(report: Report, check: str, count: int) -> None:
 
 def _versions(source: Source, wanted: Wanted, checks: Sequence[SessionCheck], report: Report) -> None:
     named = {task.key: task.version for check in checks for task in check.tasks if task.version}
-    prefixes: Iterable[str] = [LOG, _prefix(wanted.day) if wanted.day else RECORDINGS]
+    # The newest checkpoint is left out: it has a version for every batch there ever was.
+    prefixes: Iterable[str] = [*(f"{LOG}{part}/" for part in _KEPT), _prefix(wanted.day) if wanted.day else RECORDINGS]
     if wanted.session:
         name = report.scope.removeprefix("session ")
         prefixes = [day_prefix(name)]
@@ -259,11 +262,11 @@ def _versions(source: Source, wanted: Wanted, checks: Sequence[SessionCheck], re
             return
         good = 0
         for key, versions in sorted(found.items()):
-            if key != _NEWEST and (len(versions) > 1 or "" in versions):
+            if len(versions) > 1 or "" in versions:
                 report.fail(
                     "versions", key, "This object has several versions, or was deleted: nothing of the gateway's does that."
                 )
-            elif versions != [named.get(key, versions[0])] and key != _NEWEST:
+            elif versions != [named.get(key, versions[0])]:
                 text = f"This is version {versions[0]}; the manifest names {named[key]}, which is gone for good."
                 report.fail("versions", key, text)
             else:

@@ -12,8 +12,10 @@ import pytest
 from chalicelib.contracts import api
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.session import State
+from chalicelib.contracts.translog import notes
 from cli.__main__ import _COMMANDS
 from tests.fakes.http_control_plane import FakeControlPlane, Reply
+from tests.fakes.note_keys import NoteKey
 from tests.unit.cli.conftest import NOW_MS, Run, session, target
 
 GOLDEN = Path(__file__).parents[2] / "golden/cli"
@@ -53,9 +55,25 @@ def world(logged_in: FakeControlPlane) -> FakeControlPlane:
     ]
     plane.agents = [
         api.AgentView(
-            name="edge-1", agent_id="agt_1", online=True, seen_ms=NOW_MS - 12_000, protocols=["ssh"], direct="10.0.0.9:2222"
+            name="edge-1",
+            agent_id="agt_1",
+            online=True,
+            seen_ms=NOW_MS - 12_000,
+            protocols=["ssh"],
+            direct="10.0.0.9:2222",
+            witness_key=str(NoteKey.ed25519("edge-1", notes.COSIGNATURE).key),
+            witnessed=20_852,
+            witnessed_ms=NOW_MS - 40_000,
         ),
-        api.AgentView(name="edge-2", agent_id="agt_2", online=False, seen_ms=0, protocols=[], direct=""),
+        api.AgentView(
+            name="edge-2",
+            agent_id="agt_2",
+            online=False,
+            seen_ms=0,
+            protocols=[],
+            direct="",
+            alarm="fork: two logs.\x1b[2J",
+        ),
         api.AgentView(
             name="edge-3",
             agent_id="agt_3",
@@ -173,6 +191,7 @@ def test_altered_evidence(golden: Golden, world: FakeControlPlane) -> None:
 
 def test_gateway(golden: Golden, world: FakeControlPlane, folder: Path) -> None:
     golden.check("agents", "agents")
+    golden.check("agents_witness_keys", "agents", "--witness-keys")
     golden.check("agent_token", "agent-token", "edge-3")
     golden.check("plan", "plan", str(folder))
     golden.check("apply", "apply", "--yes", str(folder))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from infra.local.pump import EventPump, UnknownScheduleError
+from infra.local.s3_shim import Change
 
 
 class Clock:
@@ -278,3 +279,27 @@ def test_expired_rows_go_and_say_who_deleted_them(aws: FakeAws, app: App, clock:
 def test_time_does_not_stand_still(aws: FakeAws, clock: Clock) -> None:
     with pytest.raises(ValueError):
         EventPump(aws, "sallyport", "arn:stream", speed=0, clock=clock)
+
+
+def test_notifications_of_objects_reach_the_functions_that_watch_and_come_again_when_refused() -> None:
+    aws, app = FakeAws(), App()
+    seen: list[tuple[str, str]] = []
+    refusing = [True]
+
+    def watch(event: dict[str, Any], _: Any) -> None:
+        if refusing.pop() if refusing else False:
+            raise RuntimeError("not now")
+        seen.append((event["detail-type"], event["detail"]["object"]["version-id"]))
+
+    pattern = {"source": ["aws.s3"], "detail-type": ["Object Created"], "detail": {"bucket": {"name": ["overlay"]}}}
+    app.event_sources.append(SimpleNamespace(name="watch", handler_string="app.watch", event_pattern=pattern))
+    app.handler_map["watch"] = watch
+    pump = EventPump(aws, "t", "any", clock=lambda: 0.0)
+    pump.attach(app)
+    pump.object_changed(Change("b", "k", "v1", "Object Created", "PutObject"))
+    pump.object_changed(Change("b", "k", "v2", "Object Deleted", "Delete Marker Created"))
+    assert pump.drain_objects() == 1
+    assert seen == []
+    assert pump.drain_objects() == 1
+    assert seen == [("Object Created", "v1")]
+    assert pump.drain_objects() == 0

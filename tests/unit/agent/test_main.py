@@ -1,0 +1,52 @@
+"""``sallyport-agent witness``: what an agent remembers of the log, and how a person lets it begin anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+import pytest
+from click.testing import CliRunner
+
+from agent.__main__ import main
+from agent.runtime.witness import Memory, Owed
+from chalicelib.contracts.api import WitnessAlarm
+from chalicelib.contracts.translog.checkpoints import Checkpoint
+from tests.fakes.note_keys import NoteKey
+
+
+@pytest.fixture
+def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):  # type: ignore[no-untyped-def]
+    monkeypatch.setenv("SALLYPORT_AGENT_STATE", str(tmp_path))
+    return lambda *arguments: CliRunner().invoke(main, ["witness", *arguments])
+
+
+def remember(state: Path, alarm: WitnessAlarm | None) -> None:
+    note = NoteKey.ed25519("gw.example/log").sign(Checkpoint("gw.example/log", 7, b"r" * 32).text())
+    memory = Memory(checkpoint=str(note), cosigned=7, owed={"evt_1": Owed("ses_1", "ab", 1)}, alarm=alarm)
+    (state / "witness.json").write_bytes(msgspec.json.encode(memory))
+
+
+def test_what_is_remembered_is_said(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    assert "cosigned    0 entries" in run().output
+    remember(tmp_path, None)
+    said = run().output
+    assert "verified    7 entries" in said
+    assert "owed        1 sessions" in said
+    assert "alarm" not in said
+
+
+def test_an_alarm_is_said_and_forgotten_only_when_asked(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    remember(tmp_path, WitnessAlarm(kind="fork", message="There are two logs.", kept="a", shown="b"))
+    assert "alarm       fork: There are two logs." in run().output
+    assert run("--start-again").output.startswith("Forgotten; kept in ")
+    assert len(list((tmp_path / "witness-alarms").glob("*-forgotten.json"))) == 1
+    assert "alarm" not in run().output
+    assert run("--start-again").output == "There was nothing to forget.\n"
+
+
+def test_a_memory_that_cannot_be_read_is_told(run, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "witness.json").write_text("{")
+    found = run()
+    assert found.exit_code != 0
+    assert "cannot be read" in found.output
