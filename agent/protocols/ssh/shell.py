@@ -6,12 +6,12 @@ import asyncio
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
-from agent.core.effects import Ask, Effect
+from agent.core.effects import Ask, Effect, ToTarget
 from agent.core.gate import Gate
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.shell.guard.dialogue import Broken, Dialogue, Ran, forged
-from agent.core.units import Answered, Asked, Refused, Stream, Tick, Unit
+from agent.core.units import Answered, Asked, Output, Refused, Stream, Tick, Unit
 from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
@@ -136,16 +136,24 @@ class ShellRelay:
         begins = self._cast.written
         effects = self._gate.handle(unit)
         if effects and isinstance(effects[-1], Ask):
+            self._lead()
             await self._performer.perform(effects[:-1])
             answer = await self._owner.answered(effects[-1].asked)
             self._gate.handle(Tick(self._serving.now_ms()))
             effects = self._gate.handle(answer)
+        if not any(isinstance(effect, ToTarget) for effect in effects):
+            self._lead()
         await self._performer.perform(effects)
         if self._permitted:
             self._from = begins
             self._dialogue.allowed(self._serving.now_ms())
         else:
             self._owner.send_target(self._dialogue.denied())
+
+    def _lead(self) -> None:
+        """Begin a line of our own, where the shell has not."""
+        if self._dialogue.lead:
+            self._performer.perform_now(self._gate.handle(Output(self._dialogue.lead)))
 
     def _after(self) -> None:
         dialogue = self._dialogue

@@ -29,9 +29,15 @@ __sp_number() {
   builtin local h; h=$(HISTTIMEFORMAT= builtin history 1); h=${h#"${h%%[! ]*}"}
   __sp_h=${h%%[!0-9]*}; h=${h#"$__sp_h"}; __sp_t=${h#[ *][ ]}
 }
+__sp_dice() {
+  builtin local b i; c=
+  builtin read -r -N 12 b < /dev/urandom
+  for ((i = 0; i < ${#b}; i++)); do builtin printf -v c '%s.%x' "$c" "'${b:i:1}"; done
+  (( ${#b} == 12 ))
+}
 __sp_ask() {
   builtin local c r IFS= LC_ALL=C
-  c=$SRANDOM.$RANDOM$RANDOM$RANDOM$RANDOM.$SRANDOM
+  __sp_dice || builtin return 1
   r=$'\033]7701;@NONCE@;Q;'"$1;$c;$2;${PWD@Q};${3@Q}"$'\007'
   builtin read -r -s -d $'\036' -p "$r" r < /dev/tty 2> /dev/tty || builtin return 1
   [[ ${r%"$c:"?} != "$r" ]] || builtin return 1
@@ -70,12 +76,15 @@ __sp_prompt() {
 }
 __sp_z= __sp_s=1
 PROMPT_COMMAND="${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
-builtin readonly -f __sp_tell __sp_number __sp_ask __sp_gate __sp_belt __sp_prompt
+builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_gate __sp_belt __sp_prompt
 __sp_tell H
 """
 
-#: How the guarded shell is started by a POSIX shell that has the guard on descriptor 9.
 START: Final = "exec bash --rcfile /dev/fd/9 -i"
+TYPED: Final = b""
+LEAD: Final = b""
+END: Final = b"\x1e"
+PERCENT: Final = False
 
 
 def guard(nonce: str) -> str:

@@ -11,14 +11,14 @@ the shell asked comes back from it with its acknowledgement (a *W* mark), and is
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 import msgspec
 
 from agent.core.shell.classify import classify
-from agent.core.shell.guard import bash
+from agent.core.shell.guard import bash, fish, zsh
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
-from agent.core.shell.guard.quoting import UnquotableError
+from agent.core.shell.guard.quoting import UnquotableError, unpercent
 from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Side, Unit
 from chalicelib.contracts.operation import EXECUTE, UNKNOWN, Operation
 
@@ -36,9 +36,28 @@ BOOT: Final = (
     'IFS= read -r x;eval "$(printf "%b" "$x")"\''
 )
 _ENTER: Final = (b"\r", b"\n", b"\x0f")
-_GUARDS: Final = {"bash": bash}
 
-_RECORD_SEPARATOR: Final = b"\x1e"
+
+class _Dialect(Protocol):
+    """What a module about one shell says."""
+
+    START: str
+    """How the guarded shell is started by a POSIX shell that has the guard on descriptor 9."""
+    TYPED: bytes
+    """What is typed when it has started."""
+    LEAD: bytes
+    """What moves the cursor to a line of its own, before words of ours."""
+    END: bytes
+    """Ends a verdict."""
+    PERCENT: bool
+    """Whether values are quoted as in addresses, and not as the shell itself does."""
+
+    def guard(self, nonce: str) -> str:
+        """Return the start-up text."""
+        ...
+
+
+_GUARDS: Final[dict[str, _Dialect]] = {"bash": bash, "fish": fish, "zsh": zsh}
 
 HISTORY_OFF: Final = "The shell's history was switched off, so its lines cannot be read. Press Ctrl-D and open a new shell."
 UNREADABLE: Final = "The line is not valid UTF-8."
@@ -182,10 +201,17 @@ class Dialogue:
             raise Broken(message, _ONE_BY_ONE)
         text = dialect.guard(self._nonce)
         stage = f"exec 9<<'SALLYPORT'\n{text}\nSALLYPORT\nstty icanon echo 2>/dev/null\n{dialect.START}\n"
-        units.append(Housekeeping(Side.TARGET, stage.replace("\\", "\\\\").replace("\n", "\\n").encode() + b"\n"))
+        units.append(Housekeeping(Side.TARGET, stage.replace("\\", "\\\\").replace("\n", "\\n").encode() + b"\n" + dialect.TYPED))
         return data[end + 1 :]
 
+    @property
+    def lead(self) -> bytes:
+        """What moves the cursor to a line of its own, before words of ours."""
+        return _GUARDS[self.shell].LEAD
+
     def _said(self, mark: Mark, now_ms: int) -> list[Unit]:
+        if self.shell and _GUARDS[self.shell].PERCENT:
+            mark = Mark(mark.kind, tuple(unpercent(field) for field in mark.fields))
         match mark.kind:
             case "R":
                 self._muted = False
@@ -241,7 +267,7 @@ class Dialogue:
             environment=(("PWD", where),),
         )
         self._asked = operation
-        return Asked(operation, self._challenge + b":a" + _RECORD_SEPARATOR)
+        return Asked(operation, self._challenge + b":a" + _GUARDS[self.shell].END)
 
     def _refused(self, line: str, code: str, message: str) -> Refused:
         return Refused(Operation(kind="line", text=line, effects=frozenset({EXECUTE, UNKNOWN})), code, message)
@@ -267,7 +293,7 @@ class Dialogue:
         """The line does not run. Returns what tells the shell so; keys wait for its next prompt."""
         self._asked = None
         self.state, self._goes = "answered", "entered"
-        return self._challenge + b":d" + _RECORD_SEPARATOR
+        return self._challenge + b":d" + _GUARDS[self.shell].END
 
 
 def forged(count: int) -> Remark:

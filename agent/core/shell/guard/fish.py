@@ -1,0 +1,92 @@
+"""The guard of fish, 3.
+
+fish has no hook that could stop a line, so Enter is bound to a function that asks before it lets the line run. What runs
+otherwise (a key that somebody else has bound to execute) is caught by a belt: *preexec* asks then, and ends the shell where the
+answer is no. While a program runs, Enter in ``read`` is only Enter: what is typed there is nobody's line, and may be a secret.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: fish's own ``read`` is an editor; a POSIX shell reads the verdict.
+_TEXT: Final = r"""
+printf '\033]7701;@NONCE@;R\007'
+exec 9<&-
+function __sp_tell
+  printf '\033]7701;@NONCE@;%s\007' $argv[1] > /dev/tty
+end
+function __sp_ask
+  set -l answer (command sh -c '
+    c=$(od -An -N12 -tx1 /dev/urandom | tr -d " \n"); [ ${#c} -eq 24 ] || exit 1
+    printf "\033]7701;@NONCE@;Q;L;%s;0;%s;%s\007" "$c" "$1" "$2" > /dev/tty
+    w=
+    while IFS= read -r r; do
+      case $r in
+        *"$c:"?)
+          w=$w${r%"$c:"?}
+          [ -z "$w" ] || w=$(printf %s "$w" | od -An -v -tx1 | tr -d " \n" | sed "s/../%&/g")
+          printf "\033]7701;@NONCE@;W;%s\007" "$w" > /dev/tty
+          printf %s "${r#"${r%?}"}"
+          exit 0 ;;
+      esac
+      w=$w$r"
+"
+    done
+    exit 1' - (string escape --style=url -- $PWD) (string escape --style=url -- $argv[1]) < /dev/tty)
+  test "$answer" = a
+end
+function __sp_enter
+  set -l line (commandline -b | string collect)
+  set -l words (string trim -- "$line" | string collect)
+  if test "$__sp_busy" = 1; or test -z "$words"; or commandline --search-mode; or commandline --paging-mode
+    commandline -f execute
+  else if not commandline --is-valid
+    commandline -f execute
+    __sp_tell C
+  else if __sp_ask $line
+    set -g __sp_line $line
+    commandline -f execute
+  else
+    commandline -f cancel-commandline
+  end
+end
+function __sp_belt --on-event fish_preexec
+  if test "$argv[1]" != "$__sp_line"; and string match -qr '\S' -- $argv[1]
+    __sp_ask $argv[1]; or kill -KILL $fish_pid
+  end
+  set -g __sp_line ''
+  set -g __sp_busy 1
+end
+function __sp_before --on-event fish_prompt
+  set -l last $status
+  set -g __sp_busy 0
+  for mode in default insert visual replace replace_one
+    bind -M $mode \r __sp_enter
+    bind -M $mode \n __sp_enter
+  end
+  if not string match -q '*__sp_own_prompt*' -- (functions fish_prompt | string collect)
+    functions -q __sp_own_prompt; and functions -e __sp_own_prompt
+    functions -c fish_prompt __sp_own_prompt
+    function fish_prompt
+      printf '\033]7701;@NONCE@;A\007'
+      __sp_own_prompt
+      printf '\033]7701;@NONCE@;B\007'
+    end
+  end
+  __sp_tell "D;$last;"(string escape --style=url -- $PWD)
+end
+__sp_tell H
+"""
+
+START: Final = "exec fish -l -i -C 'cat <&9 | source'"
+TYPED: Final = b""
+#: Enter does not move the cursor before fish runs a line, so words of ours begin on a line of their own.
+LEAD: Final = b"\r\n"
+END: Final = b"\n"
+PERCENT: Final = True
+
+
+def guard(nonce: str) -> str:
+    """Return the start-up text."""
+    return _TEXT.replace("@NONCE@", nonce)

@@ -1,0 +1,64 @@
+"""The guard of zsh.
+
+A *preexec* hook runs after a line was read and parsed, with the line as it was typed (history expanded), and before any of it
+runs; ``kill -INT $$`` in it discards the line. Start-up files are read by the guard itself, because it stands in their place.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+_TEXT: Final = r"""
+builtin printf '\033]7701;@NONCE@;R\007'
+exec 9<&-
+builtin unsetopt histignorespace
+for __sp_f in ${ZDOTDIR:-~}/.zshenv /etc/zsh/zprofile /etc/zprofile ${ZDOTDIR:-~}/.zprofile \
+    /etc/zsh/zshrc /etc/zshrc ${ZDOTDIR:-~}/.zshrc /etc/zsh/zlogin /etc/zlogin ${ZDOTDIR:-~}/.zlogin; do
+  [[ ! -r $__sp_f ]] || builtin source $__sp_f
+done
+builtin unset __sp_f
+__sp_tell() { builtin printf '\033]7701;@NONCE@;%s\007' "$1" > /dev/tty }
+__sp_dice() {
+  builtin emulate -L zsh; builtin unsetopt multibyte
+  builtin local b i; c=
+  builtin read -rk 12 -u 3 b 3< /dev/urandom || builtin return 1
+  for ((i = 1; i <= 12; i++)) { c+=$(( [##16] #b[i] )).; }
+}
+__sp_ask() {
+  builtin emulate -L zsh
+  builtin local c r w
+  __sp_dice || builtin return 1
+  builtin read -rs -d $'\036' "r?"$'\033]7701;@NONCE@;Q;'"L;$c;$HISTCMD;${(qqqq)PWD};${(qqqq)1}"$'\007' < /dev/tty 2> /dev/tty ||
+    builtin return 1
+  [[ $r == *"$c:"? ]] || builtin return 1
+  w=${r%"$c:"?}
+  __sp_tell "W;${(qqqq)w}"
+  [[ $r == *:a ]]
+}
+__sp_preexec() { __sp_ask "$1" || { builtin kill -INT $$; builtin return 1 } }
+__sp_precmd() {
+  builtin local e=$?
+  builtin trap - INT
+  [[ ${preexec_functions[1]-} == __sp_preexec ]] || preexec_functions=(__sp_preexec ${preexec_functions:#__sp_preexec})
+  [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'%{\033]7701;@NONCE@;A\007%}'$PS1$'%{\033]7701;@NONCE@;B\007%}'
+  [[ $PS2 == *'7701;@NONCE@'* ]] || PS2=$PS2$'%{\033]7701;@NONCE@;C\007%}'
+  __sp_tell "D;$e;${(qqqq)PWD}"
+  builtin return $e
+}
+preexec_functions=(__sp_preexec $preexec_functions)
+precmd_functions=(${precmd_functions:#__sp_precmd} __sp_precmd)
+builtin typeset -gr precmd_functions
+__sp_tell H
+"""
+
+START: Final = "exec zsh -f -o histignorespace -i"
+#: zsh has no option for a start-up file of our choice, so its first line is typed. The space keeps it out of the history.
+TYPED: Final = b" . /dev/fd/9\n"
+LEAD: Final = b""
+END: Final = b"\x1e"
+PERCENT: Final = False
+
+
+def guard(nonce: str) -> str:
+    """Return the start-up text."""
+    return _TEXT.replace("@NONCE@", nonce)
