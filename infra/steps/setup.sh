@@ -63,6 +63,7 @@ case "$need" in
   test)
     want rsync rsync
     want zsh zsh
+    want fish fish
     want busybox busybox
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
     want node nodejs
