@@ -232,7 +232,7 @@ class Stack:
             f"      {self.target.account}: {{ credential: prod-web }}\n"
             "    options:\n"
             f'      host_keys: ["{self.target.host_key}"]\n'
-            "      shell: recorded\n"
+            "      shell: guarded\n"
             "    require: [record]\n"
             "    max_session: 8h\n" + (self.database.target("prod-db") if self.database.wanted else "") + more_targets
         )

@@ -126,7 +126,7 @@ class Tour:
 
     def open_a_shell(self) -> None:
         """Step 6."""
-        self.screen.title(6, "An interactive shell: resize, vi, tab completion, Ctrl-C, exit status")
+        self.screen.title(6, "An interactive shell, every line of it decided: resize, vi, completion, Ctrl-C, exit status")
         self.screen.typed("alice", "ssh prod-web")
         shell = Shell(self.alice)
         try:
@@ -139,6 +139,8 @@ class Tour:
             self.screen.check(shell.completes(), "tab completion completes", shell.seen)
             self.screen.check(shell.edits(), "vi opens, edits and saves", shell.seen)
             self.screen.check(shell.interrupts(), "Ctrl-C interrupts", shell.seen)
+            refused = shell.says("cd / && rm -r srv/data", "second pair of eyes") and shell.says("echo still-$((1+1))", "still-2")
+            self.screen.check(refused, "a line that policy forbids is refused before it runs, and the shell goes on", shell.seen)
             self.screen.check(shell.leaves(7) == 7, "exit 7 arrives as exit status 7", shell.seen)
         finally:
             shell.close()
@@ -259,7 +261,7 @@ class Shell:
 
     def edits(self) -> bool:
         """Write a line with vi and read it back."""
-        self.process.send("rm -f /tmp/.sallyport-tour; vi -u NONE /tmp/.sallyport-tour\r")
+        self.process.send("rm -f /tmp/.sallyport-tour; vi /tmp/.sallyport-tour\r")
         self._expect(r"~")
         self.process.send("ihello from vi\x1b")
         self.process.send(":wq\r")

@@ -379,8 +379,9 @@ def test_a_control_that_the_protocol_cannot_enforce_is_refused(world: World, tmp
     folder = tmp_path / "gateway"
     shutil.copytree(world.stack.folder / "gateway", folder)
     file = folder / "gateway.yaml"
-    # prod-web has recorded shells, so it cannot promise to block; nothing can promise to mask yet.
-    file.write_text(file.read_text().replace("require: [record]", "require: [record, block, mask]"))
+    # A target whose shells are only recorded cannot promise to block; nothing can promise to mask yet.
+    text = file.read_text().replace("shell: guarded", "shell: recorded")
+    file.write_text(text.replace("require: [record]", "require: [record, block, mask]"))
     answer = world.stack.person("pat").run(["sallyport", "apply", "--yes", str(folder)])
     said = answer.stdout + answer.stderr
     assert answer.returncode == 6, said

@@ -9,6 +9,8 @@ from agent.core.shell.options import has_option, operands
 from agent.core.shell.reading import Reading
 from agent.core.shell.words import Word, sleeps
 
+#: Words with which stty only tells.
+_TELLS = frozenset({"-a", "--all", "-g", "--save", "size", "speed"})
 _NAME = re.compile(r"([A-Za-z_]\w*)", re.ASCII)
 
 
@@ -159,6 +161,12 @@ def history(reading: Reading, program: str, words: list[Word]) -> None:
         reading.flags.add("tamper")
 
 
+def terminal(reading: Reading, program: str, words: list[Word]) -> None:
+    """stty tells the terminal's settings, or changes them: what is echoed, and which keys interrupt."""
+    if any(word.text not in _TELLS for word in words):
+        reading.flags.add("tamper")
+
+
 def limits(reading: Reading, program: str, words: list[Word]) -> None:
     """ulimit and umask with a value change what later commands can do or create; that is the user's own session."""
     if operands(words):
@@ -170,7 +178,7 @@ BUILTINS = {
     **dict.fromkeys(("export", "declare", "typeset", "local", "readonly"), declare),
     **dict.fromkeys(("read", "mapfile", "readarray", "getopts", "printf", "unset", "unsetenv", "wait", "let"), sets_variables),
     "test": test, "[": test, "set": set_options, "shopt": tampering, "bind": tampering, "setopt": tampering,
-    "unsetopt": tampering, "emulate": tampering, "zmodload": tampering, "autoload": tampering, "stty": tampering,
+    "unsetopt": tampering, "emulate": tampering, "zmodload": tampering, "autoload": tampering, "stty": terminal,
     "enable": enable, "disable": enable, "hash": hash_table, "rehash": hash_table, "complete": completion,
     "compopt": completion, "compgen": completion, "history": history, "fc": history, "ulimit": limits, "umask": limits,
 }  # fmt: skip

@@ -333,8 +333,11 @@ class Program:
             return
         terminal = self._terminal or Terminal("", 0, 0)
         cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
-        self._gate = Gate(decider, cast, words, says_on="err", asks=True, originals=serving.sealer is not None)
-        if wish.kind == "shell" and guarded:
+        guarded = guarded and wish.kind == "shell"
+        # In the middle of a terminal's output, what we say must stand exactly where it belongs: the streams have no common order.
+        says_on: Stream = "out" if guarded else "err"
+        self._gate = Gate(decider, cast, words, says_on=says_on, asks=True, originals=serving.sealer is not None)
+        if guarded:
             dialogue = Dialogue(secrets.token_hex(16))
             self._relay = ShellRelay(serving, dialogue, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
 
@@ -388,7 +391,7 @@ class Program:
             self._hold = None
 
     def _said_while_waiting(self, data: bytes, recorded: bool) -> None:
-        self._tell(Output(data, "err", recorded))
+        self._tell(Output(data, "out" if isinstance(self._relay, ShellRelay) else "err", recorded))
 
     def _tell(self, event: Event) -> None:
         if self._gate is None or self._performer is None:

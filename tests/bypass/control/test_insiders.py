@@ -135,9 +135,9 @@ def test_no_road_of_the_api_deletes_or_writes_evidence(world: World, method: str
     [
         ("require: [record]", "require: [no-record]"),
         ("require: [record]", "record: false"),
-        ("shell: recorded", "shell: unrecorded"),
-        ("shell: recorded", "record: false"),
-        ("shell: recorded", "shell: recorded\n      recording: off"),
+        ("shell: guarded", "shell: unrecorded"),
+        ("shell: guarded", "record: false"),
+        ("shell: guarded", "shell: guarded\n      recording: off"),
         ("max_session: 8h", "max_session: 8h\n    recording: none"),
         ("max_session: 8h", "max_session: 9999h"),
         ("version: 1", "version: 1\nrecording: false"),

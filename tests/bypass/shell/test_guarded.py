@@ -1,7 +1,8 @@
 """Ways to run a forbidden program at a guarded prompt, tried for real in bash: the program must not have run.
 
-Policy is what a careful team writes: what cannot be known is not permitted, and ``touch`` is forbidden by name. Each row is typed into
-a fresh shell; ``{f}`` is the file that must not be there. Rows are only ever added. What follows each row must still work.
+Policy is what a careful team writes: what cannot be known is not permitted, and ``touch`` is forbidden by name. Each row is typed
+into a fresh shell; ``{f}`` is the file that must not be there. Rows are only ever added. (With ``touch`` forbidden by name and
+all else permitted, 19 of the first 102 get through.)
 """
 
 from __future__ import annotations

@@ -148,7 +148,7 @@ async def test_shells_that_are_switched_off_while_a_session_lives(world: World, 
     folder = tmp_path / "gateway"
     shutil.copytree(world.gateway, folder)
     file = folder / "gateway.yaml"
-    file.write_text(file.read_text().replace("      shell: recorded\n", ""))
+    file.write_text(file.read_text().replace("      shell: guarded\n", ""))
     async with await world.connect() as conn:
         chan = await conn.create_process(term_type="xterm")
         chan.stdin.write("echo $((6*7)); exit\n")

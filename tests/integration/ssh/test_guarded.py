@@ -184,3 +184,30 @@ async def test_ctrl_c_withdraws_a_held_line_and_the_shell_goes_on(guarded: Gatew
     await guarded.idle()
     assert not victims(tmp_path)
     assert held.approvals.used == []
+
+
+async def test_what_runs_before_a_prompt_is_nobodys_line(guarded: Gateway, sshd: Sshd) -> None:
+    # A denied one would abort the prompt, which would run it again, for ever.
+    guarded.serving = serving_for(sshd, PERMIT, NOT.replace("touch", "true"), shell="guarded")
+    profile = sshd.home / ".bash_profile"
+    profile.write_text("PROMPT_COMMAND='x=1; true'\n")
+
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.sendline("true")
+        child.expect_exact("sallyport: Not that.")
+        child.sendline("PROMPT_COMMAND='y=2; true; echo before'")
+        child.expect_exact("before\r\n")
+        child.sendline("true")
+        child.expect_exact("sallyport: Not that.")
+        child.expect_exact("before\r\n")
+        child.sendline("echo $x$y")
+        child.expect("12\r\n")
+        child.sendline("exit")
+
+    try:
+        assert await at_terminal(guarded.ssh(), person) == 0
+    finally:
+        profile.unlink()
+    await guarded.idle()
+    assert guarded.serving.denied == 2

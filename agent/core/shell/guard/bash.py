@@ -49,14 +49,25 @@ __sp_gate() {
   [[ $__sp_h && $__sp_h != "$__sp_n" ]] || k=U
   if __sp_ask "$k" "$__sp_h" "$__sp_t"; then builtin printf 0; else builtin kill -INT $$; builtin printf 1; fi
 }
+__sp_mend() {
+  [[ $PROMPT_COMMAND == __sp_before$'\n'* ]] || PROMPT_COMMAND=$'__sp_before\n'$PROMPT_COMMAND
+  [[ ${PROMPT_COMMAND[${#PROMPT_COMMAND[@]} - 1]} != ?(*$'\n')__sp_prompt ]] || builtin return 0
+  if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501 )); then PROMPT_COMMAND+=(__sp_prompt)
+  else PROMPT_COMMAND+=$'\n__sp_prompt'; fi
+}
 __sp_belt() {
+  [[ $PROMPT_COMMAND == __sp_before* ]] || __sp_mend
   (( __sp_s )) || builtin return 0
-  [[ ${FUNCNAME[1]-} != __sp_prompt && $BASH_COMMAND != __sp_prompt ]] || builtin return 0
+  [[ ${FUNCNAME[1]-} != __sp_@(before|prompt) && $BASH_COMMAND != __sp_@(before|prompt) ]] || builtin return 0
   __sp_ask S 0 "$BASH_COMMAND" && builtin return 0
   builtin kill -INT $$; builtin return 1
 }
+__sp_before() {
+  __sp_e=$?; __sp_s=0
+  builtin return "$__sp_e"
+}
 __sp_prompt() {
-  builtin local e=$? __sp_h __sp_t
+  builtin local __sp_h __sp_t
   __sp_s=1
   builtin trap - INT
   builtin set -o history
@@ -67,16 +78,14 @@ __sp_prompt() {
   __sp_number; __sp_n=$__sp_h
   [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'\\[\033]7701;@NONCE@;A\007\\]'$PS1$'\\[\033]7701;@NONCE@;B\007\\]'
   [[ $PS2 == *'7701;@NONCE@'* ]] || PS2=$PS2$'\\[\033]7701;@NONCE@;C\007\\]'
-  if [[ ${PROMPT_COMMAND[@]: -1} != *__sp_prompt ]]; then
-    if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501 )); then PROMPT_COMMAND+=(__sp_prompt)
-    else PROMPT_COMMAND+=$'\n__sp_prompt'; fi
-  fi
-  __sp_tell "D;$e;${PWD@Q}"
-  builtin return "$e"
+  __sp_mend
+  __sp_tell "D;$__sp_e;${PWD@Q}"
+  builtin return "$__sp_e"
 }
-__sp_z= __sp_s=1
-PROMPT_COMMAND="${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
-builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_gate __sp_belt __sp_prompt
+__sp_z= __sp_s=1 __sp_e=0
+# What the person's own settings run before a prompt stands between the two, and is nobody's line.
+PROMPT_COMMAND=$'__sp_before\n'"${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
+builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_gate __sp_mend __sp_belt __sp_before __sp_prompt
 __sp_tell H
 """
 
