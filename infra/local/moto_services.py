@@ -23,10 +23,11 @@ def fresh_moto() -> WsgiApplication:
     from moto.moto_api._internal.models import moto_api_backend
     from moto.moto_server import werkzeug_app
 
-    from infra.local import moto_transactions
+    from infra.local import moto_transactions, moto_versions
 
     moto_api_backend.reset()
     moto_transactions.install()
+    moto_versions.install()
     # moto would let every origin read everything; the bucket's own CORS rules shall decide.
     werkzeug_app.DISABLE_GLOBAL_CORS = True  # type: ignore[attr-defined]
     made: WsgiApplication = werkzeug_app.DomainDispatcherApplication(werkzeug_app.create_backend_app)
