@@ -13,7 +13,7 @@ from websockets.exceptions import InvalidStatus
 
 from tests.bypass.http import ask
 from tests.bypass.world import World
-from tests.integration.control.parties import AgentParty, Api, Chunks, Socket
+from tests.integration.control.parties import PROTOCOL, AgentParty, Api, Chunks, Socket
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
 
@@ -58,7 +58,10 @@ class Second:
     def __init__(self, world: World, open_: ExitStack) -> None:
         self.world = world
         self.agent = enrolled(world, "edge-2")
-        assert self.agent.announce()[0] == 200
+        # The demo's rules hold some commands on what is tagged prod, so whoever serves such a target says that it can wait.
+        controls = [each | ({"enforced": True} if each["name"] == "hold" else {}) for each in PROTOCOL["controls"]]  # type: ignore[attr-defined]
+        announced = {"protocols": [PROTOCOL | {"controls": controls}], "credentials": ["web-key"]}
+        assert self.agent.call("/agent/announce", announced)[0] == 200
         status, plan = apply(world, files(world, **{"gateway.yaml": files(world)["gateway.yaml"] + SECOND}))
         assert status == 200, plan
         socket = Socket(websocket_url(world), self.agent.headers("control"))
