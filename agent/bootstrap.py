@@ -161,6 +161,8 @@ async def _run(
     logger(agent_id=identity.agent_id).info("agent.started", name=identity.name, listener=address, witness_key=str(witness.key))
     on_ready(address)
     await supervisor.run(background, stop)
+    if supervisor.failure is not None:
+        raise supervisor.failure
     logger(agent_id=identity.agent_id).info("agent.stopped")
 
 

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, Protocol
 
 from agent.runtime import recovery
 from agent.runtime.announcer import Announcer
-from agent.runtime.backoff import is_final
+from agent.runtime.backoff import is_final, persist
 from agent.runtime.door import Caller, ConnectionDoor
 from agent.runtime.identity import Identity
 from agent.runtime.listener import Place
@@ -100,13 +100,17 @@ class Supervisor:
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
+        self._stop = asyncio.Event()
+        self.failure: Fault | None = None
+        """Why ``run`` ended by itself; None where it was told to."""
         self._witness = witness
         announcer.on_change = self._end_orphans
 
     # --- the agent's life
 
     async def run(self, background: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
-        """Run until ``stop``, then drain for ``DRAIN_S`` at most. ``background`` runs beside and ends first."""
+        """Run until ``stop`` or ``give_up``, then drain for ``DRAIN_S`` at most. ``background`` runs beside and ends first."""
+        self._stop = stop
         leftovers = await self._around.disk.run(folders, self._spool)
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
@@ -129,6 +133,13 @@ class Supervisor:
             task.cancel()
         if self._running:
             logger().warning("agent.undelivered", sessions=sorted({*self._live, *self._recovering}))
+
+    def give_up(self, failure: Fault) -> None:
+        """End the agent: its disk has failed, and what it holds can only be read again by a process that believes nothing."""
+        if self.failure is None:
+            logger().error("agent.giving_up", code=failure.code, reason=failure.message, detail=failure.detail)
+            self.failure = failure
+            self._stop.set()
 
     def spawn(self, work: Coroutine[Any, Any, None], **bound: str) -> asyncio.Task[None]:
         """Run ``work`` beside everything else; what it raises is logged and ends it alone."""
@@ -378,7 +389,12 @@ class Supervisor:
 
         async def one(folder: Folder) -> None:
             async with turn:
-                recovered = await recovery.recover(self._around, folder, self._state / "damaged")
+                recovered = await persist(
+                    lambda: recovery.recover(self._around, folder, self._state / "damaged"),
+                    event="recovery.delayed",
+                    backoff=self._around.backoff(),
+                    sid=folder.sid,
+                )
                 if recovered is not None:
                     await self._finish(*recovered)
             self._recovering.discard(folder.sid)
@@ -398,6 +414,8 @@ class Supervisor:
             told.error("recording.refused", code=kept.refusal.code, detail=kept.refusal.detail, kept=str(place))
         else:
             told.error("recording.incomplete", kept=str(folder.path))
+            hint = "Nothing that was acknowledged is lost. Start the agent again once its disk has room and is sound."
+            self.give_up(Fault("recording_failed", f"The spool could not be written: {folder.path}.", hint=hint))
 
     @property
     def _spool(self) -> Path:

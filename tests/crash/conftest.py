@@ -113,6 +113,12 @@ class MortalStack(Stack):
         status: int = self.nursery.ask(do="wait", pid=pid)["status"]
         return status
 
+    def ended_agent(self) -> int:
+        """Return the exit status of an agent that ends by itself."""
+        pid, self.life = self.life, 0
+        status: int = self.nursery.ask(do="wait", pid=pid)["status"]
+        return status
+
     def cut_power(self, chance: random.Random) -> list[str]:
         """Have the dead agent's disk forget what it may."""
         return power.cut(self.state, self.notes, chance)

@@ -279,9 +279,10 @@ def test_disk_full(desk: Desk, tmp_path: Path) -> None:
     assert len(seen) < 100, "the disk was never full"
     assert "could not be written" in psql.ended()
     assert ward.ran() - before == set(seen), "what could not be recorded did not run"
+    ssh.ended()
+    assert ward.stack.ended_agent() == 5
+    assert "The spool could not be written" in ward.stack.log.read_text()
     leave(ward, DISK)
-    ssh.close()
-    ward.stack.end_agent(signal.SIGTERM)
     ward.stack.restart_agent()
     finish(ward, tmp_path)
     assert set(seen) <= set(recordings.read(ward.cloud).decided)

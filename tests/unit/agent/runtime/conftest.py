@@ -109,6 +109,7 @@ class Rig:
         self.identity = identity
         self.tunnels: dict[str, FakeTunnel] = {}
         self.stop = asyncio.Event()
+        self.running: Awaitable[None] | None = None
 
     @contextlib.asynccontextmanager
     async def open_tunnel(self, sid: str) -> AsyncIterator[FakeTunnel]:
@@ -164,13 +165,13 @@ def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
             )
             rig = Rig(control, supervisor, plugin, identity, free)
             await announcer.announce()
-            running: Awaitable[None] = asyncio.ensure_future(supervisor.run([announcer.run()], rig.stop))
+            rig.running = asyncio.ensure_future(supervisor.run([announcer.run()], rig.stop))
             await until(lambda: supervisor._tasks is not None)
             try:
                 yield rig
             finally:
                 rig.stop.set()
-                await running
+                await rig.running
         disk.close()
 
     return run

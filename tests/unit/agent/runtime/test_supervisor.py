@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -287,6 +288,34 @@ async def test_with_half_of_the_floor_left_live_sessions_end_with_a_word_and_who
             assert control.closes[sid].state == "ended"
             assert control.text_of(sid) == "hello\n"
             assert control.chain_holds(sid)
+
+
+async def test_a_disk_that_fails_ends_the_agent_and_another_start_delivers(
+    run_rig: RunRig, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    async with run_rig() as rig:
+        (sid, first), (_, second) = await serve_one(rig), await serve_one(rig)
+        monkeypatch.setattr("agent.runtime.spool.write_whole", full)
+        first.client.close()
+        assert rig.running is not None
+        async with asyncio.timeout(30):
+            await rig.running
+        assert rig.supervisor.failure is not None
+        assert (rig.supervisor.failure.code, bool(rig.supervisor.failure.hint)) == ("recording_failed", True)
+        second.client.close()
+        assert control.closes == {}
+    async with run_rig() as rig:
+        # The disk is still full: it is tried again.
+        await until(lambda: rig.supervisor.failure is not None)
+    monkeypatch.undo()
+    async with run_rig() as rig:
+        await until(lambda: len(control.closes) == 2)
+        assert control.text_of(sid) == "hello\n"
+        assert control.chain_holds(sid)
+        assert rig.supervisor.failure is None
 
 
 async def test_a_ticket_decided_by_newer_rules_fetches_them_first(run_rig: RunRig, control: FakeControlPlane) -> None:
