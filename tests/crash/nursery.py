@@ -55,6 +55,8 @@ def _start(config: str, log: str, synced: str) -> int:
         _note_syncs(synced)
         agent.__main__.main(["run", "--config", config], standalone_mode=False)
         status = 0
+    except SystemExit as ended:
+        status = ended.code if isinstance(ended.code, int) else status
     finally:
         os._exit(status)
 
