@@ -12,6 +12,7 @@ is noted in ``synced``: what a power cut may take is what was written and not sy
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import stat
@@ -103,6 +104,22 @@ def _note_syncs(path: str) -> None:
 
     os.fdatasync = noting(os.fdatasync)
     os.fsync = noting(os.fsync)
+    os.pwrite = _noting_writes(notes, os.pwrite)
+
+
+def _noting_writes(notes: int, pwrite: Callable[[int, Any, int], int]) -> Callable[[int, Any, int], int]:
+    """Note each write into a file that was opened with O_DSYNC, before it and after it: then it is on disk (open(2))."""
+
+    def written(descriptor: int, data: Any, at: int) -> int:
+        if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DSYNC:
+            return pwrite(descriptor, data, at)
+        place = {"log": os.fstat(descriptor).st_ino, "at": at, "to": at + len(data)}
+        os.write(notes, json.dumps(place | {"done": False}).encode() + b"\n")
+        done = pwrite(descriptor, data, at)
+        os.write(notes, json.dumps(place | {"to": at + done, "done": True}).encode() + b"\n")
+        return done
+
+    return written
 
 
 def _note(descriptor: int) -> bytes:

@@ -15,10 +15,20 @@ class Synced:
     def __init__(self, notes: Path) -> None:
         self.sizes: dict[int, int] = {}
         self.names: dict[int, dict[str, int]] = {}
+        self.ends: dict[int, int] = {}
+        """Where the last write into each log ended that was opened so that writes are synced by themselves."""
+        self.begun: dict[int, tuple[int, int]] = {}
+        """From where to where a write into such a log was going on."""
         for line in notes.read_text().splitlines() if notes.exists() else []:
             note: dict[str, Any] = json.loads(line)
-            if "file" in note:
+            if "log" in note and note["done"]:
+                self.ends[note["log"]] = max(self.ends.get(note["log"], 0), note["to"])
+                self.begun.pop(note["log"], None)
+            elif "log" in note:
+                self.begun[note["log"]] = (note["at"], note["to"])
+            elif "file" in note:
                 self.sizes[note["file"]] = note["size"]
+                self.begun.pop(note["file"], None)  # synced as a whole, or another file by now
             else:
                 self.names[note["folder"]] = note["names"]
 
@@ -30,11 +40,14 @@ def cut(state: Path, notes: Path, chance: random.Random) -> list[str]:
     """
     synced = Synced(notes)
     done = _forget_names(state / "spool", synced, chance) + _forget_bytes(state, synced, chance)
+    done += _tear_writes(state, synced, chance)
     logs = [(path.stat().st_mtime_ns, path) for path in state.rglob("*") if path.is_file() and is_log(path)]
     if logs:
         newest = max(logs)[1]
         with newest.open("r+b") as file:
-            whole = file.read()
+            # Behind what was written, which in a file that was allocated beforehand is not its end.
+            inode = newest.stat().st_ino
+            whole = file.read(max(synced.ends.get(inode, 0), synced.begun.get(inode, (0, 0))[1]) or -1)
             tail = garbage(whole, chance)
             file.write(tail)
         done.append(f"{newest.name}: {len(tail)} bytes that are no frame behind byte {len(whole)}")
@@ -62,6 +75,20 @@ def _forget_bytes(state: Path, synced: Synced, chance: random.Random) -> list[st
             size = chance.randint(safe, about.st_size)
             os.truncate(path, size)
             done.append(f"{path.name}: {about.st_size - size} of {about.st_size - safe} bytes that were not synced are gone")
+    return done
+
+
+def _tear_writes(state: Path, synced: Synced, chance: random.Random) -> list[str]:
+    """Of a write that was going on, some of the beginning may be on disk, and zeros or nothing of the rest."""
+    done = []
+    for path in sorted(path for path in state.rglob("*") if path.is_file()):
+        begun = synced.begun.get(path.stat().st_ino)
+        if begun is not None:
+            torn = chance.randint(*begun)
+            with path.open("r+b") as file:
+                file.seek(torn)
+                file.write(bytes(min(begun[1], path.stat().st_size) - torn))
+            done.append(f"{path.name}: {begun[1] - torn} of {begun[1] - begun[0]} bytes that were being written are zeros")
     return done
 
 

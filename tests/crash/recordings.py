@@ -49,6 +49,7 @@ def read(cloud: EmbeddedCloud) -> Recorded:
         lines = [json.loads(line) for line in b"".join(parts).splitlines()]
         if not isinstance(lines[0], dict) or any(isinstance(line, dict) and "version" in line for line in lines[1:]):
             recorded.broken.append(f"{sid} {kind} begins with {str(lines[0])[:100]}")
+            continue
         (_cast if kind.endswith("cast") else _transcript)(lines, recorded)
     return recorded
 

@@ -169,9 +169,9 @@ def check_ledgers(ward: Ward, numbers: Numbers) -> None:
     recorded, ran = recordings.read(ward.cloud), ward.ran()
     assert len(numbers.acknowledged) > KILLS, "too little was going on for this test to mean anything"
     assert set(numbers.acknowledged) <= ran, "a person saw the answer to a command that did not run"
+    assert recorded.broken == []
     missing = sorted(ran - set(recorded.decided))
     assert not missing, f"{len(missing)} commands ran and are in no recording: {missing[:20]}"
-    assert recorded.broken == []
     twice = {number: times for number, times in (recorded.decided + recorded.answered).items() if times > 2}
     assert not twice, f"commands that are recorded more than once: {twice}"
     assert max(recorded.decided.values()) == max(recorded.answered.values()) == 1
