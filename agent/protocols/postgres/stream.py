@@ -21,7 +21,7 @@ READ: Final = 32 * 1024
 MOST: Final = 256 * 1024
 LEAST: Final = 8 * 1024
 #: Seconds for which others should wait at most while one read is dealt with. A statement of theirs waits for several such turns.
-TURN_S: Final = 0.001
+TURN_S: Final = 0.0007
 #: Unread bytes after which the peer is not read any more; less where a read is to be small.
 _MUCH: Final = READ // 2
 #: What is larger waits for its turn.
