@@ -34,6 +34,8 @@ SEED = int(os.environ.get("SALLYPORT_CRASH_SEED", "0")) or random.SystemRandom()
 #: How long a life waits for its people to get in, which takes a busy machine longer, and then for them to get something done.
 ENTRY_S = 8.0
 PATIENCE_S = 2.0
+#: Seconds per life. Where it takes longer, lives are not waited for, as long as people get something done in one life or another.
+PACE_S = 1.3
 #: Parts that go away together, whether answers or requests are lost, and how often.
 WEATHER: list[tuple[tuple[Part, ...], bool]] = [
     (("api",), False),
@@ -85,7 +87,8 @@ def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_
     for kill in range(KILLS):
         sky.turn()
         before = len(numbers.acknowledged)
-        live(chance, numbers, bad_weather=bool(sky.bad))
+        behind = time.monotonic() - began > PACE_S * (kill + 1) and before > 2 * kill
+        live(chance, numbers, patient=not (sky.bad or behind))
         assert ward.stack.end_agent(signal.SIGKILL) == -signal.SIGKILL, ward.stack.log.read_text()[-3000:]
         damage = ward.stack.cut_power(chance) if chance.random() < 0.4 else []
         said = f"kill {kill + 1} at {time.monotonic() - began:.1f} s: {len(numbers.acknowledged) - before} acknowledged"
@@ -115,9 +118,9 @@ def at_work(ward: Ward, numbers: Numbers, door: Door, folder: Path) -> list[Work
     return people
 
 
-def live(chance: random.Random, numbers: Numbers, *, bad_weather: bool) -> None:
+def live(chance: random.Random, numbers: Numbers, *, patient: bool) -> None:
     """Return when this life is over: after some commands were answered and a moment more, or just after a moment."""
-    if bad_weather or chance.random() < 0.25:
+    if not patient or chance.random() < 0.25:
         time.sleep(chance.uniform(0.0, 1.2))
         return
     kind = chance.choice(["ssh", "psql"])
