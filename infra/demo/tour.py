@@ -241,7 +241,9 @@ class Shell:
     def __init__(self, person: Person) -> None:
         words = person.command(["ssh", "prod-web"])
         environment = person.environment | {"TERM": "xterm-256color"}
-        self.process = pexpect.spawn(words[0], words[1:], env=environment, dimensions=(24, 80), encoding="utf-8", timeout=20)
+        self.process = pexpect.spawn(
+            words[0], words[1:], env=environment, dimensions=(24, 80), encoding="utf-8", codec_errors="replace", timeout=20
+        )
         self.seen = ""
         # The arithmetic keeps the echo of what is typed apart from what the shell answers.
         self.ready = self._expect_after("echo ready-$((40+2))", "ready-42")
