@@ -264,7 +264,7 @@ class Shell:
     def edits(self) -> bool:
         """Write a line with vi and read it back."""
         self.process.send("rm -f /tmp/.sallyport-tour; vi /tmp/.sallyport-tour\r")
-        self._expect(r"~")
+        self._expect(r'tour"')
         self.process.send("ihello from vi\x1b")
         self.process.send(":wq\r")
         # What is typed before vi has put the terminal back may be lost with it.
