@@ -26,7 +26,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
             type="string",
             choices=["guarded", "recorded"],
             doc=(
-                "Allow interactive shells: guarded, with every line decided before it runs (accounts whose shell is bash), "
+                "Allow interactive shells: guarded, with every line decided before it runs (bash, zsh, fish), "
                 "or recorded, on screen alone. Without it only single commands and file transfers are possible."
             ),
         ),
