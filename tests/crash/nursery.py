@@ -15,6 +15,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import signal
 import stat
 import sys
 from collections.abc import Callable
@@ -32,14 +33,19 @@ from agent.runtime.room import Room
 
 
 def main() -> None:
+    alive: set[int] = set()
     for line in sys.stdin:
         asked = json.loads(line)
         if asked["do"] == "start":
             answer = {"pid": _start(asked["config"], asked["log"], asked["synced"])}
+            alive.add(answer["pid"])
         else:
             answer = {"status": os.waitstatus_to_exitcode(os.waitpid(asked["pid"], 0)[1])}
+            alive.discard(asked["pid"])
         sys.stdout.write(json.dumps(answer) + "\n")
         sys.stdout.flush()
+    for pid in alive:  # whoever asked is gone, perhaps without having tidied
+        os.kill(pid, signal.SIGKILL)
 
 
 def _start(config: str, log: str, synced: str) -> int:
