@@ -16,6 +16,7 @@ from chalicelib.entrypoints import (
     people,
     requests,
     schedules,
+    slack,
     streams,
     websocket,
 )
@@ -32,7 +33,7 @@ OBJECTS = {
 
 app = Chalice(app_name="sallyport")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
-for blueprint in (login.bp, pages.bp, people.bp, requests.bp, originals.bp, config.bp, agents.bp):
+for blueprint in (login.bp, pages.bp, people.bp, requests.bp, slack.bp, originals.bp, config.bp, agents.bp):
     app.register_blueprint(blueprint)
 
 

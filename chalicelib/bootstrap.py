@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import threading
+from collections.abc import Callable
 from typing import Any, Final, cast, get_args
 
 from chalicelib.contracts.retention import DAYS_LIMIT, Keeping, Mode, Retention
@@ -68,6 +69,7 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
 
     from chalicelib.adapters.apigateway import WebSocketDownlink
     from chalicelib.adapters.archive import S3Archive
+    from chalicelib.adapters.channels import signing_secret
     from chalicelib.adapters.clock import SystemClock
     from chalicelib.adapters.dynamodb import DynamoStore
     from chalicelib.adapters.dynamodb.log import DynamoLog
@@ -77,6 +79,7 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
     from chalicelib.adapters.policies import CompiledPolicies
     from chalicelib.adapters.s3 import S3Blobs
     from chalicelib.adapters.secrets import SealedRoutes, Secrets
+    from chalicelib.adapters.slack import SlackChat
 
     environment = dict(variables)
     session = boto3.session.Session()
@@ -91,11 +94,17 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
     callback = session.client(
         "apigatewaymanagementapi", endpoint_url=_needed(environment, "SALLYPORT_WS_CALLBACK"), config=config
     )
+    policies = CompiledPolicies(store)
+    text = functools.cache(functools.partial(_channels_text, environment, secrets))
+
+    def link(rid: str) -> str:
+        return f"{known.issuer}/approvals/{rid}"
+
     return Ports(
         settings=known,
         clock=SystemClock(),
         store=store,
-        policies=CompiledPolicies(store),
+        policies=policies,
         blobs=S3Blobs(s3, bucket),
         signer=KmsSigner(kms, _needed(environment, "SALLYPORT_SIGNING_KEY"), _needed(environment, "SALLYPORT_SSH_CA_KEY")),
         notary=KmsNotary(kms, _needed(environment, "SALLYPORT_LOG_KEY"), origin(bucket)),
@@ -105,20 +114,25 @@ def _ports(variables: tuple[tuple[str, str], ...]) -> Ports:
         routes=SealedRoutes(secrets, _needed(environment, "SALLYPORT_ROUTE_SECRET")),
         downlink=WebSocketDownlink(callback),
         identity=_identity(environment, secrets),
-        notifier=Channels(functools.partial(_channels, environment, secrets, store, session, known)),
+        notifier=Channels(functools.partial(_channels, text, store, policies, session, link)),
         vault=KmsVault(kms, _needed(environment, "SALLYPORT_ORIGINALS_KEY")),
+        chat=SlackChat(lambda: signing_secret(text()), link),
     )
 
 
-def _channels(environment: dict[str, str], secrets: Any, store: Any, session: Any, known: Settings) -> Any:
+def _channels_text(environment: dict[str, str], secrets: Any) -> str:
+    name = environment.get("SALLYPORT_CHANNELS_SECRET", "")
+    return str(secrets.text(name)) if name else "{}"
+
+
+def _channels(text: Callable[[], str], store: Any, policies: Any, session: Any, link: Callable[[str], str]) -> Any:
     from botocore.config import Config
 
-    from chalicelib.adapters.channels import World, configured
+    from chalicelib.adapters.channels import World, configured, signing_secret
     from chalicelib.adapters.clock import SystemClock
+    from chalicelib.domain import slack_signature
 
-    name = environment.get("SALLYPORT_CHANNELS_SECRET", "")
-    if not name:
-        return {}
+    secret = signing_secret(text()).encode()
 
     @functools.cache
     def client(service: str) -> Any:
@@ -129,10 +143,11 @@ def _channels(environment: dict[str, str], secrets: Any, store: Any, session: An
         person = store.person(principal)
         return person.email if person else ""
 
-    return configured(
-        secrets.text(name),
-        World(clock=SystemClock(), link=lambda rid: f"{known.issuer}/approvals/{rid}", address=address, client=client),
-    )
+    def button(rid: str, digest: str) -> str:
+        # Without people who may press it, or a way to know that it was pressed, there is none.
+        return slack_signature.button(secret, rid, digest) if secret and policies.current().document.slack else ""
+
+    return configured(text(), World(clock=SystemClock(), link=link, address=address, client=client, button=button))
 
 
 def _identity(environment: dict[str, str], secrets: Any) -> Any:

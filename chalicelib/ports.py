@@ -187,6 +187,8 @@ class Notice(msgspec.Struct, kw_only=True, frozen=True):
     dead: bool = False
     error: str = ""
     """What the last channel that failed said; for administrators."""
+    reply: str = ""
+    """Where the chat that somebody answered in takes a new version of its message; good for half an hour, and a secret."""
     text: str = ""
     """For a notice that is about no request but about evidence: one sentence."""
 
@@ -497,6 +499,10 @@ class Store(Protocol):
         """
         ...
 
+    def spend(self, digest: str, until_ms: int) -> bool:
+        """Remember that something that counts once came; False if it did before."""
+        ...
+
     # notifications
     def due_notices(self, now_ms: int, limit: int) -> list[Notice]:
         """Return notices that are to be tried by now, oldest first."""
@@ -752,6 +758,22 @@ class Notifier(Protocol):
         ...
 
 
+class Chat(Protocol):
+    """Slack, as far as requests are answered there: its signature on what comes, and the ways back from a pressed button."""
+
+    def secret(self) -> bytes:
+        """Return what Slack signs with; empty where this deployment takes no answers from there."""
+        ...
+
+    def show(self, reply: str, request: ApprovalRequest) -> None:
+        """Replace the message whose button was pressed by the request as it is now. Raises Undelivered."""
+        ...
+
+    def whisper(self, reply: str, text: str) -> None:
+        """Tell something to whoever pressed, and to nobody else. Raises Undelivered."""
+        ...
+
+
 class IdentityProvider(Protocol):
     """The OIDC provider that knows the people."""
 
@@ -782,5 +804,6 @@ class Ports:
     log: LogIndex
     notifier: Notifier
     vault: Vault
+    chat: Chat
     second: Archive | None = None
     """A bucket of somebody else's, where checkpoints are copied to; None where there is none."""

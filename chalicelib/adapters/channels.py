@@ -18,6 +18,7 @@ import urllib3
 
 from chalicelib.adapters.notifications import Channel
 from chalicelib.contracts.approval import ApprovalRequest
+from chalicelib.domain import slack_message
 from chalicelib.domain.notice_words import Words, alarm, words
 from chalicelib.ports import Clock, Notice, Undelivered
 
@@ -25,6 +26,8 @@ _TIMEOUT: Final = urllib3.Timeout(connect=2.0, read=4.0)
 _ANSWER: Final = 4_096
 #: SES takes 50 recipients of one message; one of them is the sender.
 _RECIPIENTS: Final = 49
+#: Slack's own are 32 hexadecimal digits.
+_SECRET_LEAST: Final = 32
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
 
 
@@ -47,6 +50,12 @@ class Hook(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True
     url: str
 
 
+class SlackHook(Hook, kw_only=True, frozen=True, forbid_unknown_fields=True):
+    """Slack's; with the signing secret of the app that it belongs to, requests are answered there by buttons."""
+
+    signing_secret: str = ""
+
+
 class SignedHook(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
     """A receiver of Standard Webhooks; ``secret`` is ``whsec_`` and base64 of 24 to 64 bytes."""
 
@@ -59,7 +68,7 @@ class Configuration(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fi
 
     sns: Sns | None = None
     mail: Mail | None = None
-    slack: Hook | None = None
+    slack: SlackHook | None = None
     teams: Hook | None = None
     webhook: SignedHook | None = None
 
@@ -74,14 +83,22 @@ class World(msgspec.Struct, kw_only=True, frozen=True):
     """From a principal to a verified e-mail address, or an empty text."""
     client: Callable[[str], Any]
     """From a service's name to its boto3 client."""
+    button: Callable[[str, str], str] = lambda rid, digest: ""
+    """From a request's identifier and digest to what a button in Slack carries; nothing while nobody may press one."""
+
+
+def signing_secret(text: str) -> str:
+    """Return what Slack signs with; empty where requests are not answered there. Raises RuntimeError."""
+    found = _read(text).slack
+    secret = found.signing_secret if found else ""
+    if secret and (len(secret) < _SECRET_LEAST or not secret.isascii()):
+        raise RuntimeError(f"slack's signing_secret must be at least {_SECRET_LEAST} characters")
+    return secret
 
 
 def configured(text: str, world: World) -> Mapping[str, Channel]:
     """Return the channels that ``text`` names. Raises RuntimeError, which quotes no value, where it is none."""
-    try:
-        found = msgspec.json.decode(text, type=Configuration)
-    except msgspec.DecodeError as error:
-        raise RuntimeError(f"the channels' configuration cannot be read: {error}") from None
+    found = _read(text)
     pool = urllib3.PoolManager(timeout=_TIMEOUT, retries=False, maxsize=4)
     made: dict[str, Channel] = {}
     if found.sns:
@@ -99,6 +116,8 @@ def configured(text: str, world: World) -> Mapping[str, Channel]:
 
 def slack(notice: Notice, request: ApprovalRequest | None, world: World) -> Any:
     """Return Slack's message: text of others is plain text, in which nothing is a link, a mention or an emphasis."""
+    if request and notice.about == "asked" and (value := world.button(request.rid, request.digest)):
+        return slack_message.message(request, notice.about, world.link(request.rid), value)
     said = _said(notice, request, world)
     facts = "\n".join(f"{name}: {value}" for name, value in said.facts)
     button = {"type": "button", "text": {"type": "plain_text", "text": "Open"}, "url": said.link}
@@ -125,6 +144,13 @@ def teams(notice: Notice, request: ApprovalRequest | None, world: World) -> Any:
         "actions": [{"type": "Action.OpenUrl", "title": "Open", "url": said.link}] if said.link else [],
     }
     return {"type": "message", "attachments": [{"contentType": "application/vnd.microsoft.card.adaptive", "content": card}]}
+
+
+def _read(text: str) -> Configuration:
+    try:
+        return msgspec.json.decode(text, type=Configuration)
+    except msgspec.DecodeError as error:
+        raise RuntimeError(f"the channels' configuration cannot be read: {error}") from None
 
 
 def sign(secret: bytes, nid: str, seconds: int, body: bytes) -> str:

@@ -282,6 +282,8 @@ class RequestVoted(RequestEvent, frozen=True, kw_only=True, tag="request.voted")
     comment: SensitiveText
     digest: PublicText
     state: PublicText
+    via: PublicText = ""
+    """Where the answer came from, if not from our own pages or command line: ``slack T…/U…``."""
 
 
 class RequestWithdrawn(RequestEvent, frozen=True, kw_only=True, tag="request.withdrawn"):

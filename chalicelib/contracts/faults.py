@@ -63,6 +63,7 @@ CODES: Final[dict[str, Kind]] = {
     "key_reused": Kind("client", 422, EXIT_REFUSED),
     "voted_already": Kind("client", 409, EXIT_REFUSED),
     "too_many": Kind("client", 429, EXIT_REFUSED),
+    "signature_invalid": Kind("client", 401, EXIT_REFUSED),
     "login_stale": Kind("client", 401, EXIT_LOGIN),
     "unknown_request": Kind("client", 404, EXIT_NOT_FOUND),
     "reason_required": Kind("client", 400, EXIT_USAGE),

@@ -111,12 +111,22 @@ class Rule(msgspec.Struct, frozen=True):
     text: str
 
 
-class Document(msgspec.Struct, frozen=True, kw_only=True):
+class SlackPeople(msgspec.Struct, frozen=True, kw_only=True):
+    """The one Slack workspace whose members may answer requests there, and who each of them is here."""
+
+    team: str
+    users: dict[str, str]
+    """From a Slack user identifier to a principal. Whoever is not in it answers nothing."""
+
+
+class Document(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An immutable version of everything that decides: the rules and the targets they speak of."""
 
     version: int
     rules: list[Rule]
     targets: list[Target]
+    slack: SlackPeople | None = None
+    """For the control plane alone; agents are not told."""
 
     def target(self, name: str) -> Target | None:
         """Return the target called ``name``, or None."""

@@ -47,7 +47,7 @@ _DURATION: Final = re.compile(r"([1-9][0-9]{0,5})([smh])")
 _MODES: Final = ("COMPLIANCE", "GOVERNANCE")
 _UNIT_S: Final = {"s": 1, "m": 60, "h": 3600}
 
-_TOP: Final = frozenset({"version", "targets"})
+_TOP: Final = frozenset({"version", "targets", "slack"})
 _TARGET: Final = frozenset(
     {
         "protocol",

@@ -20,6 +20,7 @@ _HAPPENED: Final = {
     "withdrawn": "does not ask any more",
     "expired": "got no answer in time",
     "revoked": "lost an approval again",
+    "used": "was given approval, and used it",
 }
 _NAME: Final = 80
 _REASON: Final = 300
@@ -38,6 +39,14 @@ class Words(msgspec.Struct, frozen=True, kw_only=True):
         """All of it as plain lines."""
         end = ["", self.link] if self.link else []
         return "\n".join([self.title, "", *(f"{name}: {value}" for name, value in self.facts), *end])
+
+
+def span(seconds: int) -> str:
+    """``1 h 30 min``, ``45 s``."""
+    hours, rest = divmod(max(seconds, 0), 3600)
+    minutes, left = divmod(rest, 60)
+    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{left} s" if left and not hours else ""]
+    return " ".join(part for part in parts if part) or "0 s"
 
 
 def alarm(text: str) -> Words:

@@ -50,9 +50,13 @@ def shown(text: str, first: int = FIRST, lines: int = LINES) -> Shown:
 
 def one_line(text: str, limit: int) -> str:
     """Return ``text`` as one bounded line of visible characters, for messages and tables."""
-    joined = "".join(f"[{piece.text}]" if piece.label else piece.text for piece in pieces(text[: limit * 4]))
-    flat = " ".join(joined.split())
+    flat = " ".join(visible(text[: limit * 4]).split())
     return flat if len(flat) <= limit and len(text) <= limit * 4 else f"{flat[: limit - 1]}…"
+
+
+def visible(text: str) -> str:
+    """Return all of ``text``, in which what cannot be seen stands as its name in brackets."""
+    return "".join(f"[{piece.text}]" if piece.label else piece.text for piece in pieces(text))
 
 
 def pieces(text: str) -> Iterator[Piece]:

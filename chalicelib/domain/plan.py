@@ -12,7 +12,7 @@ import msgspec
 from chalicelib.contracts.api import Change, Problem
 from chalicelib.contracts.policy import Document, Policy
 from chalicelib.contracts.retention import Keeping
-from chalicelib.domain import enforcement, gateway_file, keeping, policy_files
+from chalicelib.domain import enforcement, gateway_file, keeping, policy_files, slack_file
 from chalicelib.domain.enforcement import Announced
 
 FILES_LIMIT: Final = 100
@@ -51,10 +51,13 @@ def draft(files: Mapping[str, str], version: int, agents: Mapping[str, Announced
         invalid += problems
     invalid += policy_files.check_together(rules)
     findings = enforcement.check(targets, rules, agents)
+    slack, problems = slack_file.parse(files.get(gateway_file.FILE, ""))
+    invalid += problems
     document = Document(
         version=version,
         rules=[parsed.rule for parsed in rules],
         targets=[placed.target for placed in targets],
+        slack=slack,
     )
     invalid += findings.invalid
     if not invalid:
@@ -91,6 +94,7 @@ def changes(before: Document, after: Document, bounds: Keeping) -> list[Change]:
     for kind, old, new in (
         ("target", _by_name(before, bounds), _by_name(after, bounds)),
         ("rule", _by_id(before), _by_id(after)),
+        ("slack", _by_member(before), _by_member(after)),
     ):
         for name in sorted(old.keys() | new.keys()):
             what = f"{kind} {name}"
@@ -100,7 +104,7 @@ def changes(before: Document, after: Document, bounds: Keeping) -> list[Change]:
                 found.append(Change(sign="-", what=what, detail=_detail(old[name])))
             elif old[name] != new[name]:
                 parts = sorted(part for part in new[name] if old[name][part] != new[name][part])
-                details = [_kept(old[name], new[name]) if part == "retention" else part for part in parts]
+                details = [_changed(part, old[name], new[name]) for part in parts]
                 found.append(Change(sign="~", what=what, detail=", ".join(details)))
     return found
 
@@ -116,14 +120,24 @@ def _by_id(document: Document) -> dict[str, dict[str, Any]]:
     return {rule.id: {"file": rule.file, "text": rule.text} for rule in document.rules}
 
 
+def _by_member(document: Document) -> dict[str, dict[str, Any]]:
+    # Who may answer as whom is as much a grant as a rule is.
+    if document.slack is None:
+        return {}
+    return {f"team {document.slack.team}": {"is": "the workspace"}} | {
+        f"user {user}": {"is": who} for user, who in document.slack.users.items()
+    }
+
+
 def _detail(thing: dict[str, Any]) -> str:
     if "protocol" in thing:
         return f"{thing['protocol']} {thing['address']} by {thing['agent']}, kept {thing['retention']}"
-    return str(thing["file"])
+    return str(thing["file"] if "file" in thing else thing["is"])
 
 
-def _kept(old: dict[str, Any], new: dict[str, Any]) -> str:
-    return f"kept {old['retention']} → {new['retention']}"
+def _changed(part: str, old: dict[str, Any], new: dict[str, Any]) -> str:
+    words = {"retention": "kept ", "is": ""}
+    return f"{words[part]}{old[part]} → {new[part]}" if part in words else part
 
 
 def pack(value: Document | Mapping[str, str]) -> bytes:

@@ -31,6 +31,7 @@ from chalicelib.usecases.authenticate import (
 T = TypeVar("T")
 View = Callable[..., Any]
 
+JSON = "application/json"
 _JSON: dict[str, str | list[str]] = {
     "Content-Type": "application/json",
     "Cache-Control": "no-store",
@@ -69,9 +70,9 @@ class Call(msgspec.Struct, kw_only=True, frozen=True):
             raise Fault("bad_request", f"The query is not what this route takes: {error}.") from None
 
 
-def public(blueprint: Blueprint, method: str, path: str) -> Callable[[View], View]:
+def public(blueprint: Blueprint, method: str, path: str, takes: str = JSON) -> Callable[[View], View]:
     """A route for everybody: ``view(call)``."""
-    return _route(blueprint, method, path, lambda view, call: view(call))
+    return _route(blueprint, method, path, lambda view, call: view(call), takes)
 
 
 def people(blueprint: Blueprint, method: str, path: str) -> Callable[[View], View]:
@@ -110,7 +111,9 @@ def _proven(
     return _route(blueprint, method, path, enter)
 
 
-def _route(blueprint: Blueprint, method: str, path: str, enter: Callable[[View, Call], Any]) -> Callable[[View], View]:
+def _route(
+    blueprint: Blueprint, method: str, path: str, enter: Callable[[View, Call], Any], takes: str = JSON
+) -> Callable[[View], View]:
     def register(view: View) -> View:
         @functools.wraps(view)
         def answer(**params: str) -> Response:
@@ -123,7 +126,7 @@ def _route(blueprint: Blueprint, method: str, path: str, enter: Callable[[View, 
                 return found
             return Response(msgspec.json.encode(found).decode(), status_code=200, headers=_JSON)
 
-        blueprint.route(path, methods=[method])(answer)
+        blueprint.route(path, methods=[method], content_types=[takes])(answer)
         return view
 
     return register

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from chalicelib.contracts.approval import ApprovalRequest
 from chalicelib.domain.approvals import as_of
+from chalicelib.domain.notice_words import span
 from chalicelib.domain.plain_text import one_line, shown
 
 STATES: Final = {
@@ -28,14 +29,6 @@ def moment(time_ms: int) -> str:
 def iso(time_ms: int) -> str:
     """The same for machines."""
     return dt.datetime.fromtimestamp(time_ms / 1000, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def span(seconds: int) -> str:
-    """``1 h 30 min``, ``45 s``."""
-    hours, rest = divmod(max(seconds, 0), 3600)
-    minutes, left = divmod(rest, 60)
-    parts = [f"{hours} h" if hours else "", f"{minutes} min" if minutes else "", f"{left} s" if left and not hours else ""]
-    return " ".join(part for part in parts if part) or "0 s"
 
 
 def brief(request: ApprovalRequest) -> str:

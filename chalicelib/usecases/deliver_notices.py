@@ -18,6 +18,8 @@ from chalicelib.ports import Conflict, Notice, Ports, Undelivered
 from chalicelib.usecases.request_events import about
 
 ATTEMPTS: Final = 10
+#: Slack takes at most five answers to one press.
+REPLIES: Final = 5
 _FIRST_MS: Final = 30_000
 _MOST_MS: Final = 60 * 60 * 1000
 _BATCH: Final = 50
@@ -73,7 +75,10 @@ def _send(ports: Ports, notice: Notice, request: ApprovalRequest | None) -> tupl
     left, events, error = [], [], ""
     for channel in notice.channels:
         try:
-            ports.notifier.send(channel, notice, request)
+            if notice.reply and request:
+                ports.chat.show(notice.reply, request)
+            else:
+                ports.notifier.send(channel, notice, request)
         except Undelivered as undelivered:
             left.append(channel)
             error = str(undelivered)[:_ERROR_LIMIT]
@@ -83,5 +88,5 @@ def _send(ports: Ports, notice: Notice, request: ApprovalRequest | None) -> tupl
             events.append(
                 about(ports, RequestNotified, request, "system", notice=notice.nid, channel=channel, about=notice.about)
             )
-    dead = bool(left) and notice.attempts >= ATTEMPTS
+    dead = bool(left) and notice.attempts >= (REPLIES if notice.reply else ATTEMPTS)
     return msgspec.structs.replace(notice, channels=left, dead=dead, error=error), [*events]

@@ -14,6 +14,8 @@ from chalicelib.usecases.minting import mint
 E = TypeVar("E", bound=RequestEvent)
 
 TEXT_LIMIT: Final = 4_000
+#: The channel of a notice that goes back to where a button was pressed; no deployment is asked whether it has it.
+REPLY: Final = "slack-reply"
 #: Whom a notice is for: those who can do something about it, or the one who waits.
 _TO_GROUPS: Final = frozenset({"asked", "emergency", "withdrawn"})
 
@@ -73,3 +75,17 @@ def notices(ports: Ports, request: ApprovalRequest, what: str) -> list[Notice]:
             due_ms=now_ms,
         )
     ]
+
+
+def reply(ports: Ports, request: ApprovalRequest, to: str) -> Notice:
+    """Return what brings the message that was answered in a chat up to date."""
+    now_ms = ports.clock.now_ms()
+    return Notice(
+        nid=mint(ports.clock, ids.NOTICE),
+        rid=request.rid,
+        about=str(request.state),
+        time_ms=now_ms,
+        channels=[REPLY],
+        due_ms=now_ms,
+        reply=to,
+    )

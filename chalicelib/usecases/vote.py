@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from chalicelib.contracts.api_requests import Ballot, RequestStanding
 from chalicelib.contracts.approval import COMMENT_LIMIT, RequestState, Vote
 from chalicelib.contracts.audit import RequestVoted
@@ -15,14 +17,27 @@ from chalicelib.usecases.announce_outcome import announce_outcome
 from chalicelib.usecases.approvers import approver, visible
 from chalicelib.usecases.deliver_notices import deliver
 from chalicelib.usecases.request_approval import standing
-from chalicelib.usecases.request_events import about, notices
+from chalicelib.usecases.request_events import about, notices, reply
 
 #: A vote that loses a race is tried again on what the winner left. Every round has a winner, and quorums are small.
 TRIES: Final = 120
 
 
-def vote(ports: Ports, caller: AccessClaims, rid: str, ballot: Ballot, source_ip: str) -> RequestStanding:
-    """Return the request after the vote.
+class Chatted(msgspec.Struct, kw_only=True, frozen=True):
+    """An answer that was given in a chat."""
+
+    via: str
+    reply: str
+    """Where the chat takes the outcome."""
+
+
+NOT_CHATTED: Final = Chatted(via="", reply="")
+
+
+def vote(
+    ports: Ports, caller: AccessClaims, rid: str, ballot: Ballot, source_ip: str, chatted: Chatted = NOT_CHATTED
+) -> RequestStanding:
+    """Return the request after the vote. A chat is told of the outcome first, and everybody else by the next scheduled round.
 
     Raises Fault: unknown_request, login_stale, denied, own_request, voted_already, approval_over, approval_expired,
     approval_mismatch (the voter was shown something else), too_large, conflict.
@@ -53,14 +68,17 @@ def vote(ports: Ports, caller: AccessClaims, rid: str, ballot: Ballot, source_ip
             comment=given.comment,
             digest=after.request.digest,
             state=str(after.request.state),
+            via=chatted.via,
         )
         told = notices(ports, after.request, str(after.request.state)) if decided else []
+        replies = [reply(ports, after.request, chatted.reply)] if chatted.reply else []
         try:
-            ports.store.step_case(after, [event], told)
+            ports.store.step_case(after, [event], [*told, *replies])
         except Conflict:
             continue
         if decided:
             announce_outcome(ports, after.request)
-            deliver(ports, told)
+        # A chat waits three seconds for its answer, so other channels wait for the next round instead.
+        deliver(ports, replies or told)
         return standing(ports, after)
     raise Fault("conflict", "Too many people answer at this moment.", hint="Try again.")

@@ -28,6 +28,7 @@ class FakeRequests:
         self.kept_cases: dict[str, Case] = {}
         self.seen: set[tuple[str, str]] = set()
         self.precedents: dict[str, Precedent] = {}
+        self.spent: set[str] = set()
         self.ask_names: dict[str, AskName] = {}
         self.notices: dict[str, Notice] = {}
 
@@ -38,6 +39,13 @@ class FakeRequests:
             if name:
                 self.remember_ask(name, case.request.asked_ms)
             self._keep_case(case, events, notices)
+
+    def spend(self, digest: str, until_ms: int) -> bool:
+        with self.lock:
+            if digest in self.spent:
+                return False
+            self.spent.add(digest)
+            return True
 
     def ask_name(self, digest: str, now_ms: int) -> AskName | None:
         found = self.ask_names.get(digest)

@@ -25,3 +25,28 @@ class FakeNotifier:
     def told(self) -> list[str]:
         """What was told, in order: ``about > group`` and ``about > person``."""
         return [f"{notice.about} > {who}" for _, notice, _ in self.sent for who in [*notice.groups, *notice.people]]
+
+
+class FakeChat:
+    """Implements ``chalicelib.ports.Chat``."""
+
+    def __init__(self) -> None:
+        self.signs_with = b""
+        self.failing = False
+        self.shown: list[tuple[str, ApprovalRequest]] = []
+        self.whispered: list[tuple[str, str]] = []
+
+    def secret(self) -> bytes:
+        return self.signs_with
+
+    def show(self, reply: str, request: ApprovalRequest) -> None:
+        self._fail()
+        self.shown.append((reply, request))
+
+    def whisper(self, reply: str, text: str) -> None:
+        self._fail()
+        self.whispered.append((reply, text))
+
+    def _fail(self) -> None:
+        if self.failing:
+            raise Undelivered("the chat is closed")

@@ -39,7 +39,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.dynamodb import FakeStore
 from tests.fakes.kms import FakeSigner
 from tests.fakes.log import FakeArchive, FakeLogIndex, FakeNotary
-from tests.fakes.notifier import FakeNotifier
+from tests.fakes.notifier import FakeChat, FakeNotifier
 from tests.fakes.oidc import FakeIdentityProvider
 from tests.fakes.s3 import FakeBlobs
 from tests.fakes.secrets import FakeRoutes
@@ -152,7 +152,7 @@ class World:
         self.clock, self.store, self.downlink = FakeClock(), store or FakeStore(), FakeDownlink()
         self.identity, self.signer, self.routes = FakeIdentityProvider(), FakeSigner(), FakeRoutes()
         self.notary, self.archive, self.log = FakeNotary(), FakeArchive(), FakeLogIndex(self.store)
-        self.notifier, self.vault = FakeNotifier(), FakeVault()
+        self.notifier, self.vault, self.chat = FakeNotifier(), FakeVault(), FakeChat()
         self.keys = AgentKeys()
         self.logins = 0
         self.ports = Ports(
@@ -170,6 +170,7 @@ class World:
             log=self.log,
             notifier=self.notifier,
             vault=self.vault,
+            chat=self.chat,
         )
 
     @classmethod

@@ -394,7 +394,7 @@ def test_missing_fields_are_refused(example: msgspec.Struct) -> None:
 def test_every_shape_has_an_example() -> None:
     have = {type(example) for example in EXAMPLES}
     inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation}
-    inside |= {audit.RequestEvent, audit.OriginalsEvent, api_requests.DeadLetter, approval.Precedent}
+    inside |= {audit.RequestEvent, audit.OriginalsEvent, api_requests.DeadLetter, approval.Precedent, gateway.SlackPeople}
     inside |= {gateway.Option, gateway.Control, gateway.Login, policy.Approval, audit.Event, audit.SessionEvent}
     modules = [api, api_originals, api_requests, approval, audit, capability, gateway, operation, originals, policy]
     for module in [*modules, recording, session]:

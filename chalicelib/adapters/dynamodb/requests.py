@@ -3,6 +3,7 @@
 REQUEST#<rid> / A            the request; gsi1: ASKED#<day> / rid (newest first), gsi2: OPEN#<shard> / rid while it is open
 REQUEST#<rid> / SEEN#<who>   somebody else looked at it
 PRECEDENT#<shape> / A        how often an approval of this shape was used, and when
+ONCE#<digest> / A            something that counts once: a signed answer from Slack
 ASK#<digest> / A             the name that a caller gave to an ask, and the request that was made of it
 
 The whole case is one JSON document beside the attributes that conditions and filters need, so that what was asked is never taken
@@ -108,6 +109,14 @@ class Requests:
     def _naming(self, name: AskName, now_ms: int) -> dict[str, Any]:
         row = fields(name) | {"pk": f"ASK#{name.digest}", "sk": "A", "ttl": ttl(name.until_ms)}
         return self._table.putting(row, "attribute_not_exists(pk) OR #until_ms <= :now", {"now": now_ms})
+
+    def spend(self, digest: str, until_ms: int) -> bool:
+        """Remember that something that counts once came; False if it did before."""
+        try:
+            self._table.write([self._table.creating({"pk": f"ONCE#{digest}", "sk": "A", "ttl": ttl(until_ms)})])
+        except Conflict:
+            return False
+        return True
 
     def _stepping(self, case: Case) -> dict[str, Any]:
         return stepping(self._table, case)

@@ -44,7 +44,20 @@ class Gateway:
 def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[Gateway]:
     world = World.ready()
     replays = Replays()
-    for name in ("http", "login", "people", "requests", "config", "agents", "websocket", "schedules", "streams", "pages", "web"):
+    for name in (
+        "http",
+        "login",
+        "people",
+        "requests",
+        "config",
+        "agents",
+        "websocket",
+        "schedules",
+        "streams",
+        "pages",
+        "web",
+        "slack",
+    ):
         module = f"chalicelib.entrypoints.{name}"
         monkeypatch.setattr(f"{module}.ports", lambda: world.ports, raising=False)
     for name in ("http", "websocket"):

@@ -78,7 +78,7 @@ PAGES = [
     ("GET", f"/approvals/{RID}/now"),
 ]
 FORMS = [("POST", f"/approvals/{RID}/{deed}") for deed in ("answer", "withdraw", "revoke", "review")]
-FORMS += [("POST", "/logout/browser"), ("POST", "/login/browser")]
+FORMS += [("POST", "/logout/browser"), ("POST", "/login/browser"), ("POST", "/slack/interactive")]
 
 
 def code(answer: tuple[int, Any]) -> str:
