@@ -190,6 +190,12 @@ class TestNames:
         assert len(list(store.open_cases())) == len(list(store.events(DAY))) == 1
 
 
+def test_what_counts_once_counts_for_one_of_many(store: Store) -> None:
+    assert winners(lambda n: store.spend("d" * 64, NOW) or None) == 1
+    assert not store.spend("d" * 64, NOW + 1)
+    assert store.spend("e" * 64, NOW)
+
+
 class TestPrecedents:
     def test_what_was_done_is_counted_by_its_shape(self, store: Store) -> None:
         one, other = case(0, RequestState.APPROVED), case(1, RequestState.APPROVED)
