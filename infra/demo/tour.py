@@ -268,7 +268,7 @@ class Shell:
         self.process.send("ihello from vi\x1b")
         self.process.send(":wq\r")
         # What is typed before vi has put the terminal back may be lost with it.
-        self._expect(r"[$#%>] (\x1b\[\?2004h)?$")
+        self._expect(r"[$#%>] (\x1b\[[?0-9]*[a-zA-Z])*$")
         return self._expect_after("tr a-z A-Z < /tmp/.sallyport-tour; rm -f /tmp/.sallyport-tour", "HELLO FROM VI")
 
     def interrupts(self) -> bool:

@@ -157,7 +157,8 @@ def settle(ward: Ward) -> None:
         return [f"{session.sid} {session.state}" for session in store.unfinished() if session.state not in over]
 
     until(lambda: not open_sessions() and not spooled(ward), lambda: f"open {open_sessions()}, in spool {spooled(ward)}", ward)
-    assert ward.stack.end_agent(signal.SIGTERM) == 0
+    # One that has only begun to start ends by the signal itself: everything was delivered before its handler was there.
+    assert ward.stack.end_agent(signal.SIGTERM) in (0, -signal.SIGTERM)
     assert not spooled(ward)
     assert not (ward.stack.state / "refused").exists(), "the control plane refused what the agent held"
     until(lambda: not ward.cloud.pump.behind(), lambda: "the stream is not followed to its end", ward)

@@ -21,7 +21,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
 CARD = "4111 1111 1111 1111"
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 40) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
     deadline = time.monotonic() + seconds
     while not (found := condition()):
         assert time.monotonic() < deadline, f"never: {what}"

@@ -161,7 +161,7 @@ async def guarded(sshd: Sshd, tmp_path: Path) -> AsyncIterator[Gateway]:
 def prompt(child: pexpect.spawn) -> None:
     child.delaybeforesend = None
     child.expect_exact("every line is decided before it runs")
-    child.expect(r"[#$] (\x1b\[\?2004h)?$")
+    child.expect(r"[#$] (\x1b\[[?0-9]*[a-zA-Z])*$")
 
 
 @pytest.mark.parametrize("row", EVASIONS, ids=[" ⏎ ".join(row) for row in EVASIONS])
