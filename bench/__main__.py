@@ -7,6 +7,7 @@ import datetime as dt
 import json
 import os
 import platform
+import signal
 import sys
 import tempfile
 import time
@@ -35,6 +36,8 @@ def main() -> int:
     parser.add_argument("--megabytes", type=int, default=100, help="postgres: size of each bulk table (default 100)")
     parser.add_argument("--only", nargs="+", choices=list(PARTS), default=[], help="postgres: these parts alone")
     asked = parser.parse_args()
+    # Like Ctrl-C: what was started is ended on the way out.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     if asked.pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     ready, tables = 0.0, []

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from cryptography import x509
@@ -216,17 +216,25 @@ def pgbouncer(port: int, folder: Path) -> Road | None:
     raise RuntimeError("pgbouncer did not start")
 
 
-def roads(server: Postgres, folder: Path, layers: Iterable[Layers] = LAYERS) -> list[Road]:
-    """Start everything that is compared."""
-    found = [Road("direct", server.port)]
+def pump(port: int) -> Road:
+    """Start a hop that only passes bytes on to ``port``."""
+    command = [sys.executable, "-m", "bench.pump", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
+    assert process.stdout is not None
+    return Road("pump", int(process.stdout.readline()), process)
+
+
+def roads(server: Postgres, folder: Path, layers: Iterable[Layers] = LAYERS) -> Iterator[Road]:
+    """Start everything that is compared, one by one: whoever is interrupted has what was started, to end it."""
+    yield Road("direct", server.port)
     (folder / "bouncer").mkdir()
     bouncer = pgbouncer(server.port, folder / "bouncer")
     if bouncer is not None:
-        found.append(bouncer)
+        yield bouncer
+    yield pump(server.port)
     for each in layers:
         (folder / each).mkdir()
-        found.append(gateway(each, server.port, folder / each))
-    return found
+        yield gateway(each, server.port, folder / each)
 
 
 def environment() -> dict[str, str]:

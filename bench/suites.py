@@ -47,8 +47,10 @@ def connect(ways: Ways, stack: Stack, rounds: int) -> list[Table]:
 def echo(ways: Ways, stack: Stack, rounds: int) -> list[Table]:
     """A keystroke until its echo, through a pseudo-terminal on the target, one at a time."""
     table = Table("keystroke → echo", "ms", "less")
-    typists = {name: Typist(way) for name, way in ways.items()}
+    typists: dict[str, Typist] = {}
     try:
+        for name, way in ways.items():
+            typists[name] = Typist(way)
         for typist in typists.values():
             typist.type(20)
         variants = {name: partial(typist.type, KEYSTROKES) for name, typist in typists.items()}
