@@ -11,7 +11,7 @@ import pytest
 
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_guarded import NOT, PERMIT, victims
-from tests.integration.ssh.test_guarded_corpus import BACKSPACE, DELETE, END, ENTERS, HOME, LEFT, RIGHT, UP, Scenario
+from tests.integration.ssh.test_guarded_corpus import COMMON, ENTERS, UP, Scenario
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
@@ -19,30 +19,10 @@ pytestmark = pytest.mark.servers
 PROMPTS = {"zsh": "PS1='ready''> '", "fish": "function fish_prompt; echo -n 'ready''> '; end"}
 
 BOTH = [
-    Scenario("plain", "echo one\r", ["echo one"]),
-    Scenario("two", "echo one\recho two\r", ["echo one", "echo two"]),
-    Scenario("empty", "\r\r   \recho x\r", ["echo x"]),
+    *COMMON,
     Scenario("quotes", "echo 'a;b' \"c d\"\r", ["echo 'a;b' \"c d\""]),
-    Scenario("semicolons", "echo a; echo b && echo c\r", ["echo a; echo b && echo c"]),
-    Scenario("unicode", "echo grüße 日本 🙂\r", ["echo grüße 日本 🙂"]),
-    Scenario("left", f"echo ac{LEFT}b\r", ["echo abc"]),
-    Scenario("home", f"cho x{HOME}e\r", ["echo x"]),
-    Scenario("end", f"echo{HOME}{END} x\r", ["echo x"]),
-    Scenario("backspace", f"ecjo{BACKSPACE * 2}ho x\r", ["echo x"]),
-    Scenario("delete", f"eccho x{HOME}{RIGHT}{DELETE}\r", ["echo x"]),
-    Scenario("kill line", "touch /x\x15echo x\r", ["echo x"]),
-    Scenario("kill word", "echo one two\x17\r", ["echo one "]),
     Scenario("history up", f"echo one\r{UP}\r", ["echo one", "echo one"], burst=False),
-    Scenario("history edit", f"echo one\r{UP}{BACKSPACE * 3}two\r", ["echo one", "echo two"], burst=False),
-    Scenario("open quote", "echo 'a\rb'\r", ["echo 'a\nb'"]),
-    Scenario("long", "echo " + "x" * 3000 + "\r", ["echo " + "x" * 3000]),
-    Scenario("bracketed paste", "\x1b[200~echo pasted\x1b[201~\r", ["echo pasted"]),
-    Scenario("interrupt", "echo gone\x03echo x\r", ["echo x"], burst=False),
-    Scenario("cat", ["cat\r", "to cat\r", "\x04", "echo x\r"], ["cat", "echo x"]),
     Scenario("read secret", ["read -s p\r", "hunter2\r", "echo x\r"], ["read -s p", "echo x"]),
-    Scenario("read visible", ["read p\r", "typed text\r", "echo x\r"], ["read p", "echo x"]),
-    Scenario("python", ["python3 -q\r", "print(6*7)\r", "\x04", "echo x\r"], ["python3 -q", "echo x"]),
-    Scenario("not found", "nosuchcommand1\recho x\r", ["nosuchcommand1", "echo x"]),
 ]
 ZSH = [
     Scenario("leading space", "  echo lead\r", ["  echo lead"]),
