@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test check check-fast lint unit package bench regress golden clean
+.PHONY: help setup demo test crash check check-fast lint unit package bench regress golden clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -13,11 +13,15 @@ demo: ## play the tour on this machine: embedded cloud, agent, real ssh (DEMO_ON
 	@infra/steps/setup.sh demo
 	@$(PY) -m infra.demo
 
-test: ## run every test (installs what they drive)
+test: ## run the tests (installs what they drive)
 	@infra/steps/setup.sh test
-	$(PY) -m pytest -n 2 --dist loadgroup -q
+	$(PY) -m pytest -n 2 --dist loadgroup -q -m "not crash"
 
-check: lint test ## what CI runs: lint, types, import contracts, every test (the package is one of them)
+crash: ## kill agents fifty times while people work, and take away their disk, cloud and network (two minutes, more for a soak)
+	@infra/steps/setup.sh test
+	$(PY) -m pytest -q -m crash tests/crash
+
+check: lint test ## what CI runs: lint, types, import contracts, the tests (the package is one of them)
 
 check-fast: ## the part of check without servers, for while you work
 	@infra/steps/setup.sh python

@@ -26,7 +26,7 @@ from tests.crash import recordings, test_crashes
 from tests.crash.conftest import STALE_S, Ward, stand_up
 from tests.crash.people import Door
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("crash")]
+pytestmark = [pytest.mark.servers, pytest.mark.crash, pytest.mark.xdist_group("crash")]
 
 MB = 1_000_000
 DISK = 24 * MB
@@ -229,6 +229,7 @@ def test_agent_gone(desk: Desk, tmp_path: Path) -> None:
     until(lambda: not ward.cloud.pump.behind(), ward, "the end is sealed")
     assert status_of(ward, sid) == {"manifest.json": "truncated"}
     ward.stack.restart_agent()
+    until(lambda: "manifest.recovered.json" in status_of(ward, sid), ward, "the agent that came back amends it")
     finish(ward, tmp_path)
     assert status_of(ward, sid) == {"manifest.json": "truncated", "manifest.recovered.json": "recovered"}
     assert desk.sessions() == {sid: "ended"}

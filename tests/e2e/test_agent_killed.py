@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
 
 
 def sessions(stack: Stack) -> list[dict[str, object]]:
-    said = stack.person("alice").run(["sallyport", "sessions", "--json"]).stdout
+    said = stack.person("alice").run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout
     found: list[dict[str, object]] = json.loads(said)["sessions"]
     return found
 

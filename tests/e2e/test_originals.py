@@ -47,7 +47,7 @@ def ended(world: World, target: str) -> dict[str, Any]:
     """Alice's newest session on ``target``, once it is over."""
 
     def newest() -> dict[str, Any] | None:
-        listed = json.loads(world.alice.run(["sallyport", "sessions", "--json"]).stdout)["sessions"]
+        listed = json.loads(world.alice.run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout)["sessions"]
         found: dict[str, Any] | None = next((each for each in listed if each["target"] == target), None)
         return found if found and found["state"] == "ended" else None
 

@@ -56,7 +56,10 @@ def psql(world: World, statement: str, *words: str, target: str = "prod-db", way
 def sessions(world: World, target: str = "prod-db") -> list[dict[str, Any]]:
     """Alice's sessions on ``target``, newest first."""
     done = subprocess.run(
-        world.alice.command(["sallyport", "sessions", "--json"]), env=world.alice.environment, capture_output=True, text=True
+        world.alice.command(["sallyport", "sessions", "-n", "1000", "--json"]),
+        env=world.alice.environment,
+        capture_output=True,
+        text=True,
     )
     return [each for each in json.loads(done.stdout)["sessions"] if each["target"] == target]
 
@@ -273,7 +276,7 @@ def test_somebody_whom_no_rule_lets_in_is_refused_on_record(world: World) -> Non
     done = bob.run(["sallyport", "connect", "prod-db", "--", "psql", "-c", "select 1"])
     assert done.returncode == 126
     assert done.stderr.startswith("sallyport: No policy permits this. [denied]")
-    found = json.loads(bob.run(["sallyport", "sessions", "--json"]).stdout)["sessions"]
+    found = json.loads(bob.run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout)["sessions"]
     assert (found[0]["target"], found[0]["state"]) == ("prod-db", "denied")
 
 

@@ -167,7 +167,7 @@ def use(world: World, sid: str, rid: str, digest: str, key: str = "another use")
 
 
 def live(world: World, carol: Person, target: str) -> str:
-    found = json.loads(carol.run(["sallyport", "sessions", "--json"]).stdout)["sessions"]
+    found = json.loads(carol.run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout)["sessions"]
     return str(next(each["sid"] for each in found if each["state"] == "live" and each["target"] == target))
 
 
@@ -243,5 +243,5 @@ def test_a_yes_does_not_outlive_the_session_that_asked(world: World, carol: Pers
 
 
 def states(person: Person, state: str) -> set[str]:
-    found = json.loads(person.run(["sallyport", "sessions", "--json"]).stdout)["sessions"]
+    found = json.loads(person.run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout)["sessions"]
     return {each["sid"] for each in found if each["state"] == state}
