@@ -154,6 +154,9 @@ def test_bytes_that_a_cast_cannot_hold_are_kept_for_ssh(world: World, carol: Per
 
 
 def test_every_proof_covers_what_is_sealed(world: World, carol: Person, scratch: Path) -> None:
+    words = ["sallyport", "connect", "sealed-db", "--", "psql", "-XAt", "-c", f"select '{CARD}'"]
+    done = world.alice.run(words)
+    assert done.returncode == 0, done.stderr
     sid = ended(world, "sealed-db")["sid"]
     until(lambda: any(key.endswith("session.tlog-proof") for key in files(world, sid)), "the log proves the session")
     for key, body in files(world, sid).items():
