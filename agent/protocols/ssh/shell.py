@@ -79,7 +79,6 @@ class ShellRelay:
         self._permitted = False
         self._forged = 0
         self._from = 0
-        self._deciding = False
 
     # -- both ends -----------------------------------------------------------------------------------------------------------
 
@@ -145,8 +144,10 @@ class ShellRelay:
             self._lead()
         await self._performer.perform(effects)
         if self._permitted:
-            self._from = begins
             self._dialogue.allowed(self._serving.now_ms())
+            # The line before it, where both were of one paste, ends here and has its own part of the cast.
+            self._record_ended()
+            self._from = begins
         else:
             self._owner.send_target(self._dialogue.denied())
 
@@ -164,10 +165,13 @@ class ShellRelay:
         if dialogue.forged > self._forged:
             self._perform([forged(dialogue.forged - self._forged)])
             self._forged = dialogue.forged
-        ran, dialogue.ran = dialogue.ran, []
+        self._record_ended()
+        self._wait_for_more()
+
+    def _record_ended(self) -> None:
+        ran, self._dialogue.ran = self._dialogue.ran, []
         for each in ran:
             self._record(each)
-        self._wait_for_more()
 
     def _record(self, ran: Ran) -> None:
         entry = {

@@ -230,7 +230,7 @@ class Dialogue:
                 return self._typing()
             case "D":
                 self.over(int(mark.fields[0]), now_ms)
-            case "Q" if len(mark.fields) == len(("kind", "challenge", "number", "cwd", "line")):
+            case "Q":
                 kind, challenge, _, cwd, line = mark.fields
                 return self._question(kind, challenge, cwd, line)
             case _:
