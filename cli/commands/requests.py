@@ -8,7 +8,7 @@ from typing import Final, Literal
 import click
 
 from chalicelib.contracts.api_requests import AccessAsk, Ballot, RequestEnd, RequestPage, RequestStanding
-from chalicelib.contracts.approval import ApprovalRequest, RequestState
+from chalicelib.contracts.approval import ApprovalRequest, Precedent, RequestState
 from chalicelib.contracts.faults import Fault
 from cli import asking
 from cli.control_plane import ControlPlane
@@ -175,6 +175,7 @@ def _shown(request: ApprovalRequest) -> list[str]:
             ("Asked by rule", ", ".join(request.rules)),
             ("For", duration(request.for_s * 1000) if request.for_s else f"{request.uses} use(s)"),
             ("Answer until", left),
+            *([("Done before", _precedent(request.before))] if request.before else []),
             ("Digest", request.digest),
         ]
     )
@@ -189,6 +190,11 @@ def _shown(request: ApprovalRequest) -> list[str]:
         lines += [f"  ${number} = {clean(value, 1 << 20)}" for number, value in enumerate(operation.arguments, 1)]
         lines += [f"  {clean(name)}={clean(value)}" for name, value in operation.environment]
     return lines
+
+
+def _precedent(before: Precedent) -> str:
+    times = "once" if before.times == 1 else f"{before.times} times"
+    return f"{times} with an approval since {clock(before.first_ms)}, last {clock(before.last_ms)} (the same verbs here)"
 
 
 def _row(each: ApprovalRequest) -> list[Cell]:

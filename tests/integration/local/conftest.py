@@ -50,7 +50,8 @@ class Probe:
 def sample_app(probe: Probe) -> Chalice:
     app = Chalice("sample")
     app.experimental_feature_flags.update(["WEBSOCKETS"])
-    callback = boto3.client("apigatewaymanagementapi", endpoint_url=os.environ["SALLYPORT_WS_CALLBACK"])
+    # A session of its own: the default one keeps the credentials of whichever cloud this process ran first.
+    callback = boto3.session.Session().client("apigatewaymanagementapi", endpoint_url=os.environ["SALLYPORT_WS_CALLBACK"])
 
     @app.route("/where")
     def where() -> dict[str, str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import pwd
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +123,7 @@ async def test_scp_copies_trees_with_times_and_modes(gateway: Gateway, tmp_path:
 
 
 async def test_relative_paths_are_named_from_home(gateway: Gateway) -> None:
-    home = Path.home()
+    home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     name = f"sallyport-test-{os.getpid()}"
     try:
         ran = await run(gateway.batch("scp", "-q", "/etc/hostname", f"web@127.0.0.1:{name}"))

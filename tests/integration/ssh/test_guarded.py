@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import pwd
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -167,7 +169,7 @@ async def test_a_held_line_runs_by_itself_after_the_yes(guarded: Gateway, held: 
     assert markers[2] == f"held: touch {tmp_path}/victim"
     assert markers[3].endswith("approved by carol@example.com (req_1)")
     (operation, _), *_ = held.approvals.asked
-    assert dict(operation.environment)["PWD"] == str(Path.home())
+    assert dict(operation.environment)["PWD"] == pwd.getpwuid(os.getuid()).pw_dir
 
 
 async def test_ctrl_c_withdraws_a_held_line_and_the_shell_goes_on(guarded: Gateway, held: FakeServing, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import sys
 import click
 import pytest
 
-from chalicelib.contracts.approval import RequestState
+from chalicelib.contracts.approval import Precedent, RequestState
 from cli import asking
 from cli.commands import requests as commands
 from tests.fakes.http_control_plane import FakeControlPlane
@@ -140,6 +140,13 @@ def test_a_person_is_shown_everything_and_nothing_of_it_is_obeyed(
     ):
         assert shown in ran.err, (shown, ran.err)
     assert not {"\x1b", "\x07", "\u202e"} & set(ran.err + ran.out)
+
+
+@pytest.mark.parametrize(("times", "words"), [(1, "once with an approval"), (3, "3 times with an approval")])
+def test_what_was_done_before_is_said(run: Run, there: Asking, monkeypatch: pytest.MonkeyPatch, times: int, words: str) -> None:
+    Somebody(monkeypatch, True)
+    there.request = request(kind="operation", operation=DELETE, before=Precedent(times=times, first_ms=1, last_ms=NOW_MS))
+    assert words in run("approve", RID).err
 
 
 def test_a_long_operation_is_cut_nowhere(run: Run, there: Asking, monkeypatch: pytest.MonkeyPatch) -> None:
