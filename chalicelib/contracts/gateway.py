@@ -35,6 +35,8 @@ class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """Allowed values of a string; empty for any."""
     form: str = ""
     """How every text must be put together: words for its parts, and what stands between them (``schema.table=class``)."""
+    starts: list[str] = []
+    """What every text must start with, one of these; empty for anything."""
 
 
 class Control(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

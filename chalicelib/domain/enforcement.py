@@ -110,6 +110,9 @@ def _misfit(option: Option, value: Any) -> str | None:
     chosen = value if isinstance(value, list) else [value]
     if option.choices and any(each not in option.choices for each in chosen):
         return f"must be one of {', '.join(option.choices)}"
+    stray = next((each for each in chosen if option.starts and not str(each).startswith(tuple(option.starts))), None)
+    if stray is not None:
+        return f"must start with {', '.join(each.strip() for each in option.starts)}, not {str(stray)[:80]!r}"
     strange = next((each for each in chosen if option.form and not has_form(str(each), option.form)), None)
     return f"must read like {option.form}, not {str(strange)[:80]!r}" if strange is not None else None
 

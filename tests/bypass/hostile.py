@@ -143,6 +143,8 @@ class OneHandle(Files):
         self.home.requests.append(packet)
         if packet[0] == 3:
             self.send(102, packet[1:5] + string(b"H"))
+        elif packet[0] == 16:
+            self.send(104, packet[1:5] + (1).to_bytes(4, "big") + packet[5:] + string(b"") + b"\0\0\0\0")
         else:
             self.send(101, packet[1:5] + (0).to_bytes(4, "big") + string(b"") + string(b""))
 

@@ -224,9 +224,11 @@ def run(shell: list[str], line: str, room: Path, environment: dict[str, str]) ->
     return {name.decode("utf-8", "replace") for name in names}
 
 
-def compare(shell: list[str], count: int, tmp_path: Path, environment: dict[str, str]) -> tuple[int, int, list[object]]:
+def compare(
+    shell: list[str], count: int, tmp_path: Path, environment: dict[str, str], grower: type[Grower] = Grower
+) -> tuple[int, int, list[object]]:
     """How many lines ran something, how many of those were wholly found, and those that hid a name unflagged."""
-    lines = [Grower(SEED * 1_000_003 + number).damaged() for number in range(count)]
+    lines = [grower(SEED * 1_000_003 + number).damaged() for number in range(count)]
     lines = [line for line in lines if not any(char in line for char in "/~.\0")]
     with ThreadPoolExecutor(max_workers=4) as pool:
         tried = list(pool.map(lambda at: run(shell, lines[at], tmp_path / str(at), environment), range(len(lines))))

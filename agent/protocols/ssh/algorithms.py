@@ -4,14 +4,20 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Key exchange, both legs. No SHA-1, no fixed group below 2048 bits, no NIST curve before curve25519.
-KEX: Final = (
+#: Key exchange with clients: on curves only. In a finite field it costs the agent a hundred times as much, for whoever asks and
+#: before anybody has proved anything (CVE-2002-20001).
+CLIENT_KEX: Final = (
     "mlkem768x25519-sha256",
     "curve25519-sha256",
     "curve25519-sha256@libssh.org",
     "ecdh-sha2-nistp256",
     "ecdh-sha2-nistp384",
     "ecdh-sha2-nistp521",
+)
+
+#: With targets, which may be old: no SHA-1, and no group that a target makes up.
+TARGET_KEX: Final = (
+    *CLIENT_KEX,
     "diffie-hellman-group16-sha512",
     "diffie-hellman-group18-sha512",
     "diffie-hellman-group14-sha256",
@@ -24,8 +30,9 @@ CLIENT_CIPHERS: Final = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com")
 #: Towards targets it is our order that counts, and targets may be old.
 TARGET_CIPHERS: Final = (*CLIENT_CIPHERS, "chacha20-poly1305@openssh.com", "aes128-ctr", "aes256-ctr")
 
-#: Kinds of host keys, preferred first. SHA-1 signatures (``ssh-rsa``) are not accepted.
-HOST_KEYS: Final = (
+#: Signatures that are believed: of targets' host keys, preferred first, and of clients' keys. An RSA key signs with SHA-2
+#: (RFC 8332) or not at all.
+SIGNATURES: Final = (
     "ssh-ed25519",
     "ecdsa-sha2-nistp256",
     "ecdsa-sha2-nistp384",
@@ -33,6 +40,13 @@ HOST_KEYS: Final = (
     "rsa-sha2-512",
     "rsa-sha2-256",
 )
+
+#: What the public key lines of such host keys begin with.
+KEY_LINES: Final = ("ssh-ed25519 ", "ecdsa-sha2-nistp256 ", "ecdsa-sha2-nistp384 ", "ecdsa-sha2-nistp521 ", "ssh-rsa ")
+
+#: Keys are changed after so much or so long, whichever comes first (RFC 4253 §9).
+REKEY_BYTES: Final = 1 << 30
+REKEY_SECONDS: Final = 3600
 
 #: Used with CTR only; GCM and ChaCha20 authenticate by themselves.
 MACS: Final = ("hmac-sha2-256-etm@openssh.com", "hmac-sha2-512-etm@openssh.com", "hmac-sha2-256", "hmac-sha2-512")

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
 from agent.core.effects import Ask, Effect
 from agent.core.gate import Gate
-from agent.core.units import Answered, Asked, Refused, Side, Stream, Tick, Unit
+from agent.core.units import Answered, Asked, Output, Refused, Remark, Side, Stream, Tick, Unit
 from agent.protocols.ssh.denial import plain
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.runtime.relay import Performer
@@ -49,8 +50,8 @@ class Owner(Protocol):
 
 
 class FileRelay:
-    """Forwards requests in their order. While one waits, for the disk or for others, those behind it wait with it; answers
-    never do, so what runs at the target already goes on."""
+    """Forwards requests in their order. While one waits, for the disk, for others, or for the target to say where its paths lead,
+    those behind it wait with it; answers never do, so what runs at the target already goes on."""
 
     def __init__(self, serving: Serving, engine: SftpEngine, make_gate: Callable[[SftpEngine], Gate], owner: Owner) -> None:
         self._serving = serving
@@ -58,30 +59,37 @@ class FileRelay:
         self._gate: Final = make_gate(engine)
         self._performer: Final = Performer(serving, self)
         self._owner = owner
-        self._waiting: list[bytes] = []
+        self._units: deque[Unit] = deque()
+        """What was read of the client's requests and not performed yet."""
+        self._waiting = bytearray()
+        """What was not even read. Reading is paused then; this is what had been on its way already."""
         self._busy = False
         self._eof = False
 
     def from_client(self, data: bytes) -> None:
         """Requests. Raises Fault(protocol_error)."""
-        if self._busy:
-            # Reading is paused; this is what had been read already.
-            self._waiting.append(data)
-            return
-        self._forward(self._engine.receive(Side.CLIENT, data))
+        if self._stopped:
+            self._waiting += data
+        else:
+            self._take(self._engine.receive(Side.CLIENT, data))
 
     def from_target(self, data: bytes) -> None:
-        """Answers. Raises Fault(target_closed) where they make no sense."""
+        """Answers. Raises Fault(target_closed) where they make no sense, and what ``from_client`` raises."""
         self._gate.handle(Tick(self._serving.now_ms()))
+        requests: list[Unit] = []
         for unit in self._engine.receive(Side.TARGET, data):
-            left = self._performer.perform_now(self._gate.handle(unit))
-            assert not left, "answers need no decision"
+            if isinstance(unit, Output | Remark):
+                self._performer.perform_now(self._gate.handle(unit))
+            else:
+                requests.append(unit)
+        if requests:
+            self._take(requests)
 
     def client_eof(self) -> None:
         """The client sends no more requests. One that waits for others is withdrawn: file clients end so, and read no more."""
         self._eof = True
         self._owner.withdraw()
-        if not self._busy:
+        if not self._stopped:
             self._owner.send_target_eof()
 
     def finish(self, status: int | None) -> None:
@@ -98,31 +106,46 @@ class FileRelay:
         """Answers, the target's and ours."""
         self._owner.to_client(data, stream)
 
-    def _forward(self, units: list[Unit]) -> None:
+    @property
+    def _stopped(self) -> bool:
+        return self._busy or self._engine.waits
+
+    def _take(self, units: list[Unit]) -> None:
+        self._units.extend(units)
+        if self._busy:
+            return
         self._gate.handle(Tick(self._serving.now_ms()))
-        for index, unit in enumerate(units):
-            left = self._performer.perform_now(self._gate.handle(unit))
+        while self._units:
+            left = self._performer.perform_now(self._gate.handle(self._units.popleft()))
             if left:
                 self._busy = True
                 self._owner.hold_client(True)
-                self._owner.spawn(self._wait(left, units[index + 1 :]))
+                self._owner.spawn(self._wait(left))
                 return
-        self._say()
+        self._go_on()
 
-    async def _wait(self, left: list[Effect], units: list[Unit]) -> None:
+    async def _wait(self, left: list[Effect]) -> None:
         await self._perform(left)
-        for unit in units:
+        while self._units:
             self._gate.handle(Tick(self._serving.now_ms()))
-            await self._perform(self._gate.handle(unit))
+            await self._perform(self._gate.handle(self._units.popleft()))
         self._busy = False
-        self._say()
-        while self._waiting and not self._busy:
-            self.from_client(self._waiting.pop(0))
-        if self._busy:
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Nothing is to be performed: say what was said, and read what waited, unless the target is being asked."""
+        for words in self._engine.take_words():
+            self._owner.to_client(f"sallyport: {plain(words)}\n".encode(), "err")
+        units = self._engine.go_on()
+        if not units and self._waiting and not self._engine.waits:
+            data, self._waiting = bytes(self._waiting), bytearray()
+            units = self._engine.receive(Side.CLIENT, data)
+        if units:
+            self._take(units)
             return
-        if self._eof:
+        self._owner.hold_client(self._engine.waits)
+        if self._eof and not self._engine.waits:
             self._owner.send_target_eof()
-        self._owner.hold_client(False)
 
     async def _perform(self, effects: list[Effect]) -> None:
         if not effects or not isinstance(last := effects[-1], Ask):
@@ -139,7 +162,3 @@ class FileRelay:
                 raise
             refused = Refused(asked.operation, fault.code, fault.message, asked.tag)
             await self._performer.perform(self._gate.handle(refused))
-
-    def _say(self) -> None:
-        for words in self._engine.take_words():
-            self._owner.to_client(f"sallyport: {plain(words)}\n".encode(), "err")

@@ -6,6 +6,7 @@ import socket
 from typing import Final
 
 from agent.protocols.ssh import login
+from agent.protocols.ssh.algorithms import KEY_LINES
 from agent.protocols.ssh.transport import Connection
 from agent.runtime.serving import Door, HostIdentity, More, Serving
 from chalicelib.contracts import gateway
@@ -19,7 +20,11 @@ ANNOUNCEMENT: Final = gateway.Protocol(
             name="host_keys",
             type="strings",
             required=True,
-            doc="The target's host keys as public key lines, as ssh-keyscan prints them. No other host is spoken to.",
+            starts=list(KEY_LINES),
+            doc=(
+                "The target's host keys as public key lines, as ssh-keyscan -t prints them behind the name. "
+                "No other host is spoken to, and none is trusted because it came first."
+            ),
         ),
         gateway.Option(
             name="shell",

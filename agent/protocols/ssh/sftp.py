@@ -4,11 +4,17 @@ Requests that name a path are operations, decided one by one. Requests on a hand
 pass if they do what it was opened for. Everything permitted is forwarded byte for byte, so that pipelining, attributes and
 extensions work as without a gateway. Packets and extensions without a meaning here are refused.
 
-Answers pass as they come and are only watched: for the handles that the target gives out, and for the bytes of files.
+A request that names a path takes two steps: policy is asked about the name, and what that permits is not the request but the
+questions where the name leads (``sftp_links.py``). If it leads to itself, the request follows; otherwise policy is asked about
+what it leads to. Requests behind it wait, so that the target gets them in their order.
+
+Answers pass as they come and are only watched: for the handles that the target gives out, and for the bytes of files. Those to
+the gateway's own questions do not pass.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from typing import Final
 
 from agent.core.policy import Decision
@@ -18,6 +24,7 @@ from agent.protocols.ssh import sftp_operations as operations
 from agent.protocols.ssh.denial import plain
 from agent.protocols.ssh.sftp_codec import Reader, Splitter
 from agent.protocols.ssh.sftp_files import OpenFile
+from agent.protocols.ssh.sftp_links import Question, Trail
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import UNKNOWN, Operation
 
@@ -30,7 +37,7 @@ WORDS_LIMIT: Final = 20
 #: How the client is told that the gateway itself refuses; everything else is a denial.
 _STATUS: Final = {"protocol_error": codec.BAD_MESSAGE, "not_supported": codec.OP_UNSUPPORTED}
 
-#: The number of the one request that the gateway itself makes, before the client may make any.
+#: The number of the gateway's own requests, counted down where the client has used it.
 _OWN: Final = 0xFFFF_FFFF
 
 
@@ -45,6 +52,21 @@ class _Pending:
         self.offset = offset
 
 
+class _Walk:
+    """A request whose paths are being followed."""
+
+    def __init__(self, number: int, operation: Operation, file: OpenFile | None, trail: Trail) -> None:
+        self.number = number
+        self.operation = operation
+        self.file = file
+        self.trail = trail
+        self.open: dict[int, int] = {}
+        """Questions without an answer yet: their numbers, and which path they are about."""
+        self.found: list[bytes | None] = [None] * len(trail.questions)
+        self.failure = b""
+        """What the target said where it would not answer: the body of its status, behind the number."""
+
+
 class SftpEngine:
     """One sftp channel."""
 
@@ -56,6 +78,11 @@ class SftpEngine:
         self._extensions: list[tuple[bytes, bytes]] = []
         self._pending: dict[int, _Pending] = {}
         self._handles: dict[bytes, OpenFile] = {}
+        self._walk: _Walk | None = None
+        self._later: deque[bytes] = deque()
+        """Requests behind the one whose paths are being followed."""
+        self._shown = 0
+        """How much of an answer that is not whole yet has been shown."""
         self._words: list[str] = []
         self._said = 0
 
@@ -63,18 +90,28 @@ class SftpEngine:
         """Return the units in ``data``. Empty data ends the channel. Raises Fault(protocol_error)."""
         if not data:
             return self._finish()
-        if side is Side.CLIENT:
-            return [unit for packet in self._from[side].feed(data) for unit in self._request(packet)]
+        if side is Side.TARGET:
+            return self._answers(data)
+        self._later.extend(self._from[side].feed(data))
+        return self.go_on()
+
+    @property
+    def waits(self) -> bool:
+        """True while a request's paths are being followed: nothing more should be received from the client."""
+        return self._walk is not None
+
+    def go_on(self) -> list[Unit]:
+        """Return the units of requests that waited, up to the next one that others have to wait for. Raises as ``receive``."""
         units: list[Unit] = []
-        if self._phase == "ready":
-            units.append(Output(data, recorded=False))
-        for packet in self._from[side].feed(data):
-            units += self._answer(packet)
+        while self._later and self._walk is None:
+            units += self._request(self._later.popleft())
         return units
 
     def deny(self, asked: Asked | Refused, decision: Decision) -> bytes:
         """Return a STATUS answer with the policy's words. They are also kept for :meth:`take_words`."""
         self._pending.pop(asked.tag, None)
+        if self._walk is not None and self._walk.number == asked.tag:
+            self._walk = None
         if self._said < WORDS_LIMIT:
             self._said += 1
             self._words.append(f"{asked.operation.text}: {decision.message} ({decision.code}, {self._sid})")
@@ -130,32 +167,14 @@ class SftpEngine:
         kind = reader.type
         if kind in (codec.READ, codec.WRITE):
             return self._move(kind, reader, packet, number)
-        if kind == codec.OPEN:
-            return self._open(reader, packet, number)
-        if kind == codec.OPENDIR:
-            raw = reader.path()
-            reader.end()
-            operation = operations.listing(self._paths, raw)
-            return self._ask(operation, packet, number, OpenFile(self._paths.name(raw)[0], directory=True))
-        if kind in operations.PATH_REQUESTS:
-            operation = operations.PATH_REQUESTS[kind](self._paths, reader)
-            reader.end()
-            return self._ask(operation, packet, number)
+        named = operations.named(self._paths, packet)
+        if named is not None:
+            return self._ask(*named, packet, number)
         if kind in (codec.CLOSE, codec.FSTAT, codec.READDIR, codec.FSETSTAT):
             return self._on_handle(kind, reader, packet, number)
         if kind == codec.EXTENDED:
             return self._extended(reader, packet, number)
         return self._unknown(f"request of type {kind}", number)
-
-    def _open(self, reader: Reader, packet: bytes, number: int) -> Unit:
-        raw, flags, attributes = reader.path(), reader.u32(), reader.attributes()
-        reader.end()
-        if flags & ~codec.ALL_FLAGS:
-            raise ValueError("unknown flags")
-        if len(self._handles) >= HANDLES_LIMIT:
-            return self._no(number, "too many open files")
-        operation, reads, writes = self._paths.open(raw, flags, attributes.size or 0)
-        return self._ask(operation, packet, number, OpenFile(self._paths.name(raw)[0], reads=reads, writes=writes))
 
     def _move(self, kind: int, reader: Reader, packet: bytes, number: int) -> Unit:
         file = self._handles.get(reader.string(codec.HANDLE_LIMIT))
@@ -181,7 +200,8 @@ class SftpEngine:
             reader.end()
             if file is None:
                 return self._no(number, "no such handle")
-            return self._ask(operations.change_open_file(file.path, attributes), packet, number)
+            self._pending[number] = _Pending(kind)
+            return Asked(operations.change_open_file(file.path, attributes), packet, number)
         reader.end()
         if file is None or (kind == codec.READDIR and not file.directory):
             return self._no(number, "no such handle")
@@ -192,10 +212,6 @@ class SftpEngine:
 
     def _extended(self, reader: Reader, packet: bytes, number: int) -> Unit:
         name = reader.string(codec.HANDLE_LIMIT)
-        if name in operations.PATH_EXTENSIONS:
-            operation = operations.PATH_EXTENSIONS[name](self._paths, reader)
-            reader.end()
-            return self._ask(operation, packet, number)
         if name not in operations.HANDLE_EXTENSIONS:
             return self._unknown(f"extension {plain(name.decode(errors='replace'))}", number)
         if name == b"copy-data":
@@ -219,9 +235,19 @@ class SftpEngine:
         destination.written.disorder()
         return self._pass(codec.EXTENDED, packet, number)
 
-    def _ask(self, operation: Operation, packet: bytes, number: int, file: OpenFile | None = None) -> Unit:
-        self._pending[number] = _Pending(codec.OPEN if file else codec.EXTENDED, file)
-        return Asked(operation, packet, number)
+    def _ask(self, operation: Operation, file: OpenFile | None, packet: bytes, number: int) -> Unit:
+        if file is not None and len(self._handles) >= HANDLES_LIMIT:
+            return self._no(number, "too many open files")
+        self._pending[number] = _Pending(codec.OPEN if file else codec.EXTENDED)
+        self._walk = walk = _Walk(number, operation, file, Trail(packet))
+        own = _OWN
+        for at in range(len(walk.found)):
+            while own in self._pending:
+                own -= 1
+            walk.open[own] = at
+            own -= 1
+        questions = (walk.trail.questions[at].packet(mine) for mine, at in walk.open.items())
+        return Asked(operation, b"".join(questions), number)
 
     def _pass(self, kind: int, packet: bytes, number: int, file: OpenFile | None = None, offset: int = 0) -> Unit:
         self._pending[number] = _Pending(kind, file, offset)
@@ -236,13 +262,88 @@ class SftpEngine:
 
     # -- answers -------------------------------------------------------------------------------------------------------------
 
+    def _answers(self, data: bytes) -> list[Unit]:
+        splitter = self._from[Side.TARGET]
+        units: list[Unit] = []
+        if self._phase != "ready":
+            for packet in splitter.feed(data):
+                units += self._answer(packet)
+            return units
+        if self._walk is None:
+            # What was kept back while a question was out is shown first.
+            kept = splitter.kept[self._shown :] if splitter.size > self._shown else b""
+            for packet in splitter.feed(data):
+                units += self._answer(packet)
+            self._shown = splitter.size
+            return [Output(kept + data, recorded=False), *units]
+        shown = []
+        for packet in splitter.feed(data):
+            if self._is_ours(packet):
+                units += self._led(packet)
+            else:
+                shown.append(packet[self._shown :])
+                units += self._answer(packet)
+            self._shown = 0
+        return [Output(b"".join(shown), recorded=False), *units] if shown else units
+
+    def _is_ours(self, packet: bytes) -> bool:
+        number = int.from_bytes(packet[5:9], "big")
+        if self._walk is None or number not in self._walk.open:
+            return False
+        if self._shown:
+            raise Fault("target_closed", "The target's file server answered before it was asked.")
+        return True
+
+    def _led(self, packet: bytes) -> list[Unit]:
+        """Take the answer to a question of ours; with the last one, go on with the request."""
+        walk = self._walk
+        assert walk is not None
+        reader = Reader(packet)
+        at = walk.open.pop(reader.u32())
+        question = walk.trail.questions[at]
+        try:
+            self._note(walk, at, question, reader)
+            if walk.open:
+                return []
+            self._walk = None
+            return [*self._arrived(walk), *self.go_on()]
+        except ValueError as error:
+            raise Fault("target_closed", f"The target's file server made no sense: {error}.") from None
+
+    def _note(self, walk: _Walk, at: int, question: Question, reader: Reader) -> None:
+        if reader.type == codec.NAME:
+            walk.found[at] = question.answer(reader)
+            return
+        body = reader.rest()
+        if reader.type != codec.STATUS or len(body) < 4 or body.startswith(b"\0\0\0\0"):
+            raise ValueError("neither a name nor a failure")
+        if question.needed and not walk.failure:
+            walk.failure = body
+
+    def _arrived(self, walk: _Walk) -> list[Unit]:
+        if walk.failure:
+            del self._pending[walk.number]
+            return [Housekeeping(Side.CLIENT, codec.request(codec.STATUS, walk.number, walk.failure))]
+        named = operations.named(self._paths, walk.trail.led(walk.found))
+        assert named is not None
+        led, file = named
+        packet = walk.trail.forwarded(walk.found)
+        if file is not None and walk.file is not None:
+            file.asked_as = walk.file.path
+        self._pending[walk.number].file = file
+        elsewhere = operations.through_links(walk.operation, led)
+        if elsewhere is None:
+            return [Housekeeping(Side.TARGET, packet)]
+        return [Asked(elsewhere, packet, walk.number)]
+
     def _answer(self, packet: bytes) -> list[Unit]:
         reader = Reader(packet)
         try:
             if self._phase != "ready":
                 return self._greeting(reader, packet)
-            pending = self._pending.pop(reader.u32(), None)
-            if pending is None:
+            number = reader.u32()
+            pending = self._pending.pop(number, None)
+            if pending is None or (self._walk is not None and self._walk.number == number):
                 raise ValueError("an answer to nothing")
             return self._settle(pending, reader)
         except ValueError as error:
@@ -279,7 +380,9 @@ class SftpEngine:
         elif pending.kind == codec.READ and kind == codec.DATA:
             file.read.move(pending.offset, reader.view())
         elif pending.kind == codec.WRITE and kind == codec.STATUS and reader.u32() != codec.OK:
-            file.written.failed += 1
+            file.written.fail()
+        elif pending.kind == codec.READ and kind == codec.STATUS and reader.u32() == codec.EOF:
+            file.read.ends(pending.offset)
         elif pending.kind == codec.CLOSE:
             return [Remark(entry) for entry in file.entries(closed=True)]
         return []

@@ -67,6 +67,16 @@ class Splitter:
     def __init__(self) -> None:
         self._kept = bytearray()
 
+    @property
+    def size(self) -> int:
+        """How many bytes have arrived of a packet that is not whole yet."""
+        return len(self._kept)
+
+    @property
+    def kept(self) -> bytes:
+        """Those bytes."""
+        return bytes(self._kept)
+
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield every packet that ``data`` completes, each with its length in front, exactly as it came."""
         kept = self._kept
@@ -148,6 +158,11 @@ class Reader:
             permissions=self.u32() if flags & _PERMISSIONS else None,
             times=(self.u32(), self.u32()) if flags & _TIMES else None,
         )
+
+    def rest(self) -> bytes:
+        """Everything that was not read yet."""
+        start, self._at = self._at, len(self._packet)
+        return self._packet[start:]
 
     def more(self) -> bool:
         """True while something is left."""

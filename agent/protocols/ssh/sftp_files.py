@@ -20,6 +20,8 @@ class Flow:
     def __init__(self) -> None:
         self.bytes = 0
         self.failed = 0
+        self.end: int | None = None
+        """Where the target said that the file ends."""
         self._ranges: list[list[int]] = []
         self._more_ranges = False
         self._hash: Any = hashlib.sha256()
@@ -45,8 +47,20 @@ class Flow:
         """The server copied bytes that were never seen here."""
         self._hash = None
 
+    def ends(self, offset: int) -> None:
+        """The target says that nothing is left at ``offset``."""
+        self.end = offset if self.end is None else min(self.end, offset)
+
+    def fail(self) -> None:
+        """The server did not take some bytes: what it has is not what was sent."""
+        self.failed += 1
+        self._hash = None
+
     def summary(self) -> dict[str, Any]:
-        """``bytes`` with ``sha256`` and the ``offset`` it starts at; or with ``ranges`` as pairs of start and end."""
+        """``bytes`` with ``sha256`` and the ``offset`` it starts at; or with ``ranges`` as pairs of start and end.
+
+        ``whole`` where everything was read from the first byte to the end that the target told.
+        """
         entry: dict[str, Any] = {"bytes": self.bytes}
         if self._hash is not None:
             entry |= {"offset": self._ranges[0][0] if self._ranges else 0, "sha256": self._hash.hexdigest()}
@@ -54,6 +68,8 @@ class Flow:
             entry["ranges"] = self._ranges
             if self._more_ranges:
                 entry["more_ranges"] = True
+        if self.end is not None and self._ranges == ([[0, self.end]] if self.end else []):
+            entry["whole"] = True
         if self.failed:
             entry["failed"] = self.failed
         return entry
@@ -64,6 +80,8 @@ class OpenFile:
 
     def __init__(self, path: str, *, reads: bool = False, writes: bool = False, directory: bool = False) -> None:
         self.path: Final = path
+        self.asked_as = path
+        """The name that was asked for, which may have led here through links."""
         self.reads: Final = reads
         self.writes: Final = writes
         self.directory: Final = directory
@@ -75,8 +93,9 @@ class OpenFile:
         if self.directory:
             return []
         flows: list[tuple[Direction, Flow, bool]] = [("download", self.read, self.reads), ("upload", self.written, self.writes)]
+        names = {"path": self.path} if self.asked_as == self.path else {"path": self.path, "asked_as": self.asked_as}
         return [
-            {"event": "file", "path": self.path, "direction": direction, **flow.summary(), "closed": closed}
+            {"event": "file", **names, "direction": direction, **flow.summary(), "closed": closed}
             for direction, flow, permitted in flows
             if permitted
         ]

@@ -1,10 +1,10 @@
 """SFTP requests as operations. One row per request; a request without a row is refused.
 
-Paths are made absolute with the home directory that the target reported, and ``.`` and ``..`` are resolved by name.
-Symbolic links on the target are *not* followed here: a rule about paths speaks of what was asked for, not of what was reached.
+Paths are made absolute with the home directory that the target reported, and ``.`` and ``..`` are resolved by name. Where they
+lead is found out in ``sftp_links.py``, and read here once more with the names that were found.
 
 Flags that rules can use: ``metadata`` (attributes and names of single files; every transfer begins with it), ``listing``,
-``download``, ``upload``, ``append``, ``dotdot`` (the client wrote ``..``), ``not_utf8``.
+``download``, ``upload``, ``append``, ``dotdot`` (the client wrote ``..``), ``not_utf8``, ``symlink`` (reached through a link).
 """
 
 from __future__ import annotations
@@ -13,8 +13,11 @@ import posixpath
 from collections.abc import Callable
 from typing import Final
 
+import msgspec
+
 from agent.protocols.ssh import sftp_codec as codec
 from agent.protocols.ssh.sftp_codec import Reader
+from agent.protocols.ssh.sftp_files import OpenFile
 from chalicelib.contracts.operation import READ, WRITE, Operation
 
 _READ: Final = frozenset({READ})
@@ -71,8 +74,8 @@ class Paths:
             arguments=(one, two),
         )
 
-    def open(self, raw: bytes, flags: int, size: int) -> tuple[Operation, bool, bool]:
-        """Return the opening of a file, and whether it reads and whether it writes.
+    def open(self, raw: bytes, flags: int, size: int) -> tuple[Operation, OpenFile]:
+        """Return the opening of a file, and what the handle will be good for.
 
         OpenSSH opens for reading where neither is asked for, and creates or truncates even then: both count.
         """
@@ -98,7 +101,7 @@ class Paths:
             arguments=(path, str(flags)),
             size=min(size, (1 << 63) - 1),
         )
-        return operation, reads, writes
+        return operation, OpenFile(path, reads=reads, writes=writes)
 
 
 Row = Callable[[Paths, Reader], Operation]
@@ -128,6 +131,13 @@ def _symlink(paths: Paths, reader: Reader) -> Operation:
     return paths.pair("symlink", "symlink", link, posixpath.join(posixpath.dirname(path).encode(errors="replace"), content))
 
 
+def _expand(paths: Paths, reader: Reader) -> Operation:
+    raw = reader.path()
+    # Everybody's own home is known here; whoever else's is found out by asking.
+    raw = b"." + raw[1:] if raw == b"~" or raw.startswith(b"~/") else raw
+    return paths.operation("expand", "expand", raw, _READ, frozenset({"metadata"}))
+
+
 def _pair(name: str, verb: str) -> Row:
     return lambda paths, reader: paths.pair(name, verb, reader.path(), reader.path())
 
@@ -152,7 +162,7 @@ PATH_EXTENSIONS: Final[dict[bytes, Row]] = {
     b"hardlink@openssh.com": _pair("hardlink", "hardlink"),
     b"lsetstat@openssh.com": _attributes("setstat"),
     b"statvfs@openssh.com": _metadata("statvfs"),
-    b"expand-path@openssh.com": _metadata("expand"),
+    b"expand-path@openssh.com": _expand,
 }
 
 #: OpenSSH's extensions that work on open handles or on nothing.
@@ -163,9 +173,39 @@ HANDLE_EXTENSIONS: Final = frozenset(
 KNOWN_EXTENSIONS: Final = frozenset(PATH_EXTENSIONS) | HANDLE_EXTENSIONS
 
 
-def listing(paths: Paths, raw: bytes) -> Operation:
-    """Return the opening of a directory."""
-    return paths.operation("opendir", "ls", raw, _READ, frozenset({"listing"}))
+def named(paths: Paths, packet: bytes) -> tuple[Operation, OpenFile | None] | None:
+    """Return what a request that names a path asks for, with the file that its handle would open; None for other requests.
+
+    Raises ValueError where it cannot be read to its end.
+    """
+    reader = Reader(packet)
+    reader.u32()
+    kind = reader.type
+    file: OpenFile | None = None
+    if kind == codec.OPEN:
+        raw, flags, attributes = reader.path(), reader.u32(), reader.attributes()
+        if flags & ~codec.ALL_FLAGS:
+            raise ValueError("unknown flags")
+        operation, file = paths.open(raw, flags, attributes.size or 0)
+    elif kind == codec.OPENDIR:
+        raw = reader.path()
+        operation = paths.operation("opendir", "ls", raw, _READ, frozenset({"listing"}))
+        file = OpenFile(paths.name(raw)[0], directory=True)
+    elif kind in PATH_REQUESTS:
+        operation = PATH_REQUESTS[kind](paths, reader)
+    elif kind == codec.EXTENDED and (name := reader.string(codec.HANDLE_LIMIT)) in PATH_EXTENSIONS:
+        operation = PATH_EXTENSIONS[name](paths, reader)
+    else:
+        return None
+    reader.end()
+    return operation, file
+
+
+def through_links(asked: Operation, led: Operation) -> Operation | None:
+    """Return ``led``, which is what ``asked`` leads to, where that is something else."""
+    if (led.text, led.arguments) == (asked.text, asked.arguments):
+        return None
+    return msgspec.structs.replace(led, flags=led.flags | asked.flags | {"symlink"})
 
 
 def change_open_file(path: str, attributes: str) -> Operation:

@@ -5,10 +5,19 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Callable
+from typing import Any
 
 import asyncssh
 
-from agent.protocols.ssh.algorithms import HOST_KEYS, KEX, MACS, TARGET_CIPHERS, TARGET_KEEPALIVE
+from agent.protocols.ssh.algorithms import (
+    MACS,
+    REKEY_BYTES,
+    REKEY_SECONDS,
+    SIGNATURES,
+    TARGET_CIPHERS,
+    TARGET_KEEPALIVE,
+    TARGET_KEX,
+)
 from agent.protocols.ssh.leg import Ear, Guard
 from agent.protocols.ssh.packets import quicken
 from agent.runtime.relay import split_address, unreachable
@@ -28,6 +37,22 @@ class TargetOwner(asyncssh.SSHClient):
         ear = Ear(conn)
         quicken(conn, ear)
         Guard(conn, self._pressed, ear)
+        begin: Any = conn.send_service_request
+
+        def sound(service: bytes) -> None:
+            _require_sound(conn)
+            begin(service)
+
+        # The first thing that is sent under the new keys, before any credential.
+        conn.send_service_request = sound  # type: ignore[method-assign]
+
+
+def _require_sound(conn: asyncssh.SSHClientConnection) -> None:
+    """ChaCha20-Poly1305 numbers its packets by the handshake's, so somebody in between can take packets out where the target does
+    not know the strict key exchange (CVE-2023-48795). Raises asyncssh.ProtocolError there."""
+    strict: Any = conn
+    if "chacha20" in conn.get_extra_info("send_cipher", "") and not strict._strict_kex:
+        raise asyncssh.ProtocolError("ChaCha20 without the strict key exchange")
 
 
 async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh.SSHClientConnection:
@@ -53,10 +78,13 @@ async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh
                 username=login,
                 agent_path=None,
                 gss_host=None,
-                kex_algs=KEX,
+                kex_algs=TARGET_KEX,
                 encryption_algs=TARGET_CIPHERS,
                 mac_algs=MACS,
+                signature_algs=SIGNATURES,
                 compression_algs=["none"],
+                rekey_bytes=REKEY_BYTES,
+                rekey_seconds=REKEY_SECONDS,
                 keepalive_interval=TARGET_KEEPALIVE[0],
                 keepalive_count_max=TARGET_KEEPALIVE[1],
                 preferred_auth=("publickey",) if credential.kind == "ssh-key" else ("password", "keyboard-interactive"),
@@ -104,7 +132,7 @@ def _host_key_kinds(pinned: list[asyncssh.SSHKey]) -> list[str]:
     # Pinned kinds first, so that a host with several keys shows the one we know. The others too, so that a host without it shows
     # a wrong key, which can be said, instead of just hanging up.
     known = {name.decode() for key in pinned for name in key.sig_algorithms}
-    return sorted(HOST_KEYS, key=lambda kind: kind not in known)
+    return sorted(SIGNATURES, key=lambda kind: kind not in known)
 
 
 def _secret(credential: Credential, target: Target, login: str) -> dict[str, object]:

@@ -22,12 +22,23 @@ from agent.core.recording.transcript import Heading
 from agent.core.units import Refused, Stream, Tick
 from agent.protocols.ssh import engine, login
 from agent.protocols.ssh import target as target_leg
-from agent.protocols.ssh.algorithms import CLIENT_CIPHERS, CLIENT_KEEPALIVE, KEX, MACS, PACKET, window
+from agent.protocols.ssh.algorithms import (
+    CLIENT_CIPHERS,
+    CLIENT_KEEPALIVE,
+    CLIENT_KEX,
+    MACS,
+    PACKET,
+    REKEY_BYTES,
+    REKEY_SECONDS,
+    SIGNATURES,
+    window,
+)
 from agent.protocols.ssh.channel import ClientSide
 from agent.protocols.ssh.denial import Words, plain, say
 from agent.protocols.ssh.leg import Ear, Guard
 from agent.protocols.ssh.packets import quicken
 from agent.protocols.ssh.program import Program
+from agent.protocols.ssh.proof import Proof
 from agent.protocols.ssh.requests import ServerChannel
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import HANDSHAKE_S, HostIdentity, Serving
@@ -56,7 +67,7 @@ class Connection(asyncssh.SSHServer):
         self._certificates = certificates
         self._source_ip = source_ip
         self.programs: Final[set[Program]] = set()
-        self._person: login.Person | None = None
+        self._proof: Proof | None = None
         self._username = ""
         self._opened: Serving | None = None
         self._serving: asyncio.Future[Serving] | None = None
@@ -65,7 +76,6 @@ class Connection(asyncssh.SSHServer):
         self._last_channel = 0
         self._refusals = 0
         self._notes: list[bytes] = []
-        self._explained: set[str] = set()
         self._tasks: set[asyncio.Future[Any]] = set()
         self._notice = OK
         self._ending = False
@@ -112,10 +122,13 @@ class Connection(asyncssh.SSHServer):
                 kbdint_auth=False,
                 host_based_auth=False,
                 gss_host=None,
-                kex_algs=KEX,
+                kex_algs=CLIENT_KEX,
                 encryption_algs=CLIENT_CIPHERS,
                 mac_algs=MACS,
+                signature_algs=SIGNATURES,
                 compression_algs=["none"],
+                rekey_bytes=REKEY_BYTES,
+                rekey_seconds=REKEY_SECONDS,
                 login_timeout=HANDSHAKE_S,
                 keepalive_interval=CLIENT_KEEPALIVE[0],
                 keepalive_count_max=CLIENT_KEEPALIVE[1],
@@ -210,7 +223,7 @@ class Connection(asyncssh.SSHServer):
 
     async def _open(self) -> Serving:
         try:
-            serving = await self._opening(self._person, self._username)
+            serving = await self._opening(self._proof.person if self._proof else None, self._username)
         except Fault as fault:
             self._notice = fault.notice
             raise
@@ -255,27 +268,7 @@ class Connection(asyncssh.SSHServer):
             permitted = conn.check_certificate_permission
             told: Any = conn
             told.check_certificate_permission = lambda what: what == "port-forwarding" or permitted(what)
-            verify = conn.validate_public_key
-
-            async def validate(username: str, key_data: bytes, msg: bytes, signature: bytes) -> bool:
-                person = self._check(key_data)
-                if person is None or not await verify(username, key_data, msg, signature):
-                    return False
-                if msg:
-                    # Without a message this is an offer, and an offer proves nothing.
-                    self._person = person
-                return True
-
-            conn.validate_public_key = validate  # type: ignore[method-assign]
-
-    def _check(self, blob: bytes) -> login.Person | None:
-        try:
-            return login.check(blob, self._identity.ssh_ca, self._identity.now_ms(), self._source_ip)
-        except Fault as fault:
-            if self._conn is not None and fault.message not in self._explained and len(self._explained) < 5:
-                self._explained.add(fault.message)
-                self._conn.send_auth_banner(say(fault.notice, "").decode())
-            return None
+            self._proof = Proof(conn, self._identity, self._source_ip)
 
     def begin_auth(self, username: str) -> bool:
         """A ticket was checked already on the relayed path; elsewhere a certificate is needed."""
@@ -289,13 +282,15 @@ class Connection(asyncssh.SSHServer):
 
     def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], asyncssh.SSHServerSession[bytes]]:
         """A new channel for an exec, a shell or a subsystem."""
-        if len(self.programs) >= OPEN_CHANNELS or self._last_channel >= ALL_CHANNELS:
+        assert self._conn is not None
+        # asyncssh opens a channel in a task of its own: many that are asked for in one breath have no program yet.
+        channels: Any = self._conn
+        if len(channels._channels) >= OPEN_CHANNELS or self._last_channel >= ALL_CHANNELS:
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "sallyport: too many channels in this session")
         if self._ending:
             words = say(self._notice, self.sid).decode().rstrip()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, words)
-        assert self._conn is not None
-        return ServerChannel.open(self._conn, window=window(len(self.programs)), packet=PACKET), ClientSide(self)
+        return ServerChannel.open(self._conn, window=window(len(channels._channels)), packet=PACKET), ClientSide(self)
 
     def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
         """``ssh -L``, ``-D`` and ``-W``: refused."""

@@ -129,6 +129,64 @@ async def test_every_request_that_names_the_vault(world: World, files: Path) -> 
     assert (files / "vault" / "key").read_text() == "the vault's key\n"
 
 
+async def test_every_request_that_reaches_the_vault_through_a_link(world: World, files: Path) -> None:
+    """Links that were there before, of every kind; and a path that only the kernel walks into the vault."""
+    (files / "tray" / "deep").mkdir(parents=True)
+    (files / "tray" / "note").write_text("a note\n")
+    for name, content in {
+        "key-link": files / "vault" / "key",
+        "twice": Path("key-link"),
+        "room": files / "vault",
+        "around": files / "tray" / "deep",
+        "harmless": Path("tray/note"),
+    }.items():
+        (files / name).symlink_to(content)
+    at, none = os.fsencode(files) + b"/", b"\0\0\0\0"
+    rows: list[tuple[int, bytes]] = [
+        (3, opening(at + b"key-link")),
+        (3, opening(at + b"twice", 2 | 8 | 16)),
+        (3, opening(at + b"room/key")),
+        (3, opening(at + b"room/../vault/key")),
+        (3, opening(at + b"around/../../vault/key")),
+        (7, s(at + b"room/")),
+        (7, s(at + b"room/.")),
+        (9, s(at + b"key-link") + none),
+        (11, s(at + b"room")),
+        (13, s(at + b"room/key")),
+        (16, s(at + b"key-link")),
+        (17, s(at + b"twice")),
+        (18, s(at + b"room/key") + s(at + b"mine")),
+        (18, s(at + b"tray/note") + s(at + b"room/key")),
+        (20, s(at + b"room/key") + s(at + b"soft")),
+        (20, s(b"room/key") + s(at + b"soft")),
+        (200, s(b"posix-rename@openssh.com") + s(at + b"tray/note") + s(at + b"room/key")),
+        (200, s(b"hardlink@openssh.com") + s(at + b"key-link") + s(at + b"hard")),
+        (200, s(b"lsetstat@openssh.com") + s(at + b"room/key") + none),
+        (200, s(b"statvfs@openssh.com") + s(at + b"room")),
+        (200, s(b"expand-path@openssh.com") + s(at + b"room/key")),
+    ]
+    async with await world.connect() as conn:
+        sftp = await client(conn)
+        for kind, body in rows:
+            code, rest = await sftp.ask(kind, body)
+            assert code == DENIED, (kind, body, rest)
+        # In one breath: what stands behind a denied link is decided for itself, and in its order.
+        for number, path in ((31, b"key-link"), (32, b"harmless"), (33, b"room/key")):
+            sftp.send(3, number, opening(at + path))
+        kinds = [(number, kind) for kind, number, _ in [await sftp.answer() for _ in range(3)]]
+        assert kinds == [(31, 101), (32, 102), (33, 101)]
+        # The twin: a link is a thing of its own, and one that leads nowhere closed is no obstacle.
+        assert (await sftp.ask(7, s(at + b"room")))[0] == -105
+        assert (await sftp.ask(19, s(at + b"key-link")))[0] == -104
+        assert (await sftp.ask(11, s(at + b"around")))[0] == -102
+        assert (await sftp.ask(13, s(at + b"twice")))[0] == OK
+    assert (files / "vault" / "key").read_text() == "the vault's key\n"
+    assert (files / "tray" / "note").exists()
+    assert not (files / "soft").is_symlink()
+    for name in ("key-link", "room", "around", "harmless"):
+        (files / name).unlink()
+
+
 async def test_requests_behind_a_denial_and_guessed_handles(world: World, files: Path) -> None:
     key = str(files / "vault" / "key").encode()
     mine = str(files / "mine").encode()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chalicelib.contracts.gateway import Control, Login, Target
+from chalicelib.contracts.gateway import Control, Login, Option, Protocol, Target
 from chalicelib.domain import enforcement
 from chalicelib.domain.enforcement import Announced, Findings, may_concern
 from chalicelib.domain.gateway_file import Placed
@@ -72,9 +72,23 @@ def test_options_are_held_against_what_was_announced(options: dict[str, object],
     assert problem.line == 9
 
 
-def test_a_required_option_must_be_there() -> None:
-    from chalicelib.contracts.gateway import Option, Protocol
+@pytest.mark.parametrize(
+    ("keys", "word"),
+    [
+        (["ssh-ed25519 AAAA", "ssh-rsa AAAA somebody"], ""),
+        (["tofu"], "must start with ssh-ed25519, ssh-rsa, not 'tofu'"),
+        (["ssh-ed25519 AAAA", "ssh-dss AAAA"], "not 'ssh-dss AAAA'"),
+        ([5], "not '5'"),
+    ],
+)
+def test_texts_start_as_was_announced(keys: list[object], word: str) -> None:
+    option = Option(name="host_keys", type="strings", doc="Keys.", starts=["ssh-ed25519 ", "ssh-rsa "])
+    protocol = Protocol(name="ssh", hint="", options=[option], controls=SSH.controls)
+    found = check(placed(options={"host_keys": keys}), agents={"edge": Announced([protocol], ["k"])}).invalid
+    assert [word in problem.message for problem in found] == [True] * bool(word)
 
+
+def test_a_required_option_must_be_there() -> None:
     protocol = Protocol(
         name="ssh", hint="", options=[Option(name="db", type="string", doc="Which.", required=True)], controls=SSH.controls
     )

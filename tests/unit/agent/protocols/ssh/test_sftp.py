@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import posixpath
 import struct
 from typing import Any
 
@@ -35,6 +36,17 @@ def string(data: bytes) -> bytes:
     return codec.string(data)
 
 
+OWN = 0xFFFF_FFFF
+
+
+def name(number: int, path: bytes) -> bytes:
+    return codec.request(codec.NAME, number, u32(1), string(path), string(path), NOTHING)
+
+
+def failure(number: int, code: int) -> bytes:
+    return codec.request(codec.STATUS, number, u32(code), string(b"no"), string(b""))
+
+
 class Talk:
     """An engine after its greeting, and ways to speak to it."""
 
@@ -60,9 +72,32 @@ class Talk:
         assert shown == Output(data, recorded=False)
         return rest
 
+    def lead(self, *found: bytes | int) -> list[Unit]:
+        """Say where the paths of the last request lead, or why that is not to be had. No answer may be shown."""
+        units: list[Unit] = []
+        for at, each in enumerate(found):
+            assert units == []
+            units = self.engine.receive(Side.TARGET, name(OWN - at, each) if isinstance(each, bytes) else failure(OWN - at, each))
+            assert not any(isinstance(unit, Output) for unit in units)
+        return units
+
+    def straight(self, asked: Unit) -> bytes:
+        """Let every path of ``asked`` lead to itself. Returns what is forwarded then."""
+        assert isinstance(asked, Asked)
+        found = []
+        for at, packet in enumerate(codec.Splitter().feed(asked.data)):
+            reader = codec.Reader(packet)
+            assert (reader.type, reader.u32()) == (codec.REALPATH, OWN - at)
+            found.append(posixpath.normpath(posixpath.join(HOME, reader.path())))
+        (unit,) = self.lead(*found)
+        assert isinstance(unit, Housekeeping)
+        assert unit.to is Side.TARGET
+        return unit.data
+
     def open(self, path: bytes = b"/x", flags: int = codec.FLAG_READ, handle: bytes = b"h1") -> Asked:
         asked = self.ask(codec.OPEN, string(path), u32(flags), NOTHING)
         assert isinstance(asked, Asked)
+        self.straight(asked)
         assert self.answer(codec.HANDLE, string(handle)) == []
         return asked
 
@@ -142,12 +177,14 @@ def test_what_an_opening_does(flags: int, verb: str, words: set[str]) -> None:
     ],
 )
 def test_requests_that_name_a_path(kind: int, parts: tuple[bytes, ...], text: str, effects: set[str], flags: set[str]) -> None:
-    asked = Talk().ask(kind, *parts)
+    talk = Talk()
+    asked = talk.ask(kind, *parts)
     assert isinstance(asked, Asked)
     assert asked.operation.text == text
     assert asked.operation.effects == frozenset(effects)
     assert asked.operation.flags == frozenset(flags)
-    assert asked.data == codec.request(kind, 1, *parts)
+    relative = {string(b"y"): string(b"/home/deploy/y"), string(b"."): string(HOME)}
+    assert talk.straight(asked) == codec.request(kind, 1, *(relative.get(part, part) for part in parts))
 
 
 @pytest.mark.parametrize(
@@ -156,7 +193,8 @@ def test_requests_that_name_a_path(kind: int, parts: tuple[bytes, ...], text: st
         (b"posix-rename@openssh.com", (b"/a", b"/b"), "rename /a -> /b"),
         (b"hardlink@openssh.com", (b"/a", b"/b"), "hardlink /a -> /b"),
         (b"statvfs@openssh.com", (b"/a",), "statvfs /a"),
-        (b"expand-path@openssh.com", (b"~/a",), "expand /home/deploy/~/a"),
+        (b"expand-path@openssh.com", (b"~/a",), "expand /home/deploy/a"),
+        (b"expand-path@openssh.com", (b"~root/a",), "expand /home/deploy/~root/a"),
     ],
 )
 def test_extensions_that_name_a_path(name: bytes, parts: tuple[bytes, ...], text: str) -> None:
@@ -320,7 +358,7 @@ def test_words_are_bounded() -> None:
 
 def test_one_number_for_two_requests_on_the_way_ends_the_channel() -> None:
     talk = Talk()
-    talk.ask(codec.STAT, string(b"/x"))
+    talk.straight(talk.ask(codec.STAT, string(b"/x")))
     with pytest.raises(Fault, match="protocol_error"):
         talk.engine.receive(Side.CLIENT, codec.request(codec.STAT, talk.number, string(b"/y")))
 
@@ -329,7 +367,7 @@ def test_requests_on_the_way_are_bounded(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sftp, "PENDING_LIMIT", 3)
     talk = Talk()
     for _ in range(3):
-        talk.ask(codec.STAT, string(b"/x"))
+        talk.straight(talk.ask(codec.STAT, string(b"/x")))
     with pytest.raises(Fault, match="protocol_error"):
         talk.ask(codec.STAT, string(b"/x"))
 
@@ -391,7 +429,7 @@ def test_a_target_that_greets_wrongly_is_not_spoken_to(answers: list[bytes]) -> 
 def test_a_handle_given_out_twice_is_a_targets_fault() -> None:
     talk = Talk()
     talk.open()
-    talk.ask(codec.OPEN, string(b"/y"), u32(R), NOTHING)
+    talk.straight(talk.ask(codec.OPEN, string(b"/y"), u32(R), NOTHING))
     with pytest.raises(Fault, match="target_closed"):
         talk.answer(codec.HANDLE, string(b"h1"))
 
@@ -406,13 +444,187 @@ def test_files_that_were_left_open_are_told_at_the_end() -> None:
     assert talk.engine.receive(Side.TARGET, b"") == []
 
 
+def follow(kind: int, *parts: bytes, found: tuple[bytes | int, ...]) -> Unit:
+    """Where a permitted request goes when its paths lead to ``found``."""
+    talk = Talk()
+    talk.ask(kind, *parts)
+    (unit,) = talk.lead(*found)
+    return unit
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "found", "text", "forwarded"),
+    [
+        (codec.OPEN, (b"/x/l",), (b"/etc/shadow",), "get /etc/shadow", (b"/etc/shadow",)),
+        (codec.STAT, (b"/x/l",), (b"/etc/shadow",), "stat /etc/shadow", (b"/etc/shadow",)),
+        (codec.OPENDIR, (b"/x/l",), (b"/etc",), "ls /etc", (b"/etc",)),
+        (codec.SETSTAT, (b"/x/l",), (b"/etc/shadow",), "setstat /etc/shadow", (b"/etc/shadow",)),
+        (codec.LSTAT, (b"/x/l",), (b"/y",), "lstat /y/l", (b"/y/l",)),
+        (codec.LSTAT, (b"/x/l/",), (b"/etc",), "lstat /etc", (b"/etc",)),
+        (codec.LSTAT, (b"/x/l/.",), (b"/etc",), "lstat /etc", (b"/etc",)),
+        (codec.READLINK, (b"/x/l",), (b"/y",), "readlink /y/l", (b"/y/l",)),
+        (codec.REMOVE, (b"/x/l",), (b"/y",), "remove /y/l", (b"/y/l",)),
+        (codec.REMOVE, (b"l",), (b"/y",), "remove /y/l", (b"/y/l",)),
+        (codec.RMDIR, (b"/x/l/",), (b"/y",), "rmdir /y/l", (b"/y/l/",)),
+        (codec.MKDIR, (b"/x/../l",), (b"/y",), "mkdir /y/l", (b"/y/l",)),
+        (codec.RENAME, (b"/x/a", b"/z/b"), (b"/y", b"/etc"), "rename /y/a -> /etc/b", (b"/y/a", b"/etc/b")),
+        (codec.SYMLINK, (b"../s", b"/x/l"), (b"/etc/s", b"/y"), "symlink /y/l -> /etc/s", (b"../s", b"/y/l")),
+        (codec.SYMLINK, (b"../s", b"/x/l"), (2, b"/y"), "symlink /y/l -> /s", (b"../s", b"/y/l")),
+    ],
+)
+def test_policy_is_asked_where_a_link_leads(
+    kind: int, parts: tuple[bytes, ...], found: tuple[bytes | int, ...], text: str, forwarded: tuple[bytes, ...]
+) -> None:
+    rest = {codec.OPEN: u32(R) + NOTHING, codec.SETSTAT: NOTHING, codec.MKDIR: NOTHING}.get(kind, b"")
+    unit = follow(kind, *map(string, parts), rest, found=found)
+    assert isinstance(unit, Asked)
+    assert unit.operation.text == text
+    assert "symlink" in unit.operation.flags
+    assert not unit.operation.objects & {part.decode() for part in parts}, "the name that was asked for permits nothing"
+    assert unit.data == codec.request(kind, 1, *map(string, forwarded), rest)
+
+
+@pytest.mark.parametrize(
+    ("extension", "parts", "found", "text"),
+    [
+        (b"posix-rename@openssh.com", (b"/x/a", b"/x/b"), (b"/y", b"/x"), "rename /y/a -> /x/b"),
+        (b"hardlink@openssh.com", (b"/x/a", b"/x/b"), (b"/etc/shadow", b"/x"), "hardlink /etc/shadow -> /x/b"),
+        (b"statvfs@openssh.com", (b"/x/a",), (b"/etc",), "statvfs /etc"),
+        (b"expand-path@openssh.com", (b"~root",), (b"/root",), "expand /root"),
+    ],
+)
+def test_so_do_extensions(extension: bytes, parts: tuple[bytes, ...], found: tuple[bytes, ...], text: str) -> None:
+    unit = follow(codec.EXTENDED, string(extension), *map(string, parts), found=found)
+    assert isinstance(unit, Asked)
+    assert unit.operation.text == text
+    reader = codec.Reader(unit.data)
+    reader.u32()
+    assert reader.string() == extension
+
+
+def test_a_denied_link_opens_nothing_and_those_behind_it_go_on() -> None:
+    talk = Talk()
+    opening, other = (codec.request(codec.OPEN, n, string(b"/x/l"), u32(R), NOTHING) for n in (1, 2))
+    (first,) = talk.engine.receive(Side.CLIENT, opening + other)
+    assert isinstance(first, Asked)
+    assert talk.engine.waits
+    second, behind = talk.lead(b"/etc/shadow")
+    assert isinstance(second, Asked)
+    assert isinstance(behind, Asked)
+    assert (first.tag, second.tag, behind.tag) == (1, 1, 2)
+    talk.engine.deny(second, Decision(verdict=Verdict("deny", message="No."), code="denied"))
+    with pytest.raises(Fault, match="target_closed"):
+        talk.engine.receive(Side.TARGET, codec.request(codec.HANDLE, 1, string(b"h1")))
+
+
+def test_a_denied_name_is_not_followed() -> None:
+    talk = Talk()
+    asked = talk.ask(codec.OPEN, string(b"/x/l"), u32(R), NOTHING)
+    assert isinstance(asked, Asked)
+    talk.engine.deny(asked, Decision(verdict=Verdict("deny", message="No."), code="denied"))
+    assert not talk.engine.waits
+    with pytest.raises(Fault, match="target_closed"):
+        talk.engine.receive(Side.TARGET, name(OWN, b"/etc/shadow"))
+
+
+def test_what_leads_nowhere_is_said_in_the_targets_words() -> None:
+    talk = Talk()
+    talk.ask(codec.OPEN, string(b"/no/such"), u32(R), NOTHING)
+    assert talk.lead(codec.NO_SUCH_FILE) == [Housekeeping(Side.CLIENT, failure(1, codec.NO_SUCH_FILE))]
+    assert isinstance(talk.ask(codec.STAT, string(b"/x")), Asked)
+
+
+def test_the_gateways_own_numbers_keep_out_of_the_clients() -> None:
+    talk = Talk()
+    for number in (OWN, OWN - 1):
+        (asked,) = talk.engine.receive(Side.CLIENT, codec.request(codec.STAT, number, string(b"/x")))
+        assert isinstance(asked, Asked)
+        own = codec.Reader(asked.data).u32()
+        assert own not in (OWN, number)
+        (passed,) = talk.engine.receive(Side.TARGET, name(own, b"/x"))
+        assert passed == Housekeeping(Side.TARGET, codec.request(codec.STAT, number, string(b"/x")))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        codec.request(codec.NAME, OWN, u32(1), string(b"relative"), string(b""), NOTHING),
+        codec.request(codec.NAME, OWN, u32(2), string(b"/x"), string(b""), NOTHING),
+        codec.request(codec.NAME, OWN, u32(1), string(b"/x\0"), string(b""), NOTHING),
+        codec.request(codec.STATUS, OWN, u32(0), string(b""), string(b"")),
+        codec.request(codec.STATUS, OWN),
+        codec.request(codec.HANDLE, OWN, string(b"h1")),
+        codec.request(codec.HANDLE, 1, string(b"h1")),
+        name(OWN - 1, b"/x"),
+    ],
+)
+def test_a_target_that_does_not_know_where_a_path_leads_is_at_fault(answer: bytes) -> None:
+    talk = Talk()
+    talk.ask(codec.OPEN, string(b"/x"), u32(R), NOTHING)
+    with pytest.raises(Fault, match="target_closed"):
+        talk.engine.receive(Side.TARGET, answer)
+
+
+def test_a_file_is_on_record_under_both_its_names() -> None:
+    talk = Talk()
+    talk.ask(codec.OPEN, string(b"/x/l"), u32(R), NOTHING)
+    talk.lead(b"/srv/file")
+    talk.answer(codec.HANDLE, string(b"h1"))
+    (entry,) = talk.close()
+    assert (entry["path"], entry["asked_as"]) == ("/srv/file", "/x/l")
+
+
+@pytest.mark.parametrize(("size", "whole"), [(5, True), (9, False)])
+def test_a_download_to_the_end_is_whole(size: int, whole: bool) -> None:
+    talk = Talk()
+    talk.open()
+    talk.ask(codec.READ, string(b"h1"), u64(0), u32(5))
+    talk.answer(codec.DATA, string(b"hello"))
+    talk.ask(codec.READ, string(b"h1"), u64(size), u32(5))
+    talk.answer(codec.STATUS, u32(codec.EOF), string(b""), string(b""))
+    (entry,) = talk.close()
+    assert entry.get("whole", False) is whole
+
+
+@given(st.lists(st.integers(1, 60), max_size=40), st.integers(0, 3))
+def test_answers_around_a_question_are_shown_whole_and_in_order(cuts: list[int], split: int) -> None:
+    """Whatever the network cuts: our own answers are never shown, and everybody else's always are."""
+    talk = Talk()
+    talk.open()
+    for number in (11, 12, 13):
+        talk.engine.receive(Side.CLIENT, codec.request(codec.READ, number, string(b"h1"), u64(number), u32(5)))
+    before = codec.request(codec.DATA, 11, string(b"eleven"))
+    early = talk.engine.receive(Side.TARGET, before[: split * 5]) if split else []
+    shown = b"".join(unit.data for unit in early if isinstance(unit, Output))
+    (asked,) = talk.engine.receive(Side.CLIENT, codec.request(codec.STAT, 14, string(b"/x")))
+    assert isinstance(asked, Asked)
+    twelve, thirteen = (codec.request(codec.DATA, n, string(b"data")) for n in (12, 13))
+    fourteen = codec.request(codec.ATTRS, 14, NOTHING)
+    stream, forwarded, at = before[split * 5 :] + twelve + name(OWN, b"/x") + thirteen + fourteen, [], 0
+    for size in [*cuts, len(stream)]:
+        if not (piece := stream[at : at + size]):
+            break
+        for unit in talk.engine.receive(Side.TARGET, piece):
+            if isinstance(unit, Output):
+                shown += unit.data
+            else:
+                forwarded.append(unit)
+        at += size
+    assert shown == before + twelve + thirteen + fourteen
+    assert forwarded == [Housekeeping(Side.TARGET, codec.request(codec.STAT, 14, string(b"/x")))]
+
+
 @given(st.binary(max_size=120), st.integers(0, 255))
 def test_garbage_asks_for_nothing_that_was_not_read_to_its_end(body: bytes, kind: int) -> None:
     talk = Talk()
     data = codec.packet(kind, u32(1), body)
     for unit in talk.engine.receive(Side.CLIENT, data):
         if isinstance(unit, Asked):
-            assert unit.data == data
+            # Nothing that the client wrote is forwarded yet: only questions, under numbers of the gateway's own.
+            for number, packet in enumerate(codec.Splitter().feed(unit.data)):
+                question = codec.Reader(packet)
+                assert question.type in (codec.REALPATH, codec.EXTENDED)
+                assert question.u32() == OWN - number
         elif isinstance(unit, Housekeeping) and unit.to is Side.TARGET:
             # Nothing is open, so only extensions without a handle can pass.
             assert kind == codec.EXTENDED

@@ -1,0 +1,160 @@
+"""The classifier against the programs that start other programs: whatever they run must be in the list, or the line unknown.
+
+As in ``test_shell_against_bash``, but the lines are full of launchers, nested and with their options, and these are the real ones
+of this machine (a stand-in for those that would ask for a password). What they are to start are stubs that report themselves.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tests.oracle.test_shell_against_bash import BASH, HANDLER, LINES, Grower, compare
+
+#: Run as they are. None of them can be given a path: the lines hold no slash, no dot and no tilde.
+LAUNCHERS = ("env", "xargs", "find", "timeout", "nohup", "nice", "setsid", "stdbuf", "ionice", "flock", "bash", "dash", "busybox")
+#: Options that take a value, and then the command; or a shell for ``-c``.
+SUDO = """#!{dash}
+while [ $# -gt 0 ]; do
+  case $1 in
+    -u|-g|-p|-h|-C) shift 2 ;;
+    -s|-i) shift; exec dash -c "$*" ;;
+    --) shift; break ;;
+    -*) shift ;;
+    *=*) shift ;;
+    *) break ;;
+  esac
+done
+[ $# -eq 0 ] || exec "$@"
+"""
+SU = """#!{dash}
+while [ $# -gt 0 ]; do
+  case $1 in
+    -c) exec dash -c "$2" ;;
+    *) shift ;;
+  esac
+done
+"""
+
+
+#: How commands are started: ``COMMAND``, ``CODE`` (quoted, for a shell) and ``NAME`` grow; ``%(a|b)`` is one of them, or nothing
+#: where one is empty; ``%(a|b)*`` is none, one or two. The classifier claims to understand all of these.
+PLAIN = [
+    "env %(-u X|--unset=X|X=1|Y=a|--|-v)* COMMAND",
+    "env %(|-S |X=1 -S|-vS)CODE",
+    "echo a b | xargs %(-n1|-n 1|-r|-t|-P2|-d x|-0|-L 1|--)* COMMAND",
+    "echo a | xargs -I%({}| {}|%|a) COMMAND %({}|%|a)",
+    "echo a | xargs -i COMMAND {}",
+    "find %(-maxdepth 0|-name x -o|-type d|!)* -exec COMMAND {} \\;",
+    "find -maxdepth 0 %(-exec|-execdir) COMMAND {} %(+|';')",
+    "find -maxdepth 0 -exec COMMAND \\; -exec COMMAND \\;",
+    "timeout %(-k 1|-s KILL|--signal=KILL|--foreground|-v)* 2 COMMAND",
+    "nohup %(|--) COMMAND",
+    "nice %(|-n 5|-n5|-5|--adjustment=3|--) COMMAND",
+    "setsid %(-w|-f|-c)* COMMAND",
+    "stdbuf %(-oL|-o L|-i0 -o0|--output=L) COMMAND",
+    "ionice %(-c3|-c 2 -n 1|-t) COMMAND",
+    "flock %(-n|-w 1|-x)* lock COMMAND",
+    "flock lock -c CODE",
+    "sudo %(-n|-E|-H|-u root|-uroot|X=1|--)* COMMAND",
+    "sudo %(-s|-i) COMMAND",
+    "su %(|root|-|- root|-l) -c CODE",
+    "%(sh|bash|dash) %(-e|-u|-x|-eu)* -c CODE %(|_|_ a)",
+    "%(bash|dash) %(-ec|-cx|-xc|-o errexit -c|+x -c|-c -e|-c --) CODE",
+    "bash %(--norc -c|--posix -c|-O extglob -c|--noprofile -ec) CODE",
+    "busybox %(sh|ash) -c CODE",
+    "busybox %(env|nice|nohup|timeout 2|setsid|env X=1) COMMAND",
+    "busybox find -maxdepth 0 -exec COMMAND \\;",
+    "echo a | busybox xargs %(-n1|-r)* COMMAND",
+    "%(command|command --|exec|exec -a x|exec -c|builtin command|time|time -p) COMMAND",
+]
+
+#: And these it knows not to understand.
+FLAGGED = [
+    "echo NAME | xargs %(|env|nice|timeout 2|sudo)",
+    "echo NAME | xargs -I{} %({}|env {}|sh -c {})",
+    "echo NAME | %(sh|bash|dash -s|busybox sh|env sh|sudo bash -s a)",
+    "%(sh|bash) <<< CODE",
+    "%(sh|bash -s) <<E\nCOMMAND\nE\n",
+    "%(bash|source) <(echo NAME)",
+    "bash -c '\"$0\"' NAME",
+    "bash -c '$1 a' _ NAME",
+    "find -maxdepth 0 -exec sh -c '$0' NAME \\;",
+    "%(|env )x=NAME sh -c '$x'",
+    "eval CODE",
+    "alias x=NAME; eval x",
+    "BASH_ENV=<(echo NAME) bash -c :",
+    "coproc COMMAND",
+    "f() { COMMAND; }; f",
+    "trap CODE EXIT",
+    "mapfile -C NAME -c 1 <<< a",
+]
+
+_HOLE = re.compile(r"COMMAND|CODE|NAME|%\(([^)]*)\)(\*?)")
+
+
+class Launching(Grower):
+    """Grows lines in which half of all commands are started by something else."""
+
+    def simple(self) -> str:
+        if self.budget > 0 and self.rng.random() < 0.5:
+            return self.launched()
+        return super().simple()
+
+    def launched(self) -> str:
+        self.budget -= 1
+        return _HOLE.sub(self.fill, self.rng.choice(PLAIN if self.plain else PLAIN + FLAGGED))
+
+    def fill(self, hole: re.Match[str]) -> str:
+        if hole[0] == "COMMAND":
+            return self.command()
+        if hole[0] == "CODE":
+            return self.code()
+        if hole[0] == "NAME":
+            return self.name()
+        count = self.rng.choice([0, 1, 1, 2]) if hole[2] else 1
+        return " ".join(self.rng.choice(hole[1].split("|")) for _ in range(count))
+
+    def command(self) -> str:
+        """A command without redirections or assignments, as it may stand behind a launcher."""
+        if self.budget > 0 and self.rng.random() < 0.35:
+            return self.launched()
+        self.budget -= 1
+        return self.name() + self.rng.choice(["", " a", " -x b1", " 'a b'", " x=y"])
+
+    def code(self) -> str:
+        """Code for a shell, quoted for the line."""
+        self.budget -= 2
+        inner = self.line() if self.budget > 0 and self.rng.random() < 0.5 else self.command()
+        return shlex.quote(inner) if self.rng.random() < 0.8 or any(letter in inner for letter in '"$`\\') else f'"{inner}"'
+
+
+@pytest.fixture
+def stubs(tmp_path: Path) -> Path:
+    """A folder with everything that a line can start."""
+    folder, dash = tmp_path / "stubs", shutil.which("dash")
+    if BASH is None or dash is None:
+        pytest.skip("needs bash and dash")
+    folder.mkdir()
+    for name in (*LAUNCHERS, "cat"):
+        if found := shutil.which(name):
+            (folder / name).symlink_to(found)
+    (folder / "sh").symlink_to(dash)
+    scripts = {f"zq{letter}": f"#!{dash}\nprintf 'zq{letter}\\0' >> \"$ORACLE_LOG\"\nexit 127\n" for letter in "abcdef"}
+    for name, text in (scripts | {"sudo": SUDO, "su": SU}).items():
+        (folder / name).write_text(text.replace("{dash}", dash))
+        (folder / name).chmod(0o755)
+    return folder
+
+
+def test_every_program_that_a_launcher_starts_is_known_or_the_line_is_flagged(stubs: Path, tmp_path: Path) -> None:
+    environment = {"PATH": str(stubs), "BASH_FUNC_command_not_found_handle%%": HANDLER}
+    count = LINES // 4
+    ran, found_all, missed = compare([str(BASH), "--norc", "--noprofile", "-c"], count, tmp_path, environment, Launching)
+    assert not missed, (len(missed), missed[:8])
+    assert ran > count * 0.4
+    assert found_all > ran * 0.5
