@@ -3,23 +3,29 @@
     asked     → decide, count, record (durable), forward
     held      → record (durable), ask others; and once they agreed: decide again, use, count, record (durable), forward
     refused   → count, record (durable), report, say why
-    output    → mask, record, show
+    output    → mask, record, show; words of our own behind everything that was held back
+    lull      → the same with what was held back
 
 Effects are plain lists, so that tests compare lists. Where nobody can be asked, a hold is a denial.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, cast
+
+import msgspec
 
 from agent.core.effects import Ask, Count, Effect, Housekeep, Record, Report, ToClient, ToTarget, Use
-from agent.core.masking import Masker
-from agent.core.originals import output_line
+from agent.core.masking import Clean, CleanOutputs, Masker
+from agent.core.masking.outputs import Part
+from agent.core.originals import line, output_line
 from agent.core.plugin import Denier
 from agent.core.policy import Decider, Decision
 from agent.core.recording.transcript import Transcript
-from agent.core.units import Answered, Asked, Event, Exited, Housekeeping, Output, Refused, Remark, Resized, Stream, Tick
+from agent.core.units import Answered, Asked, Event, Exited, Housekeeping, Lull, Output, Refused, Remark, Resized, Stream, Tick
+from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import DENY, Verdict
 
 
@@ -33,14 +39,18 @@ class Gate:
         denier: Denier,
         *,
         masker: Masker | None = None,
+        outputs: CleanOutputs | None = None,
         says_on: Stream = "out",
         asks: bool = False,
         originals: bool = False,
     ) -> None:
         """``denier`` has the words of denials, shown on the stream ``says_on``. With ``asks``, what policy holds can wait.
 
-        With ``originals``, output goes with its record as it came, where the transcript does not hold it as it came.
+        With ``originals``, output goes with its record as it came, where the transcript does not hold it as it came. ``outputs``
+        masks what the target says as streams; without it, ``masker`` masks each piece for itself.
         """
+        self._outputs: Final = outputs
+        self._masked: Final[Counter[str]] = Counter()
         self._originals: Final = originals
         self._asks: Final = asks
         self._decider = decider
@@ -57,9 +67,26 @@ class Gate:
             Housekeeping: lambda unit: [Housekeep(unit.to, unit.data)],
             Remark: lambda unit: self._record(self._transcript.remark(unit.entry, self._now_ms)),
             Resized: lambda event: self._record(self._transcript.resized(event.columns, event.rows, self._now_ms)),
-            Exited: lambda event: self._record(self._transcript.exited(event.status, self._now_ms)),
+            Exited: self._exited,
+            Lull: self._lull,
             Tick: self._tick,
         }
+
+    @property
+    def due_ms(self) -> int | None:
+        """When a :class:`Lull` shows what is held back, or None where nothing is."""
+        return None if self._outputs is None else self._outputs.due_ms
+
+    @property
+    def masked(self) -> dict[str, int]:
+        """How many values of each class were replaced so far."""
+        if self._outputs is not None:
+            self._masked.update(self._outputs.report().hits)
+        return dict(self._masked)
+
+    def kept(self, text: str) -> str:
+        """Return the text of an operation as it may be kept."""
+        return text if self._outputs is None else self._outputs.text(text)
 
     def handle(self, event: Event) -> list[Effect]:
         """Return what must be done about ``event``, in order. A :class:`Tick` has to come first."""
@@ -72,50 +99,95 @@ class Gate:
     def _asked(self, asked: Asked) -> list[Effect]:
         decision = self._decider.decide(asked.operation, self._now_ms)
         if decision.held and self._asks:
-            held = {"event": "held", "text": f"held: {asked.operation.text}", "digest": asked.operation.digest()}
+            held = {"event": "held", "text": f"held: {self.kept(asked.operation.text)}", "digest": asked.operation.digest()}
             return [self._durable(self._transcript.remark(held, self._now_ms)), Ask(asked, decision.verdict)]
         if decision.permit is None:
             return self._deny(asked, decision)
-        lines = self._transcript.decided(asked.operation, decision, self._now_ms)
-        return [Count(operations=1), self._durable(lines), ToTarget(asked, decision.permit)]
+        return [Count(operations=1), self._decided(asked.operation, decision), ToTarget(asked, decision.permit)]
 
     def _answered(self, answered: Answered) -> list[Effect]:
         asked, yes = answered.asked, answered.yes
         decision = self._decider.approved(asked.operation, yes, self._now_ms)
         if decision.permit is None:
             return self._deny(asked, decision)
-        lines = self._transcript.decided(asked.operation, decision, self._now_ms)
         use = Use(yes.claims.rid, asked.operation.digest())
-        return [use, Count(operations=1), self._durable(lines), ToTarget(asked, decision.permit)]
+        return [use, Count(operations=1), self._decided(asked.operation, decision), ToTarget(asked, decision.permit)]
 
     def _refused(self, refused: Refused) -> list[Effect]:
         return self._deny(refused, Decision(verdict=Verdict(DENY, message=refused.message), code=refused.code))
 
     def _deny(self, asked: Asked | Refused, decision: Decision) -> list[Effect]:
+        before = self._lull(Lull())
         clean = self._masker.mask(self._denier.deny(asked, decision))
-        lines = self._transcript.decided(asked.operation, decision, self._now_ms)
-        lines += self._transcript.shown(clean, self._says_on, self._now_ms)
+        shown = self.kept(asked.operation.text)
         return [
+            *before,
             Count(operations=1, denied=1),
-            self._durable(lines),
-            Report(asked.operation, decision.verdict),
+            self._decided(asked.operation, decision, clean),
+            Report(asked.operation, decision.verdict, None if shown == asked.operation.text else shown),
             ToClient(clean, self._says_on),
         ]
 
+    def _decided(self, operation: Operation, decision: Decision, said: Clean | None = None) -> Record:
+        shown = self.kept(operation.text)
+        told = operation if shown == operation.text else msgspec.structs.replace(operation, text=shown)
+        lines = self._transcript.decided(told, decision, self._now_ms)
+        if said is not None:
+            lines += self._transcript.shown(said, self._says_on, self._now_ms)
+        if told is operation or not self._originals:
+            return self._durable(lines)
+        entry = {"event": "operation", "kind": operation.kind, "text": operation.text, "digest": operation.digest()}
+        return self._durable(lines, (line(self._transcript.channel, self._now_ms, entry),))
+
     def _output(self, output: Output) -> list[Effect]:
+        if self._outputs is not None and not output.own:
+            return self._shown(self._outputs.feed(output.data, output.stream, self._now_ms))
+        before = self._lull(Lull())
         clean = self._masker.mask(output.data)
         if not output.recorded:
-            return [ToClient(clean, output.stream)]
+            return [*before, ToClient(clean, output.stream)]
         lines = self._transcript.shown(clean, output.stream, self._now_ms)
         kept: tuple[bytes, ...] = ()
         if self._originals and not (clean.data == output.data and self._transcript.holds(output.data)):
             kept = (output_line(self._transcript.channel, self._now_ms, output.stream, output.data),)
-        return [*self._record(lines, kept), ToClient(clean, output.stream)]
+        return [*before, *self._record(lines, kept), ToClient(clean, output.stream)]
+
+    def _lull(self, lull: Lull) -> list[Effect]:
+        if self._outputs is None:
+            return []
+        return self._shown(self._outputs.flush() if lull.due_ms is None else self._outputs.tick(lull.due_ms))
+
+    def _shown(self, parts: list[tuple[Clean, Part]]) -> list[Effect]:
+        effects: list[Effect] = []
+        for clean, part in parts:
+            stream = cast(Stream, part.stream)
+            lines = self._transcript.remark({"text": part.note}, self._now_ms) if part.note else b""
+            lines += self._transcript.shown(clean, stream, self._now_ms) if clean.data else b""
+            kept: tuple[bytes, ...] = ()
+            if self._originals and (part.raw or not self._transcript.holds(part.data)):
+                kept = (output_line(self._transcript.channel, self._now_ms, stream, part.raw or part.data),)
+            effects += self._record(lines, kept)
+            if clean.data:
+                effects.append(ToClient(clean, stream))
+        return effects
+
+    def _exited(self, event: Exited) -> list[Effect]:
+        effects = self._lull(Lull())
+        masked = self.masked
+        lines = b""
+        if masked:
+            entry = {"event": "masked", "text": f"masked: {_counted(masked)}", "masked": masked}
+            lines = self._transcript.remark(entry, self._now_ms)
+        return [*effects, *self._record(lines + self._transcript.exited(event.status, self._now_ms))]
 
     def _record(self, lines: bytes, originals: tuple[bytes, ...] = ()) -> list[Effect]:
         if not lines and not originals:
             return []
         return [Record(self._transcript.channel, self._transcript.kind, lines, originals=originals)]
 
-    def _durable(self, lines: bytes) -> Record:
-        return Record(self._transcript.channel, self._transcript.kind, lines, durable=True)
+    def _durable(self, lines: bytes, originals: tuple[bytes, ...] = ()) -> Record:
+        return Record(self._transcript.channel, self._transcript.kind, lines, durable=True, originals=originals)
+
+
+def _counted(masked: dict[str, int]) -> str:
+    return ", ".join(f"{count} {name}" for name, count in sorted(masked.items()))

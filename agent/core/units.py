@@ -41,6 +41,8 @@ class Output(msgspec.Struct, frozen=True):
     stream: Stream = "out"
     recorded: bool = True
     """False only where a transcript records the content by its hash (files), never to hide it."""
+    own: bool = False
+    """Words of the gateway itself, which stand behind everything that the target has said so far and are not masked."""
 
 
 class Housekeeping(msgspec.Struct, frozen=True):
@@ -85,6 +87,12 @@ class Exited(msgspec.Struct, frozen=True):
     status: int | str
 
 
+class Lull(msgspec.Struct, frozen=True):
+    """Nothing has come for a while: what masking holds back is shown, or so much of it as was due at ``due_ms``."""
+
+    due_ms: int | None = None
+
+
 class Tick(msgspec.Struct, frozen=True):
     """It is now ``now_ms`` (Unix milliseconds, the control plane's clock). Sent before the facts that happened then."""
 
@@ -94,4 +102,4 @@ class Tick(msgspec.Struct, frozen=True):
 #: What engines return.
 Unit = Asked | Refused | Output | Housekeeping | Remark
 #: What the gate is told.
-Event = Unit | Answered | Resized | Exited | Tick
+Event = Unit | Answered | Resized | Exited | Lull | Tick

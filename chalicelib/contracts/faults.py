@@ -110,6 +110,7 @@ CODES: Final[dict[str, Kind]] = {
     "chunk_invalid": Kind("client", 400, EXIT_REFUSED),
     "chunk_conflict": Kind("client", 409, EXIT_REFUSED),
     "recording_failed": Kind("gateway", 500, EXIT_UNAVAILABLE),
+    "masking_failed": Kind("gateway", 500, EXIT_UNAVAILABLE),
     "log_inconsistent": Kind("gateway", 503, EXIT_EVIDENCE),
     "log_overdue": Kind("gateway", 503, EXIT_UNAVAILABLE),
     "evidence_altered": Kind("gateway", 500, EXIT_EVIDENCE),

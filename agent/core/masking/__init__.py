@@ -8,6 +8,7 @@ come the ways out, one for each shape that bytes have on their way to the client
     rows     DataRow messages of PostgreSQL
     copy     COPY TO STDOUT
     notices  the fields of errors and notices
+    outputs  what one program says on its streams, a terminal or pipes
 
 Without detectors and tags everything passes unchanged and undelayed. The gate runs everything through here in either case, so
 that rules cannot be walked around.
@@ -15,12 +16,13 @@ that rules cannot be walked around.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final, NoReturn
 
 from agent.core.masking.classes import Report, Tally
 from agent.core.masking.copies import CopyForm, CopyMasker
 from agent.core.masking.detectors import Detectors
+from agent.core.masking.outputs import Outputs, Part
 from agent.core.masking.pgtypes import BUILT_IN, Catalog
 from agent.core.masking.rows import Column, RowMasker
 from agent.core.masking.stream import StreamMasker
@@ -79,6 +81,14 @@ class Masker:
     def stream(self) -> CleanStream:
         """Return the way out for one direction of one byte stream."""
         return CleanStream(None if self._detectors is None else StreamMasker(self._detectors, self._reveal))
+
+    def outputs(
+        self, reveals: Callable[[], frozenset[str]], *, terminal: bool = False, opaque: bool = False
+    ) -> CleanOutputs | None:
+        """Return the way out for one program's streams, or None without rules. ``reveals`` says what may be seen now."""
+        if self._detectors is None:
+            return None
+        return CleanOutputs(Outputs(self._detectors, reveals, terminal=terminal, opaque=opaque))
 
     def rows(self, columns: Sequence[Column], catalog: Catalog = BUILT_IN) -> CleanRows:
         """Return the way out for the rows of one result."""
@@ -170,6 +180,38 @@ class CleanNotices:
     def scrub(self, text: bytes) -> Clean:
         """Return one text field of an error or notice."""
         return _mint(self._scrubber.scrub(text))
+
+
+class CleanOutputs:
+    """Mints what :class:`~agent.core.masking.outputs.Outputs` lets through, part by part."""
+
+    def __init__(self, outputs: Outputs) -> None:
+        if type(outputs) is not Outputs:
+            raise TypeError("only masking itself can vouch for bytes")
+        self._outputs = outputs
+        self.report: Final = outputs.report
+        self.text: Final = outputs.text
+
+    @property
+    def due_ms(self) -> int | None:
+        """When :meth:`tick` has something to show, or None."""
+        return self._outputs.due_ms
+
+    def feed(self, data: bytes, stream: str, now_ms: int) -> list[tuple[Clean, Part]]:
+        """Take what the program said on ``stream`` and return what may be shown by now."""
+        return _minted(self._outputs.feed(data, stream, now_ms))
+
+    def tick(self, now_ms: int) -> list[tuple[Clean, Part]]:
+        """Return what was held back, if its time has come."""
+        return _minted(self._outputs.tick(now_ms))
+
+    def flush(self) -> list[tuple[Clean, Part]]:
+        """Return everything that was held back."""
+        return _minted(self._outputs.flush())
+
+
+def _minted(parts: list[Part]) -> list[tuple[Clean, Part]]:
+    return [(_mint(part.data), part) for part in parts]
 
 
 def _mint(data: bytes) -> Clean:

@@ -11,23 +11,27 @@ The promise ends where waiting must end, and time is an argument:
 
 - what is held is shown ``deadline_ms`` after the last bytes came, or ``_PATIENCE`` times that after the first of it came, masked
   as far as it can be seen; what was shown stays as context, so that a secret which goes on is masked from there on;
-- an echo passes at once: at most ``_KEYSTROKE`` bytes after ``deadline_ms`` of silence, unless together with what was shown just
-  before they look like the beginning of a secret (five digits, ``x@``, ``eyJ``, ``AKIA``, ``-----B`` …).
+- an echo passes at once: at most ``_KEYSTROKE`` characters after ``deadline_ms`` of silence, unless together with what was shown
+  just before they look like the beginning of a secret (five digits, ``x@``, ``eyJ``, ``AKIA``, ``-----B`` …).
 """
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 from agent.core.masking.checks import Span, run_end
 from agent.core.masking.classes import Report, Tally
 from agent.core.masking.detectors import Detectors, merge
 from agent.core.masking.folding import PARTIAL, fold
 from agent.core.masking.patterns import LONGEST, bytewise
+from agent.core.masking.widths import width
 
 DEADLINE_MS: Final = 10
 _PATIENCE: Final = 10
 _KEYSTROKE: Final = 8
+#: What an editor of lines may send to show one key: colours and moves among its bytes.
+_DRAWN: Final = 256
 _TAIL: Final = 64
 #: The shortest line that begins a key block.
 _BEGIN: Final = len(b"-----BEGIN PRIVATE KEY-----")
@@ -48,25 +52,65 @@ _INCIPIENT: Final = bytewise(
 )
 
 
+#: Bytes as they came, and what is shown in their place; None where that is the same. Together they are the whole stream.
+Piece = tuple[bytes, bytes | None]
+
+
+class Form(Protocol):
+    """How what is taken out looks."""
+
+    def instead(self, name: str, value: bytes, seen: int) -> bytes:
+        """Return what is shown instead of ``value`` of class ``name``, of which ``seen`` bytes were shown before."""
+        ...
+
+    def more(self, data: bytes) -> bytes:
+        """Return what is shown instead of ``data``, which carries a token or key block on."""
+        ...
+
+
+class _Short:
+    """One replacement for a value, however long."""
+
+    def __init__(self, detectors: Detectors) -> None:
+        self._detectors = detectors
+
+    def instead(self, name: str, value: bytes, seen: int) -> bytes:
+        return self._detectors.replacement(name, value)
+
+    def more(self, data: bytes) -> bytes:
+        return b""
+
+
 class StreamMasker:
     """Masks one direction of one stream. Feed bytes and time; show what comes back."""
 
-    def __init__(self, detectors: Detectors, reveal: frozenset[str] = frozenset(), *, deadline_ms: int = DEADLINE_MS) -> None:
+    def __init__(
+        self,
+        detectors: Detectors,
+        reveal: frozenset[str] = frozenset(),
+        *,
+        deadline_ms: int = DEADLINE_MS,
+        form: Form | None = None,
+    ) -> None:
+        self.reveal = reveal
+        """Classes that may be seen. May change between two calls."""
         self._detectors = detectors
-        self._reveal = reveal
+        self._form: Form = form or _Short(detectors)
         self._deadline_ms = deadline_ms
         self._tally = Tally()
         self._held = b""
         self._context = b""
         self._at = 0
         self._run = ""
+        self._block = b""
+        """The end of an open run, where its end may begin."""
         self._last_ms: int | None = None
         self._since_ms = 0
 
     @property
     def due_ms(self) -> int | None:
         """When :meth:`tick` will show what is held, or None if nothing is."""
-        if not self._held or self._last_ms is None:
+        if not self._held or self._run or self._last_ms is None:
             return None
         return min(self._last_ms + self._deadline_ms, self._since_ms + _PATIENCE * self._deadline_ms)
 
@@ -76,11 +120,23 @@ class StreamMasker:
 
     def feed(self, data: bytes, now_ms: int) -> bytes:
         """Take ``data`` and return what may be shown by now."""
+        return shown(self.take(data, now_ms))
+
+    def tick(self, now_ms: int) -> bytes:
+        """Return what is held if its time has come."""
+        return shown(self.overdue(now_ms))
+
+    def flush(self) -> bytes:
+        """Return everything held, masked as far as it can be seen. The stream may go on."""
+        return shown(self.rest())
+
+    def take(self, data: bytes, now_ms: int) -> list[Piece]:
+        """The same as :meth:`feed`, in pieces."""
         quiet = self._last_ms is not None and now_ms - self._last_ms >= self._deadline_ms
-        out = self._release() if self._held and quiet else b""
+        out = self._release() if self._held and quiet else []
         if not data:
             return out
-        echo = quiet and not self._run and len(data) <= _KEYSTROKE
+        echo = quiet and not self._run and len(data) <= _DRAWN and width(data) <= _KEYSTROKE
         if not self._held:
             self._since_ms = now_ms
         self._last_ms = now_ms
@@ -91,33 +147,38 @@ class StreamMasker:
             out += self._release()
         return out
 
-    def tick(self, now_ms: int) -> bytes:
-        """Return what is held if its time has come."""
+    def overdue(self, now_ms: int) -> list[Piece]:
+        """The same as :meth:`tick`, in pieces."""
         due = self.due_ms
-        return self._release() if due is not None and due <= now_ms else b""
+        return self._release() if due is not None and due <= now_ms else []
 
-    def flush(self) -> bytes:
-        """Return everything held, masked as far as it can be seen. The stream may go on."""
-        return self._release()
+    def rest(self) -> list[Piece]:
+        """The same as :meth:`flush`, in pieces."""
+        if not self._run or not self._held:
+            return self._release()
+        held, self._held = self._held, b""
+        return [(held, self._form.more(held))]
 
-    def _advance(self) -> bytes:
-        out = b""
-        if self._run and not self._swallow():
-            return out
+    def _advance(self) -> list[Piece]:
+        out: list[Piece] = []
+        if self._run:
+            out = self._swallow()
+            if self._run:
+                return out
         buffer = self._context + self._held
         spans = self._spans(buffer)
         opened = self._open(buffer, spans)
         if opened is not None and len(buffer) - opened[0] > _CERTAIN:
-            return self._enter(buffer, spans, opened)
+            return out + self._enter(buffer, spans, opened)
         cut = self._cut(buffer, spans)
         if opened is not None:
             cut = min(cut, opened[0])
-        return self._show(buffer, spans, cut) if cut > len(self._context) else out
+        return out + self._show(buffer, spans, cut) if cut > len(self._context) else out
 
     def _spans(self, buffer: bytes) -> list[Span]:
-        return [span for span in self._detectors.spans(buffer, self._at) if span[2] not in self._reveal]
+        return [span for span in self._detectors.spans(buffer, self._at) if span[2] not in self.reveal]
 
-    def _show(self, buffer: bytes, spans: list[Span], cut: int) -> bytes:
+    def _show(self, buffer: bytes, spans: list[Span], cut: int) -> list[Piece]:
         """Return ``buffer`` up to ``cut`` without what was shown before, and hold the rest."""
         base = len(self._context)
         out = self._masked(buffer[:cut], spans, base)
@@ -126,16 +187,20 @@ class StreamMasker:
         self._at = 1
         return out
 
-    def _masked(self, buffer: bytes, spans: list[Span], base: int) -> bytes:
+    def _masked(self, buffer: bytes, spans: list[Span], base: int) -> list[Piece]:
         hits = merge([span for span in spans if span[2] and base < span[1] <= len(buffer)])
-        out: list[bytes] = []
+        out: list[Piece] = []
         at = base
         for start, end, name, _ in hits:
-            out += (buffer[at : max(at, start)], self._detectors.replacement(name, buffer[start:end]))
+            begin = max(at, start)
+            if begin > at:
+                out.append((buffer[at:begin], None))
+            out.append((buffer[begin:end], self._form.instead(name, buffer[start:end], begin - start)))
             self._tally.add(name)
             at = end
-        out.append(buffer[at:])
-        return b"".join(out)
+        if at < len(buffer):
+            out.append((buffer[at:], None))
+        return out
 
     def _cut(self, buffer: bytes, spans: list[Span]) -> int:
         """Return how much of ``buffer`` no later byte can change."""
@@ -159,36 +224,39 @@ class StreamMasker:
                 return span if span[3] == "jwt" or not _ended(buffer[: span[1]]) else None
         return None
 
-    def _enter(self, buffer: bytes, spans: list[Span], opened: Span) -> bytes:
+    def _enter(self, buffer: bytes, spans: list[Span], opened: Span) -> list[Piece]:
         """Show what stands before ``opened`` and its replacement, and swallow from here on."""
-        end = opened[1]
+        start, end, _, self._run = opened
         out = self._masked(buffer[:end], [span for span in spans if span[1] <= end], len(self._context))
-        self._run = opened[3]
-        self._held = buffer[end:] if self._run == "jwt" else _tail(buffer[opened[0] + _BEGIN :])
+        self._held = buffer[end:]
+        self._block = _tail(buffer[start + _BEGIN : end]) if self._run == "pem" else b""
         self._context = b""
         return out
 
-    def _swallow(self) -> bool:
-        """Drop what belongs to the run. Return True if it has ended and ``_held`` is what follows it."""
-        held = self._held
-        end, is_open = run_end(self._run, held, 0)
-        folded = fold(held)
+    def _swallow(self) -> list[Piece]:
+        """Return what belongs to the run, taken out; where it has ended, ``_held`` is what follows it."""
+        block, known = self._block + self._held, len(self._block)
+        end, is_open = run_end(self._run, block, 0)
+        folded = fold(block)
         if folded is not None:
             inner, inner_open = run_end(self._run, folded.data, 0)
             end, is_open = max(end, folded.end(inner) if inner else 0), is_open or inner_open
-        if is_open or PARTIAL.fullmatch(held, end) is not None:
-            self._held = held[end:] if self._run == "jwt" else _tail(held)
-            return False
-        self._run = ""
-        self._context = b"\n" + (held[max(end - 1, 0) : end] or b"-")
-        self._at = 1 if self._context[1:].isspace() else 2
-        self._held = held[end:]
-        return True
+        begun = len(block) - end <= LONGEST and PARTIAL.fullmatch(block, end) is not None
+        end = max(end, known)
+        self._held = block[end:]
+        if is_open or begun:
+            self._block = _tail(block[:end]) if self._run == "pem" else b""
+        else:
+            self._run = ""
+            self._block = b""
+            self._context = b"\n" + (block[max(end - 1, 0) : end] or b"-")
+            self._at = 1 if self._context[1:].isspace() else 2
+        return [(block[known:end], self._form.more(block[known:end]))] if end > known else []
 
-    def _release(self) -> bytes:
+    def _release(self) -> list[Piece]:
         """Show what is held now, and keep it as the context of what comes."""
         if self._run:
-            return b""
+            return []
         buffer = self._context + self._held
         spans = self._spans(buffer)
         opened = self._open(buffer, spans)
@@ -200,6 +268,11 @@ class StreamMasker:
         self._at = 1
         self._held = b""
         return out
+
+
+def shown(pieces: Iterable[Piece]) -> bytes:
+    """Return what a screen gets of ``pieces``."""
+    return b"".join([raw if instead is None else instead for raw, instead in pieces])
 
 
 def _tail(block: bytes) -> bytes:

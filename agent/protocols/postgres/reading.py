@@ -19,8 +19,8 @@ from agent.protocols.postgres.masks import CopyMask
 from agent.protocols.postgres.messages import Field
 from agent.protocols.postgres.rows import LineCopyMask, RowMask, WholeCopy
 from agent.protocols.postgres.snapshot import Snapshot
+from agent.runtime.reveals import Reveals
 from agent.runtime.serving import Serving
-from chalicelib.contracts.policy import Moment, Policy
 
 _DETECTORS: Final = Detectors()
 #: Nothing that a built-in detector finds has fewer characters.
@@ -82,7 +82,7 @@ def make_masks(serving: Serving, snapshot: Callable[[], Snapshot]) -> SessionMas
 
 
 class SessionMasks:
-    """Implements ``masks.Masks``. What policy reveals is asked once for each class and version of the policy."""
+    """Implements ``masks.Masks``."""
 
     def __init__(self, serving: Serving, snapshot: Callable[[], Snapshot]) -> None:
         self._serving = serving
@@ -90,8 +90,8 @@ class SessionMasks:
         self._tags = read_tags(serving.target.options)
         self._classes = frozenset(self._tags.values())
         self._every = self._classes | frozenset(BUILT_IN)
-        self._policy: Policy | None = None
-        self._revealed: frozenset[str] = frozenset()
+        self.revealed: Final = Reveals(serving, self._every)
+        """What the policy in force reveals."""
         self._kept: dict[str, _Kept] = {}
         # Errors name columns without their tables.
         self._names = {column.rpartition(".")[2]: data_class for column, data_class in self._tags.items()}
@@ -149,22 +149,6 @@ class SessionMasks:
             self._scrubber = TextScrubber(_DETECTORS, revealed, tags=self._names)
         reached = self._classes if about is None else about.tagged.reached
         return self._scrubber.scrub(words.encode(errors="replace"), quoted=not reached <= revealed).decode(errors="replace")
-
-    def revealed(self) -> frozenset[str]:
-        """Return the classes that the policy in force lets this person see; the same object while that is the same."""
-        policy = self._serving.policy
-        if policy is not self._policy:
-            self._policy = policy
-            self._revealed = frozenset(name for name in self._every if self._ask(policy, name))
-        return self._revealed
-
-    def _ask(self, policy: Policy, data_class: str) -> bool:
-        claims = self._serving.claims
-        target = policy.document.target(claims.target)
-        if target is None:
-            return False
-        moment = Moment(now_ms=self._serving.now_ms(), reason=claims.reason, login=claims.login, source_ip=claims.source_ip)
-        return policy.reveal(claims.principal, target, data_class, moment).allowed
 
 
 def _hidden(meaning: Meaning, revealed: frozenset[str]) -> tuple[dict[str, frozenset[str]], frozenset[str]] | None:

@@ -48,7 +48,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Control(name=gateway.TRANSFER, enforced=True),
         gateway.Control(name=gateway.HOLD, enforced=True),
         gateway.Control(name=gateway.SEAL, enforced=True),
-        gateway.Control(name=gateway.MASK, enforced=False, why="terminal output is not masked yet"),
+        gateway.Control(name=gateway.MASK, enforced=True),
         gateway.Control(name=gateway.FORWARD, enforced=False, why="port forwarding is refused altogether"),
     ],
 )

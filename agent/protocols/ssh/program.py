@@ -27,17 +27,17 @@ from agent.core.gate import Gate
 from agent.core.policy import Decider, Yes
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
-from agent.core.recording.transcript import Heading
 from agent.core.shell.guard.dialogue import Dialogue
-from agent.core.units import Answered, Asked, Event, Exited, Output, Refused, Remark, Resized, Stream, Tick
-from agent.protocols.ssh import engine, target_side
+from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream, Tick
+from agent.protocols.ssh import engine, masked, target_side
 from agent.protocols.ssh.algorithms import window
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.files import FileRelay
 from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, interrupts
+from agent.protocols.ssh.masked import Pace
 from agent.protocols.ssh.requests import ServerChannel
-from agent.protocols.ssh.seam import FAR, ends_whole
+from agent.protocols.ssh.seam import Seam
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.shell import ShellRelay
 from agent.protocols.ssh.valve import Valve
@@ -69,13 +69,12 @@ class Program:
         self._tasks: set[asyncio.Future[Any]] = set()
         self._gate: Gate | None = None
         self._performer: Performer | None = None
+        self._pace: Pace | None = None
         self._hold: Hold | None = None
         """Other people are being asked."""
         self._starting = False
         self._over = False
-        self._tail = b""
-        """What a terminal was shown last."""
-        self._warning = ""
+        self._seam = Seam()
         self.exit: int | tuple[str, bool, str, str] | None = None
         self.valve.fit(channel)
 
@@ -167,12 +166,13 @@ class Program:
             try:
                 self._relay.from_target(data)
             except Fault as fault:
-                self._fail(fault.notice)
+                self.fail(fault)
         else:
             self._tell(Output(data, stream))
             if self._terminal is not None:
-                self._tail = data[-FAR:] if len(data) >= FAR else (self._tail + data)[-FAR:]
+                self._seam.saw(data)
                 self._say_warning()
+        self.keep_pace()
         recorder = self._connection.opened.recorder
         if recorder.pressure() and not self._target_valve.held:
             self._target_valve.hold("recording")
@@ -180,12 +180,14 @@ class Program:
 
     def on_target_eof(self) -> None:
         """The program closed its output; it may still read, and has not ended."""
+        self._tell(Lull())
         if self._channel is not None:
             self._channel.write_eof()
 
     def on_target_closed(self, exc: Exception | None) -> None:
         """Everything was shown: say how it ended."""
         self._target = None
+        self._tell(Lull())
         if self._relay is not None:
             self._relay.finish(self.exit if isinstance(self.exit, int) else None)
         if self._channel is None:
@@ -214,7 +216,7 @@ class Program:
         """Say that time runs out, beside the program's own output and never inside of it. False where nothing is shown yet."""
         if self._gate is None or self._over:
             return False
-        self._warning = words
+        self._seam.waiting = words
         self._say_warning()
         return True
 
@@ -224,7 +226,14 @@ class Program:
 
     def fail(self, fault: Fault) -> None:
         """It cannot go on: say why and close."""
+        if fault.code == "masking_failed":
+            _log.error("ssh.masking.failed", sid=self._connection.sid, detail=fault.detail)
         self._fail(fault.notice)
+
+    def keep_pace(self) -> None:
+        """Something was said: what masking holds back of it is shown in time."""
+        if self._pace is not None:
+            self._pace.keep()
 
     # -- what the gate orders ------------------------------------------------------------------------------------------------
 
@@ -291,16 +300,13 @@ class Program:
         target = await self._connection.target()
         if self._over:
             return  # the session ended while the target was dialled
-        self._show_notes()
+        for words in self._connection.take_notes():
+            self._say(words)
         if wish.kind == "shell":
             how = "every line is decided before it runs, and recorded" if self._relay else "this shell is recorded"
             banner = f"sallyport: {how} ({self._connection.sid})\r\n"
-            self._tell(Output(banner.encode(), "err"))
+            self._say(banner.encode())
         await self._start(target, wish, self._launch)
-
-    def _show_notes(self) -> None:
-        for words in self._connection.take_notes():
-            self._tell(Output(words, "err"))
 
     async def _refuse(self, refused: Refused) -> None:
         await self._connection.serving()
@@ -311,16 +317,7 @@ class Program:
     def _open_recording(self, command: str, wish: Wish, *, guarded: bool = False) -> None:
         serving = self._connection.opened
         claims = serving.claims
-        heading = Heading(
-            sid=claims.sid,
-            target=claims.target,
-            principal=claims.sub,
-            login=claims.login,
-            channel=self._connection.next_channel(),
-            opened_ms=serving.now_ms(),
-            command=command,
-            title=f"{claims.sub} on {claims.login}@{claims.target}",
-        )
+        heading = masked.heading(serving, self._connection.next_channel(), command)
         decider = Decider(claims, lambda: serving.policy)
         words = Words(claims.sid, terminal=self._terminal is not None)
         self._performer = Performer(serving, self)
@@ -336,7 +333,16 @@ class Program:
         guarded = guarded and wish.kind == "shell"
         # In the middle of a terminal's output, what we say must stand exactly where it belongs: the streams have no common order.
         says_on: Stream = "out" if guarded else "err"
-        self._gate = Gate(decider, cast, words, says_on=says_on, asks=True, originals=serving.sealer is not None)
+        self._gate = Gate(
+            decider,
+            cast,
+            words,
+            outputs=masked.outputs(serving, wish),
+            says_on=says_on,
+            asks=True,
+            originals=serving.sealer is not None,
+        )
+        self._pace = Pace(self._gate, self._tell)
         if guarded:
             dialogue = Dialogue(secrets.token_hex(16))
             self._relay = ShellRelay(serving, dialogue, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
@@ -391,13 +397,22 @@ class Program:
             self._hold = None
 
     def _said_while_waiting(self, data: bytes, recorded: bool) -> None:
-        self._tell(Output(data, "out" if isinstance(self._relay, ShellRelay) else "err", recorded))
+        self._say(data, "out" if isinstance(self._relay, ShellRelay) else "err", recorded=recorded)
+
+    def _say(self, words: bytes, stream: Stream = "err", *, recorded: bool = True) -> None:
+        self._tell(Output(words, stream, recorded, own=True))
 
     def _tell(self, event: Event) -> None:
         if self._gate is None or self._performer is None:
             return
         self._gate.handle(Tick(self._connection.opened.now_ms()))
-        left = self._performer.perform_now(self._gate.handle(event))
+        try:
+            effects = self._gate.handle(event)
+        except Fault as fault:
+            # What cannot be masked is not shown, nor is anything behind it but our own words.
+            self.fail(fault)
+            return
+        left = self._performer.perform_now(effects)
         assert not left, "only decisions wait for the disk"
 
     async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
@@ -432,9 +447,8 @@ class Program:
             self._fail(fault.notice)
 
     def _say_warning(self) -> None:
-        if self._warning and ends_whole(self._tail):
-            line, self._warning = f"sallyport: {self._warning}", ""
-            self._tell(Output(f"\r\n{line}\r\n".encode() if self._terminal else f"{line}\n".encode(), "err"))
+        if words := self._seam.take():
+            self._say(f"\r\nsallyport: {words}\r\n".encode() if self._terminal else f"sallyport: {words}\n".encode())
 
     async def _relieve(self) -> None:
         await self._connection.opened.recorder.relieved()
@@ -447,10 +461,12 @@ class Program:
         if self._gate is None:
             self.to_client(words, "err")
         else:
-            self._tell(Output(words, "err"))
+            self._say(words)
         self._close(exit_status(notice.code) if notice.code else EXIT_FAILED)
 
     def _close(self, status: int) -> None:
+        if self._over:
+            return
         self._over = True
         self._tell(Exited(status))
         if self._channel is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
@@ -11,7 +12,7 @@ from agent.core.gate import Gate
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.shell.guard.dialogue import Broken, Dialogue, Ran, forged
-from agent.core.units import Answered, Asked, Output, Refused, Stream, Tick, Unit
+from agent.core.units import Answered, Asked, Lull, Output, Refused, Stream, Tick, Unit
 from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
@@ -56,6 +57,10 @@ class Owner(Protocol):
         """End the shell, and say why."""
         ...
 
+    def keep_pace(self) -> None:
+        """Have what masking holds back shown in time."""
+        ...
+
 
 class ShellRelay:
     """Types, shows, and has every line decided."""
@@ -79,6 +84,7 @@ class ShellRelay:
         self._permitted = False
         self._forged = 0
         self._from = 0
+        self._masked: Counter[str] = Counter()
 
     # -- both ends -----------------------------------------------------------------------------------------------------------
 
@@ -92,11 +98,14 @@ class ShellRelay:
         self._wait_for_more()
 
     def from_target(self, data: bytes) -> None:
-        """Output. Raises Fault where the shell cannot be guarded any longer."""
+        """Output. Raises Fault where the shell cannot be guarded, or its output not masked any longer."""
+        before = self._dialogue.state
         try:
             self._perform(self._dialogue.receive(data, self._serving.now_ms()))
         except Broken as broken:
             raise Fault("shell_unguarded", broken.message, hint=broken.hint) from None
+        if self._dialogue.ran or (self._dialogue.state == "prompt") > (before == "prompt"):
+            self._settle()  # nothing comes behind a prompt, and a line that has ended has its part of the cast
         self._after()
 
     def client_eof(self) -> None:
@@ -107,6 +116,7 @@ class ShellRelay:
         """The shell is over, with ``status`` where it has one: show what was held back, and record its last line."""
         self._hello.cancel()
         self._perform(self._dialogue.flush())
+        self._settle()
         self._dialogue.over(status, self._serving.now_ms())
         self._after()
 
@@ -132,6 +142,7 @@ class ShellRelay:
 
     async def _decide(self, unit: Asked | Refused) -> None:
         self._permitted = False
+        self._settle()
         begins = self._cast.written
         effects = self._gate.handle(unit)
         if effects and isinstance(effects[-1], Ask):
@@ -154,7 +165,11 @@ class ShellRelay:
     def _lead(self) -> None:
         """Begin a line of our own, where the shell has not."""
         if self._dialogue.lead:
-            self._performer.perform_now(self._gate.handle(Output(self._dialogue.lead)))
+            self._performer.perform_now(self._gate.handle(Output(self._dialogue.lead, own=True)))
+
+    def _settle(self) -> None:
+        """Show what masking holds back."""
+        self._performer.perform_now(self._gate.handle(Lull()))
 
     def _after(self) -> None:
         dialogue = self._dialogue
@@ -174,15 +189,19 @@ class ShellRelay:
             self._record(each)
 
     def _record(self, ran: Ran) -> None:
-        entry = {
+        entry: dict[str, Any] = {
             "event": "command",
-            "text": ran.operation.text,
+            "text": self._gate.kept(ran.operation.text),
             "digest": ran.operation.digest(),
             "cwd": dict(ran.operation.environment)["PWD"],
             "exit": ran.status,
             "duration_ms": max(0, ran.ended_ms - ran.began_ms),
             "cast": [self._from, self._cast.written],
         }
+        masked, before = Counter(self._gate.masked), self._masked
+        if found := masked - before:
+            entry["masked"] = dict(found)
+        self._masked = masked
         lines = self._commands.remark(entry, ran.began_ms)
         self._serving.recorder.write_soon(self._commands.channel, "jsonl", lines)
 
@@ -195,7 +214,12 @@ class ShellRelay:
 
     def _pause(self) -> None:
         self._timer = None
-        self._perform(self._dialogue.flush())
+        try:
+            self._perform(self._dialogue.flush())
+        except Fault as fault:
+            self._owner.fail(fault)
+            return
+        self._owner.keep_pace()
         self._wait_for_more()
 
     def _late(self) -> None:
