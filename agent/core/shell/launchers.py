@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from agent.core.shell.nested import assignments, code, inner, joined, starts_shell
+from agent.core.shell.nested import ASSIGNMENT, assignments, code, inner, joined, starts_shell
 from agent.core.shell.options import Parsed, Spec, has_option, leading, names
 from agent.core.shell.reading import Reading
 from agent.core.shell.shells import shell, ssh, su
@@ -27,8 +27,17 @@ def wrapper(reading: Reading, program: str, words: list[Word]) -> None:
     if not parsed.sure:
         reading.flags.add("dynamic_command")
     rest = parsed.rest
+    if program == "time":
+        rest = _timed(reading, rest)
     if spec.assigns:
         rest = assignments(reading, rest)
+    while program == "sudo" and len(rest) < len(parsed.rest):
+        # Options and assignments may take turns.
+        more = leading(rest, spec)
+        parsed = Parsed(parsed.options + more.options, more.rest, more.sure)
+        if not parsed.sure:
+            reading.flags.add("dynamic_command")
+        rest = assignments(reading, more.rest)
     if spec.operands:
         if any(word.splits for word in rest[: spec.operands]):
             reading.flags.add("dynamic_command")
@@ -40,6 +49,21 @@ def wrapper(reading: Reading, program: str, words: list[Word]) -> None:
     if spec.appends:
         rest = _appended(parsed, rest)
     inner(reading, rest)
+
+
+def _timed(reading: Reading, words: list[Word]) -> list[Word]:
+    """What bash's own `time` stands before is a pipeline: it may be negated, and begin with assignments."""
+    rest = words
+    while rest:
+        if rest[0].text == "!":
+            rest = rest[1:]
+            continue
+        match = ASSIGNMENT.match(rest[0].prefix if rest[0].text is None else rest[0].text)
+        if not match:
+            break
+        reading.assign(match[1], None, straight=False)
+        rest = rest[1:]
+    return rest
 
 
 def _alone(reading: Reading, program: str, spec: Spec, parsed: Parsed, words: list[Word]) -> None:

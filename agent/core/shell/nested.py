@@ -8,7 +8,8 @@ from agent.core.shell.environment import is_tamper
 from agent.core.shell.reading import Reading
 from agent.core.shell.words import Word
 
-_ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:=|\+=)", re.ASCII)
+#: How a word that assigns begins.
+ASSIGNMENT = re.compile(r"([A-Za-z_]\w*)(?:=|\+=)", re.ASCII)
 
 
 def code(reading: Reading, word: Word | None) -> None:
@@ -43,7 +44,7 @@ def assignments(reading: Reading, words: list[Word]) -> list[Word]:
     """Consume NAME=value words as env and sudo do."""
     at = 0
     while at < len(words):
-        match = _ASSIGNMENT.match(words[at].prefix if words[at].text is None else words[at].text or "")
+        match = ASSIGNMENT.match(words[at].prefix if words[at].text is None else words[at].text or "")
         if not match:
             # env takes any word with `=` as an assignment; a name that no shell could set stays suspicious.
             if "=" not in (words[at].text or ""):

@@ -11,6 +11,7 @@ from agent.core.shell import UNKNOWN_FLAGS, classify
         "sudo",
         "sudo -n -u root --",
         "sudo -E A=1",
+        "sudo A=1 -u root B=2 -n --",
         "doas -u bob",
         "pkexec",
         "env",
@@ -32,6 +33,9 @@ from agent.core.shell import UNKNOWN_FLAGS, classify
         "xargs -0 -n1",
         "time",
         "time -p",
+        "time !",
+        "time A=1",
+        "time -p ! A=1 B=2",
         "command",
         "command -p",
         "builtin command",
@@ -159,3 +163,8 @@ def test_other_deletes_are_not_recursive(line: str) -> None:
 def test_find_writes_where_it_says() -> None:
     assert classify("find . -fprintf /x %p").effects == {"read", "write"}
     assert "/x" in classify("find . -fprint /x").objects
+
+
+def test_what_time_assigns_is_the_shells_own_variable() -> None:
+    assert "dynamic_command" in classify("v=ls; time v=rm; $v /srv/a").flags
+    assert "ls" in classify("v=ls; time w=rm; $v /srv/a").verbs
