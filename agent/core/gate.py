@@ -141,7 +141,7 @@ class Gate:
 
     def _output(self, output: Output) -> list[Effect]:
         if self._outputs is not None and not output.own:
-            return self._shown(self._outputs.feed(output.data, output.stream, self._now_ms))
+            return self._shown(self._outputs.feed(output.data, output.stream, self._now_ms), recorded=output.recorded)
         before = self._lull(Lull())
         clean = self._masker.mask(output.data)
         if not output.recorded:
@@ -157,14 +157,14 @@ class Gate:
             return []
         return self._shown(self._outputs.flush() if lull.due_ms is None else self._outputs.tick(lull.due_ms))
 
-    def _shown(self, parts: list[tuple[Clean, Part]]) -> list[Effect]:
+    def _shown(self, parts: list[tuple[Clean, Part]], *, recorded: bool = True) -> list[Effect]:
         effects: list[Effect] = []
         for clean, part in parts:
             stream = cast(Stream, part.stream)
             lines = self._transcript.remark({"text": part.note}, self._now_ms) if part.note else b""
-            lines += self._transcript.shown(clean, stream, self._now_ms) if clean.data else b""
+            lines += self._transcript.shown(clean, stream, self._now_ms) if clean.data and recorded else b""
             kept: tuple[bytes, ...] = ()
-            if self._originals and (part.raw or not self._transcript.holds(part.data)):
+            if self._originals and (part.raw or not recorded or not self._transcript.holds(part.data)):
                 kept = (output_line(self._transcript.channel, self._now_ms, stream, part.raw or part.data),)
             effects += self._record(lines, kept)
             if clean.data:

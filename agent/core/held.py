@@ -13,6 +13,7 @@ _RISKS: Final = {
     "no_where": "There is no WHERE clause: every row is concerned.",
     "recursive_delete": "It deletes a whole directory tree.",
     "dynamic": "What it does depends on values that are known only when it runs.",
+    "tunnel": "What passes through the forwarded port is counted, and neither decided nor recorded.",
     "opaque": "It runs something that cannot be read in advance.",
 }
 

@@ -221,7 +221,8 @@ class Decider:
 
     def _seen(self, one: Operation) -> tuple[Any, ...]:
         """Everything of an operation that policy can see: what ``Policy.operate`` makes its context of, and the action."""
-        text = one.text if self._text_is_seen else ""
+        # A forward's text is also where it goes, which rules may see by other names.
+        text = one.text if self._text_is_seen or one.action == "forward" else ""
         return (one.action, one.kind, text, one.effects, one.verbs, one.objects, one.flags, one.size)
 
     def _ask(self, policy: Policy, operation: Operation, now_ms: int) -> Verdict:

@@ -7,7 +7,7 @@ be known carries ``unknown``, which no rule should permit by accident: the defau
 from __future__ import annotations
 
 import hashlib
-from typing import Final
+from typing import Final, Literal
 
 import msgspec
 
@@ -40,6 +40,12 @@ class Operation(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     environment: tuple[tuple[str, str], ...] = ()
     size: int = 0
     """Bytes, for transfers where it is known beforehand."""
+    host: str = ""
+    """Of a forward: where it goes, or is listened for, in the one spelling that the text has too."""
+    port: int = 0
+    """Of a forward; 0 where the target is to choose one to listen on."""
+    direction: Literal["", "local", "remote"] = ""
+    """Of a forward: ``local`` where the target connects on, ``remote`` where it listens and the client's side connects on."""
 
     def __post_init__(self) -> None:
         if self.action not in ACTIONS:

@@ -136,6 +136,8 @@ class Policy:
             "flags": sorted(operation.flags),
             "size": operation.size,
         }
+        if operation.action == "forward":
+            context |= {"host": operation.host, "port": operation.port, "direction": operation.direction}
         return self._ask_or_hold(operation.action, who, _on(target), context, approvals)
 
     def reveal(self, who: Principal, target: Target, data_class: str, moment: Moment) -> Verdict:

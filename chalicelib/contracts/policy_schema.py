@@ -28,6 +28,13 @@ _OPERATION: Final = """
     approvals: Set<String>,
 """
 
+#: Facts about a forwarded port: where it goes (``local``), or where the target listens for it (``remote``).
+_FORWARD: Final = """
+    host: String,
+    port: Long,
+    direction: String,
+"""
+
 SCHEMA: Final = f"""
 entity Group;
 entity Tag;
@@ -37,7 +44,8 @@ entity Target in [Tag] {{ name: String, protocol: String, agent: String }};
 entity Session in [Target] {{ owner: User, state: String }};
 
 action connect appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} approvals: Set<String> }} }};
-action run, transfer, forward appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} {_OPERATION} }} }};
+action run, transfer appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} {_OPERATION} }} }};
+action forward appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} {_OPERATION} {_FORWARD} }} }};
 action reveal appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} data_class: String }} }};
 action approve appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} requester: String }} }};
 action emergency appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} }} }};

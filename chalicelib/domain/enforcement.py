@@ -6,6 +6,7 @@ refuses or says nothing about, are all problems, and with one problem nothing is
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
@@ -120,6 +121,9 @@ def _misfit(option: Option, value: Any) -> str | None:
 def has_form(text: str, form: str) -> bool:
     """Tell whether ``text`` is put together like ``form``: the same separators in the same order, and something between them."""
     between = [letter for letter in form if not letter.isalnum()]
+    if form == "host:port":
+        # An IPv6 address stands in brackets, with the separator inside.
+        text = re.sub(r"^\[[0-9A-Fa-f:.]+\]", "address", text)
     parts, rest = [], text
     for separator in between:
         part, found, rest = rest.partition(separator)

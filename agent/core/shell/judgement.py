@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from agent.core.shell import arguments, escapes, programs, subcommands
+from agent.core.shell import arguments, escapes, programs, served, subcommands
 from agent.core.shell.builtins import BUILTINS
 from agent.core.shell.launchers import LAUNCHERS
 from agent.core.shell.options import has_option, operands
@@ -17,7 +17,7 @@ _VERSIONED = re.compile(
 )
 _LINE = re.compile(r"\+(?:\d*|G|F)")
 _LOADER = re.compile(r"ld(?:-linux[\w-]*|-musl[\w-]*|64|-[\d.]+)?\.so(?:\.\d+)*")
-_CHECKERS = {**arguments.CHECKERS, **subcommands.CHECKERS, **BUILTINS}
+_CHECKERS = {**arguments.CHECKERS, **subcommands.CHECKERS, **served.CHECKERS, **BUILTINS}
 _VERSION_ONLY = frozenset({"--version", "-V", "--help", "-version", "-v"})
 
 
@@ -48,7 +48,8 @@ def _judge(reading: Reading, program: str, words: list[Word]) -> None:
     elif _LOADER.fullmatch(name):
         name = "ld.so"
     _mark(reading, name)
-    _name_objects(reading, name, words)
+    if not served.serves(name, words):
+        _name_objects(reading, name, words)
     known = _add_effects(reading, name, words)
     _escapes(reading, name, words)
     if name in programs.INTERPRETERS:
@@ -80,7 +81,7 @@ def _mark(reading: Reading, name: str) -> None:
 
 
 def _escapes(reading: Reading, name: str, words: list[Word]) -> None:
-    escape = escapes.CODE.get(name)
+    escape = escapes.CODE.get(name) if not served.serves(name, words) else None
     if escape is not None and (
         has_option(arguments.beside_plain_ssh(name, words), *escape) or any(_loose(word, name) for word in words)
     ):

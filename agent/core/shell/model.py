@@ -34,6 +34,7 @@ FLAGS: dict[str, str] = {
     "pager": "the program opens a pager when it has a terminal, and pagers can start a shell",
     "background": "something is left running in the background",
     "recursive_delete": "rm -r in any spelling, find -delete, find -exec rm",
+    "deletes": "rsync deletes what the other side does not have, or what it has sent",
     "writes_device": "writes to a device node",
     "privilege": "sudo, su, doas, pkexec and their kin",
     "network": "talks to another host",

@@ -7,17 +7,27 @@ gateway itself will not do whatever policy says. There is no third way: what is 
 from __future__ import annotations
 
 import re
-from typing import Final, Literal
+from collections.abc import Mapping
+from typing import Any, Final, Literal
 
 import msgspec
 
+from agent.core.shell import fed, served
 from agent.core.shell.classify import classify
 from agent.core.shell.guard.dialogue import BOOT
+from agent.core.shell.model import UNKNOWN_FLAGS, Classification
 from agent.core.units import Asked, Refused
+from agent.protocols.ssh import places
+from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import ADMIN, EXECUTE, READ, UNKNOWN, WRITE, Operation
 
 #: Longest command, in bytes. Linux itself refuses arguments longer than 128 KiB.
 TEXT_LIMIT: Final = 64 * 1024
+#: Longest script that is fed to a command, in bytes.
+SCRIPT_LIMIT: Final = 1024 * 1024
+#: What reads a script where a login shell was asked for without a terminal: a shell whose language is read here.
+SCRIPT_SHELL: Final = "command -v bash >/dev/null && exec bash -ls || exec sh -ls"
+
 #: Longest value of a passed environment variable, in bytes, and how many are passed.
 VALUE_LIMIT: Final = 256
 ENVIRONMENT_LIMIT: Final = 20
@@ -34,6 +44,12 @@ _SFTP_SERVER: Final = re.compile(r"\s*(?:\S*/)?sftp-server(?:\s|$)")
 #: How interactive shells are treated: every line decided before it runs, or the screen recorded and nothing decided.
 GUARDED: Final = "guarded"
 RECORDED: Final = "recorded"
+
+#: SSH's own words for a connection onwards, and for a port that the target is to listen on (RFC 4254 §7).
+Forward = Literal["direct-tcpip", "tcpip-forward"]
+
+#: Flag of a command whose input and output are a stream of files, which is counted and hashed and not written down.
+STREAM: Final = "stream"
 
 EVERY_EFFECT: Final = frozenset({READ, WRITE, ADMIN, EXECUTE, UNKNOWN})
 
@@ -102,16 +118,66 @@ def _exec(wish: Wish) -> Asked | Refused:
         return _refuse("exec", text, "not_supported", "The old scp protocol is not supported. Run scp without -O.")
     if "sftp-server" in meaning.verbs:
         return _refuse("exec", text, "not_supported", "File transfer goes through the sftp subsystem. Run sftp without -s.")
+    flags = meaning.flags | {"pty"} if wish.terminal else meaning.flags
     operation = Operation(
         kind="exec",
         text=text,
         effects=meaning.effects or frozenset({UNKNOWN}),
         verbs=meaning.verbs,
         objects=meaning.objects,
-        flags=meaning.flags | {"pty"} if wish.terminal else meaning.flags,
+        flags=flags | {STREAM} if _is_stream(wish, meaning) else flags,
         environment=wish.environment,
     )
     return Asked(operation, data)
+
+
+def _is_stream(wish: Wish, meaning: Classification) -> bool:
+    """Tell whether a command is one rsync or git and nothing else, understood in full."""
+    return (
+        wish.terminal is None
+        and len(meaning.commands) == 1
+        and not meaning.commands[0].redirections
+        and bool(meaning.verbs & served.STREAMS)
+        and not meaning.flags & UNKNOWN_FLAGS
+    )
+
+
+def feeds(wish: Wish) -> str | None:
+    """Return the command of ``wish`` whose whole program is what the client sends to it; None for every other wish."""
+    if wish.terminal is not None or wish.kind == "subsystem":
+        return None
+    return SCRIPT_SHELL if wish.kind == "shell" else wish.text if fed.fed(wish.text) is not None else None
+
+
+def read_script(wish: Wish, command: str, script: bytes) -> tuple[Asked | Refused, bytes]:
+    """Return what is asked for with ``script`` fed to ``command``, and what to send instead of it once that is permitted.
+
+    The text is the command's line and the script behind it, so an approval is of exactly both.
+    """
+    try:
+        text = script.decode()
+    except UnicodeDecodeError:
+        return refused_script(command, Fault("bad_request", "The script is not valid UTF-8.")), b""
+    if "\0" in text:
+        return refused_script(command, Fault("bad_request", "The script contains a NUL character.")), b""
+    how = fed.Fed("sh") if wish.kind == "shell" else fed.fed(command)
+    assert how is not None, "only commands that are fed have a script"
+    meaning = fed.meaning(command, how, text)
+    operation = Operation(
+        kind="script",
+        text=f"{command}\n{text}",
+        effects=meaning.effects or frozenset({UNKNOWN}),
+        verbs=meaning.verbs,
+        objects=meaning.objects,
+        flags=meaning.flags,
+        environment=wish.environment,
+    )
+    return Asked(operation, command.encode()), fed.quoted(text).encode() if how.reads_shell else script
+
+
+def refused_script(command: str, fault: Fault) -> Refused:
+    """Return the refusal of a script that is no script."""
+    return _refuse("script", command, fault.code, fault.message)
 
 
 def _shell(wish: Wish, shell: str | None) -> Asked | Refused:
@@ -131,6 +197,34 @@ def _shell(wish: Wish, shell: str | None) -> Asked | Refused:
         environment=wish.environment,
     )
     return Asked(operation, BOOT.encode() if shell == GUARDED else b"")
+
+
+def forward(kind: Forward, host: str, port: int, options: Mapping[str, Any]) -> Asked | Refused:
+    """Return what a request to connect on, or to listen, asks for. ``options`` are the target's: the most there is."""
+    remote = kind == "tcpip-forward"
+    asked = f"{host}:{port}"
+    entries = options.get("listen" if remote else "forward")
+    if not isinstance(entries, list) or not entries:
+        return forwarding(kind, asked)
+    try:
+        place = places.listener(host, port) if remote else places.destination(host, port)
+    except Fault as fault:
+        return Refused(forwarding(kind, asked).operation, fault.code, fault.message)
+    operation = Operation(
+        action="forward",
+        kind=kind,
+        text=f"{kind} {place}",
+        # What will pass cannot be known.
+        effects=frozenset({READ, WRITE, EXECUTE}),
+        objects=frozenset({str(place)}),
+        flags=frozenset({"tunnel"}),
+        host=place.host,
+        port=place.port,
+        direction="remote" if remote else "local",
+    )
+    if not places.listed(place, entries):
+        return Refused(operation, "denied", f"This target does not forward {place}: its configuration does not list it.")
+    return Asked(operation, str(place).encode())
 
 
 def forwarding(kind: str, where: str) -> Refused:

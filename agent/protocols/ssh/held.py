@@ -1,4 +1,4 @@
-"""A command that waits for others: said on standard error; withdrawn by Ctrl-C, a closed channel or the end of the session."""
+"""An operation that waits for others: said on standard error; withdrawn by Ctrl-C, a closed channel or the end of the session."""
 
 from __future__ import annotations
 
@@ -7,8 +7,12 @@ from collections.abc import Awaitable, Callable
 from typing import Final
 
 from agent.core import held
+from agent.core.effects import Ask, Effect
+from agent.core.gate import Gate
 from agent.core.policy import Yes
+from agent.core.units import Answered, Asked, Event, Refused, Tick
 from agent.protocols.ssh.denial import plain
+from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.api_requests import RequestStanding
 from chalicelib.contracts.faults import Fault
@@ -91,3 +95,30 @@ class Hold:
     def _told(self, standing: RequestStanding | None) -> None:
         line = f"sallyport: {plain(held.waiting(standing, self._key))} ({self._serving.claims.sid})"
         self._show(line.encode() + (b"\r\n" if self._terminal else b"\n"), True)
+
+
+async def settled(
+    gate: Gate,
+    performer: Performer,
+    now_ms: Callable[[], int],
+    unit: Asked | Refused,
+    answered: Callable[[Asked], Awaitable[Answered | Refused]],
+) -> None:
+    """Have ``unit`` decided, wait for what others ``answered`` where policy says so, perform what follows. Raises Fault."""
+
+    def follows(event: Event) -> list[Effect]:
+        gate.handle(Tick(now_ms()))
+        return gate.handle(event)
+
+    effects = follows(unit)
+    if not effects or not isinstance(last := effects[-1], Ask):
+        await performer.perform(effects)
+        return
+    await performer.perform(effects[:-1])
+    try:
+        await performer.perform(follows(await answered(last.asked)))
+    except Fault as fault:
+        if fault.code == "recording_failed":
+            raise
+        # The control plane would not count the use of a yes.
+        await performer.perform(follows(Refused(last.asked.operation, fault.code, fault.message)))

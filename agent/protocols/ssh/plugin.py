@@ -35,6 +35,21 @@ ANNOUNCEMENT: Final = gateway.Protocol(
                 "or recorded, on screen alone. Without it only single commands and file transfers are possible."
             ),
         ),
+        gateway.Option(
+            name="forward",
+            type="strings",
+            form="host:port",
+            doc=(
+                "Where ssh -L, -D, -W and -J may go from this target, as host:port; the host may be * or *.suffix, the port *. "
+                "Policy decides within that. Without it nothing is forwarded."
+            ),
+        ),
+        gateway.Option(
+            name="listen",
+            type="strings",
+            form="host:port",
+            doc="Where ssh -R may have this target listen, as host:port: localhost:8080. Policy decides within that.",
+        ),
     ],
     controls=[
         gateway.Control(name=gateway.RECORD, enforced=True),
@@ -49,7 +64,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Control(name=gateway.HOLD, enforced=True),
         gateway.Control(name=gateway.SEAL, enforced=True),
         gateway.Control(name=gateway.MASK, enforced=True),
-        gateway.Control(name=gateway.FORWARD, enforced=False, why="port forwarding is refused altogether"),
+        gateway.Control(name=gateway.FORWARD, enforced=True),
     ],
 )
 

@@ -16,31 +16,33 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
 import structlog
 
-from agent.core.effects import Ask
 from agent.core.gate import Gate
 from agent.core.policy import Decider, Yes
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
+from agent.core.recording.transcript import Heading
 from agent.core.shell.guard.dialogue import Dialogue
 from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream, Tick
 from agent.protocols.ssh import engine, masked, target_side
 from agent.protocols.ssh.algorithms import window
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
+from agent.protocols.ssh.feed import ADVICE, Feed, Tape, script
 from agent.protocols.ssh.files import FileRelay
-from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, interrupts
+from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, interrupts, settled
 from agent.protocols.ssh.masked import Pace
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.seam import Seam
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.shell import ShellRelay
 from agent.protocols.ssh.valve import Valve
+from agent.protocols.ssh.wire import Wire
 from agent.runtime.relay import Performer
 from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.operation import Operation
@@ -61,10 +63,9 @@ class Program:
         self._target_valve: Final = Valve()
         self._target: asyncssh.SSHClientChannel[bytes] | None = None
         self._terminal: Terminal | None = None
-        self._early: list[bytes] = []
-        self._early_eof = False
+        self._feed: Final = Feed(self.valve)
         self._launch: bytes | None = None
-        self._relay: FileRelay | ShellRelay | None = None
+        self._relay: FileRelay | ShellRelay | Wire | None = None
         """Who reads between the two streams, where that is not nobody."""
         self._tasks: set[asyncio.Future[Any]] = set()
         self._gate: Gate | None = None
@@ -115,10 +116,8 @@ class Program:
     def on_input(self, data: bytes) -> None:
         """Input, which is forwarded and never recorded: passwords are typed."""
         if self._target is None:
-            # asyncssh resumes reading when a request was granted; one read is kept, the window keeps the rest.
-            self._early.append(data)
-            if self._hold is None or not self._hold.typed(data):
-                self.valve.hold("not started")
+            # asyncssh resumes reading when a request was granted.
+            self._feed.add(data, more=self._hold is not None and self._hold.typed(data))
         elif self._hold is not None and isinstance(self._relay, ShellRelay) and interrupts(data):
             self._hold.withdraw()
         else:
@@ -127,7 +126,7 @@ class Program:
     def on_input_eof(self) -> None:
         """End of input; output may still come."""
         if self._target is None:
-            self._early_eof = True
+            self._feed.end()
         elif self._relay is not None:
             self._relay.client_eof()
         else:
@@ -290,8 +289,14 @@ class Program:
         # The configuration in force counts: shells may have been switched off since the session opened.
         target_now = serving.policy.document.target(serving.target.name) or serving.target
         mode = target_now.options.get("shell")
-        unit = engine.read(wish, shell=mode)
-        self._open_recording(unit.operation.text, wish, guarded=mode == engine.GUARDED)
+        command = engine.feeds(wish)
+        if command is not None:
+            tape = Tape(serving, *self._open_recording(command, wish))
+            unit = await script(self._feed, wish, command, tape, lambda: self._say(ADVICE))
+        else:
+            unit = engine.read(wish, shell=mode)
+            stream = engine.STREAM in unit.operation.flags
+            self._open_recording(unit.operation.text, wish, guarded=mode == engine.GUARDED, stream=stream)
         await self._perform(unit)
         if self._launch is None:
             if not self._over:
@@ -302,7 +307,7 @@ class Program:
             return  # the session ended while the target was dialled
         for words in self._connection.take_notes():
             self._say(words)
-        if wish.kind == "shell":
+        if wish.kind == "shell" and command is None:
             how = "every line is decided before it runs, and recorded" if self._relay else "this shell is recorded"
             banner = f"sallyport: {how} ({self._connection.sid})\r\n"
             self._say(banner.encode())
@@ -314,7 +319,9 @@ class Program:
         await self._perform(refused)
         self._close(126)
 
-    def _open_recording(self, command: str, wish: Wish, *, guarded: bool = False) -> None:
+    def _open_recording(
+        self, command: str, wish: Wish, *, guarded: bool = False, stream: bool = False
+    ) -> tuple[Heading, Callable[[str], str]]:
         serving = self._connection.opened
         claims = serving.claims
         heading = masked.heading(serving, self._connection.next_channel(), command)
@@ -327,7 +334,7 @@ class Program:
             self._relay = FileRelay(
                 serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine, asks=True), self
             )
-            return
+            return heading, self._gate.kept
         terminal = self._terminal or Terminal("", 0, 0)
         cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
         guarded = guarded and wish.kind == "shell"
@@ -343,29 +350,17 @@ class Program:
             originals=serving.sealer is not None,
         )
         self._pace = Pace(self._gate, self._tell)
+        if stream:
+            self._relay = Wire(self._tell, self.send_target, self.send_target_eof)
         if guarded:
             dialogue = Dialogue(secrets.token_hex(16))
             self._relay = ShellRelay(serving, dialogue, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
+        return heading, self._gate.kept
 
-    async def _perform(self, event: Event) -> None:
+    async def _perform(self, unit: Asked | Refused) -> None:
         assert self._gate is not None
         assert self._performer is not None
-        self._gate.handle(Tick(self._connection.opened.now_ms()))
-        effects = self._gate.handle(event)
-        if not effects or not isinstance(effects[-1], Ask):
-            await self._performer.perform(effects)
-            return
-        await self._performer.perform(effects[:-1])
-        asked = effects[-1].asked
-        try:
-            answer = await self.answered(asked)
-            self._gate.handle(Tick(self._connection.opened.now_ms()))
-            await self._performer.perform(self._gate.handle(answer))
-        except Fault as fault:
-            if fault.code == "recording_failed":
-                raise
-            self._gate.handle(Tick(self._connection.opened.now_ms()))
-            await self._performer.perform(self._gate.handle(Refused(asked.operation, fault.code, fault.message)))
+        await settled(self._gate, self._performer, self._connection.opened.now_ms, unit, self.answered)
 
     async def answered(self, asked: Asked) -> Answered | Refused:
         """Wait for others, who are asked about ``asked``. Returns what they said."""
@@ -387,7 +382,7 @@ class Program:
         self._hold = Hold(self._connection.opened, self._said_while_waiting, terminal=self._terminal is not None, key=key)
         try:
             # What was typed before it began to wait may end it, and Ctrl-C may stand behind that.
-            if self._hold.typed(b"".join(self._early)):
+            if self._hold.typed(self._feed.kept):
                 self.valve.release("not started")
             return await self._hold.agreed(operation)
         except asyncio.CancelledError:
@@ -430,10 +425,9 @@ class Program:
             channel.close()
             return
         self._target = channel
-        early, self._early = self._early, []
-        for data in early:
+        for data in self._feed.take():
             self._from_client(data)
-        if self._early_eof:
+        if self._feed.eof:
             self.on_input_eof()
         self.valve.release("not started")
 

@@ -15,11 +15,7 @@ from typing import Any, Final
 import asyncssh
 import structlog
 
-from agent.core.gate import Gate
-from agent.core.policy import Decider
-from agent.core.recording.jsonl import JsonlWriter
-from agent.core.recording.transcript import Heading
-from agent.core.units import Refused, Stream, Tick
+from agent.core.units import Refused
 from agent.protocols.ssh import engine, login
 from agent.protocols.ssh import target as target_leg
 from agent.protocols.ssh.algorithms import (
@@ -34,13 +30,15 @@ from agent.protocols.ssh.algorithms import (
     window,
 )
 from agent.protocols.ssh.channel import ClientSide
-from agent.protocols.ssh.denial import Words, plain, say
+from agent.protocols.ssh.denial import plain, say
+from agent.protocols.ssh.forwards import Forwards, bound
 from agent.protocols.ssh.leg import Ear, Guard
+from agent.protocols.ssh.outside import Outside
 from agent.protocols.ssh.packets import quicken
 from agent.protocols.ssh.program import Program
 from agent.protocols.ssh.proof import Proof
 from agent.protocols.ssh.requests import ServerChannel
-from agent.runtime.relay import OK, Performer
+from agent.runtime.relay import OK
 from agent.runtime.serving import HANDSHAKE_S, HostIdentity, Serving
 from chalicelib.contracts.faults import CODES, Fault, Notice
 
@@ -53,6 +51,7 @@ OPEN_CHANNELS: Final = 100
 ALL_CHANNELS: Final = 9_999
 #: Refusals of forwarding that may wait for the disk at once.
 OPEN_REFUSALS: Final = 64
+TOO_MANY: Final = "sallyport: too many channels in this session"
 
 Opening = Callable[[login.Person | None, str], Awaitable[Serving]]
 
@@ -74,11 +73,13 @@ class Connection(asyncssh.SSHServer):
         self._target: asyncio.Future[asyncssh.SSHClientConnection] | None = None
         self._conn: asyncssh.SSHServerConnection | None = None
         self._last_channel = 0
+        self._forwards: Final = Forwards(self)
+        self._outside: Outside | None = None
         self._refusals = 0
         self._notes: list[bytes] = []
         self._tasks: set[asyncio.Future[Any]] = set()
         self._notice = OK
-        self._ending = False
+        self.ending = False
 
     # -- life ----------------------------------------------------------------------------------------------------------------
 
@@ -147,6 +148,7 @@ class Connection(asyncssh.SSHServer):
         )
 
     async def _stop(self) -> None:
+        self._forwards.finish()
         tasks = [*self._tasks]
         for task in tasks:
             task.cancel()
@@ -169,11 +171,12 @@ class Connection(asyncssh.SSHServer):
 
     def end(self, notice: Notice) -> None:
         """End the session: tell every open channel why, give the client a moment to read it, disconnect. No new ones open."""
-        self._ending = True
+        self.ending = True
         if self._notice is OK or self._notice.code != notice.code:
             self._notice = notice
         for program in [*self.programs]:
             program.end(notice)
+        self._forwards.end()
         self.spawn(self._farewell(notice))
 
     async def _farewell(self, notice: Notice) -> None:
@@ -211,6 +214,30 @@ class Connection(asyncssh.SSHServer):
             self._target = self.spawn(self._dial())
         assert self._target is not None
         return await asyncio.shield(self._target)
+
+    async def outside(self) -> Outside:
+        """Return who decides and records what is asked for beside programs. Raises Fault."""
+        serving = await self.serving()
+        self._outside = self._outside or Outside(serving, self._warned)
+        return self._outside
+
+    @property
+    def client(self) -> asyncssh.SSHServerConnection:
+        """The leg of the client."""
+        assert self._conn is not None
+        return self._conn
+
+    @property
+    def channels(self) -> int:
+        """How many channels of the client are open, or being opened."""
+        # asyncssh opens a channel in a task of its own: many that are asked for in one breath have no program yet.
+        raw: Any = self.client
+        return len(raw._channels) + self._forwards.coming
+
+    @property
+    def full(self) -> bool:
+        """True where one more channel would be too many."""
+        return self.channels >= OPEN_CHANNELS
 
     def next_channel(self) -> int:
         """Return the number of a new channel's recording, from 1."""
@@ -254,6 +281,7 @@ class Connection(asyncssh.SSHServer):
     def _press(self, *, target: bool, full: bool) -> None:
         for program in self.programs:
             program.press(target=target, full=full)
+        self._forwards.press(target=target, full=full)
 
     # -- what asyncssh asks --------------------------------------------------------------------------------------------------
 
@@ -263,6 +291,7 @@ class Connection(asyncssh.SSHServer):
         ear = Ear(conn)
         quicken(conn, ear)
         Guard(conn, lambda full: self._press(target=False, full=full), ear)
+        bound(conn)
         if self._certificates:
             # asyncssh would refuse forwarding by the certificate alone, unheard; here it is refused on record.
             permitted = conn.check_certificate_permission
@@ -282,19 +311,26 @@ class Connection(asyncssh.SSHServer):
 
     def session_requested(self) -> tuple[asyncssh.SSHServerChannel[bytes], asyncssh.SSHServerSession[bytes]]:
         """A new channel for an exec, a shell or a subsystem."""
-        assert self._conn is not None
-        # asyncssh opens a channel in a task of its own: many that are asked for in one breath have no program yet.
-        channels: Any = self._conn
-        if len(channels._channels) >= OPEN_CHANNELS or self._last_channel >= ALL_CHANNELS:
-            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "sallyport: too many channels in this session")
-        if self._ending:
+        if self._last_channel >= ALL_CHANNELS:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, TOO_MANY)
+        self._check_room()
+        return ServerChannel.open(self.client, window=window(self.channels), packet=PACKET), ClientSide(self)
+
+    def connection_requested(
+        self, dest_host: str, dest_port: int, orig_host: str, orig_port: int
+    ) -> tuple[asyncssh.SSHTCPChannel[bytes], Awaitable[asyncssh.SSHTCPSession[bytes]]]:
+        """``ssh -L``, ``-D``, ``-W`` and ``-J``: to where policy permits."""
+        self._check_room()
+        channel = self.client.create_tcp_channel(window=window(self.channels), max_pktsize=PACKET)
+        return channel, self._forwards.connect(dest_host, dest_port, f"{plain(orig_host)[:100]}:{orig_port}")
+
+    def _check_room(self) -> None:
+        """Raise ChannelOpenError where no channel may be opened any more."""
+        if self.full:
+            raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, TOO_MANY)
+        if self.ending:
             words = say(self._notice, self.sid).decode().rstrip()
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, words)
-        return ServerChannel.open(self._conn, window=window(len(channels._channels)), packet=PACKET), ClientSide(self)
-
-    def connection_requested(self, dest_host: str, dest_port: int, orig_host: str, orig_port: int) -> bool:
-        """``ssh -L``, ``-D`` and ``-W``: refused."""
-        return self._refuse_opening("direct-tcpip", f"{dest_host}:{dest_port}")
 
     def unix_connection_requested(self, dest_path: str) -> bool:
         """``ssh -L`` to a socket's path: refused."""
@@ -308,10 +344,9 @@ class Connection(asyncssh.SSHServer):
         """``ssh -w`` with Ethernet frames: refused."""
         return self._refuse_opening("tap", "")
 
-    def server_requested(self, listen_host: str, listen_port: int) -> bool:
-        """``ssh -R``: refused. SSH has no room for a reason here, so the next channel says it."""
-        self.refuse_quietly(engine.forwarding("tcpip-forward", f"{listen_host}:{listen_port}"))
-        return False
+    async def server_requested(self, listen_host: str, listen_port: int) -> asyncssh.SSHListener | bool:
+        """``ssh -R``: where policy permits. SSH has no room for a reason here, so the next channel says a no."""
+        return await self._forwards.listen(listen_host, listen_port)
 
     def unix_server_requested(self, listen_path: str) -> bool:
         """``ssh -R`` with a socket's path: refused."""
@@ -329,8 +364,11 @@ class Connection(asyncssh.SSHServer):
     def refuse_quietly(self, refused: Refused) -> None:
         """Refuse where SSH itself gives no reason: the next channel to start, or one that runs, says it."""
         self._record_refusal(refused)
-        words = say(Notice(refused.code, refused.message), self.sid)
-        if words not in self._notes:
+        self.note(say(Notice(refused.code, refused.message), self.sid))
+
+    def note(self, words: bytes) -> None:
+        """Have the next channel to start say ``words``, once."""
+        if words not in self._notes and len(self._notes) < OPEN_REFUSALS:
             self._notes.append(words)
 
     def take_notes(self) -> list[bytes]:
@@ -346,34 +384,9 @@ class Connection(asyncssh.SSHServer):
 
     async def _record(self, refused: Refused) -> None:
         try:
-            serving = await self.serving()
-            claims = serving.claims
-            heading = Heading(
-                sid=claims.sid,
-                target=claims.target,
-                principal=claims.sub,
-                login=claims.login,
-                channel=0,
-                opened_ms=serving.now_ms(),
-                title="refused outside of any channel",
-            )
-            gate = Gate(
-                Decider(claims, lambda: serving.policy), JsonlWriter(heading, protocol="ssh"), Words(claims.sid, terminal=False)
-            )
-            gate.handle(Tick(serving.now_ms()))
-            await Performer(serving, _Nowhere()).perform(gate.handle(refused))
+            await (await self.outside()).decide(refused)
         except Fault as fault:
             if fault.code == "recording_failed":
                 self.end(fault.notice)
         finally:
             self._refusals -= 1
-
-
-class _Nowhere:
-    """The words of a refused forwarding travel in SSH's own answer."""
-
-    def to_target(self, data: bytes) -> None:
-        raise PermissionError("a refusal has nothing for the target")
-
-    def to_client(self, data: bytes, stream: Stream) -> None:
-        return

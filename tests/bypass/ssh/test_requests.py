@@ -82,7 +82,6 @@ async def test_the_twin_that_only_looks_like_one(world: World, command: str) -> 
         (b"subsystem", (String(b"sftp\0"),)),
         (b"subsystem", (String(b"netconf"),)),
         (b"subsystem", (String(b"\xff"),)),
-        (b"shell", ()),
     ],
 )
 async def test_a_request_that_is_denied(world: World, request_: bytes, parts: tuple[bytes, ...]) -> None:

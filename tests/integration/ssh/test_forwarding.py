@@ -111,10 +111,24 @@ async def test_everything_else_that_ssh_can_forward_is_refused(gateway: Gateway)
 async def test_a_flood_of_forwarding_requests_ends_the_connection(gateway: Gateway) -> None:
     gateway.serving.recorder.gate = asyncio.Event()
     async with connect(gateway) as conn:
-        tries = [conn.open_connection("127.0.0.1", 22) for _ in range(200)]
+        tries = [conn.open_unix_connection("/run/docker.sock") for _ in range(200)]
         results = await asyncio.gather(*tries, return_exceptions=True)
         assert all(isinstance(result, Exception) for result in results)
         await conn.wait_closed()
     gateway.serving.recorder.gate.set()
     await gateway.idle()
     assert gateway.serving.operations <= 64
+
+
+async def test_a_flood_of_connections_finds_no_room(gateway: Gateway) -> None:
+    gateway.serving.recorder.gate = asyncio.Event()
+    async with connect(gateway) as conn:
+        tries = [asyncio.ensure_future(conn.open_connection("127.0.0.1", 22)) for _ in range(300)]
+        done, waiting = await asyncio.wait(tries, timeout=2)
+        assert len(done) >= 200
+        assert all("too many channels" in str(each.exception()) for each in done)
+        gateway.serving.recorder.gate.set()
+        await asyncio.wait(waiting)
+        assert all("not_supported" in str(each.exception()) for each in waiting)
+    await gateway.idle()
+    assert gateway.serving.operations <= 100

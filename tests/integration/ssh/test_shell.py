@@ -130,11 +130,13 @@ async def test_vim_opens_saves_and_quits(gateway: Gateway, tmp_path: Path) -> No
     assert "hello from vim" in gateway.serving.recorder.text(1)
 
 
-async def test_a_shell_without_a_terminal_is_refused_with_advice(gateway: Gateway, tmp_path: Path) -> None:
+async def test_a_shell_without_a_terminal_is_decided_by_what_it_is_fed(gateway: Gateway, sshd: Sshd, tmp_path: Path) -> None:
+    gateway.serving = serving_for(
+        sshd, 'permit(principal, action == Action::"run", resource) unless { context.verbs.contains("touch") };'
+    )
     ran = await run(gateway.ssh("-T"), f"touch {tmp_path}/evidence\n".encode())
     assert ran.status == 126
-    assert b"ssh -t" in ran.err
-    assert b"(not_supported, " in ran.err
+    assert b"(denied, " in ran.err
     assert not (tmp_path / "evidence").exists()
 
 

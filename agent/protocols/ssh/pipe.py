@@ -1,0 +1,106 @@
+"""A forwarded connection in motion: two asyncssh channels, and what goes from one to the other as it is.
+
+Whoever is slow (a side's window, its transport) holds the other side's :class:`Valve`, so what waits is bounded by two windows.
+The end of one direction is passed on without ending the other, as TCP has it; the end of a channel ends the other behind what was
+written to it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import asyncssh
+
+from agent.protocols.ssh.valve import Valve
+
+#: Why the end that was opened first does not read: there is nobody yet to pass it on to.
+_ALONE: Final = "nobody at the other end"
+
+
+class End(asyncssh.SSHTCPSession[bytes]):
+    """One end of a forwarded connection. ``passed`` counts the bytes that came from it."""
+
+    other: End
+
+    def __init__(self, over: Callable[[], None]) -> None:
+        self._over = over
+        self._channel: Any = None
+        self.valve: Final = Valve()
+        self.passed = 0
+        self.done = False
+
+    def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
+        """The channel is open. The first of the two waits for the second."""
+        self._channel = chan
+        self.valve.fit(chan)  # type: ignore[arg-type]
+        if self.other._channel is None:
+            self.valve.hold(_ALONE)
+        else:
+            self.other.valve.release(_ALONE)
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
+        """Pass it on."""
+        self.passed += len(data)
+        self.other.write(data)
+
+    def eof_received(self) -> bool:
+        """Pass it on. The other direction goes on."""
+        if self.other._channel is not None:
+            self.other._channel.write_eof()
+        return True
+
+    def pause_writing(self) -> None:
+        """It takes no more for now."""
+        self.other.valve.hold("window")
+
+    def resume_writing(self) -> None:
+        """It takes more again."""
+        self.other.valve.release("window")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The channel is closed, or its connection lost: so is the other."""
+        # asyncssh drops what waits behind a pause when a connection breaks; it arrived, so it is passed on.
+        waiting = self._channel._recv_buf
+        while waiting:
+            self.data_received(*waiting.pop(0))
+        self.done = True
+        self.other.close()
+        self._over()
+
+    def write(self, data: bytes) -> None:
+        """Send ``data``, unless the channel is closing."""
+        if self._channel is not None and not self._channel.is_closing():
+            self._channel.write(data)
+
+    def close(self) -> None:
+        """Close the channel behind what was written to it."""
+        if self._channel is not None and not self.done:
+            self._channel.close()
+
+
+class Pipe:
+    """Two ends. ``over`` is told once both are closed."""
+
+    def __init__(self, over: Callable[[], None]) -> None:
+        self._over = over
+        self.client: Final = End(self._ended)
+        self.target: Final = End(self._ended)
+        self.client.other, self.target.other = self.target, self.client
+
+    def _ended(self) -> None:
+        if self.client.done and self.target.done:
+            self._over()
+
+    def press(self, *, target: bool, full: bool) -> None:
+        """A leg's transport is full, or no longer: hold what is read for it on the other leg."""
+        valve = (self.client if target else self.target).valve
+        if full:
+            valve.hold("transport")
+        else:
+            valve.release("transport")
+
+    def close(self) -> None:
+        """Close both ends."""
+        self.client.close()
+        self.target.close()
