@@ -77,10 +77,10 @@ def status(config: Path | None) -> None:
         from agent.bootstrap import is_running, limits
         from agent.runtime.identity import load as load_identity
         from agent.runtime.room import MEGABYTE, Level, level, measure
-        from agent.runtime.spool import folders
+        from agent.runtime.spool import SPOOL, folders
 
         enrolled, _ = load_identity(settings.state)
-        waiting = folders(settings.state / "spool")
+        waiting = folders(settings.state / SPOOL)
         refused = folders(settings.state / "refused")
         click.echo(f"agent       {enrolled.name} ({enrolled.agent_id})")
         click.echo(f"gateway     {settings.url or enrolled.url}")

@@ -20,13 +20,15 @@ from agent.runtime.control_client import ControlClient
 from agent.runtime.control_socket import ControlSocket
 from agent.runtime.credentials import CredentialFolder
 from agent.runtime.identity import Identity
+from agent.runtime.journal import Journal
 from agent.runtime.listener import Listener
 from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.room import MEGABYTE, Limits, Room
 from agent.runtime.serving import HostIdentity, Plugin
 from agent.runtime.session import Surroundings
 from agent.runtime.session_tunnel import session_tunnels
-from agent.runtime.spool import Disk
+from agent.runtime.spool import SPOOL, Disk
+from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.supervisor import Supervisor
 from agent.runtime.witness import Witness
 from agent.telemetry import logger
@@ -98,10 +100,14 @@ async def run(
         credentials.names()  # an unsafe directory is refused now, and not in the middle of somebody's login
         try:
             async with ControlClient(settings.url or enrolled.url, clock, identity.proof) as control:
+                journal = Journal(settings.state / SPOOL, SpoolKeys(keys.spool_secret), disk)
                 around = Surroundings(
-                    control, clock, disk, Configuration(), credentials, backoff=backoff, verify=identity.approval
+                    control, clock, disk, Configuration(), credentials, journal, backoff=backoff, verify=identity.approval
                 )
-                await _run(settings, stop, around, identity, speak(identity), on_ready)
+                try:
+                    await _run(settings, stop, around, identity, speak(identity), on_ready)
+                finally:
+                    await journal.close()
         finally:
             disk.close()
 

@@ -41,10 +41,12 @@ from agent.protocols.postgres.reading import make_classifier, make_masks
 from agent.protocols.postgres.snapshot import Snapshot
 from agent.protocols.postgres.tls import ClientTls
 from agent.protocols.postgres.transport import Connection, MakeMasks, Plant
+from agent.runtime.journal import Journal
 from agent.runtime.recorder import SpoolRecorder
 from agent.runtime.sealing import Sealer
 from agent.runtime.serving import Approvals, Credential, Recorder, Serving
 from agent.runtime.spool import Disk, End, Folder
+from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
 from chalicelib.contracts import ids
@@ -276,6 +278,7 @@ class Gateway:
         self._plant = plant(layers)
         self._disk = Disk()
         self._spool = folder / "spool"
+        self._journal = Journal(self._spool, SpoolKeys(bytes(32)), self._disk)
         self._target = Target(
             name="bench", protocol="postgres", agent="bench", address=f"127.0.0.1:{port}",
             logins={LOGIN: Login(credential="bench")}, default_login=LOGIN,
@@ -287,6 +290,8 @@ class Gateway:
 
     async def run(self) -> None:
         """Serve until the task is cancelled."""
+        if self._layers == "everything":
+            await self._journal.open(self._spool.parent / "damaged")
         with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
             listening.setblocking(False)
             print(listening.getsockname()[1], flush=True)
@@ -303,7 +308,7 @@ class Gateway:
         if self._layers != "everything":
             await Connection(BenchSession(claims, self._target, self._policy, Discarding()), self._plant).run(connection)
             return
-        folder = Folder(self._spool / claims.sid)
+        folder = Folder(self._spool / claims.sid, self._journal.keys)
         await self._disk.run(folder.create)
         recorder = self._recorder(folder, claims.sid)
         await recorder.open()
@@ -314,6 +319,7 @@ class Gateway:
             await recorder.close(End("ended"))
             await running
             await self._disk.run(shutil.rmtree, folder.path)
+            await recorder.forget()
 
     def _recorder(self, folder: Folder, sid: str) -> SpoolRecorder:
         def failed(fault: Fault) -> None:
@@ -322,7 +328,7 @@ class Gateway:
         uploader = Uploader(Nowhere(), self._disk, sid, counters=lambda: (0, 0), on_refusal=failed)
         progress = Progress(sid=sid, chain="0" * 64)
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # noqa: E731
-        return SpoolRecorder(folder, self._disk, uploader, progress=progress, now_ms=now, on_failure=failed)
+        return SpoolRecorder(folder, self._disk, self._journal, uploader, progress=progress, now_ms=now, on_failure=failed)
 
     def _claims(self) -> TicketClaims:
         now = time.time_ns() // 1_000_000

@@ -24,6 +24,7 @@ from joserfc.jwk import ECKey, OKPKey
 
 from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.spool import write_whole
+from agent.runtime.spool_keys import spool_secret
 from chalicelib.contracts import ids
 from chalicelib.contracts.api import AgentEnrolled, Trust
 from chalicelib.contracts.capability import (
@@ -62,6 +63,11 @@ class Keys:
     def public_text(self) -> str:
         """The same, base64url without padding."""
         return base64.urlsafe_b64encode(self.public_bytes).rstrip(b"=").decode()
+
+    @property
+    def spool_secret(self) -> bytes:
+        """What the agent's spool is sealed with."""
+        return spool_secret(self.agent.private_bytes_raw())
 
     @property
     def host_public(self) -> str:

@@ -1,105 +1,85 @@
-"""The write-ahead log of one session, as it grows: appended on the loop, written and synced in threads, in groups.
+"""The write-ahead log of the agent: one for all sessions, appended on the loop, written and synced by one thread, in groups.
 
-    idle ─► (commit: at the end of this turn of the loop; append: after LINGER_S) ─► writing ─► idle, or at once the next
+    idle ─► (somebody waits: at the end of this turn of the loop; nobody: after LINGER_S) ─► writing ─► idle, or at once the next
 
-Whoever needs a frame on disk waits in ``commit``; all who wait share one fdatasync. Output that nobody waits for is gathered for
-``LINGER_S`` first. There is one write at a time, and what arrives meanwhile is the next one. After a failed write or sync nothing
-is believed any more: the kernel may have dropped the pages it could not write, and a second fsync that succeeds would say nothing
-about them. So the log fails once, for good, and the session ends.
+Whoever needs a frame on disk is called back once it is; all sessions that wait share one sync and one call into the loop. Output
+that nobody waits for is gathered for ``LINGER_S`` first. There is one write at a time; what arrives meanwhile is the next one.
+After a failed write nothing is believed any more: the kernel may have dropped the pages it could not write, and a second sync
+that succeeds would say nothing about them. So the log fails once, for good, and every session with it; whoever comes later begins
+another one.
 """
 
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from agent.runtime.spool import Disk, Folder, write_all
-from agent.runtime.wal import Frame, Progress, encode
+from agent.runtime.leftovers import Found, Logged, OldSegment, name, read_log
+from agent.runtime.spool import LOG, Disk, folders
+from agent.runtime.spool_keys import SpoolKeys
+from agent.runtime.wal import FRAME_BYTES, Frame, Head, Place, Progress, Type, checkpoint, encode, encode_head
+from agent.runtime.writer import Open, Writer, begin, keep, write_at
 from chalicelib.contracts.faults import Fault
 
 LINGER_S: Final = 0.025
-#: A segment is closed after this many bytes; it goes once its lines are in chunks. Small ones cost a synced directory each.
-SEGMENT_BYTES: Final = 16 * 1024 * 1024
+#: A segment is allocated with this many bytes; it goes once its lines are in chunks. Small ones cost a synced directory each.
+SEGMENT_BYTES: Final = 4 * 1024 * 1024
+#: The most that is written, and sealed on the loop, at once.
+BATCH_BYTES: Final = 1024 * 1024
+
+Done = Callable[[Fault | None], None]
 
 
-class Journal:
-    """One session's write-ahead log. ``progress`` returns what is known about chunks now.
-
-    ``on_failure`` is called once, ``on_written`` whenever the backlog has shrunk.
-    """
+class SessionLog:
+    """What one session has in the log."""
 
     def __init__(
         self,
-        folder: Folder,
-        disk: Disk,
+        journal: Journal,
+        sid: str,
+        number: int,
+        next_seq: int,
         progress: Callable[[], Progress],
         on_failure: Callable[[Fault], None],
-        *,
-        segment_bytes: int = SEGMENT_BYTES,
-        on_written: Callable[[], None] = lambda: None,
+        on_written: Callable[[], None],
     ) -> None:
-        self._folder = folder
-        self._disk = disk
-        self._progress = progress
-        self._on_failure = on_failure
-        self._on_written = on_written
-        self._segment_bytes = segment_bytes
-        self._number = 0
-        self._descriptor = -1
-        self._path = folder.path
-        self._size = 0
-        self._sealed: list[tuple[Path, int]] = []
-        self._pending: list[bytes] = []
-        self._waiting: list[tuple[int, Callable[[Fault | None], None]]] = []
-        self._running = False
-        self._stopping = False
-        self._busy = False
-        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
-        self._urgent = False
-        self._changed = asyncio.Event()
-        self._rotating: asyncio.Task[None] | None = None
-        self.fault: Fault | None = None
-        self.next_seq = 1
-        self.durable = 0
-        """Number of the last frame that is on disk."""
+        self._journal = journal
+        self.sid: Final = sid
+        self.number: Final = number
+        self.progress = progress
+        self.on_failure = on_failure
+        self.on_written = on_written
+        self.cipher = journal.keys.lines(journal.keys.salt, sid)
+        self.next_seq = next_seq
+        self.taken = self.durable = next_seq - 1
+        """Number of the last frame that is on its way, and that is on disk."""
         self.backlog = 0
         """Bytes that are not on disk yet."""
+        self.fault: Fault | None = None
+        """Why nothing can be written any more; None while it can."""
+        self.needs = 0
+        """Segments that hold a frame from this number on must stay."""
 
-    async def open(self, *, next_seq: int = 1, sealed: list[tuple[Path, int]] | None = None) -> None:
-        """Begin a segment after the ``sealed`` ones of an earlier process. Raises Fault(recording_failed)."""
-        self.next_seq = next_seq
-        self.durable = next_seq - 1
-        self._sealed = sorted(sealed or [])
-        if self._sealed:
-            self._number = int(self._sealed[-1][0].name.removeprefix("wal-"))
-        try:
-            await self._begin_segment()
-        except OSError as error:
-            raise self._fail(error) from None
-
-    def append(self, frame: Callable[[int], Frame]) -> int:
-        """Take a frame, which is made with its number, to be written soon. Returns the number. Raises Fault(recording_failed)."""
-        if self.fault is not None:
-            raise self.fault
+    def append(self, kind: Type, channel: int, time_ms: int, operations: int, denied: int, payload: bytes) -> int:
+        """Take a frame, to be written soon. Returns its number. Raises Fault(recording_failed)."""
         seq = self.next_seq
-        data = encode(frame(seq))
-        self.next_seq += 1
-        self._pending.append(data)
-        self.backlog += len(data)
-        if self._timer is None and not self._busy:
-            self._arm()
+        self._journal.take(self, Frame(kind, channel, seq, time_ms, operations, denied, payload))
+        self.next_seq = seq + 1
         return seq
+
+    def then(self, seq: int, done: Done) -> None:
+        """Have ``done`` called once frame ``seq`` is on disk, or will never be: later, in the order of frames."""
+        self._journal.wait(self, seq, done)
 
     async def commit(self, seq: int) -> None:
         """Return when frame ``seq`` is on disk. Raises Fault(recording_failed)."""
         if seq <= self.durable:
             return
-        if self.fault is not None:
-            raise self.fault
         reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
         def done(fault: Fault | None) -> None:
@@ -113,128 +93,298 @@ class Journal:
         self.then(seq, done)
         await reached
 
-    def then(self, seq: int, done: Callable[[Fault | None], None]) -> None:
-        """Call ``done`` once frame ``seq``, which is newer than any that was asked for, is on disk or never will be."""
-        self._waiting.append((seq, done))
-        if not self._urgent:
-            self._urgent = True
-            if not self._busy:
-                self._arm()
-
-    async def run(self) -> None:
-        """Write what is appended, until ``stop`` and everything is written, or until the disk fails."""
-        self._running = True
-        try:
-            self._next()
-            while not self._over():
-                self._changed.clear()
-                await self._changed.wait()
-        finally:
-            self._running = False
-            if self._timer is not None:
-                self._timer.cancel()
-            # A thread may not be left behind with the descriptor when this task is cancelled: closing it under the thread's
-            # feet could hand the number to another file.
-            while self._busy:
-                self._changed.clear()
-                await self._changed.wait()
-            self.abandon()
-
-    def _over(self) -> bool:
-        return not self._busy and (self.fault is not None or (self._stopping and not self._pending))
-
-    def abandon(self) -> None:
-        """Let the file go. ``run`` does this itself."""
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
-
-    def stop(self) -> None:
-        """Have ``run`` return once everything is on disk."""
-        self._stopping = True
-        self._urgent = True
-        if not self._busy:
-            self._arm()
-        self._changed.set()
-
     async def release(self, before: int) -> None:
-        """Remove closed segments that hold no frame from number ``before`` on."""
-        gone = [path for path, last in self._sealed if last < before]
-        self._sealed = [(path, last) for path, last in self._sealed if last >= before]
-        for path in gone:
-            await self._disk.run(path.unlink, missing_ok=True)
+        """Frames before number ``before`` are not needed any more: their lines are in chunks. Raises OSError."""
+        self.needs = before
+        await self._journal.tidy()
+
+    async def forget(self) -> None:
+        """Nothing of this session is needed any more. Raises OSError."""
+        self._journal.forget(self.sid)
+        await self._journal.tidy()
+
+
+class Journal:
+    """The log in the folder ``wal`` of a spool. ``open`` comes first, ``close`` last."""
+
+    def __init__(self, spool: Path, keys: SpoolKeys, disk: Disk, *, segment_bytes: int = SEGMENT_BYTES) -> None:
+        self.keys = keys
+        """What new sessions are sealed with."""
+        self.fault: Fault | None = None
+        self._folder = spool / LOG
+        self._spool = spool
+        self._disk = disk
+        self._segment_bytes = segment_bytes
+        self._cipher = keys.log(keys.salt)
+        self._writer: Writer | None = None
+        self._logs: dict[str, SessionLog] = {}
+        self._unclaimed: dict[str, Logged] = {}
+        self._closed: list[OldSegment] = []
+        self._closing: list[OldSegment] = []
+        """Segments in front of one that is not on disk yet: what they say about sessions may not be gone before."""
+        self._now: Open | None = None
+        self._last: dict[str, int] = {}
+        self._number = 0
+        self._numbers = 0
+        self._counter = 0
+        self._acknowledged = 0
+        self._pending: list[tuple[SessionLog, Frame]] = []
+        self._waiting: list[Done] = []
+        self._under_way: list[tuple[SessionLog, Frame]] = []
+        self._called: list[Done] = []
+        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._urgent = False
+        self._busy = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self.damaged: list[Path] = []
+        """What could not be read of what earlier processes left."""
+
+    # -- the log's life ------------------------------------------------------------------------------------------------------
+
+    async def open(self, damaged: Path) -> None:
+        """Read what is left, and begin to write. What cannot be read is kept in ``damaged``. Raises Fault(recording_failed)."""
+        try:
+            found = await self._disk.run(self._read, damaged)
+        except OSError as error:
+            raise Fault("recording_failed", "The agent's spool cannot be read.", detail=str(error)) from None
+        self._number = found.number
+        self._unclaimed = found.sessions
+        self._closed = found.segments
+        self.damaged = found.damaged
+        self._writer = Writer(self._written)
+        await self.tidy()
+
+    def _read(self, damaged: Path) -> Found:
+        self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        found = read_log(self._folder, self.keys)
+        for path in (*found.damaged, *found.unreadable):
+            keep(path, damaged)
+        for path in found.unreadable:
+            path.unlink()
+        # What belongs to no folder was delivered, and removed a moment too late.
+        known = {path.name for path in folders(self._spool)}
+        sessions = {sid: logged for sid, logged in found.sessions.items() if sid in known}
+        return found._replace(sessions=sessions, damaged=found.damaged + found.unreadable)
+
+    def left(self, sid: str) -> Logged | None:
+        """Return what an earlier process has left of a session."""
+        return self._unclaimed.get(sid)
+
+    async def begin(
+        self,
+        sid: str,
+        progress: Callable[[], Progress],
+        *,
+        on_failure: Callable[[Fault], None],
+        on_written: Callable[[], None] = lambda: None,
+        next_seq: int = 1,
+    ) -> SessionLog:
+        """Take a session into the log, or back into it. The log knows it when this returns. Raises Fault(recording_failed)."""
+        if self.fault is not None:
+            self._renew()
+        self._numbers += 1
+        log = SessionLog(self, sid, self._numbers, next_seq, progress, on_failure, on_written)
+        known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+        def done(fault: Fault | None) -> None:
+            if not known.done():
+                known.set_exception(fault) if fault is not None else known.set_result(None)
+
+        self.take(log, checkpoint(progress(), next_seq))
+        self._logs[sid] = log
+        self.wait(log, next_seq, done)
+        try:
+            await known
+        except BaseException:
+            if sid not in self._unclaimed:
+                self.forget(sid)
+            raise
+        self._unclaimed.pop(sid, None)
+        return log
+
+    def _renew(self) -> None:
+        """Begin another log, in a file of its own and under keys of its own: the one that failed is never written again."""
+        self._close_segment()
+        self.keys = self.keys.renewed()
+        self._cipher = self.keys.log(self.keys.salt)
+        self._counter = self._acknowledged = 0
+        self.fault = None
+
+    def forget(self, sid: str) -> None:
+        """Have no more to do with a session. Segments that only it needed may go."""
+        self._logs.pop(sid, None)
+        self._unclaimed.pop(sid, None)
+
+    async def close(self) -> None:
+        """Write what is left, and let the file go."""
+        while (self._pending or self._busy) and self.fault is None:
+            self._flush()
+            await self._idle.wait()
+        await self._idle.wait()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._writer is not None:
+            self._writer.close()
+        if self._now is not None:
+            os.close(self._now.descriptor)
+            self._now = None
+
+    # -- what sessions ask for -----------------------------------------------------------------------------------------------
+
+    def take(self, log: SessionLog, frame: Frame) -> None:
+        """Take a frame, to be written soon. Raises Fault(recording_failed)."""
+        if log.fault is not None:
+            raise log.fault
+        self._pending.append((log, frame))
+        log.backlog += FRAME_BYTES + len(frame.payload)
+        if self._timer is None and not self._busy:
+            self._arm()
+
+    def wait(self, log: SessionLog, seq: int, done: Done) -> None:
+        """Have ``done`` called with the batch that holds frame ``seq`` of ``log``."""
+        if log.fault is not None or seq <= log.durable:
+            asyncio.get_running_loop().call_soon(done, log.fault)
+        elif seq <= log.taken:
+            self._called.append(done)
+        else:
+            self._waiting.append(done)
+            if not self._urgent:
+                self._urgent = True
+                if not self._busy:
+                    self._arm()
+
+    async def tidy(self) -> None:
+        """Remove closed segments that hold nothing that is needed. Raises OSError."""
+        gone = [each for each in self._closed if not self._needed(each)]
+        if gone:
+            self._closed = [each for each in self._closed if each not in gone]
+            for segment in gone:
+                await self._disk.run(segment.path.unlink, missing_ok=True)
+
+    def _needed(self, segment: OldSegment) -> bool:
+        for sid, last in segment.last.items():
+            log = self._logs.get(sid)
+            if sid in self._unclaimed or (log is not None and last >= log.needs):
+                return True
+        return False
+
+    # -- writing -------------------------------------------------------------------------------------------------------------
 
     def _arm(self) -> None:
         """Have ``_flush`` called: at the end of this turn of the loop where somebody waits, and else after a while."""
-        if not self._running:
-            return
         if self._timer is not None:
             self._timer.cancel()
         loop = asyncio.get_running_loop()
         self._timer = loop.call_soon(self._flush) if self._urgent else loop.call_later(LINGER_S, self._flush)
 
-    def _next(self) -> None:
-        self._changed.set()
-        if self._running and self._pending and self.fault is None:
-            self._flush() if self._urgent else self._arm()
-
     def _flush(self) -> None:
         self._timer = None
-        if self._busy or not self._pending or self.fault is not None or not self._running:
-            self._changed.set()
+        if self._busy or not self._pending or self.fault is not None or self._writer is None:
             return
-        batch, self._pending = b"".join(self._pending), []
-        self._busy, self._urgent = True, False
-        self._disk.soon(partial(self._write, batch), partial(self._written, len(batch), self.next_seq - 1))
+        batch, size = self._next_batch()
+        self._busy, self._urgent = True, bool(self._pending)
+        self._idle.clear()
+        self._under_way, now, head = batch, self._now, b""
+        if now is None or now.end + size > now.size:
+            head = self._head()
+        data = self._seal(batch)
+        if head or now is None:
+            self._close_segment()
+            path = self._folder / name(self._number, self.keys.salt)
+            work: Callable[[], object] = partial(begin, path, max(self._segment_bytes, len(head) + size), head, data)
+        else:
+            work = partial(write_at, now.descriptor, data, now.end)
+            now.end += size
+        self._writer.submit(work)
 
-    def _written(self, size: int, top: int, error: OSError | None) -> None:
+    def _next_batch(self) -> tuple[list[tuple[SessionLog, Frame]], int]:
+        """Take as much of what is pending as is written at once, and those who wait for it."""
+        batch, size = self._pending, 0
+        for index, (_, frame) in enumerate(batch):
+            size += FRAME_BYTES + len(frame.payload)
+            if size > BATCH_BYTES and index + 1 < len(batch):
+                # Whoever waits, waits for something behind this, at the latest: they are called with the last of it.
+                self._pending = batch[index + 1 :]
+                return batch[: index + 1], size
+        self._pending = []
+        self._called, self._waiting = self._waiting, []
+        return batch, size
+
+    def _head(self) -> bytes:
+        """Return how the next segment begins: with what all earlier ones said about every session."""
+        self._number += 1
+        head = encode_head(Head(self._number, self._counter + 1), self._cipher)
+        checkpoints = [(log, checkpoint(log.progress(), log.taken + 1)) for log in self._logs.values()]
+        return head + self._seal(checkpoints)
+
+    def _seal(self, batch: list[tuple[SessionLog, Frame]]) -> bytes:
+        counter, acknowledged, sealed = self._counter, self._acknowledged, []
+        for log, frame in batch:
+            counter += 1
+            place = Place(log.number, counter, acknowledged)
+            if frame.type is Type.CHECKPOINT:
+                sealed.append(encode(frame, place, self._cipher))
+            else:
+                log.taken = frame.seq
+                sealed.append(encode(frame, place, log.cipher))
+        self._counter = counter
+        return b"".join(sealed)
+
+    def _close_segment(self) -> None:
+        if self._now is not None:
+            os.close(self._now.descriptor)
+            self._closing.append(OldSegment(self._now.path, self._last))
+        self._now, self._last = None, {}
+
+    def _written(self, made: object, error: Exception | None) -> None:
+        """The writer is done with the batch."""
         self._busy = False
         if error is not None:
             self._fail(error)
-            self._changed.set()
             return
-        self.durable = top
-        self.backlog -= size
-        self._size += size
-        self._reached()
-        self._on_written()
-        if self._size >= self._segment_bytes and self._running:
-            self._busy = True
-            self._rotating = asyncio.ensure_future(self._rotate())
-        else:
-            self._next()
+        if isinstance(made, Open):
+            self._now = made
+            self._closed += self._closing
+            self._closing = []
+        self._acknowledged = self._counter
+        batch, self._under_way = self._under_way, []
+        called, self._called = self._called, []
+        told = {}
+        for log, frame in batch:
+            log.backlog -= FRAME_BYTES + len(frame.payload)
+            if frame.type is not Type.CHECKPOINT:
+                log.durable = self._last[log.sid] = frame.seq
+                told[log.number] = log
+        # First: the disk is at work while those who waited are told.
+        if self._pending:
+            self._flush() if self._urgent else self._arm()
+        if not self._busy:
+            self._idle.set()
+        for done in called:
+            _tell(done, None)
+        for log in told.values():
+            log.on_written()
 
-    async def _rotate(self) -> None:
-        try:
-            await self._begin_segment()
-        except OSError as error:
-            self._fail(error)
-        self._busy = False
-        self._next()
+    def _fail(self, error: Exception) -> None:
+        full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        words = "The agent's disk is full, so nothing can be recorded." if full else "The recording could not be written."
+        self.fault = Fault("recording_failed", words, detail=str(error))
+        live = [log for log in self._logs.values() if log.fault is None]
+        for log in live:
+            log.fault = self.fault
+        called, self._called, self._waiting = self._called + self._waiting, [], []
+        self._pending, self._under_way = [], []
+        self._idle.set()
+        for done in called:
+            _tell(done, self.fault)
+        for log in live:
+            log.on_failure(self.fault)
 
-    def _write(self, batch: bytes) -> None:
-        write_all(self._descriptor, batch)
-        os.fdatasync(self._descriptor)
 
-    async def _begin_segment(self) -> None:
-        started = await self._disk.run(self._folder.start_segment, self._number + 1, self._progress(), self.durable + 1)
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._sealed.append((self._path, self.durable))
-        self._descriptor, self._path, self._size = started
-        self._number += 1
-
-    def _reached(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        self._waiting = [each for each in waiting if each[0] > self.durable]
-        for seq, done in waiting:
-            if seq <= self.durable:
-                done(None)
-
-    def _fail(self, error: OSError) -> Fault:
-        self.fault = Fault("recording_failed", "The recording could not be written, so the session ends.", detail=str(error))
-        waiting, self._waiting = self._waiting, []
-        for _, done in waiting:
-            done(self.fault)
-        self._on_failure(self.fault)
-        return self.fault
+def _tell(done: Done, fault: Fault | None) -> None:
+    """Call ``done``. What one session makes of it is not the others' business."""
+    try:
+        done(fault)
+    except Exception as error:  # noqa: BLE001 - told to the loop, which logs it
+        asyncio.get_running_loop().call_exception_handler({"message": "after a durable write", "exception": error})

@@ -14,10 +14,13 @@ from collections import deque
 from collections.abc import Callable
 from typing import Final
 
-from agent.runtime.journal import Journal
+import msgspec
+
+from agent.runtime.journal import Journal, SessionLog
 from agent.runtime.spool import Disk, End, Folder, Leftover, SpooledChunk
 from agent.runtime.uploader import Uploader
-from agent.runtime.wal import HEADER_BYTES, TYPES, Frame, Progress, Type, cut_payload
+from agent.runtime.wal import FRAME_BYTES, TYPES, Progress, Type, cut_payload
+from agent.telemetry import logger
 from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
 
@@ -55,6 +58,7 @@ class SpoolRecorder:
         self,
         folder: Folder,
         disk: Disk,
+        journal: Journal,
         uploader: Uploader,
         *,
         progress: Progress,
@@ -73,7 +77,8 @@ class SpoolRecorder:
         self._now_ms = now_ms
         self._on_failure = on_failure
         self._chunk_seconds = chunk_seconds
-        self._journal = Journal(folder, disk, lambda: self.progress, self._failed, on_written=self._relieve)
+        self._journal = journal
+        self._log: SessionLog
         self._open: dict[str, _Buffer] = {}
         self._full: deque[_Buffer] = deque()
         self._held = 0
@@ -84,24 +89,32 @@ class SpoolRecorder:
 
     async def open(self, leftover: Leftover | None = None) -> None:
         """Begin on disk, where an earlier process stopped if there is a ``leftover``. Raises Fault(recording_failed)."""
+        self._log = await self._journal.begin(
+            self.progress.sid,
+            self._known,
+            on_failure=self._failed,
+            on_written=self._relieve,
+            next_seq=leftover.next_seq if leftover is not None else 1,
+        )
         if leftover is None:
-            await self._journal.open()
             return
-        await self._journal.open(next_seq=leftover.next_seq, sealed=leftover.segments)
         for chunk in leftover.chunks:
             self._uploader.add(chunk, 0)
         for frame in leftover.frames:
             self._buffer(frame.kind, frame.seq, frame.time_ms, frame.payload)
 
+    def _known(self) -> Progress:
+        return msgspec.structs.replace(self.progress, operations=self.operations, denied=self.denied)
+
     async def write(self, channel: int, kind: recording.Kind, lines: bytes, *, durable: bool = False) -> None:
         """Append lines; see ``serving.Recorder``."""
         seq = self._append(channel, kind, lines)
         if durable:
-            await self._journal.commit(seq)
+            await self._log.commit(seq)
 
     def write_then(self, channel: int, kind: recording.Kind, lines: bytes, done: Callable[[Fault | None], None]) -> None:
         """Append lines, and call ``done`` once they are on disk; see ``serving.Recorder``."""
-        self._journal.then(self._append(channel, kind, lines), done)
+        self._log.then(self._append(channel, kind, lines), done)
 
     def write_soon(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
@@ -126,18 +139,18 @@ class SpoolRecorder:
     async def run(self) -> None:
         """Write, cut and upload until ``close``, and until everything that could be cut is stored."""
         async with asyncio.TaskGroup() as tasks:
-            writing = tasks.create_task(self._journal.run())
-            uploading = tasks.create_task(self._uploader.run(self._journal.commit))
+            uploading = tasks.create_task(self._uploader.run(self._log.commit))
             await self._cut_until_closed()
             self._uploader.finish()
             await uploading
-            self._journal.stop()
-            await writing
 
-    def abandon(self) -> None:
-        """Forget a recording that ``run`` was never called for."""
+    async def forget(self) -> None:
+        """Have the log forget the recording: it is delivered, or kept elsewhere, or ``run`` was never called for it."""
         self._closed = True
-        self._journal.abandon()
+        try:
+            await self._log.forget()
+        except OSError as error:
+            logger(sid=self.progress.sid).warning("spool.not_tidied", detail=str(error))
 
     async def close(self, end: End) -> None:
         """Take no more lines, and have ``run`` finish. ``end`` is kept on disk for whoever has to report it."""
@@ -157,11 +170,7 @@ class SpoolRecorder:
             raise Fault("recording_failed", "Output arrived faster than it could be recorded.")
         now_ms, seq = self._now_ms(), 0
         for piece in _pieces(lines):
-
-            def frame(number: int, piece: bytes = piece) -> Frame:
-                return Frame(TYPES[kind], channel, number, now_ms, self.operations, self.denied, piece)
-
-            seq = self._journal.append(frame)
+            seq = self._log.append(TYPES[kind], channel, now_ms, self.operations, self.denied, piece)
             self._buffer(f"ch{channel:02d}.{kind}", seq, now_ms, piece)
         return seq
 
@@ -176,15 +185,15 @@ class SpoolRecorder:
             buffer = self._open[kind] = _Buffer(kind, seq, time_ms, due)
             self._wake.set()
         buffer.add(seq, lines)
-        self._held += len(lines) + HEADER_BYTES
-        if self._behind > HIGH_BYTES and self._journal.fault is None:
+        self._held += len(lines) + FRAME_BYTES
+        if self._behind > HIGH_BYTES and self._log.fault is None:
             self._relief.clear()
             self._wake.set()
 
     @property
     def _behind(self) -> int:
         """Bytes that wait for the log or for their chunk; the slower of the two sets the pace."""
-        return max(self._held, self._journal.backlog)
+        return max(self._held, self._log.backlog)
 
     def _relieve(self) -> None:
         if self._behind < LOW_BYTES:
@@ -231,7 +240,7 @@ class SpoolRecorder:
                 self.complete = False
                 self._failed(Fault("recording_failed", "A chunk of the recording could not be written.", detail=str(error)))
         self._full.remove(buffer)
-        self._held -= buffer.size + HEADER_BYTES * len(buffer.parts)
+        self._held -= buffer.size + FRAME_BYTES * len(buffer.parts)
         self._relieve()
         if self.complete:
             await self._release()
@@ -239,9 +248,7 @@ class SpoolRecorder:
     def _account(self, chunk: SpooledChunk) -> None:
         self.progress = self.progress.after(chunk.cut)
         try:
-            seq = self._journal.append(
-                lambda number: Frame(Type.CUT, 0, number, 0, self.operations, self.denied, cut_payload(chunk.cut))
-            )
+            seq = self._log.append(Type.CUT, 0, 0, self.operations, self.denied, cut_payload(chunk.cut))
         except Fault:
             # The log has failed, so it cannot say that the chunk exists; the file itself does, and must stay.
             seq = -1
@@ -250,7 +257,7 @@ class SpoolRecorder:
     async def _release(self) -> None:
         waiting = [buffer.first_seq for buffer in (*self._open.values(), *self._full)]
         try:
-            await self._journal.release(min(waiting, default=self._journal.next_seq))
+            await self._log.release(min(waiting, default=self._log.next_seq))
         except OSError as error:
             self._failed(Fault("recording_failed", "The spool could not be tidied.", detail=str(error)))
 

@@ -1,6 +1,6 @@
-"""What an earlier process left in the spool: read, cut into the chunks that were due, uploaded and closed.
+"""What an earlier process left of a session: read, cut into the chunks that were due, uploaded and closed.
 
-Nothing is trusted but bytes whose checksums hold. What cannot be read is copied aside before anything is removed, and the
+Nothing is trusted but what this agent has sealed. What the log cannot read is copied aside before anything is removed, and the
 session's closing message says so. The control plane may have marked the session ``interrupted`` by now; it still takes the rest
 (``session.NEXT``).
 """
@@ -8,8 +8,6 @@ session's closing message says so. The control plane may have marked the session
 from __future__ import annotations
 
 import asyncio
-import shutil
-from pathlib import Path
 from typing import Final
 
 from agent.runtime.backoff import is_final
@@ -22,22 +20,22 @@ RECOVERED: Final = "The agent stopped during this session; what it had recorded 
 DAMAGED: Final = " Part of its spool could not be read and is kept on the agent."
 
 
-async def recover(around: Surroundings, folder: Folder, damaged: Path) -> tuple[Recording, End] | None:
+async def recover(around: Surroundings, folder: Folder) -> tuple[Recording, End] | None:
     """Deliver what is left of a session; None if nothing was recorded, and then the folder is gone.
 
-    Unreadable segments are copied to ``damaged``. Raises Fault(recording_failed) if the disk fails again.
+    Raises Fault(recording_failed) where the folder cannot be read, which then stays, and where the disk fails again.
     """
+    journal = around.journal
     try:
-        leftover = await around.disk.run(folder.read)
+        leftover = await around.disk.run(folder.read, journal.left(folder.sid), damaged=bool(journal.damaged))
         if leftover is None:
             await around.disk.run(folder.remove)
+            journal.forget(folder.sid)
             return None
-        if leftover.damaged:
-            await around.disk.run(_keep, leftover.damaged, damaged / folder.sid)
     except OSError as error:
         raise Fault("recording_failed", "A session that was left in the spool cannot be read.", detail=str(error)) from None
     logger(sid=folder.sid).info(
-        "session.recovering", chunks=len(leftover.chunks), frames=len(leftover.frames), damaged=len(leftover.damaged)
+        "session.recovering", chunks=len(leftover.chunks), frames=len(leftover.frames), damaged=leftover.damaged
     )
     return await _deliver(around, folder, leftover)
 
@@ -52,12 +50,6 @@ async def _deliver(around: Surroundings, folder: Folder, leftover: Leftover) -> 
         tasks.create_task(recording.recorder.run())
         await recording.recorder.close(end)
     return recording, end
-
-
-def _keep(paths: list[Path], where: Path) -> None:
-    where.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for path in paths:
-        shutil.copy2(path, where / path.name)
 
 
 def _failed(sid: str, fault: Fault) -> None:

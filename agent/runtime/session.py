@@ -20,6 +20,7 @@ from agent.runtime.clock import ServerClock
 from agent.runtime.configuration import Configuration
 from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
+from agent.runtime.journal import Journal
 from agent.runtime.recorder import SpoolRecorder
 from agent.runtime.reports import TEXT_LIMIT, Reports
 from agent.runtime.sealing import Sealer
@@ -54,6 +55,7 @@ class Surroundings:
         disk: Disk,
         configuration: Configuration,
         credentials: CredentialFolder,
+        journal: Journal,
         *,
         backoff: Callable[[], Backoff] = Backoff,
         verify: Callable[[str], ApprovalClaims] | None = None,
@@ -65,6 +67,7 @@ class Surroundings:
         self.disk = disk
         self.configuration = configuration
         self.credentials = credentials
+        self.journal = journal
         self.backoff = backoff
 
 
@@ -87,7 +90,13 @@ class Recording:
             backoff=around.backoff,
         )
         self.recorder = SpoolRecorder(
-            folder, around.disk, self._uploader, progress=progress, now_ms=around.clock.now_ms, on_failure=on_fault
+            folder,
+            around.disk,
+            around.journal,
+            self._uploader,
+            progress=progress,
+            now_ms=around.clock.now_ms,
+            on_failure=on_fault,
         )
 
     @property
@@ -250,8 +259,8 @@ class LiveSession:
     async def abandon(self) -> None:
         """Undo ``prepare``, as far as it came: the session was never served, so there is nothing to keep."""
         if self._recording is not None:
-            self._recording.recorder.abandon()
             await self._around.disk.run(self._recording.folder.remove)
+            await self._recording.recorder.forget()
 
     async def live(self) -> Recording:
         """Live until ``over``, then until everything recorded is stored or refused. Returns the recording."""

@@ -27,7 +27,7 @@ from agent.runtime.opening import plugin_for
 from agent.runtime.room import Level, Room
 from agent.runtime.serving import HANDSHAKE_S, Plugin, plugin_named
 from agent.runtime.session import LiveSession, Recording, Surroundings
-from agent.runtime.spool import End, Folder, folders
+from agent.runtime.spool import SPOOL, End, Folder, folders
 from agent.runtime.witness import Witness
 from agent.telemetry import logger
 from chalicelib.contracts import recording, relay
@@ -112,6 +112,7 @@ class Supervisor:
         """Run until ``stop`` or ``give_up``, then drain for ``DRAIN_S`` at most. ``background`` runs beside and ends first."""
         self._stop = stop
         leftovers = await self._around.disk.run(folders, self._spool)
+        await self._around.journal.open(self._state / "damaged")
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             beside = [tasks.create_task(each) for each in background]
@@ -340,7 +341,7 @@ class Supervisor:
         """Claim the session, tell who waits for it, and live until it is closed."""
         sid, notice = session.sid, None
         try:
-            await session.prepare(Folder(self._spool / sid), recording.seed(sid, self._identity.public_bytes))
+            await session.prepare(self._folder(self._spool / sid), recording.seed(sid, self._identity.public_bytes))
             mine = await self._around.control.claim(sid, SessionClaim(path=session.path))
         except Fault as fault:
             if not claimed.done():
@@ -384,13 +385,13 @@ class Supervisor:
             self._live.pop(session.sid, None)
             self._recovering.discard(session.sid)
 
-    def _recover(self, leftovers: list[Folder]) -> None:
+    def _recover(self, leftovers: list[Path]) -> None:
         turn = asyncio.Semaphore(_RECOVERING)
 
         async def one(folder: Folder) -> None:
             async with turn:
                 recovered = await persist(
-                    lambda: recovery.recover(self._around, folder, self._state / "damaged"),
+                    lambda: recovery.recover(self._around, folder),
                     event="recovery.delayed",
                     backoff=self._around.backoff(),
                     sid=folder.sid,
@@ -399,7 +400,8 @@ class Supervisor:
                     await self._finish(*recovered)
             self._recovering.discard(folder.sid)
 
-        for folder in leftovers:
+        for path in leftovers:
+            folder = self._folder(path)
             self._recovering.add(folder.sid)
             self.spawn(one(folder), sid=folder.sid)
 
@@ -408,15 +410,20 @@ class Supervisor:
         if kept.stored:
             await kept.deliver_end(end)
             await self._around.disk.run(folder.remove)
+            await kept.recorder.forget()
             told.info("session.closed", chunks=kept.recorder.progress.n)
-        elif kept.refusal is not None:
+        elif kept.refusal is not None and kept.recorder.complete:
             place = await self._around.disk.run(folder.set_aside, self._state / "refused")
+            await kept.recorder.forget()
             told.error("recording.refused", code=kept.refusal.code, detail=kept.refusal.detail, kept=str(place))
         else:
             told.error("recording.incomplete", kept=str(folder.path))
             hint = "Nothing that was acknowledged is lost. Start the agent again once its disk has room and is sound."
             self.give_up(Fault("recording_failed", f"The spool could not be written: {folder.path}.", hint=hint))
 
+    def _folder(self, path: Path) -> Folder:
+        return Folder(path, self._around.journal.keys)
+
     @property
     def _spool(self) -> Path:
-        return self._state / "spool"
+        return self._state / SPOOL

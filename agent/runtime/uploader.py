@@ -107,7 +107,7 @@ class Uploader:
             ticket = await self._road.register_chunk(
                 self._sid, ChunkUpload(chunk=chunk.chunk, operations=operations, denied=denied)
             )
-            await self._road.put(ticket, await self._disk.run(chunk.path.read_bytes))
+            await self._road.put(ticket, await self._disk.run(chunk.body))
 
         await self._persist(attempt)
         try:

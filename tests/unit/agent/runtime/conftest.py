@@ -21,9 +21,11 @@ from agent.runtime.configuration import Configuration
 from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
 from agent.runtime.identity import Identity
+from agent.runtime.journal import Journal
 from agent.runtime.room import Limits, Room
 from agent.runtime.session import Surroundings
-from agent.runtime.spool import Disk
+from agent.runtime.spool import SPOOL, Disk
+from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.supervisor import Supervisor
 from chalicelib.contracts.faults import Fault, Notice
 from tests.fakes.agent_plugins import EchoPlugin
@@ -137,7 +139,8 @@ def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
         credentials = CredentialFolder(state / "credentials")
         plugin = EchoPlugin()
         async with ControlClient(control.url, CLOCK, identity.proof) as client:
-            around = Surroundings(client, CLOCK, disk, Configuration(), credentials, backoff=quick)
+            journal = Journal(state / SPOOL, SpoolKeys(keys.spool_secret), disk)
+            around = Surroundings(client, CLOCK, disk, Configuration(), credentials, journal, backoff=quick)
             announcer = Announcer(
                 client,
                 identity,
@@ -172,6 +175,7 @@ def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
             finally:
                 rig.stop.set()
                 await rig.running
+                await journal.close()
         disk.close()
 
     return run

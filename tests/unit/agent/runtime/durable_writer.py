@@ -1,6 +1,8 @@
 """Run as a process that is going to be killed: writes durable lines as fast as it can, and says each once it is acknowledged.
 
-python -m tests.unit.agent.runtime.durable_writer SPOOL STORE SID SEED FIRST
+python -m tests.unit.agent.runtime.durable_writer SPOOL STORE SID SEED FIRST [BYTES]
+
+BYTES is the size of the log's segments behind the first.
 """
 
 from __future__ import annotations
@@ -10,24 +12,32 @@ import os
 import sys
 from pathlib import Path
 
+from agent.runtime.journal import Journal
 from agent.runtime.recorder import SpoolRecorder
 from agent.runtime.spool import Disk, Folder
+from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
 from tests.unit.agent.runtime.folder_road import FolderRoad
 
+SECRET = b"s" * 32
+SEGMENT_BYTES = 256 * 1024
 
-async def main(spool: Path, store: Path, sid: str, seed: str, first: int) -> None:
-    folder, disk = Folder(spool / sid), Disk()
-    leftover = folder.read() if folder.path.exists() else None
-    if leftover is None:
+
+async def main(spool: Path, store: Path, sid: str, seed: str, first: int, next_bytes: int = SEGMENT_BYTES) -> None:
+    keys, disk = SpoolKeys(SECRET), Disk()
+    folder, journal = Folder(spool / sid, keys), Journal(spool, keys, disk, segment_bytes=SEGMENT_BYTES)
+    await journal.open(spool.parent / "damaged")
+    leftover = folder.read(journal.left(sid)) if folder.path.exists() else None
+    if not folder.path.exists():
         folder.create()
     progress = leftover.progress if leftover else Progress(sid=sid, chain=seed)
     uploader = Uploader(FolderRoad(store, seed), disk, sid, counters=lambda: (0, 0), on_refusal=_die)
     recorder = SpoolRecorder(
-        folder, disk, uploader, progress=progress, now_ms=lambda: 1_700_000_000_000, on_failure=_die, chunk_seconds=0.02
+        folder, disk, journal, uploader, progress=progress, now_ms=lambda: 1_700_000_000_000, on_failure=_die, chunk_seconds=0.02
     )
     await recorder.open(leftover)
+    journal._segment_bytes = next_bytes
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(recorder.run())
         for writer in range(4):
@@ -49,4 +59,4 @@ def _die(fault: Exception) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], int(sys.argv[5])))
+    asyncio.run(main(Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3], sys.argv[4], *map(int, sys.argv[5:])))

@@ -12,10 +12,13 @@ from pathlib import Path
 import pytest
 
 from agent.runtime.backoff import Backoff
+from agent.runtime.journal import Journal
 from agent.runtime.recorder import SpoolRecorder
-from agent.runtime.spool import Disk, End, Folder
+from agent.runtime.spool import LOG, Disk, End, Folder
+from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.uploader import Uploader
 from chalicelib.contracts import recording
+from tests.unit.agent.runtime.durable_writer import SECRET
 from tests.unit.agent.runtime.folder_road import FolderRoad
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -37,7 +40,7 @@ async def test_no_acknowledged_line_is_lost(tmp_path: Path, seed: int) -> None:
             # Each channel may have written one line more without having acknowledged it; its number is not used again.
             first = max(first, number + 2)
         if chance.random() < 0.5:
-            _tear(spool / SID, chance)
+            _tear(spool / LOG, chance)
     assert sum(map(len, acknowledged.values())) > KILLS * 10
 
     chunks = await _recover(spool, store)
@@ -54,7 +57,7 @@ async def test_a_write_that_fails_ends_everything_and_loses_nothing(tmp_path: Pa
     """The kernel's own limit on a file's size: to a writer it is a disk that is full (EFBIG for ENOSPC)."""
     spool, store = tmp_path / "spool", tmp_path / "store"
     store.mkdir()
-    limited = ["sh", "-c", 'ulimit -f 400; exec "$@"', "sh", *_writer([str(spool), str(store), SID, SEED, "0"])]
+    limited = ["sh", "-c", 'ulimit -f 600; exec "$@"', "sh", *_writer([str(spool), str(store), SID, SEED, "0", "1000000"])]
     run = await asyncio.to_thread(subprocess.run, limited, capture_output=True, timeout=60)
     assert run.returncode == 3, run.stderr
     assert b"recording_failed" in run.stderr
@@ -97,15 +100,19 @@ def _run_and_kill(arguments: list[str], chance: random.Random) -> list[tuple[int
 def _tear(folder: Path, chance: random.Random) -> None:
     """What a crashed machine may leave behind the last synced byte of a log: part of a frame."""
     newest = max(folder.glob("wal-*"))
-    with newest.open("ab") as file:
-        file.write(b"SWL1" + chance.randbytes(chance.randrange(0, 20)))
+    with newest.open("r+b") as file:
+        file.seek(len(file.read().rstrip(b"\0")))
+        file.write(b"SWF2" + chance.randbytes(chance.randrange(0, 20)))
 
 
 async def _recover(spool: Path, store: Path) -> str:
     """Deliver what is left, and return the head of the chain."""
-    folder, disk = Folder(spool / SID), Disk()
-    leftover = folder.read()
+    keys, disk = SpoolKeys(SECRET), Disk()
+    folder, journal = Folder(spool / SID, keys), Journal(spool, keys, disk)
+    await journal.open(spool.parent / "damaged")
+    leftover = folder.read(journal.left(SID))
     assert leftover is not None
+    assert not leftover.damaged
     refused: list[Exception] = []
     uploader = Uploader(
         FolderRoad(store, SEED),
@@ -116,12 +123,13 @@ async def _recover(spool: Path, store: Path) -> str:
         backoff=lambda: Backoff(0.001, 0.01),
     )
     recorder = SpoolRecorder(
-        folder, disk, uploader, progress=leftover.progress, now_ms=lambda: 1_700_000_000_000, on_failure=refused.append
+        folder, disk, journal, uploader, progress=leftover.progress, now_ms=lambda: 1_700_000_000_000, on_failure=refused.append
     )
     await recorder.open(leftover)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(recorder.run())
         await recorder.close(End("ended"))
+    await journal.close()
     disk.close()
     assert refused == []
     assert recorder.complete

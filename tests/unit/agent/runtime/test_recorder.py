@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import errno
-import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -15,11 +14,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
 from agent.runtime.backoff import Backoff
+from agent.runtime.journal import Journal
+from agent.runtime.leftovers import Logged, read_log
 from agent.runtime.recorder import HARD_BYTES, HIGH_BYTES, LINE_LIMIT, SpoolRecorder
 from agent.runtime.sealing import Sealer
-from agent.runtime.spool import Disk, End, Folder
+from agent.runtime.spool import LOG, Disk, End, Folder
+from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.uploader import Uploader
-from agent.runtime.wal import Progress
+from agent.runtime.wal import Progress, Type
+from agent.runtime.writer import write_at
 from chalicelib.contracts import originals, recording
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import SealingKey
@@ -39,15 +42,21 @@ class Bench:
         store.mkdir(exist_ok=True)
         self.disk = Disk(2)
         self.road = FolderRoad(store, SEED)
-        self.folder = Folder(tmp_path / "spool" / SID)
+        self.spool = tmp_path / "spool"
+        self.keys = SpoolKeys(b"s" * 32)
+        self.folder = Folder(self.spool / SID, self.keys)
+        self.journal = Journal(self.spool, self.keys, self.disk)
         self.faults: list[Fault] = []
         self.chunk_seconds = chunk_seconds
 
     async def recorder(self) -> SpoolRecorder:
         """A recorder of a new session, or of what is left of it."""
         leftover = None
+        self.journal = Journal(self.spool, SpoolKeys(b"s" * 32), self.disk, segment_bytes=256 * 1024)
+        await self.journal.open(self.spool.parent / "damaged")
         if self.folder.path.exists():
-            leftover = self.folder.read()
+            self.folder = Folder(self.folder.path, self.journal.keys)
+            leftover = self.folder.read(self.journal.left(SID))
             assert leftover is not None
         else:
             self.folder.create()
@@ -63,6 +72,7 @@ class Bench:
         made = SpoolRecorder(
             self.folder,
             self.disk,
+            self.journal,
             self.uploader,
             progress=progress,
             now_ms=lambda: 1_700_000_000_000,
@@ -79,6 +89,14 @@ class Bench:
             tasks.create_task(recorder.run())
             yield recorder
             await recorder.close(END)
+        await self.journal.close()
+
+    def logged(self) -> Logged:
+        """What the log holds now."""
+        return read_log(self.spool / LOG, self.keys).sessions[SID]
+
+    def segments(self) -> list[Path]:
+        return sorted((self.spool / LOG).glob("wal-*"))
 
     def files(self) -> list[str]:
         return sorted(path.name.split(".")[0] for path in self.folder.path.iterdir())
@@ -99,26 +117,25 @@ async def test_what_is_written_is_stored_in_order_and_nothing_is_left_behind(ben
     assert [chunk.n for chunk in bench.road.chunks()] == [0, 1]
     assert bench.road.chunks()[-1].chain == recorder.progress.chain
     assert recorder.complete
-    assert not list(bench.folder.path.glob("*.zst"))
+    assert not list(bench.folder.path.glob("*.sealed"))
     assert bench.faults == []
 
 
 async def test_a_durable_line_is_in_the_log_before_the_caller_goes_on(bench: Bench) -> None:
     async with bench.recording() as recorder:
         await recorder.write(1, "cast", b"before\n", durable=True)
-        leftover = bench.folder.read()
-        assert leftover is not None
-        assert [frame.payload for frame in leftover.frames] == [b"before\n"]
+        assert [frame.payload for frame in bench.logged().frames] == [b"before\n"]
 
 
 async def test_many_durable_writes_share_a_sync(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     syncs = 0
 
-    def count(_: int) -> None:
+    def count(*arguments: Any) -> None:
         nonlocal syncs
         syncs += 1
+        write_at(*arguments)
 
-    monkeypatch.setattr("agent.runtime.journal.os.fdatasync", count)
+    monkeypatch.setattr("agent.runtime.journal.write_at", count)
     async with bench.recording() as recorder:
         await asyncio.gather(*(recorder.write(1, "cast", b"%d\n" % each, durable=True) for each in range(200)))
     assert 1 <= syncs < 50
@@ -195,10 +212,10 @@ async def test_a_disk_that_fails_fails_the_write_and_everything_after_it(bench: 
     async with bench.recording() as recorder:
         await recorder.write(1, "cast", b"kept\n", durable=True)
 
-        def full(_: int) -> None:
+        def full(*_: object) -> None:
             raise OSError(errno.EIO, "input/output error")
 
-        monkeypatch.setattr("agent.runtime.journal.os.fdatasync", full)
+        monkeypatch.setattr("agent.runtime.journal.write_at", full)
         with pytest.raises(Fault) as caught:
             await recorder.write(1, "cast", b"lost\n", durable=True)
         assert caught.value.code == "recording_failed"
@@ -209,6 +226,36 @@ async def test_a_disk_that_fails_fails_the_write_and_everything_after_it(bench: 
     assert bench.faults[0].code == "recording_failed"
     assert bench.road.lines("ch01.cast") == ["kept", "lost"]
     assert recorder.complete
+
+
+async def test_a_disk_that_fails_fails_every_session_and_later_ones_begin_another_log(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench.recording() as recorder:
+        await recorder.write(1, "cast", b"kept\n", durable=True)
+        heard: list[Fault] = []
+        other = await bench.journal.begin("ses_other", lambda: Progress(sid="ses_other", chain=""), on_failure=heard.append)
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "no space left on device")
+
+        monkeypatch.setattr("agent.runtime.journal.write_at", full)
+        with pytest.raises(Fault, match="disk is full"):
+            await recorder.write(1, "cast", b"lost\n", durable=True)
+        assert [fault.code for fault in heard] == ["recording_failed"]
+        monkeypatch.undo()
+        later = await bench.journal.begin("ses_later", lambda: Progress(sid="ses_later", chain=""), on_failure=heard.append)
+        await later.commit(later.append(Type.CAST, 1, 0, 0, 0, b"later\n"))
+        for log in (other, recorder._log):
+            with pytest.raises(Fault):
+                log.append(Type.CAST, 1, 0, 0, 0, b"after\n")
+        found = read_log(bench.spool / LOG, bench.keys)
+        assert [frame.payload for frame in found.sessions["ses_later"].frames] == [b"later\n"]
+        assert [frame.payload for frame in found.sessions[SID].frames] == [b"kept\n"]
+        assert not found.damaged
+        await other.forget()
+        await later.forget()
+    assert bench.road.lines("ch01.cast") == ["kept", "lost"]
 
 
 async def test_a_chunk_that_cannot_be_written_leaves_the_log_for_recovery(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +287,7 @@ async def test_a_final_refusal_keeps_the_chunk_on_disk(bench: Bench) -> None:
         await recorder.write(1, "cast", b"kept\n", durable=True)
     assert bench.uploader.refusal is not None
     assert [fault.code for fault in bench.faults] == ["session_ended"]
-    assert len(list(bench.folder.path.glob("*.zst"))) == 1
+    assert len(list(bench.folder.path.glob("*.sealed"))) == 1
 
 
 async def test_closed_segments_go_once_their_lines_are_in_chunks(bench: Bench) -> None:
@@ -248,33 +295,31 @@ async def test_closed_segments_go_once_their_lines_are_in_chunks(bench: Bench) -
     async with bench.recording() as recorder:
         for number in range(80):
             await recorder.write(number % 3 + 1, "cast", line, durable=True)
-    segments = list(bench.folder.path.glob("wal-*"))
-    assert len(segments) < 3
+    assert len(bench.segments()) == 1
     assert sum(len(bench.road.lines(f"ch0{channel}.cast")) for channel in (1, 2, 3)) == 80
 
 
 async def test_a_log_that_is_behind_is_pressure_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     # Chunks alone may keep up while the log does not: what is not on disk yet must pause its source as well.
     gate, entered = threading.Event(), threading.Event()
-    sync = os.fdatasync
 
-    def stalled(descriptor: int) -> None:
+    def stalled(*arguments: Any) -> None:
         entered.set()
         gate.wait(20)
-        sync(descriptor)
+        write_at(*arguments)
 
-    monkeypatch.setattr(os, "fdatasync", stalled)
+    monkeypatch.setattr("agent.runtime.journal.write_at", stalled)
     block = b"x" * 1023 + b"\n"
     async with bench.recording() as recorder:
         recorder.write_soon(1, "cast", block)
         assert await asyncio.to_thread(entered.wait, 10)
         while not recorder.pressure():
             recorder.write_soon(1, "cast", block * 512)
-        assert recorder._journal.backlog > HIGH_BYTES
+        assert recorder._log.backlog > HIGH_BYTES
         gate.set()
         async with asyncio.timeout(20):
             await recorder.relieved()
-        assert recorder._journal.backlog < HIGH_BYTES
+        assert recorder._log.backlog < HIGH_BYTES
     assert not bench.faults
 
 
@@ -282,7 +327,7 @@ async def test_sealed_lines_are_in_the_log_before_what_they_belong_to_and_surviv
     async with bench.recording() as recorder:
         recorder.write_soon(0, "sealed", b'{"n":0,"sealed":"AAAA"}\n')
         await recorder.write(1, "jsonl", b"{}\n", durable=True)
-        leftover = bench.folder.read()
+        leftover = bench.folder.read(bench.logged())
         assert leftover is not None
         assert [frame.kind for frame in leftover.frames] == ["ch00.sealed", "ch01.jsonl"]
     assert bench.road.lines("ch00.sealed") == ['{"n":0,"sealed":"AAAA"}']
@@ -295,9 +340,10 @@ async def test_the_disk_never_holds_what_was_sealed(bench: Bench) -> None:
     async with bench.recording() as recorder:
         recorder.write_soon(originals.CHANNEL, "sealed", sealer.seal([b'{"text":"4111 1111 1111 1111"}\n']))
         await recorder.write(1, "jsonl", b"{}\n", durable=True)
-        found = b"".join(path.read_bytes() for path in bench.folder.path.iterdir())
-        assert b'"sealed":' in found, "it is in the log"
+        assert b'"sealed":' in b"".join(frame.payload for frame in bench.logged().frames), "it is in the log"
+        found = b"".join(path.read_bytes() for path in bench.spool.rglob("*") if path.is_file())
         assert b"4111" not in found
+        assert b'"sealed":' not in found, "and that is sealed once more"
     stored = "".join(bench.road.lines(originals.KIND))
     assert '"sealed":' in stored
     assert "4111" not in stored

@@ -14,9 +14,12 @@ from agent.runtime.configuration import Configuration
 from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
 from agent.runtime.identity import Identity
-from agent.runtime.session import Surroundings
-from agent.runtime.spool import Disk, End, Folder, folders, write_whole
-from agent.runtime.wal import Cut, Frame, Progress, Type, checkpoint, cut_payload, encode
+from agent.runtime.journal import Journal
+from agent.runtime.leftovers import name, read_log
+from agent.runtime.session import Recording, Surroundings
+from agent.runtime.spool import LOG, Disk, End, Folder, folders, write_whole
+from agent.runtime.spool_keys import SpoolKeys
+from agent.runtime.wal import FRAME_BYTES, Cut, Frame, Head, Place, Progress, Type, checkpoint, cut_payload, encode, encode_head
 from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
 from tests.fakes.control_plane import FakeControlPlane
@@ -29,19 +32,45 @@ class Left:
     def __init__(self, control: FakeControlPlane, state: Path, public_key: bytes) -> None:
         self.sid = control.session().sid
         self.seed = recording.seed(self.sid, public_key)
-        self.folder = Folder(state / "spool" / self.sid)
+        self.keys = SpoolKeys(identities.load(state)[1].spool_secret)
+        self.log = state / "spool" / LOG
+        self.folder = Folder(state / "spool" / self.sid, self.keys)
         self.folder.create()
+        self.log.mkdir(exist_ok=True)
         self.progress = Progress(sid=self.sid, chain=self.seed)
+        self.counter = 0
 
-    def segment(self, number: int, *frames: Frame, first: int = 1, tail: bytes = b"") -> Path:
-        path = self.folder.path / f"wal-{number:08d}"
-        path.write_bytes(checkpoint(self.progress, first) + b"".join(map(encode, frames)) + tail)
+    def segment(self, number: int, *frames: Frame, first: int = 1) -> Path:
+        path = self.log / name(number, self.keys.salt)
+        head = encode_head(Head(number, self.counter + 1), self.keys.log(self.keys.salt))
+        path.write_bytes(head + self.frames(checkpoint(self.progress, first), *frames) + bytes(1000))
         return path
+
+    def frames(self, *frames: Frame) -> bytes:
+        """Each of them written when everything before it was on disk."""
+        written = b""
+        for frame in frames:
+            of_log = frame.type is Type.CHECKPOINT
+            cipher = self.keys.log(self.keys.salt) if of_log else self.keys.lines(self.keys.salt, self.sid)
+            written += encode(frame, Place(1, self.counter + 1, self.counter), cipher)
+            self.counter += 1
+        return written
 
     def chunk(self, upto: int, *lines: bytes, kind: str = "ch01.cast") -> Cut:
         made = self.folder.write_chunk(self.progress, kind, 1_700_000_000_000, upto, lines)
         self.progress = self.progress.after(made.cut)
         return made.cut
+
+
+def spoil(path: Path, at: int, *, zeros: bool = False) -> None:
+    """Change what stands ``at`` before the end of what is written; or lose everything from there."""
+    data = bytearray(path.read_bytes())
+    place = len(data.rstrip(b"\0")) + at
+    if zeros:
+        data[place:] = bytes(len(data) - place)
+    else:
+        data[place] ^= 0xFF
+    path.write_bytes(data)
 
 
 def line(seq: int, text: bytes, channel: int = 1, operations: int = 0) -> Frame:
@@ -52,8 +81,11 @@ def line(seq: int, text: bytes, channel: int = 1, operations: int = 0) -> Frame:
 async def around(control: FakeControlPlane, state: Path) -> AsyncIterator[Surroundings]:
     enrolled, keys = identities.load(state)
     clock, disk = ServerClock(), Disk(2)
+    journal = Journal(state / "spool", SpoolKeys(keys.spool_secret), disk)
     async with ControlClient(control.url, clock, Identity(enrolled, keys, clock.now_ms).proof) as client:
-        yield Surroundings(client, clock, disk, Configuration(), CredentialFolder(state / "none"), backoff=quick)
+        around = Surroundings(client, clock, disk, Configuration(), CredentialFolder(state / "none"), journal, backoff=quick)
+        yield around
+        await around.journal.close()
     disk.close()
 
 
@@ -64,11 +96,16 @@ def left(control: FakeControlPlane, state: Path) -> Left:
 
 
 async def delivered(around: Surroundings, left: Left, state: Path) -> End:
-    found = await recovery.recover(around, left.folder, state / "damaged")
+    found = await recovered(around, left, state)
     assert found is not None
     kept, end = found
     assert kept.stored
     return end
+
+
+async def recovered(around: Surroundings, left: Left, state: Path) -> tuple[Recording, End] | None:
+    await around.journal.open(state / "damaged")
+    return await recovery.recover(around, left.folder)
 
 
 async def test_lines_in_the_log_become_chunks(around: Surroundings, left: Left, control: FakeControlPlane, state: Path) -> None:
@@ -123,7 +160,7 @@ async def test_numbers_of_lines_that_only_reached_a_chunk_are_not_used_again(lef
     # The chunk was cut from memory before the log's last frames were written, and then the process was killed.
     left.segment(1, line(1, b"one\n"))
     left.chunk(3, b"one\n", b"two\n", b"three\n")
-    leftover = left.folder.read()
+    leftover = left.folder.read(read_log(left.log, left.keys).sessions[left.sid])
     assert leftover is not None
     assert (leftover.frames, leftover.next_seq) == ([], 4)
 
@@ -139,37 +176,60 @@ async def test_the_end_that_was_written_is_reported(
 async def test_a_torn_tail_is_nothing_to_speak_of(
     around: Surroundings, left: Left, control: FakeControlPlane, state: Path
 ) -> None:
-    left.segment(1, line(1, b"one\n"), tail=encode(line(2, b"never acknowledged\n"))[:-3])
+    spoil(left.segment(1, line(1, b"one\n"), line(2, b"never acknowledged\n")), -3, zeros=True)
     end = await delivered(around, left, state)
     assert (end.message, control.text_of(left.sid)) == (recovery.RECOVERED, "one\n")
     assert not (state / "damaged").exists()
 
 
 async def test_damage_is_kept_and_said(around: Surroundings, left: Left, control: FakeControlPlane, state: Path) -> None:
-    spoiled = bytearray(encode(line(2, b"unreadable\n")))
-    spoiled[-2] ^= 0xFF
-    path = left.segment(1, line(1, b"one\n"), tail=bytes(spoiled) + encode(line(3, b"behind\n")))
+    path = left.segment(1, line(1, b"one\n"), line(2, b"unreadable\n"), line(3, b"behind\n"))
+    spoil(path, -FRAME_BYTES - 10)
     whole = path.read_bytes()
     end = await delivered(around, left, state)
     assert end.message == recovery.RECOVERED + recovery.DAMAGED
-    assert control.text_of(left.sid) == "one\n"
-    assert (state / "damaged" / left.sid / path.name).read_bytes() == whole
+    assert control.text_of(left.sid) == "one\nbehind\n"
+    assert (state / "damaged" / path.name).read_bytes() == whole
 
 
 async def test_an_unreadable_log_still_delivers_its_chunks(
     around: Surroundings, left: Left, control: FakeControlPlane, state: Path
 ) -> None:
     left.chunk(1, b"one\n")
-    (left.folder.path / "wal-00000001").write_bytes(b"\0" * 500)
+    path = left.log / name(1, left.keys.salt)
+    path.write_bytes(b"x" * 500)
     end = await delivered(around, left, state)
     assert recovery.DAMAGED in end.message
     assert control.text_of(left.sid) == "one\n"
+    assert (state / "damaged" / path.name).exists()
+    assert not path.exists()
+
+
+async def test_what_an_older_version_left_is_refused_and_kept(around: Surroundings, left: Left, state: Path) -> None:
+    (left.folder.path / "wal-00000001").write_bytes(b"SWL1")
+    with pytest.raises(Fault) as caught:
+        await recovered(around, left, state)
+    assert "older version" in caught.value.detail
+    assert (left.folder.path / "wal-00000001").exists()
+
+
+async def test_a_chunk_that_this_agent_did_not_seal_is_refused_and_kept(around: Surroundings, left: Left, state: Path) -> None:
+    left.segment(1, line(1, b"one\n"))
+    left.chunk(1, b"one\n")
+    (path,) = left.folder.path.glob("*.sealed")
+    assert b"one" not in path.read_bytes()
+    spoil(path, -1)
+    with pytest.raises(Fault) as caught:
+        await recovered(around, left, state)
+    assert "was not sealed by this agent" in caught.value.detail
+    assert path.exists()
+    assert left.log.joinpath(name(1, left.keys.salt)).exists()
 
 
 async def test_a_folder_without_a_recording_is_removed(around: Surroundings, left: Left, state: Path) -> None:
     (left.folder.path / "000000.1.1.x.zst.tmp").write_bytes(b"half")
-    (left.folder.path / "wal-00000001").write_bytes(b"SW")
-    assert await recovery.recover(around, left.folder, state / "damaged") is None
+    (left.log / name(1, left.keys.salt)).write_bytes(b"SL" + bytes(500))
+    assert await recovered(around, left, state) is None
     assert folders(state / "spool") == []
 
 
@@ -178,9 +238,12 @@ async def test_a_recovery_that_is_interrupted_begins_again(
 ) -> None:
     left.segment(1, line(1, b"one\n"), line(2, b"two\n"))
     control.faults["chunks"] = [Fault("unknown_session", "Not yet.")]
-    found = await recovery.recover(around, left.folder, state / "damaged")
+    found = await recovered(around, left, state)
     assert found is not None
     assert not found[0].stored
+    await around.journal.close()
+    around.journal = Journal(state / "spool", SpoolKeys(identities.load(state)[1].spool_secret), around.disk)
+    left.folder = Folder(left.folder.path, around.journal.keys)
     end = await delivered(around, left, state)
     assert control.text_of(left.sid) == "one\ntwo\n"
     assert control.chain_holds(left.sid)
@@ -190,11 +253,11 @@ async def test_a_recovery_that_is_interrupted_begins_again(
 async def test_evidence_is_set_aside_under_a_name_of_its_own(left: Left, state: Path) -> None:
     left.segment(1, line(1, b"one\n"))
     write_whole(left.folder.path / "end.json", b"not json")
-    leftover = left.folder.read()
+    leftover = left.folder.read(read_log(left.log, left.keys).sessions[left.sid])
     assert leftover is not None
     assert leftover.end is None
     first = left.folder.set_aside(state / "refused")
     left.folder.create()
     second = left.folder.set_aside(state / "refused")
     assert (first.name, second.name) == (left.sid, f"{left.sid}.1")
-    assert sorted(path.name for path in first.iterdir()) == ["end.json", "wal-00000001"]
+    assert sorted(path.name for path in first.iterdir()) == ["end.json"]

@@ -15,6 +15,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 
 from agent.runtime import session as sessions
+from agent.runtime.spool import folders
 from chalicelib.contracts import ids, relay
 from chalicelib.contracts.capability import ACCESS_TYP
 from chalicelib.contracts.faults import Fault, Notice
@@ -95,7 +96,7 @@ async def test_a_session_from_offer_to_stored_recording(run_rig: RunRig, control
         assert (close.chunks, close.chain) == (1, control.chunks[sid][-1].chain)
         assert control.text_of(sid) == "hello\n"
         assert control.chain_holds(sid)
-        assert not list(rig.supervisor._spool.iterdir())
+        assert not folders(rig.supervisor._spool)
 
 
 async def test_many_sessions_at_once(run_rig: RunRig, control: FakeControlPlane) -> None:
@@ -185,7 +186,7 @@ async def test_a_session_that_the_control_plane_gave_away_is_refused(run_rig: Ru
         assert tunnel.aborted is not None
         assert tunnel.aborted.code == "ticket_used"
         # The client is told first; what was prepared for it is tidied behind that.
-        await until(lambda: rig.supervisor.live() == [] and not list(rig.supervisor._spool.iterdir()))
+        await until(lambda: rig.supervisor.live() == [] and not folders(rig.supervisor._spool))
 
 
 async def test_a_claim_without_an_answer_is_closed_again(run_rig: RunRig, control: FakeControlPlane) -> None:
@@ -212,7 +213,7 @@ async def test_a_client_that_goes_away_during_the_claim_leaves_a_closed_session(
         await until(lambda: rig.supervisor.live() == [])
         assert waiting.cancelled()
         assert control.claims == [(made.sid, "direct")]
-        assert not list(rig.supervisor._spool.iterdir())
+        assert not folders(rig.supervisor._spool)
 
 
 # --- refusals of the agent's own
@@ -476,7 +477,7 @@ async def test_a_spool_that_could_not_be_delivered_is_delivered_at_the_next_star
         assert control.text_of(sid) == "hello\n"
         assert control.chain_holds(sid)
         await until(lambda: rig.supervisor.live() == [])
-        assert not list(rig.supervisor._spool.iterdir())
+        assert not folders(rig.supervisor._spool)
 
 
 async def test_a_recording_that_is_refused_for_good_is_kept_aside(run_rig: RunRig, control: FakeControlPlane) -> None:
@@ -496,7 +497,7 @@ async def test_a_refused_close_is_not_repeated(run_rig: RunRig, control: FakeCon
         tunnel.client.close()
         await until(lambda: rig.supervisor.live() == [])
         assert control.requests["close"] == 1
-        assert not list(rig.supervisor._spool.iterdir())
+        assert not folders(rig.supervisor._spool)
 
 
 async def test_reports_arrive_before_the_close(run_rig: RunRig, control: FakeControlPlane) -> None:
