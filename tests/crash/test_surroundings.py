@@ -278,7 +278,7 @@ def test_disk_full(desk: Desk, tmp_path: Path) -> None:
     leave(ward, MB // 2)
     seen = list(iter(lambda: desk.insert(psql, "x" * 50_000), 0))
     assert len(seen) < 100, "the disk was never full"
-    assert "could not be written" in psql.ended()
+    assert "disk is full" in psql.ended()
     assert ward.ran() - before == set(seen), "what could not be recorded did not run"
     ssh.ended()
     assert ward.stack.ended_agent() == 5
