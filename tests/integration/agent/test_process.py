@@ -148,7 +148,7 @@ async def test_kill_9_in_a_session_loses_nothing_that_was_answered(control: Fake
         assert control.text_of(sid).splitlines() == said
         assert control.chain_holds(sid)
         assert control.closes[sid].operations == 40
-        await until(lambda: not list((state / "spool").iterdir()))
+        await until(lambda: [path.name for path in (state / "spool").iterdir()] == ["wal"])
         agent.send_signal(signal.SIGTERM)
         code, _, err = await ended(agent)
         assert code == 0, err
