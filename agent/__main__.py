@@ -6,12 +6,15 @@ import asyncio
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from agent.config import DEFAULT_FILE, DEFAULT_STATE, Settings, for_enrolment, load
 from chalicelib.contracts.faults import Fault
+
+if TYPE_CHECKING:
+    from agent.runtime.salvage import Held
 
 EXAMPLES = """
 \b
@@ -20,6 +23,7 @@ Examples:
   sallyport-agent run
   sallyport-agent run --config ./agent.toml
   sallyport-agent status
+  sallyport-agent unseal 7X5B1HR --into ./case-12
 """
 
 
@@ -77,23 +81,54 @@ def status(config: Path | None) -> None:
         from agent.bootstrap import is_running, limits
         from agent.runtime.identity import load as load_identity
         from agent.runtime.room import MEGABYTE, Level, level, measure
-        from agent.runtime.spool import SPOOL, folders
+        from agent.runtime.salvage import REFUSED, held
+        from agent.runtime.spool import SPOOL
 
         enrolled, _ = load_identity(settings.state)
-        waiting = folders(settings.state / SPOOL)
-        refused = folders(settings.state / "refused")
+        kept = held(settings.state)
+        waiting, refused = ([each for each in kept if each.place == place] for place in (SPOOL, REFUSED))
         click.echo(f"agent       {enrolled.name} ({enrolled.agent_id})")
         click.echo(f"gateway     {settings.url or enrolled.url}")
         click.echo(f"running     {'yes' if is_running(settings.state) else 'no'}")
         click.echo(f"in spool    {len(waiting)} sessions")
         if refused:
-            click.echo(f"refused     {len(refused)} recordings that the control plane did not take: {settings.state / 'refused'}")
+            click.echo(f"refused     {len(refused)} recordings that the control plane did not take; see: sallyport-agent unseal")
         found = measure(settings.state)
         quota = f" of {settings.spool_quota_mb} MB" if settings.spool_quota_mb else ""
         click.echo(f"spool       {found.spooled // MEGABYTE} MB{quota}")
         click.echo(f"disk free   {found.free // MEGABYTE} MB, {settings.min_free_mb} MB are the least")
         if level(found, limits(settings)) is not Level.ROOMY:
             click.echo("room        none: the agent takes no new sessions until the disk is freed or the spool is uploaded")
+
+
+@main.command(epilog="\b\nExamples:\n  sallyport-agent unseal\n  sallyport-agent unseal 7X5B1HR --into ./case-12")
+@click.argument("sid", metavar="[SESSION]", default="")
+@click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Where to write; a folder for each recording.")
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Settings; {DEFAULT_FILE} unless told.")
+def unseal(sid: str, into: Path | None, config: Path | None) -> None:
+    """Open recordings that wait here or that the control plane refused; without SESSION, list them.
+
+    Chunks are written as they would have been stored, and lines that are in no chunk yet beside them. Nothing is changed where it
+    came from. SESSION is an identifier, or an end of one that is unambiguous.
+    """
+    with _Faults():
+        settings = load(config)
+        from agent.runtime.identity import load as load_identity
+        from agent.runtime.salvage import find, held
+
+        _, keys = load_identity(settings.state)
+        if not sid:
+            for each in held(settings.state):
+                click.echo(f"{each.sid}  {each.place:<8}{each.chunks:>6} chunks {each.size:>12,} bytes")
+            return
+        if into is None:
+            raise Fault("bad_request", "Say where to write it.", hint="With --into DIRECTORY.")
+        try:
+            whole = [_unsealed(settings.state, each, keys.spool_secret, into) for each in find(settings.state, sid)]
+        except OSError as error:
+            raise Fault("conflict", f"{error.filename}: {error.strerror}.", hint="Use another --into.") from None
+        if not all(whole):
+            raise Fault("recording_failed", "A part could not be opened.", hint="It was damaged, or sealed by another agent.")
 
 
 @main.command(epilog="\b\nExample:\n  sallyport-agent witness --start-again")
@@ -122,6 +157,28 @@ def witness(config: Path | None, start_again: bool) -> None:
         if memory.alarm is not None:
             click.echo(f"alarm       {memory.alarm.kind}: {memory.alarm.message}")
             click.echo(f"evidence    {settings.state / 'witness-alarms'}")
+
+
+def _unsealed(state: Path, what: Held, secret: bytes, into: Path) -> bool:
+    """Open one recording and say what came of it; tell whether all of it could be. Raises OSError."""
+    from agent.bootstrap import locked
+    from agent.runtime.leftovers import read_log
+    from agent.runtime.salvage import unseal as unseal_held
+    from agent.runtime.spool import LOG, SPOOL
+    from agent.runtime.spool_keys import SpoolKeys
+
+    keys, logged = SpoolKeys(secret), None
+    if what.place == SPOOL and (state / SPOOL / LOG).is_dir():
+        try:
+            with locked(state):
+                logged = read_log(state / SPOOL / LOG, keys).sessions.get(what.sid)
+        except Fault:
+            click.echo("The agent is running: lines that are in no chunk yet are left to it.", err=True)
+    opened = unseal_held(what, keys, into, logged)
+    click.echo(f"{opened.place}: {opened.chunks} chunks, and {opened.lines} lines that are in no chunk yet")
+    for words in opened.unreadable:
+        click.echo(f"not opened: {words}", err=True)
+    return not opened.unreadable
 
 
 async def _serve(settings: Settings) -> None:

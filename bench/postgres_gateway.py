@@ -325,7 +325,7 @@ class Gateway:
         def failed(fault: Fault) -> None:
             print(fault.message, fault.detail, file=sys.stderr)
 
-        uploader = Uploader(Nowhere(), self._disk, sid, counters=lambda: (0, 0), on_refusal=failed)
+        uploader = Uploader(Nowhere(), self._disk, folder, counters=lambda: (0, 0), on_refusal=failed)
         progress = Progress(sid=sid, chain="0" * 64)
         now: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # noqa: E731
         return SpoolRecorder(folder, self._disk, self._journal, uploader, progress=progress, now_ms=now, on_failure=failed)

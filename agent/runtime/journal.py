@@ -5,8 +5,8 @@
 Whoever needs a frame on disk is called back once it is; all sessions that wait share one sync and one call into the loop. Output
 that nobody waits for is gathered for ``LINGER_S`` first. There is one write at a time; what arrives meanwhile is the next one.
 After a failed write nothing is believed any more: the kernel may have dropped the pages it could not write, and a second sync
-that succeeds would say nothing about them. So the log fails once, for good, and every session with it; whoever comes later begins
-another one.
+that succeeds would say nothing about them. So the log fails once, for good, and every session with it; what is on disk is read by
+the next process, which believes nothing.
 """
 
 from __future__ import annotations
@@ -111,6 +111,9 @@ class Journal:
         self.keys = keys
         """What new sessions are sealed with."""
         self.fault: Fault | None = None
+        """Why nothing can be written any more; None while it can."""
+        self.on_fault: Callable[[Fault], None] = lambda fault: None
+        """Called once it has failed, after the sessions."""
         self._folder = spool / LOG
         self._spool = spool
         self._disk = disk
@@ -182,7 +185,7 @@ class Journal:
     ) -> SessionLog:
         """Take a session into the log, or back into it. The log knows it when this returns. Raises Fault(recording_failed)."""
         if self.fault is not None:
-            self._renew()
+            raise self.fault
         self._numbers += 1
         log = SessionLog(self, sid, self._numbers, next_seq, progress, on_failure, on_written)
         known: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -202,14 +205,6 @@ class Journal:
             raise
         self._unclaimed.pop(sid, None)
         return log
-
-    def _renew(self) -> None:
-        """Begin another log, in a file of its own and under keys of its own: the one that failed is never written again."""
-        self._close_segment()
-        self.keys = self.keys.renewed()
-        self._cipher = self.keys.log(self.keys.salt)
-        self._counter = self._acknowledged = 0
-        self.fault = None
 
     def forget(self, sid: str) -> None:
         """Have no more to do with a session. Segments that only it needed may go."""
@@ -380,6 +375,7 @@ class Journal:
             _tell(done, self.fault)
         for log in live:
             log.on_failure(self.fault)
+        self.on_fault(self.fault)
 
 
 def _tell(done: Done, fault: Fault | None) -> None:

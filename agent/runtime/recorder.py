@@ -98,8 +98,8 @@ class SpoolRecorder:
         )
         if leftover is None:
             return
-        for chunk in leftover.chunks:
-            self._uploader.add(chunk, 0)
+        if leftover.chunks:
+            self._uploader.resume(self.progress.n - 1)
         for frame in leftover.frames:
             self._buffer(frame.kind, frame.seq, frame.time_ms, frame.payload)
 

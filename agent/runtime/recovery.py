@@ -12,7 +12,7 @@ from typing import Final
 
 from agent.runtime.backoff import is_final
 from agent.runtime.session import Recording, Surroundings
-from agent.runtime.spool import End, Folder, Leftover
+from agent.runtime.spool import End, Folder, Leftover, UnsealError
 from agent.telemetry import logger
 from chalicelib.contracts.faults import Fault
 
@@ -23,7 +23,8 @@ DAMAGED: Final = " Part of its spool could not be read and is kept on the agent.
 async def recover(around: Surroundings, folder: Folder) -> tuple[Recording, End] | None:
     """Deliver what is left of a session; None if nothing was recorded, and then the folder is gone.
 
-    Raises Fault(recording_failed) where the folder cannot be read, which then stays, and where the disk fails again.
+    Raises Fault(recording_failed) where the folder cannot be read now, or the disk fails again; UnsealError where something in it
+    was not sealed by this agent, which no time heals. The folder stays then, and what the log has of it.
     """
     journal = around.journal
     try:
@@ -32,10 +33,12 @@ async def recover(around: Surroundings, folder: Folder) -> tuple[Recording, End]
             await around.disk.run(folder.remove)
             journal.forget(folder.sid)
             return None
+    except UnsealError:
+        raise
     except OSError as error:
         raise Fault("recording_failed", "A session that was left in the spool cannot be read.", detail=str(error)) from None
     logger(sid=folder.sid).info(
-        "session.recovering", chunks=len(leftover.chunks), frames=len(leftover.frames), damaged=leftover.damaged
+        "session.recovering", chunks=leftover.chunks, frames=len(leftover.frames), damaged=leftover.damaged
     )
     return await _deliver(around, folder, leftover)
 

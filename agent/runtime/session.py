@@ -84,7 +84,7 @@ class Recording:
         self._uploader = Uploader(
             around.control,
             around.disk,
-            folder.sid,
+            folder,
             counters=lambda: (self.recorder.operations, self.recorder.denied),
             on_refusal=on_fault,
             backoff=around.backoff,
@@ -107,7 +107,12 @@ class Recording:
     @property
     def stored(self) -> bool:
         """True once ``run`` returned and nothing of the recording is only on this disk."""
-        return self.recorder.complete and self._uploader.refusal is None
+        return self.recorder.complete and self._uploader.refusal is None and self._uploader.unread is None
+
+    @property
+    def unread(self) -> Fault | None:
+        """Why a part of it cannot be read from this disk."""
+        return self._uploader.unread
 
     async def deliver_end(self, end: End) -> None:
         """Tell the control plane that the session is over, until it knows. Its refusal is final, and harmless: all is stored."""

@@ -16,7 +16,7 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -91,7 +91,8 @@ class Leftover(NamedTuple):
     progress: Progress
     frames: list[Frame]
     """Lines that are in no chunk yet, in order."""
-    chunks: list[SpooledChunk]
+    chunks: int
+    """How many chunks are in the folder; ``Folder.chunks`` reads them."""
     next_seq: int
     end: End | None
     damaged: bool
@@ -108,8 +109,8 @@ class Folder:
 
     @property
     def sid(self) -> str:
-        """The session."""
-        return self.path.name
+        """The session. A folder that was set aside may have a number behind it."""
+        return self.path.name.partition(".")[0]
 
     def create(self) -> None:
         """Make the folder. Raises FileExistsError if this session was recorded here before."""
@@ -160,38 +161,38 @@ class Folder:
             temporary.unlink()
         if any(self.path.glob("wal-*")):
             raise UnsealError(f"{self.path} was recorded by an older version of the agent, which can still deliver it")
-        chunks = list(self._chunks())
+        # Each is opened: one that cannot be must be known before anything is delivered. There may be thousands, so none is kept.
+        cuts = [self.chunk(name).cut for name in self.names()]
         if logged is None or logged.progress is None:
-            return self._headless(chunks) if chunks or damaged else None
-        progress = logged.progress
-        for cut in [read_cut(frame) for frame in logged.frames if frame.type is Type.CUT] + [each.cut for each in chunks]:
-            progress = progress.after(cut)
-        progress = msgspec.structs.replace(
-            progress,
-            operations=max([progress.operations, *(frame.operations for frame in logged.frames)]),
-            denied=max([progress.denied, *(frame.denied for frame in logged.frames)]),
-        )
+            return self._headless(cuts) if cuts or damaged else None
+        progress, missing = beyond(logged, logged.progress, cuts)
         # A chunk may hold lines whose frames never reached the log; their numbers are taken all the same.
         next_seq = max([logged.next_seq, *(upto + 1 for upto in progress.upto.values())])
-        missing = [frame for frame in logged.frames if frame.type in LINES and frame.seq > progress.upto.get(frame.kind, 0)]
-        return Leftover(progress, missing, chunks, next_seq, self._end(), logged.damaged)
+        return Leftover(progress, missing, len(cuts), next_seq, self._end(), logged.damaged)
 
-    def _headless(self, chunks: list[SpooledChunk]) -> Leftover:
+    def _headless(self, cuts: list[Cut]) -> Leftover:
         """A session that the log does not know: what is in its chunks still counts."""
-        last = chunks[-1].chunk if chunks else None
+        last = cuts[-1] if cuts else None
         progress = Progress(sid=self.sid, n=last.n + 1 if last else 0, chain=last.chain if last else "")
-        return Leftover(progress, [], chunks, 1, self._end(), damaged=True)
+        return Leftover(progress, [], len(cuts), 1, self._end(), damaged=True)
 
-    def _chunks(self) -> Iterator[SpooledChunk]:
-        for path in sorted(self.path.glob("*.sealed")):
-            match = _CHUNK.fullmatch(path.name)
-            if match is None:
-                continue
-            number, time_ms, upto, chain, kind = match.groups()
-            body = self._open(path, int(number))
-            digest = hashlib.sha256(body).hexdigest()
-            chunk = recording.Chunk(n=int(number), kind=kind, time_ms=int(time_ms), size=len(body), sha256=digest, chain=chain)
-            yield SpooledChunk(chunk, path, int(upto), partial(self._open, path, int(number)))
+    def chunks(self, after: int, most: int) -> list[SpooledChunk]:
+        """Return the first ``most`` chunks behind number ``after``, in order. Raises OSError (UnsealError is one)."""
+        return [self.chunk(name) for name in [name for name in self.names() if int(name[:6]) > after][:most]]
+
+    def names(self) -> list[str]:
+        """Return the names of the files of all chunks, in order. Raises OSError."""
+        with os.scandir(self.path) as entries:
+            return sorted(entry.name for entry in entries if _CHUNK.fullmatch(entry.name))
+
+    def chunk(self, name: str) -> SpooledChunk:
+        """Open the chunk in the file ``name``, one of ``names``. Raises OSError (UnsealError is one)."""
+        cut, path = cut_of(name), self.path / name
+        time_ms = int(name.split(".")[1])
+        body = self._open(path, cut.n)
+        digest = hashlib.sha256(body).hexdigest()
+        chunk = recording.Chunk(n=cut.n, kind=cut.kind, time_ms=time_ms, size=len(body), sha256=digest, chain=cut.chain)
+        return SpooledChunk(chunk, path, cut.upto, partial(self._open, path, cut.n))
 
     def _open(self, path: Path, number: int) -> bytes:
         data = path.read_bytes()
@@ -213,6 +214,27 @@ class Folder:
         with contextlib.suppress(FileNotFoundError, msgspec.DecodeError):
             return msgspec.json.decode((self.path / _END).read_bytes(), type=End)
         return None
+
+
+def cut_of(name: str) -> Cut:
+    """Return what the name of a chunk's file says about it."""
+    match = _CHUNK.fullmatch(name)
+    assert match is not None  # nothing else is in ``Folder.names``
+    number, _, upto, chain, kind = match.groups()
+    return Cut(n=int(number), kind=kind, upto=int(upto), chain=chain)
+
+
+def beyond(logged: Logged, progress: Progress, cuts: list[Cut]) -> tuple[Progress, list[Frame]]:
+    """Return how far the chunks go that the log or the folder (``cuts``) knows, and the lines that are in none of them yet."""
+    for cut in [read_cut(frame) for frame in logged.frames if frame.type is Type.CUT] + cuts:
+        progress = progress.after(cut)
+    progress = msgspec.structs.replace(
+        progress,
+        operations=max([progress.operations, *(frame.operations for frame in logged.frames)]),
+        denied=max([progress.denied, *(frame.denied for frame in logged.frames)]),
+    )
+    missing = [frame for frame in logged.frames if frame.type in LINES and frame.seq > progress.upto.get(frame.kind, 0)]
+    return progress, missing
 
 
 def folders(root: Path) -> list[Path]:

@@ -27,10 +27,6 @@ class SpoolKeys:
         self._secret = secret
         self.salt: Final = os.urandom(SALT_BYTES)
 
-    def renewed(self) -> SpoolKeys:
-        """Return keys of the same agent under another salt."""
-        return SpoolKeys(self._secret)
-
     def log(self, salt: bytes) -> AESGCM:
         """Return the cipher of a log's heads and checkpoints."""
         return self._derive(salt, b"log")

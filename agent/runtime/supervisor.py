@@ -25,9 +25,10 @@ from agent.runtime.listener import Place
 from agent.runtime.offers import Offers, presented
 from agent.runtime.opening import plugin_for
 from agent.runtime.room import Level, Room
+from agent.runtime.salvage import REFUSED
 from agent.runtime.serving import HANDSHAKE_S, Plugin, plugin_named
 from agent.runtime.session import LiveSession, Recording, Surroundings
-from agent.runtime.spool import SPOOL, End, Folder, folders
+from agent.runtime.spool import SPOOL, End, Folder, UnsealError, folders
 from agent.runtime.witness import Witness
 from agent.telemetry import logger
 from chalicelib.contracts import recording, relay
@@ -41,6 +42,7 @@ DRAIN_S: Final = 20.0
 #: Leftovers that are recovered at the same time.
 _RECOVERING: Final = 8
 _INTERNAL: Final = Notice("internal", "The agent made a mistake; its log has more.")
+_SOUND_DISK: Final = "Nothing that was acknowledged is lost. Start the agent again once its disk has room and is sound."
 _STOPPING: Final = Notice("agent_offline", "The agent is being stopped.")
 
 
@@ -105,6 +107,7 @@ class Supervisor:
         """Why ``run`` ended by itself; None where it was told to."""
         self._witness = witness
         announcer.on_change = self._end_orphans
+        around.journal.on_fault = self._log_failed
 
     # --- the agent's life
 
@@ -141,6 +144,9 @@ class Supervisor:
             logger().error("agent.giving_up", code=failure.code, reason=failure.message, detail=failure.detail)
             self.failure = failure
             self._stop.set()
+
+    def _log_failed(self, fault: Fault) -> None:
+        self.give_up(Fault(fault.code, fault.message, hint=_SOUND_DISK, detail=fault.detail))
 
     def spawn(self, work: Coroutine[Any, Any, None], **bound: str) -> asyncio.Task[None]:
         """Run ``work`` beside everything else; what it raises is logged and ends it alone."""
@@ -390,15 +396,18 @@ class Supervisor:
 
         async def one(folder: Folder) -> None:
             async with turn:
-                recovered = await persist(
-                    lambda: recovery.recover(self._around, folder),
-                    event="recovery.delayed",
-                    backoff=self._around.backoff(),
-                    sid=folder.sid,
-                )
-                if recovered is not None:
-                    await self._finish(*recovered)
-            self._recovering.discard(folder.sid)
+                try:
+                    recovered = await persist(
+                        lambda: recovery.recover(self._around, folder),
+                        event="recovery.delayed",
+                        backoff=self._around.backoff(),
+                        sid=folder.sid,
+                    )
+                    if recovered is not None:
+                        await self._finish(*recovered)
+                except UnsealError as error:
+                    logger(sid=folder.sid).error("recovery.unreadable", detail=str(error), kept=str(folder.path))
+                self._recovering.discard(folder.sid)
 
         for path in leftovers:
             folder = self._folder(path)
@@ -413,13 +422,14 @@ class Supervisor:
             await kept.recorder.forget()
             told.info("session.closed", chunks=kept.recorder.progress.n)
         elif kept.refusal is not None and kept.recorder.complete:
-            place = await self._around.disk.run(folder.set_aside, self._state / "refused")
+            place = await self._around.disk.run(folder.set_aside, self._state / REFUSED)
             await kept.recorder.forget()
             told.error("recording.refused", code=kept.refusal.code, detail=kept.refusal.detail, kept=str(place))
+        elif kept.recorder.complete:
+            told.error("recording.unreadable", detail=kept.unread.detail if kept.unread else "", kept=str(folder.path))
         else:
             told.error("recording.incomplete", kept=str(folder.path))
-            hint = "Nothing that was acknowledged is lost. Start the agent again once its disk has room and is sound."
-            self.give_up(Fault("recording_failed", f"The spool could not be written: {folder.path}.", hint=hint))
+            self.give_up(Fault("recording_failed", f"The spool could not be written: {folder.path}.", hint=_SOUND_DISK))
 
     def _folder(self, path: Path) -> Folder:
         return Folder(path, self._around.journal.keys)

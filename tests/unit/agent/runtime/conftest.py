@@ -30,6 +30,7 @@ from agent.runtime.supervisor import Supervisor
 from chalicelib.contracts.faults import Fault, Notice
 from tests.fakes.agent_plugins import EchoPlugin
 from tests.fakes.control_plane import FakeControlPlane
+from tests.unit.agent.runtime.left_behind import Left
 
 CLOCK = ServerClock()
 
@@ -184,3 +185,9 @@ def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
 def person_key() -> str:
     """A fresh person's public key line."""
     return Ed25519PrivateKey.generate().public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode()
+
+
+@pytest.fixture
+def left(control: FakeControlPlane, state: Path) -> Left:
+    _, keys = identities.load(state)
+    return Left(control, state, keys.public_bytes)

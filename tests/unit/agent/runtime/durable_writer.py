@@ -32,7 +32,7 @@ async def main(spool: Path, store: Path, sid: str, seed: str, first: int, next_b
     if not folder.path.exists():
         folder.create()
     progress = leftover.progress if leftover else Progress(sid=sid, chain=seed)
-    uploader = Uploader(FolderRoad(store, seed), disk, sid, counters=lambda: (0, 0), on_refusal=_die)
+    uploader = Uploader(FolderRoad(store, seed), disk, folder, counters=lambda: (0, 0), on_refusal=_die)
     recorder = SpoolRecorder(
         folder, disk, journal, uploader, progress=progress, now_ms=lambda: 1_700_000_000_000, on_failure=_die, chunk_seconds=0.02
     )

@@ -117,7 +117,7 @@ async def _recover(spool: Path, store: Path) -> str:
     uploader = Uploader(
         FolderRoad(store, SEED),
         disk,
-        SID,
+        folder,
         counters=lambda: (0, 0),
         on_refusal=refused.append,
         backoff=lambda: Backoff(0.001, 0.01),

@@ -64,7 +64,7 @@ class Bench:
         self.uploader = Uploader(
             self.road,
             self.disk,
-            SID,
+            self.folder,
             counters=lambda: (0, 0),
             on_refusal=self.faults.append,
             backoff=lambda: Backoff(0.001, 0.001),
@@ -228,12 +228,12 @@ async def test_a_disk_that_fails_fails_the_write_and_everything_after_it(bench: 
     assert recorder.complete
 
 
-async def test_a_disk_that_fails_fails_every_session_and_later_ones_begin_another_log(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_disk_that_fails_fails_every_session_for_good(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     async with bench.recording() as recorder:
         await recorder.write(1, "cast", b"kept\n", durable=True)
         heard: list[Fault] = []
+        told: list[Fault] = []
+        bench.journal.on_fault = told.append
         other = await bench.journal.begin("ses_other", lambda: Progress(sid="ses_other", chain=""), on_failure=heard.append)
 
         def full(*_: object) -> None:
@@ -244,17 +244,16 @@ async def test_a_disk_that_fails_fails_every_session_and_later_ones_begin_anothe
             await recorder.write(1, "cast", b"lost\n", durable=True)
         assert [fault.code for fault in heard] == ["recording_failed"]
         monkeypatch.undo()
-        later = await bench.journal.begin("ses_later", lambda: Progress(sid="ses_later", chain=""), on_failure=heard.append)
-        await later.commit(later.append(Type.CAST, 1, 0, 0, 0, b"later\n"))
+        assert told == [bench.journal.fault]
+        with pytest.raises(Fault, match="disk is full"):
+            await bench.journal.begin("ses_later", lambda: Progress(sid="ses_later", chain=""), on_failure=heard.append)
         for log in (other, recorder._log):
             with pytest.raises(Fault):
                 log.append(Type.CAST, 1, 0, 0, 0, b"after\n")
         found = read_log(bench.spool / LOG, bench.keys)
-        assert [frame.payload for frame in found.sessions["ses_later"].frames] == [b"later\n"]
         assert [frame.payload for frame in found.sessions[SID].frames] == [b"kept\n"]
         assert not found.damaged
         await other.forget()
-        await later.forget()
     assert bench.road.lines("ch01.cast") == ["kept", "lost"]
 
 

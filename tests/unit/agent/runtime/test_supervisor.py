@@ -6,6 +6,7 @@ import asyncio
 import base64
 import errno
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -14,7 +15,9 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from joserfc import jws
 from joserfc.jwk import ECKey
 
+from agent.runtime import identity as identities
 from agent.runtime import session as sessions
+from agent.runtime import supervisor as supervising
 from agent.runtime.spool import folders
 from chalicelib.contracts import ids, relay
 from chalicelib.contracts.capability import ACCESS_TYP
@@ -23,6 +26,7 @@ from chalicelib.contracts.originals import SEALING_TYP, SealingClaims, month_of
 from chalicelib.contracts.policy import Rule
 from tests.fakes.control_plane import FakeControlPlane, document
 from tests.unit.agent.runtime.conftest import CLOCK, FLOOR, FakeTunnel, Rig, RunRig, until
+from tests.unit.agent.runtime.left_behind import Left, line, spoil
 
 OTHER_AGENT = ids.mint(ids.AGENT, 1, b"0123456789")
 
@@ -478,6 +482,20 @@ async def test_a_spool_that_could_not_be_delivered_is_delivered_at_the_next_star
         assert control.chain_holds(sid)
         await until(lambda: rig.supervisor.live() == [])
         assert not folders(rig.supervisor._spool)
+
+
+async def test_what_cannot_be_opened_stays_and_holds_up_nobody(run_rig: RunRig, control: FakeControlPlane, state: Path) -> None:
+    public = identities.load(state)[1].public_bytes
+    spoiled = [Left(control, state, public) for _ in range(supervising._RECOVERING + 1)]
+    for each in spoiled:
+        each.chunk(1, b"one\n")
+        spoil(next(each.folder.path.glob("*.sealed")), -1)
+    sound = Left(control, state, public)
+    sound.segment(1, line(1, b"one\n"))
+    async with run_rig() as rig:
+        await until(lambda: rig.supervisor.live() == [])
+    assert list(control.closes) == [sound.sid]
+    assert all(list(each.folder.path.glob("*.sealed")) for each in spoiled)
 
 
 async def test_a_recording_that_is_refused_for_good_is_kept_aside(run_rig: RunRig, control: FakeControlPlane) -> None:
