@@ -282,7 +282,7 @@ def test_disk_full(desk: Desk, tmp_path: Path) -> None:
     assert ward.ran() - before == set(seen), "what could not be recorded did not run"
     ssh.ended()
     assert ward.stack.ended_agent() == 5
-    assert "The spool could not be written" in ward.stack.log.read_text()
+    assert "agent.giving_up" in ward.stack.log.read_text()
     leave(ward, DISK)
     ward.stack.restart_agent()
     finish(ward, tmp_path)
