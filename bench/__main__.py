@@ -13,7 +13,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import approvals, evidence, yes
+from bench import approvals, evidence, spool, yes
 from bench.postgres import PARTS, Sizes, run
 from bench.suites import SUITES
 from bench.ways import prepare, results_folder
@@ -46,7 +46,12 @@ def main() -> int:
         small = Sizes(rounds=1, seconds=1, megabytes=10, scale=1, connections=20)
         sizes = small if asked.quick else Sizes(rounds=asked.rounds, seconds=asked.seconds, megabytes=asked.megabytes)
         tables += [table.summary() for table in run(sizes, asked.only)]
-    for name, measure in (("evidence", evidence.run), ("approvals", approvals.run), ("approvals", yes.run)):
+    for name, measure in (
+        ("evidence", evidence.run),
+        ("evidence", spool.run),
+        ("approvals", approvals.run),
+        ("approvals", yes.run),
+    ):
         for table in measure(asked.rounds) if name in names else ():
             print(table.render(), end="\n\n", flush=True)
             tables.append(table.summary())

@@ -44,7 +44,7 @@ unless { context.approvals.contains("auditors") };
 forbid (principal, action == Action::"connect", resource) when { context.reason like "*let me in*" }
 unless { context.approvals.contains("auditors") };
 
-@id("auditors-unmask") permit (principal in Group::"auditors", action == Action::"unmask", resource);
+@id("auditors-unmask") permit (principal in Group::"auditors", action in [Action::"unmask", Action::"erase"], resource);
 
 @id("platform-answers") permit (principal in Group::"platform", action == Action::"approve", resource)
 when { context.requester == "carol@example.com" };
@@ -84,7 +84,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 def more_targets(stack: Stack) -> str:
     """Beside prod-web: a target that is down, one with another host key, one without shells, one that nobody may use.
 
-    Beside prod-db: one that is down, one whose password is wrong, one without a password. And of both, one that keeps originals.
+    Beside prod-db: one that is down, one whose password is wrong, one without a password. And of both, one that keeps originals,
+    and a database whose originals are erased.
     """
     port, key, account = stack.target.port, stack.target.host_key, [stack.target.account]
     database = stack.database
@@ -100,6 +101,7 @@ def more_targets(stack: Stack) -> str:
             database.target("no-password", credential="not-there"),
             ssh_target("sealed-web", port, key, account, originals="sealed"),
             database.target("sealed-db") + "    originals: sealed\n",
+            database.target("erased-db") + "    originals: sealed\n",
         ]
     )
 

@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 import zstandard
 
+from chalicelib.contracts.originals import month_of
+from chalicelib.usecases import request_originals
 from infra.demo.stack import Person
 from tests.e2e.conftest import World
 
@@ -167,3 +169,62 @@ def test_every_proof_covers_what_is_sealed(world: World, carol: Person, scratch:
     verified = carol.run(["sallyport", "verify", sid, "--from", str(scratch / "copy"), "--keys", str(scratch / "keys")])
     assert verified.returncode == 0, verified.stdout + verified.stderr
     assert "sealed originals: " in verified.stdout
+
+
+def test_what_was_erased_is_proved_and_cannot_be_opened(
+    world: World, carol: Person, pat: Person, scratch: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["sallyport", "connect", "erased-db", "--", "psql", "-XAt", "-c", f"select '{CARD}'"]
+    done = world.alice.run(words)
+    assert done.returncode == 0, done.stderr
+    session = ended(world, "erased-db")
+    sid, month = session["sid"], month_of(session["opened_ms"])
+    before = Asked(carol, pat, sid)
+    assert pat.run(["sallyport", "approve", before.request["rid"], "--yes"]).returncode == 0
+    status, out, err = before.ended()
+    assert (status, CARD in out) == (0, True), err
+    recorded = files(world, sid)
+    assert any(".ch00.sealed.zst" in key for key in recorded)
+    # A yes that was given before, and not used.
+    asked = carol.run(["sallyport", "unmask", sid, "--reason", "case 13", "--no-wait", "--json"])
+    unused = json.loads(asked.stdout)["request"]["rid"]
+    assert pat.run(["sallyport", "approve", unused, "--yes"]).returncode == 0
+
+    erase = ["sallyport", "erase-originals", "erased-db", month, "--yes"]
+    early = carol.run([*erase, "--reason", "90 days", "--no-wait"])
+    assert early.returncode != 0
+    assert f"{month} is not over" in early.stderr
+    with monkeypatch.context() as later:
+        # The only thing here that is not real: that the month in which this test runs is over.
+        later.setattr(request_originals, "month_of", lambda ms: "9999-12")
+        asked = carol.run([*erase, "--reason", "90 days", "--no-wait", "--json"])
+    assert asked.returncode == 0, asked.stderr
+    rid = json.loads(asked.stdout)["request"]["rid"]
+    assert carol.run([*erase, "--request", rid]).returncode != 0, "nobody has agreed yet"
+    assert carol.run(["sallyport", "approve", rid, "--yes"]).returncode != 0, "one's own request"
+    assert pat.run(["sallyport", "approve", rid, "--yes"]).returncode == 0
+    erased = carol.run([*erase, "--request", rid])
+    assert erased.returncode == 0, erased.stderr
+    assert f"erased erased-db {month}" in erased.stdout
+
+    for words in (["--request", unused], ["--reason", "case 14"]):
+        refused = carol.run(["sallyport", "unmask", sid, *words])
+        assert (refused.returncode, refused.stdout) == (6, "")
+        assert "nobody can read them any more" in refused.stderr
+    assert CARD not in carol.run(["sallyport", "replay", sid]).stdout
+
+    with urllib.request.urlopen(f"{world.stack.url}/trust") as answer:
+        (scratch / "keys").write_text(json.load(answer)["log_key"])
+    auditor = Person("auditor", scratch / "auditor")
+    auditor.environment |= world.cloud.environment
+    verify = ["sallyport", "verify", sid, "--from", f"s3://{world.cloud.resources.bucket}", "--keys", str(scratch / "keys")]
+
+    def proved() -> subprocess.CompletedProcess[str] | None:
+        found = auditor.run(verify)
+        return found if "key erased on " in found.stdout else None
+
+    verified = until(proved, "the log proves the erasure")
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert f"of erased-db, {month}, key erased on " in verified.stdout
+    assert "proofs valid" in verified.stdout
+    assert {key: body for key, body in files(world, sid).items() if key in recorded} == recorded, "nothing of it was changed"
