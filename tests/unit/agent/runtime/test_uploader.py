@@ -111,7 +111,8 @@ def yard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Yard:
 
 def held() -> int:
     """How many chunks are in memory."""
-    return sum(isinstance(each, SpooledChunk) for each in gc.get_objects())
+    gc.collect()
+    return sum(type(each) is SpooledChunk for each in gc.get_objects())
 
 
 async def test_thousands_of_chunks_in_an_outage_wait_on_disk_and_not_in_memory(yard: Yard) -> None:
