@@ -189,6 +189,8 @@ class SftpEngine:
             reader.end()
             if file is None or not file.writes:
                 return self._no(number, "not open for writing")
+            if not file.has_room(offset, len(data)):
+                return self._no(number, "more than was announced")
             file.written.move(offset, data)
         return self._pass(kind, packet, number, file, offset)
 
@@ -231,6 +233,8 @@ class SftpEngine:
         reader.end()
         if source is None or destination is None or not source.reads or not destination.writes:
             return self._no(number, "not open for copying")
+        if destination.limit is not None:
+            return self._no(number, "more than was announced")
         source.read.disorder()
         destination.written.disorder()
         return self._pass(codec.EXTENDED, packet, number)

@@ -78,8 +78,12 @@ class Flow:
 class OpenFile:
     """A handle that the target gave out, and what it was permitted for."""
 
-    def __init__(self, path: str, *, reads: bool = False, writes: bool = False, directory: bool = False) -> None:
+    def __init__(
+        self, path: str, *, reads: bool = False, writes: bool = False, directory: bool = False, limit: int | None = None
+    ) -> None:
         self.path: Final = path
+        self.limit: Final = limit
+        """The size that the client announced, which policy believed: nothing is written past it."""
         self.asked_as = path
         """The name that was asked for, which may have led here through links."""
         self.reads: Final = reads
@@ -87,6 +91,10 @@ class OpenFile:
         self.directory: Final = directory
         self.read = Flow()
         self.written = Flow()
+
+    def has_room(self, offset: int, size: int) -> bool:
+        """Tell whether ``size`` bytes at ``offset`` (which a file that is appended to ignores) stay within what was announced."""
+        return self.limit is None or max(offset, self.written.bytes) + size <= self.limit
 
     def entries(self, *, closed: bool) -> list[dict[str, Any]]:
         """One entry per direction, for the transcript."""

@@ -20,6 +20,9 @@ from agent.protocols.ssh.sftp_codec import Reader
 from agent.protocols.ssh.sftp_files import OpenFile
 from chalicelib.contracts.operation import READ, WRITE, Operation
 
+#: The size that policy sees where none is known beforehand: a rule about too much holds then, and one about little does not.
+SIZE_UNKNOWN: Final = (1 << 63) - 1
+
 _READ: Final = frozenset({READ})
 _WRITE: Final = frozenset({WRITE})
 
@@ -74,8 +77,8 @@ class Paths:
             arguments=(one, two),
         )
 
-    def open(self, raw: bytes, flags: int, size: int) -> tuple[Operation, OpenFile]:
-        """Return the opening of a file, and what the handle will be good for.
+    def open(self, raw: bytes, flags: int, size: int | None) -> tuple[Operation, OpenFile]:
+        """Return the opening of a file, and what the handle will be good for. ``size`` is what the client announced.
 
         OpenSSH opens for reading where neither is asked for, and creates or truncates even then: both count.
         """
@@ -99,9 +102,9 @@ class Paths:
             objects=frozenset({path}),
             flags=frozenset(words) | spelling,
             arguments=(path, str(flags)),
-            size=min(size, (1 << 63) - 1),
+            size=SIZE_UNKNOWN if reads or size is None else min(size, SIZE_UNKNOWN),
         )
-        return operation, OpenFile(path, reads=reads, writes=writes)
+        return operation, OpenFile(path, reads=reads, writes=writes, limit=size)
 
 
 Row = Callable[[Paths, Reader], Operation]
@@ -186,7 +189,7 @@ def named(paths: Paths, packet: bytes) -> tuple[Operation, OpenFile | None] | No
         raw, flags, attributes = reader.path(), reader.u32(), reader.attributes()
         if flags & ~codec.ALL_FLAGS:
             raise ValueError("unknown flags")
-        operation, file = paths.open(raw, flags, attributes.size or 0)
+        operation, file = paths.open(raw, flags, attributes.size)
     elif kind == codec.OPENDIR:
         raw = reader.path()
         operation = paths.operation("opendir", "ls", raw, _READ, frozenset({"listing"}))

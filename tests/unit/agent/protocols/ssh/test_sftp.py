@@ -297,6 +297,39 @@ def test_an_upload_out_of_order_lists_ranges_and_failures() -> None:
     assert (entry["direction"], entry["bytes"], entry["ranges"], entry["failed"]) == ("upload", 10, [[5, 10], [0, 5]], 1)
 
 
+@pytest.mark.parametrize(
+    ("flags", "attributes", "size"),
+    [
+        (W | C | T, NOTHING, sftp_operations.SIZE_UNKNOWN),
+        (W | C | T, u32(1) + u64(10), 10),
+        (W | C | T, u32(1) + u64(1 << 64 - 1), sftp_operations.SIZE_UNKNOWN),
+        (R, NOTHING, sftp_operations.SIZE_UNKNOWN),
+        (R, u32(1) + u64(10), sftp_operations.SIZE_UNKNOWN),
+        (R | W, u32(1) + u64(10), sftp_operations.SIZE_UNKNOWN),
+    ],
+)
+def test_a_size_that_is_not_known_is_the_largest(flags: int, attributes: bytes, size: int) -> None:
+    asked = Talk().ask(codec.OPEN, string(b"/x"), u32(flags), attributes)
+    assert isinstance(asked, Asked)
+    assert asked.operation.size == size
+
+
+@pytest.mark.parametrize(
+    ("writes", "fits"),
+    [([(0, 10)], True), ([(0, 6), (6, 4)], True), ([(0, 11)], False), ([(5, 6)], False), ([(0, 6), (0, 5)], False)],
+)
+def test_nothing_is_written_past_what_was_announced(writes: list[tuple[int, int]], fits: bool) -> None:
+    talk = Talk()
+    talk.straight(talk.ask(codec.OPEN, string(b"/x"), u32(W | C | T), u32(1) + u64(10)))
+    talk.answer(codec.HANDLE, string(b"h1"))
+    units = []
+    for offset, size in writes:
+        units.append(talk.ask(codec.WRITE, string(b"h1"), u64(offset), string(b"x" * size)))
+        if units[-1].to is Side.TARGET:  # type: ignore[union-attr]
+            talk.answer(codec.STATUS, u32(0), string(b""), string(b""))
+    assert (units[-1].to is Side.TARGET) is fits  # type: ignore[union-attr]
+
+
 def test_ranges_are_bounded() -> None:
     talk = Talk()
     talk.open(flags=W)
