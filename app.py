@@ -9,6 +9,7 @@ from chalice.app import Chalice, Rate
 from chalicelib.entrypoints import (
     agents,
     config,
+    live,
     login,
     objects,
     originals,
@@ -33,7 +34,7 @@ OBJECTS = {
 
 app = Chalice(app_name="sallyport")
 app.experimental_feature_flags.update(["WEBSOCKETS"])
-for blueprint in (login.bp, pages.bp, people.bp, requests.bp, slack.bp, originals.bp, config.bp, agents.bp):
+for blueprint in (login.bp, pages.bp, people.bp, requests.bp, slack.bp, originals.bp, live.bp, config.bp, agents.bp):
     app.register_blueprint(blueprint)
 
 

@@ -204,6 +204,15 @@ class RecordingViewed(SessionEvent, frozen=True, kw_only=True, tag="recording.vi
     chunks: PublicNumber
 
 
+class SessionKillOrdered(SessionEvent, frozen=True, kw_only=True, tag="session.kill_ordered"):
+    """Somebody ordered the end of a session. ``session.ended`` follows when its agent has obeyed."""
+
+    owner: SensitiveText
+    reason: SensitiveText
+    rule: PublicText
+    """What permitted it; empty where the owner ended a session of their own."""
+
+
 class AgentTokenIssued(Event, frozen=True, kw_only=True, tag="agent.token_issued"):
     """An administrator made a one-time enrolment token."""
 
@@ -388,6 +397,7 @@ AnyEvent = (
     | WitnessEnrolled
     | WitnessAlarmed
     | RecordingViewed
+    | SessionKillOrdered
     | AgentTokenIssued
     | AgentEnrolled
     | ConfigApplied

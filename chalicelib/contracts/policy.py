@@ -159,6 +159,16 @@ class Policy:
         entities, resource = _on_session(who, sid, owner, state, target)
         return self._ask("replay", who, entities, resource, _moment(who, moment, target))
 
+    def watch(self, who: Principal, session: tuple[str, str, str], target: Target, moment: Moment) -> Verdict:
+        """May ``who`` look on while ``session`` (its identifier, owner and state) goes on?"""
+        entities, resource = _on_session(who, *session, target)
+        return self._ask("watch", who, entities, resource, _moment(who, moment, target))
+
+    def kill(self, who: Principal, session: tuple[str, str, str], target: Target, moment: Moment) -> Verdict:
+        """May ``who`` end ``session`` now? ``moment.reason`` is why."""
+        entities, resource = _on_session(who, *session, target)
+        return self._ask("kill", who, entities, resource, _moment(who, moment, target))
+
     def unmask(
         self,
         who: Principal,

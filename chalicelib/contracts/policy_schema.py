@@ -49,7 +49,7 @@ action forward appliesTo {{ principal: [User], resource: [Target], context: {{ {
 action reveal appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} data_class: String }} }};
 action approve appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} requester: String }} }};
 action emergency appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} }} }};
-action replay appliesTo {{ principal: [User], resource: [Session], context: {{ {_MOMENT} }} }};
+action replay, watch, kill appliesTo {{ principal: [User], resource: [Session], context: {{ {_MOMENT} }} }};
 action unmask appliesTo {{ principal: [User], resource: [Session], context: {{ {_MOMENT} approvals: Set<String> }} }};
 action erase appliesTo {{
   principal: [User], resource: [Target], context: {{ {_MOMENT} month: String, approvals: Set<String> }}

@@ -75,6 +75,8 @@ class Session(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """The approval request that it was opened under; empty where policy asked for none."""
     message: str = ""
     """What the person was told, for a denial or an early end."""
+    killed_by: str = ""
+    """Who ordered its end, in the words of ``message``; it is over once its agent has heard of that."""
     opened_ms: int
     started_ms: int = 0
     ended_ms: int = 0

@@ -176,7 +176,7 @@ def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed])
 #: What a permit of every action grants, by the kind of resource it is about; the schema says which action is about which.
 _GRANTED: Final[dict[str, tuple[str, ...]]] = {
     "Target": ("transfer", "forward", "reveal", "approve", "emergency", "erase"),
-    "Session": ("replay", "unmask"),
+    "Session": ("replay", "watch", "kill", "unmask"),
     "Gateway": ("administer",),
 }
 

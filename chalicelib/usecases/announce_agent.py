@@ -12,6 +12,7 @@ from chalicelib.domain import ssh_certificate
 from chalicelib.domain.gateway_file import NAME
 from chalicelib.domain.ssh_wire import ed25519_of_line
 from chalicelib.ports import Agent, Conflict, Ports
+from chalicelib.usecases import kill_session
 from chalicelib.usecases.certify import certify
 from chalicelib.usecases.trust import trust
 from chalicelib.usecases.witness_log import enrol_witness
@@ -31,6 +32,7 @@ def announce_agent(ports: Ports, agent: Agent, asked: AgentAnnounce) -> AgentCon
         ) from None
     if asked.witness_key and asked.witness_key != agent.witness_key:
         enrol_witness(ports, agent, asked.witness_key)
+    kill_session.remind_agent(ports, agent)
     document = ports.policies.current().document
     targets = [target for target in document.targets if target.agent == agent.name]
     certificate = ssh_certificate.for_agent(

@@ -17,6 +17,7 @@ from chalicelib.contracts.approval import RequestState
 from chalicelib.contracts.session import Session, State
 from chalicelib.domain import tickets
 from chalicelib.ports import Agent, Conflict, Ports
+from chalicelib.usecases import kill_session
 from chalicelib.usecases.end_request import TAKEN_BACK
 from chalicelib.usecases.endings import ended
 
@@ -36,7 +37,9 @@ def reap_sessions(ports: Ports) -> dict[str, int]:
         if (verdict := _verdict(ports, session, agent, listening_ms)) is None:
             continue
         state, message = verdict
-        over = msgspec.structs.replace(session, state=state, message=message, ended_ms=ports.clock.now_ms())
+        # Who ordered its end, and why, stays said: an agent that comes back gets those words.
+        words = f"{session.message} {message}" if session.killed_by else message
+        over = msgspec.structs.replace(session, state=state, message=words, ended_ms=ports.clock.now_ms())
         # The index may be behind the row. The step requires the state and the chunks that were seen, so it then does nothing.
         with contextlib.suppress(Conflict):
             ports.store.step_session(over, frozenset({session.state}), ended(ports.clock, over, actor="system"))
@@ -47,7 +50,8 @@ def reap_sessions(ports: Ports) -> dict[str, int]:
         _remind(ports, session, agents.get(session.agent))
     for agent, over in [*killed, *_continued(ports, agents, {session.sid for session in unfinished})]:
         if agent.connection:
-            ports.downlink.post(agent.connection, relay.encode(relay.Kill(over.sid, "session_ended", over.message)))
+            code = kill_session.CODE if over.killed_by else "session_ended"
+            ports.downlink.post(agent.connection, relay.encode(relay.Kill(over.sid, code, over.message)))
     return counts
 
 
@@ -64,7 +68,10 @@ def _continued(ports: Ports, agents: Mapping[str, Agent], unfinished: set[str]) 
 
 
 def _remind(ports: Ports, session: Session, agent: Agent | None) -> None:
-    """An agent that was away when an approval was taken back hears of it when it is there again."""
+    """An agent that was away when an approval was taken back, or an end ordered, hears of it when it is there again."""
+    if session.killed_by:
+        kill_session.tell_agent(ports, session, agent)
+        return
     case = ports.store.case(session.approval) if session.approval and agent and agent.connection else None
     if case and agent and case.request.state is RequestState.REVOKED:
         ports.downlink.post(agent.connection, relay.encode(relay.Kill(session.sid, "session_killed", TAKEN_BACK)))

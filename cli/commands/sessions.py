@@ -124,6 +124,7 @@ def _pairs(found: Session) -> list[tuple[str, str]]:
         ("session", found.sid),
         ("state", found.state.value),
         ("message", found.message),
+        ("ended by", found.killed_by),
         ("who", found.principal),
         ("groups", ", ".join(found.groups)),
         ("from", found.source_ip),

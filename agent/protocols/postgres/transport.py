@@ -152,6 +152,7 @@ class Connection:
             await asyncio.wait({work, self._serving.ended}, return_when=asyncio.FIRST_COMPLETED)
             if not work.done():
                 notice = self._serving.ended.result()
+                self._remark({"event": "ended", "code": notice.code, "text": notice.message})
                 self._client.write(farewell(notice, self._sid))
                 return notice
             return work.result()
@@ -269,9 +270,11 @@ class Connection:
 
     def _warned(self, words: str) -> None:
         """Say that time runs out. What is written here is whole messages, and a notice may stand between any two (§55.2.7)."""
-        lines = self._writer.remark({"event": "warned", "text": words}, self._serving.now_ms())
-        self._serving.recorder.write_soon(CHANNEL, "jsonl", lines)
+        self._remark({"event": "warned", "text": words})
         self._client.write(notice(words, f"Session {self._sid}."))
+
+    def _remark(self, entry: dict[str, str]) -> None:
+        self._serving.recorder.write_soon(CHANNEL, "jsonl", self._writer.remark(entry, self._serving.now_ms()))
 
     def _transcript(self) -> JsonlWriter:
         claims = self._serving.claims

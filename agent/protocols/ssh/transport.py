@@ -45,7 +45,7 @@ from chalicelib.contracts.faults import CODES, Fault, Notice
 _log: Final = structlog.get_logger()
 
 #: Seconds that a client may take to read why its session ended.
-LAST_WORDS_S: Final = 2.0
+LAST_WORDS_S: Final = 1.0
 #: Channels of one connection: at once, and ever (a recording numbers them with four digits).
 OPEN_CHANNELS: Final = 100
 ALL_CHANNELS: Final = 9_999
