@@ -26,7 +26,7 @@ from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.room import MEGABYTE, Limits, Room
 from agent.runtime.serving import HostIdentity, Plugin
 from agent.runtime.session import Surroundings
-from agent.runtime.session_tunnel import session_tunnels
+from agent.runtime.session_tunnel import session_tunnels, watch_tunnels
 from agent.runtime.spool import SPOOL, Disk
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.supervisor import Supervisor
@@ -150,6 +150,7 @@ async def _run(
         silent=SILENT,
         max_sessions=settings.max_sessions,
         witness=witness,
+        open_watch=watch_tunnels(identity),
     )
     socket = ControlSocket(lambda: identity.trust.websocket_url, identity.proof, supervisor, backoff=around.backoff())
     supervisor.on_refusing = socket.beat_soon

@@ -148,6 +148,10 @@ class BenchSession:
     def warn(self, tell: Callable[[str], None]) -> None:
         """Sessions here have all the time that they need."""
 
+    def watchers(self) -> list[str]:
+        """Nobody looks on at a benchmark."""
+        return []
+
     def report_target(self, notice: Notice) -> None:
         """Say it where the benchmark can be read."""
         print(notice.message, file=sys.stderr)

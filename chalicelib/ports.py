@@ -148,13 +148,15 @@ class Connection(msgspec.Struct, kw_only=True, frozen=True):
     side: str
     """``control``, ``client``, ``agent``, or ``waiting`` for an approval."""
     owner: str
-    """Agent identifier for ``control``, request identifier for ``waiting``, session identifier otherwise."""
+    """Agent identifier for ``control``, request identifier for ``waiting``, else session or watch identifier."""
     since_ms: int
     deadline_ms: int = 0
     """When the session ends, for its two ends."""
     ticket: str = ""
     """What opened a ``client`` socket, so that a lost offer can be made again while it is good; never listed or logged."""
     ticket_until_ms: int = 0
+    watches: str = ""
+    """The session that the owner, a watch, looks at; empty for everything else."""
 
 
 class Link(msgspec.Struct, kw_only=True, frozen=True):

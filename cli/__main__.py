@@ -50,6 +50,7 @@ _COMMANDS: Final[dict[str, _Entry]] = {
     "sessions": _Entry("sessions", "sessions", _EVIDENCE, "List sessions, newest first."),
     "session": _Entry("sessions", "session", _EVIDENCE, "Show one session whole."),
     "replay": _Entry("replay", "replay", _EVIDENCE, "Verify a session's recording and play it."),
+    "watch": _Entry("watch", "watch", _EVIDENCE, "Watch a session while it goes on."),
     "kill": _Entry("kill", "kill", _EVIDENCE, "End sessions that go on."),
     "unmask": _Entry("originals", "unmask", _EVIDENCE, "Show what masking took out of a session, if somebody else agrees."),
     "erase-originals": _Entry("originals", "erase_originals", _EVIDENCE, "Make a month of sealed originals unreadable for good."),

@@ -20,11 +20,11 @@ import msgspec
 from chalicelib.contracts.faults import CODES, Fault
 from cli import postgres_wire as wire
 from cli import ways
+from cli.agent_trust import check_agent
 from cli.direct_way import dial
 from cli.home import Home
 from cli.moments import now_ms
 from cli.patience import Patience
-from cli.postgres_trust import check_agent
 
 #: Seconds until the agent must have answered: it may wait for its target for fifteen, twice.
 ANSWER_S: Final = 45.0

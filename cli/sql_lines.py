@@ -34,8 +34,9 @@ _UNDER_WAY: Final = 1_000
 class SqlLines:
     """Tells one connection's entries, in order."""
 
-    def __init__(self) -> None:
-        self._count = 0
+    def __init__(self, left_out: int = 0) -> None:
+        """``left_out``: statements before the first entry that is told."""
+        self._count = left_out
         self._last = 0
         """The number of the statement that was told last; a COPY has two, to run it and to transfer its rows."""
         self._texts: dict[int, str] = {}

@@ -20,22 +20,33 @@ _LEFT_OUT: Final = frozenset(
 )
 
 
-def lines(reader: TranscriptReader) -> Iterator[str]:
-    """Yield the lines of every entry: when, what was decided, what it was."""
-    sql = SqlLines()
-    for entry in reader.entries():
-        opened = reader.heading.get("opened_ms", 0)
-        since = entry.get("t", 0)
+class TranscriptLines:
+    """Tells one channel's entries in order, as they come."""
+
+    def __init__(self, left_out: int = 0) -> None:
+        """``left_out``: statements before the first entry that is told."""
+        self._sql = SqlLines(left_out)
+
+    def lines(self, heading: dict[str, Any], entry: dict[str, Any]) -> Iterator[str]:
+        """Yield the lines of ``entry``: when, what was decided, what it was."""
+        opened, since = heading.get("opened_ms", 0), entry.get("t", 0)
         when = (
             clock(opened + since) if isinstance(opened, int) and isinstance(since, int) and 0 <= opened + since < 1 << 48 else ""
         )
-        known = sql.lines(entry, when) if reader.heading.get("protocol") == "postgres" else None
+        known = self._sql.lines(entry, when) if heading.get("protocol") == "postgres" else None
         if known is not None:
             yield from known
         elif entry.get("event") == "shown":
             yield from (f"  {line}" for line in clean_lines(str(entry.get("text", ""))))
         else:
             yield f"{paint(when, 'dim')}  {_what(entry)}"
+
+
+def lines(reader: TranscriptReader) -> Iterator[str]:
+    """Yield the lines of every entry."""
+    told = TranscriptLines()
+    for entry in reader.entries():
+        yield from told.lines(reader.heading, entry)
 
 
 def _what(entry: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""The control WebSocket: offers, kills and refreshes come down, heartbeats go up.
+"""The control WebSocket: offers, kills, watches and refreshes come down, heartbeats go up.
 
 It is held for ever: a lost connection is replaced with backoff, and a living one before API Gateway ends it at two hours (make
 before break). Live sessions do not depend on it. What arrives here is a hint or an order from the control plane's authenticated
@@ -43,6 +43,10 @@ class Orders(Protocol):
 
     def killed(self, kill: relay.Kill) -> None:
         """A session must end now."""
+        ...
+
+    def watched(self, watch: relay.Watch) -> None:
+        """Somebody wants to look on at a session."""
         ...
 
     def refreshed(self, version: str) -> None:
@@ -171,6 +175,8 @@ class ControlSocket:
                 self._orders.offered(message)
             case relay.Kill():
                 self._orders.killed(message)
+            case relay.Watch():
+                self._orders.watched(message)
             case relay.Refresh(version):
                 self._orders.refreshed(version)
             case relay.Decided():

@@ -32,10 +32,13 @@ from chalicelib.contracts.capability import (
     CONTROL_AUDIENCE,
     PROOF_TYP,
     TICKET_TYP,
+    WATCH_TYP,
     ApprovalClaims,
     ProofClaims,
     TicketClaims,
+    WatchClaims,
     check_ticket,
+    check_watch,
 )
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import SEALING_TYP, SealingClaims, SealingKey, month_of
@@ -179,6 +182,15 @@ class Identity:
         if not ids.is_id(ids.SESSION, claims.sid):
             raise Fault("ticket_invalid", "The ticket names no session.")  # it is going to be the name of a directory
         check_ticket(claims, self.agent_id, self._now_ms())
+        return claims
+
+    def watch_ticket(self, text: str) -> WatchClaims:
+        """Return the claims of a watch ticket that this gateway signed for this agent and that is good now. Raises Fault."""
+        refused = Fault("ticket_invalid", "The ticket was not issued by this gateway.")
+        claims = _claims(text, self.trust.token_key, WATCH_TYP, WatchClaims, refused)
+        if claims.iss != self.trust.issuer or not ids.is_id(ids.WATCH, claims.wid):
+            raise refused
+        check_watch(claims, self.agent_id, self._now_ms())
         return claims
 
     def approval(self, text: str) -> ApprovalClaims:

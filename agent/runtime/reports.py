@@ -9,6 +9,7 @@ from typing import Any, Final
 from agent.runtime.backoff import Backoff, persist
 from agent.telemetry import logger
 from chalicelib.contracts.api import DeniedOperation, SessionReport
+from chalicelib.contracts.api_live import WatchNews
 from chalicelib.contracts.faults import Fault, Notice
 
 #: Denied operations in one report, at most: a body stays far below ``api.BODY_LIMIT``.
@@ -30,6 +31,7 @@ class Reports:
         self._backoff = backoff
         self._denied: list[DeniedOperation] = []
         self._target: Notice | None = None
+        self._watches: list[WatchNews] = []
         self._dropped = 0
         self._news = asyncio.Event()
         self._finishing = False
@@ -50,6 +52,11 @@ class Reports:
         self._target = notice
         self._news.set()
 
+    def watch(self, news: WatchNews) -> None:
+        """Report that a watch began or ended."""
+        self._watches.append(news)
+        self._news.set()
+
     def finish(self) -> None:
         """Have ``run`` return once everything is sent."""
         self._finishing = True
@@ -58,7 +65,7 @@ class Reports:
     async def run(self) -> None:
         """Send until ``finish`` and nothing is left."""
         while True:
-            while self._denied or self._target:
+            while self._denied or self._target or self._watches:
                 await self._send_batch()
             if self._finishing:
                 return
@@ -66,13 +73,14 @@ class Reports:
             await self._news.wait()
 
     async def _send_batch(self) -> None:
-        batch, target = self._denied[:BATCH], self._target
-        report = SessionReport(denied=batch, target_fault=target)
+        batch, target, watches = self._denied[:BATCH], self._target, self._watches[:BATCH]
+        report = SessionReport(denied=batch, target_fault=target, watches=watches)
         try:
             await persist(lambda: self._send(self._sid, report), event="report.delayed", backoff=self._backoff(), sid=self._sid)
         except Fault as fault:
             # The recording says the same; an auditor who looks there misses nothing.
             logger(sid=self._sid).error("report.refused", code=fault.code, detail=fault.detail, denied=len(batch))
         del self._denied[: len(batch)]
+        del self._watches[: len(watches)]
         if self._target is target:
             self._target = None

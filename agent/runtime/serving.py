@@ -155,7 +155,11 @@ class Serving(Protocol):
         ...
 
     def warn(self, tell: Callable[[str], None]) -> None:
-        """Have ``tell`` called with words for the person before ``ended`` comes by the clock; at once if they are due already."""
+        """Have ``tell`` called with words for the person (time runs out, somebody looks on); at once if they are due."""
+        ...
+
+    def watchers(self) -> list[str]:
+        """Return who looks on now."""
         ...
 
 

@@ -28,8 +28,10 @@ from agent.runtime.serving import Approvals, Credential, Recorder
 from agent.runtime.spool import Disk, End, Folder
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
+from agent.runtime.watching import Audience, Tapped, Watch
 from agent.telemetry import logger
 from chalicelib.contracts.api import DeniedOperation, SessionClose
+from chalicelib.contracts.api_live import WatchNews
 from chalicelib.contracts.capability import ApprovalClaims, TicketClaims
 from chalicelib.contracts.faults import MESSAGE_LIMIT, Fault, Notice
 from chalicelib.contracts.gateway import Target
@@ -163,6 +165,7 @@ class LiveSession:
         self._tell: list[Callable[[str], None]] = []
         self._warning = ""
         self._recording: Recording | None = None
+        self.audience: Final = Audience(self._say)
 
     @property
     def sid(self) -> str:
@@ -223,6 +226,21 @@ class LiveSession:
         if self._warning:
             tell(self._warning)
 
+    def _say(self, words: str) -> None:
+        for tell in self._tell:
+            tell(words)
+
+    def watchers(self) -> list[str]:
+        """Return who looks on now."""
+        return self.audience.names()
+
+    def report_watch(self, watch: Watch, ended: Notice | None = None) -> None:
+        """Have the control plane remember that a watch began, or why it ended."""
+        if ended is None:
+            self._reports.watch(WatchNews(ticket=watch.ticket))
+        else:
+            self._reports.watch(WatchNews(ticket=watch.ticket, code=ended.code, message=ended.message, shown=watch.shown))
+
     def end(self, notice: Notice, *, killed: bool = False) -> None:
         """Have the session end now. The first reason stands."""
         if self._ending is not None:
@@ -243,6 +261,8 @@ class LiveSession:
         """Say that the plug-in serves no more, and why."""
         self._notice = notice
         self._over.set()
+        why = self._ending or notice
+        self.audience.close(Notice(why.code, why.message or "The session has ended."))
 
     async def prepare(self, folder: Folder, seed: str) -> None:
         """Make the recording's place on disk. Raises Fault(recording_failed); ticket_used if the session was here before."""
@@ -255,7 +275,7 @@ class LiveSession:
             raise Fault("recording_failed", "The agent cannot record, so it serves nothing.", detail=str(error)) from None
         await recording.recorder.open()
         self._recording = recording
-        self.recorder = recording.recorder
+        self.recorder = Tapped(recording.recorder, self.audience.seen)
 
     def keep_originals(self, key: SealingKey | None) -> None:
         """Seal originals with ``key``, or keep none. Raises Fault(recording_failed) for a key that is none."""
@@ -281,6 +301,7 @@ class LiveSession:
             await self.waits.finish()
             await recording.recorder.close(self.outcome())
             await writing
+            await self.audience.emptied()
             self._reports.finish()
             await reporting
         return recording
@@ -296,8 +317,7 @@ class LiveSession:
         while (wait_s := countdown.wait_s(self.now_ms())) > 0:
             if words := countdown.due(self.now_ms()):
                 self._warning = words
-                for tell in self._tell:
-                    tell(words)
+                self._say(words)
             await asyncio.sleep(min(wait_s, _WATCH_S))
         self.end(Notice("session_ended", "The time that was granted for this session is over."))
 

@@ -15,6 +15,7 @@ from agent.telemetry import logger
 from chalicelib.contracts.faults import Notice
 
 SESSION_HEADER: Final = "X-Sallyport-Session"
+WATCH_HEADER: Final = "X-Sallyport-Watch"
 #: Seconds that the last bytes of a session may take to reach the tunnel, and its peer's to end.
 _TAIL_S: Final = 5.0
 _POLL_S: Final = 0.01
@@ -56,21 +57,22 @@ class SessionTunnel:
 
 def session_tunnels(identity: Identity) -> Callable[[str], AbstractAsyncContextManager[SessionTunnel]]:
     """Return what opens the agent's end of a session's tunnel, by session identifier."""
+    return lambda sid: _opened(identity, sid, {SOCKET_HEADER: "session", SESSION_HEADER: sid})
 
-    @asynccontextmanager
-    async def opened(sid: str) -> AsyncIterator[SessionTunnel]:
-        async def credentials(resume: str | None) -> Mapping[str, str]:
-            # A fresh proof says more than a resume token and cannot have expired, so the token is not used.
-            return {
-                "Authorization": identity.proof("GET", PROOF_PATH),
-                SOCKET_HEADER: "session",
-                SESSION_HEADER: sid,
-            }
 
-        told = logger(sid=sid)
-        async with Tunnel.connect(identity.trust.websocket_url, credentials, observe=lambda event: told.debug(event)) as tunnel:
-            session = SessionTunnel(tunnel)
-            yield session
-            await session.drained()
+def watch_tunnels(identity: Identity) -> Callable[[str, str], AbstractAsyncContextManager[SessionTunnel]]:
+    """Return what opens the agent's end of a watch's tunnel, by session identifier and the watcher's ticket."""
+    return lambda sid, ticket: _opened(identity, sid, {SOCKET_HEADER: "watch", WATCH_HEADER: ticket})
 
-    return opened
+
+@asynccontextmanager
+async def _opened(identity: Identity, sid: str, headers: Mapping[str, str]) -> AsyncIterator[SessionTunnel]:
+    async def credentials(resume: str | None) -> Mapping[str, str]:
+        # A fresh proof says more than a resume token and cannot have expired, so the token is not used.
+        return {"Authorization": identity.proof("GET", PROOF_PATH), **headers}
+
+    told = logger(sid=sid)
+    async with Tunnel.connect(identity.trust.websocket_url, credentials, observe=lambda event: told.debug(event)) as tunnel:
+        session = SessionTunnel(tunnel)
+        yield session
+        await session.drained()

@@ -23,6 +23,7 @@ from agent.runtime.door import Caller, ConnectionDoor
 from agent.runtime.identity import Identity
 from agent.runtime.listener import Place
 from agent.runtime.offers import Offers, presented
+from agent.runtime.onlookers import Onlookers, OpenWatch
 from agent.runtime.opening import plugin_for
 from agent.runtime.room import Level, Room
 from agent.runtime.salvage import REFUSED
@@ -82,8 +83,12 @@ class Supervisor:
         silent: str = "",
         max_sessions: int = 200,
         witness: Witness | None = None,
+        open_watch: OpenWatch | None = None,
     ) -> None:
-        """``witness`` says whether the log is what it was; without one sessions begin whatever the log says."""
+        """``witness`` says whether the log is what it was; without one sessions begin whatever the log says.
+
+        ``open_watch`` opens the tunnel of a watch; without it nobody can look on.
+        """
         self._around = around
         self._identity = identity
         self._announcer = announcer
@@ -106,6 +111,11 @@ class Supervisor:
         self.failure: Fault | None = None
         """Why ``run`` ended by itself; None where it was told to."""
         self._witness = witness
+        self._onlookers = (
+            Onlookers(identity, open_watch, self._live.get, self.spawn, lambda: around.configuration.policy)
+            if open_watch
+            else None
+        )
         announcer.on_change = self._end_orphans
         around.journal.on_fault = self._log_failed
 
@@ -186,6 +196,11 @@ class Supervisor:
         if session is not None:
             session.end(Notice(kill.code, kill.message), killed=True)
 
+    def watched(self, watch: relay.Watch) -> None:
+        """Let somebody look on at a session, if policy still says so."""
+        if self._onlookers is not None and not self._stopping:
+            self._onlookers.asked(watch)
+
     def refreshed(self, version: str) -> None:
         """Learn the newest configuration, and what others have answered meanwhile."""
         self._announcer.ask()
@@ -227,6 +242,8 @@ class Supervisor:
             verdict = policy.connect(claims.principal, target, moment, frozenset(claims.approvals))
             if claims.login not in target.logins or not verdict.allowed:
                 session.end(Notice("session_killed", "A newer policy does not permit this session."), killed=True)
+            elif self._onlookers is not None:
+                self._onlookers.recheck(session)
 
     # --- ways in
 

@@ -10,6 +10,7 @@ from typing import Final, Literal
 
 import msgspec
 
+from chalicelib.contracts.api_live import WatchNews
 from chalicelib.contracts.faults import Notice
 from chalicelib.contracts.gateway import Document, Protocol
 from chalicelib.contracts.recording import Chunk, StoredChunk
@@ -344,6 +345,7 @@ class SessionReport(msgspec.Struct, kw_only=True, frozen=True):
 
     denied: list[DeniedOperation] = []
     target_fault: Notice | None = None
+    watches: list[WatchNews] = []
 
 
 class SessionClose(msgspec.Struct, kw_only=True, frozen=True):

@@ -213,6 +213,33 @@ class SessionKillOrdered(SessionEvent, frozen=True, kw_only=True, tag="session.k
     """What permitted it; empty where the owner ended a session of their own."""
 
 
+class WatchEvent(SessionEvent, frozen=True, kw_only=True):
+    """What every event about a watch carries; its actor is the watcher."""
+
+    wid: PublicText
+    owner: SensitiveText
+
+
+class WatchAllowed(WatchEvent, frozen=True, kw_only=True, tag="watch.allowed"):
+    """Policy let somebody look on at a session. Stored before they get a ticket."""
+
+    rule: PublicText
+
+
+class WatchBegan(WatchEvent, frozen=True, kw_only=True, tag="watch.began"):
+    """The agent showed a watcher the session, and its owner that they watch."""
+
+
+class WatchEnded(WatchEvent, frozen=True, kw_only=True, tag="watch.ended"):
+    """A watch that had begun is over."""
+
+    code: PublicText
+    """Why: ``ok`` where the watcher left, else a fault's code."""
+    message: SensitiveText
+    shown: PublicNumber
+    """Bytes of recorded lines that were sent to the watcher."""
+
+
 class AgentTokenIssued(Event, frozen=True, kw_only=True, tag="agent.token_issued"):
     """An administrator made a one-time enrolment token."""
 
@@ -398,6 +425,9 @@ AnyEvent = (
     | WitnessAlarmed
     | RecordingViewed
     | SessionKillOrdered
+    | WatchAllowed
+    | WatchBegan
+    | WatchEnded
     | AgentTokenIssued
     | AgentEnrolled
     | ConfigApplied

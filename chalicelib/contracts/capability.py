@@ -16,6 +16,7 @@ from chalicelib.contracts.policy import Approval, Principal
 ACCESS_TYP: Final = "sallyport-access+jwt"
 TICKET_TYP: Final = "sallyport-ticket+jwt"
 WEB_TYP: Final = "sallyport-web+jwt"
+WATCH_TYP: Final = "sallyport-watch+jwt"
 APPROVAL_TYP: Final = "sallyport-approval+jwt"
 PROOF_TYP: Final = "sallyport-agent-proof+jwt"
 
@@ -74,6 +75,29 @@ class TicketClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True
     """Hex hash of that event's leaf: the promise, signed with the ticket, that the transparency log will hold it soon."""
     approvals: list[str] = []
     """Groups whose approval this session was opened with, for rules about ``connect`` and nothing else."""
+
+    @property
+    def principal(self) -> Principal:
+        """The identity that policy sees."""
+        return Principal(name=self.sub, groups=self.groups, mfa=self.mfa)
+
+
+class WatchClaims(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
+    """A ticket to look on while one session goes on: one person, one agent, once, soon, no longer than its end."""
+
+    iss: str
+    aud: str
+    """Identifier of the agent."""
+    wid: str
+    sid: str
+    sub: str
+    groups: list[str] = []
+    mfa: bool = False
+    source_ip: str = ""
+    iat: int
+    exp: int
+    deadline_ms: int
+    """When the watching ends: with the watcher's login, or the session's grant."""
 
     @property
     def principal(self) -> Principal:
@@ -144,6 +168,16 @@ def check_ticket(claims: TicketClaims, agent_id: str, now_ms: int) -> None:
     check_times(claims.iat, claims.exp, now_ms, expired="ticket_expired", invalid="ticket_invalid", what="ticket")
     if now_ms >= claims.deadline_ms:
         raise Fault("session_ended", "The grant behind this ticket has ended.")
+
+
+def check_watch(claims: WatchClaims, agent_id: str, now_ms: int, *, begun: bool = False) -> None:
+    """Check a watch ticket whose signature was verified, at the agent ``agent_id``. One that has ``begun`` is good to its end."""
+    if claims.aud != agent_id:
+        raise Fault("ticket_mismatch", "The ticket is for another agent.")
+    if not begun:
+        check_times(claims.iat, claims.exp, now_ms, expired="ticket_expired", invalid="ticket_invalid", what="ticket")
+    if now_ms >= claims.deadline_ms:
+        raise Fault("session_ended", "The time of this watch is over.")
 
 
 def check_approval(claims: ApprovalClaims, *, agent_id: str, ticket: TicketClaims, digest: str, now_ms: int) -> None:

@@ -7,7 +7,7 @@ refused; an unknown tag is told apart (`UnknownMessage`) because an old client m
 
     upward     client -> Lambda   Hello  Data  Beat
     downward   Lambda -> client   Route  Deliver  Lost  Refused
-    control    Lambda -> agent    Offer  Kill  Refresh  Decided  Refused    (the agent's control socket)
+    control    Lambda -> agent    Offer  Kill  Watch  Refresh  Decided  Refused    (the agent's control socket)
     waiting    Lambda -> CLI      Decided  Refused                     (a socket that waits for one approval request)
 
 The Lambda function never looks inside a frame: `Data.f` is base64 text that `deliver` puts back unchanged.
@@ -117,6 +117,13 @@ class Kill(_Tagged, frozen=True, tag="kill"):
     message: Message
 
 
+class Watch(_Tagged, frozen=True, tag="watch"):
+    """Lambda -> agent: somebody wants to look on at session `sid`; open a tunnel for the watch that `ticket` names."""
+
+    sid: Identifier
+    ticket: Token
+
+
 class Refresh(_Tagged, frozen=True, tag="refresh"):
     """Lambda -> agent: policy or configuration changed; `version` is the newest one."""
 
@@ -135,7 +142,7 @@ class Decided(_Tagged, frozen=True, tag="decided"):
 
 Upward: TypeAlias = Hello | Data | Beat
 Downward: TypeAlias = Route | Deliver | Lost | Refused
-Control: TypeAlias = Offer | Kill | Refresh | Decided | Refused
+Control: TypeAlias = Offer | Kill | Watch | Refresh | Decided | Refused
 Waiting: TypeAlias = Decided | Refused
 
 
@@ -165,7 +172,7 @@ _waiting: msgspec.json.Decoder[Waiting] = msgspec.json.Decoder(Waiting)
 
 _UPWARD_TAGS: Final = frozenset({"hello", "d", "beat"})
 _DOWNWARD_TAGS: Final = frozenset({"route", "f", "lost", "refused"})
-_CONTROL_TAGS: Final = frozenset({"offer", "kill", "refresh", "decided", "refused"})
+_CONTROL_TAGS: Final = frozenset({"offer", "kill", "watch", "refresh", "decided", "refused"})
 _WAITING_TAGS: Final = frozenset({"decided", "refused"})
 
 

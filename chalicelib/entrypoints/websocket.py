@@ -28,6 +28,7 @@ def connect(event: dict[str, Any]) -> Answer:
             socket=headers.get("x-sallyport-socket", ""),
             session=headers.get("x-sallyport-session", ""),
             request=headers.get("x-sallyport-request", ""),
+            watch=headers.get("x-sallyport-watch", ""),
         )
         connect_socket(ports(), replays(), asked)
     except Exception as error:  # noqa: BLE001 - the catch-all of this function: told as a code, logged whole

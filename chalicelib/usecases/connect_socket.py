@@ -2,8 +2,10 @@
 
 people   Authorization: Bearer <ticket>        the first socket of a session
 either   Authorization: Resume <token>         the next one, after the first broke or grew old (``Route.resume``)
+people   Authorization: Bearer <watch ticket>  with X-Sallyport-Socket: watch; the ticket admits every socket of its watch
 people   Authorization: Bearer <access token>  with X-Sallyport-Socket: request and X-Sallyport-Request: req_…
 agents   Authorization: Agent <proof>          with X-Sallyport-Socket: control, or session and X-Sallyport-Session: ses_…
+agents   Authorization: Agent <proof>          with X-Sallyport-Socket: watch and X-Sallyport-Watch: <watch ticket>
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import msgspec
 
 from chalicelib.contracts import ids
-from chalicelib.contracts.capability import TICKET_TYP, TicketClaims, check_ticket
+from chalicelib.contracts.capability import TICKET_TYP, TicketClaims, WatchClaims, check_ticket, check_watch
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.session import Session, State
 from chalicelib.domain import tickets
@@ -19,6 +21,7 @@ from chalicelib.domain.agent_proof import Replays
 from chalicelib.ports import Agent, Conflict, Connection, Ports
 from chalicelib.usecases.authenticate import Asked, authenticate_agent, authenticate_person
 from chalicelib.usecases.entrusted import entrusted, refuse_over
+from chalicelib.usecases.watch_session import verified
 
 #: What an agent's proof for a WebSocket is bound to. A handshake has no route, so it gets a path that no HTTP route has.
 HANDSHAKE = Asked(method="GET", path="/ws", body=b"")
@@ -34,6 +37,7 @@ class Opening(msgspec.Struct, kw_only=True, frozen=True):
     socket: str = ""
     session: str = ""
     request: str = ""
+    watch: str = ""
 
 
 def connect_socket(ports: Ports, replays: Replays, asked: Opening) -> Connection:
@@ -42,6 +46,8 @@ def connect_socket(ports: Ports, replays: Replays, asked: Opening) -> Connection
     match scheme.lower():
         case "bearer" if asked.socket == "request":
             connection = _waiting(ports, asked)
+        case "bearer" if asked.socket == "watch":
+            connection = _watcher(ports, asked.connection, token.strip())
         case "bearer":
             connection = _with_ticket(ports, asked.connection, token.strip())
         case "resume":
@@ -50,10 +56,13 @@ def connect_socket(ports: Ports, replays: Replays, asked: Opening) -> Connection
             agent = authenticate_agent(ports, replays, asked.authorization, HANDSHAKE)
             if asked.socket == "control":
                 return _control(ports, asked.connection, agent)
-            if asked.socket != "session":
-                raise Fault("bad_request", "X-Sallyport-Socket is control or session.")
-            session, _ = entrusted(ports, agent, asked.session)
-            connection = _end(ports, asked.connection, "agent", session)
+            if asked.socket == "watch":
+                connection = _watched(ports, asked, agent)
+            elif asked.socket == "session":
+                session, _ = entrusted(ports, agent, asked.session)
+                connection = _end(ports, asked.connection, "agent", session)
+            else:
+                raise Fault("bad_request", "X-Sallyport-Socket is control, session or watch.")
         case _:
             raise Fault("login_required", "This needs a ticket.")
     ports.store.connection_opened(connection)
@@ -91,6 +100,37 @@ def _with_ticket(ports: Ports, connection: str, ticket: str) -> Connection:
         raise Fault("unknown_session", "There is no session of this name.")
     opened = _end(ports, connection, "client", session)
     return msgspec.structs.replace(opened, ticket=ticket, ticket_until_ms=claims.exp * 1000)
+
+
+def _watcher(ports: Ports, connection: str, ticket: str) -> Connection:
+    claims = verified(ports, ticket)
+    session = ports.store.session(claims.sid)
+    if session is None:
+        raise Fault("unknown_session", "There is no session of this name.")
+    check_watch(claims, claims.aud, ports.clock.now_ms())
+    opened = _watch_end(ports, connection, "client", session, claims)
+    return msgspec.structs.replace(opened, ticket=ticket, ticket_until_ms=claims.exp * 1000)
+
+
+def _watched(ports: Ports, asked: Opening, agent: Agent) -> Connection:
+    claims = verified(ports, asked.watch)
+    session, _ = entrusted(ports, agent, claims.sid)
+    # A tunnel that the agent holds already may outlive the time in which its ticket had to be presented.
+    check_watch(claims, agent.agent_id, ports.clock.now_ms(), begun=True)
+    return _watch_end(ports, asked.connection, "agent", session, claims)
+
+
+def _watch_end(ports: Ports, connection: str, side: str, session: Session, claims: WatchClaims) -> Connection:
+    if session.state is not State.LIVE:
+        raise refuse_over(session)
+    return Connection(
+        connection=connection,
+        side=side,
+        owner=claims.wid,
+        since_ms=ports.clock.now_ms(),
+        deadline_ms=claims.deadline_ms,
+        watches=session.sid,
+    )
 
 
 def _with_resume(ports: Ports, connection: str, token: str) -> Connection:

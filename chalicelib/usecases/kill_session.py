@@ -1,7 +1,8 @@
 """``POST /sessions/{sid}/kill``: somebody orders the end of a session.
 
-The order is stored with its audit event before the agent hears of it, so that it holds for an agent that is away: it is told again
-when it announces itself, and by the reaper. The first order stands; repeating it tells the agent once more and stores nothing.
+The order is stored with its audit event before the agent hears of it, so that it holds for an agent that is away: it is told
+again when it announces itself, and by the reaper. The first order stands; repeating it tells the agent once more, and stores
+nothing.
 """
 
 from __future__ import annotations
@@ -70,9 +71,7 @@ def remind_agent(ports: Ports, agent: Agent) -> None:
             tell_agent(ports, session, agent)
 
 
-def _permitted(
-    ports: Ports, caller: AccessClaims, sid: str, reason: str, source_ip: str
-) -> tuple[Session, Custody, Verdict]:
+def _permitted(ports: Ports, caller: AccessClaims, sid: str, reason: str, source_ip: str) -> tuple[Session, Custody, Verdict]:
     found = ports.store.entrusted(sid) if ids.is_id(ids.SESSION, sid) else None
     hidden = Fault("unknown_session", "There is no session of this name, or it is not yours to see.")
     if found is None:

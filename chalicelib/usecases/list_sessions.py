@@ -16,7 +16,6 @@ from chalicelib.contracts.session import Session, State
 from chalicelib.ports import Ports, SessionQuery
 from chalicelib.usecases.listing import asked_day, bounded, check_query, page
 
-
 _OPEN: Final = frozenset({State.OFFERED, State.LIVE})
 
 
@@ -57,7 +56,7 @@ def view_session(ports: Ports, caller: AccessClaims, sid: str, source_ip: str) -
 
 
 def may_see(policy: Policy, caller: AccessClaims, session: Session, moment: Moment) -> bool:
-    """Tell whether ``session`` exists for the caller: their own, one to look at afterwards, or one to watch or end while it is open."""
+    """Tell whether ``session`` exists for the caller: one's own, one to look at, or an open one to watch or end."""
     if session.principal == caller.sub or may_replay(policy, caller, session, moment).allowed:
         return True
     if session.state not in _OPEN:

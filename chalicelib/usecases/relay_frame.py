@@ -91,7 +91,7 @@ def _reverse(me: Connection, peer: str) -> Connection:
 def _peer_is_missing(ports: Ports, me: Connection) -> None:
     if me.side != "client":
         return
-    session = ports.store.session(me.owner)
+    session = ports.store.session(me.watches or me.owner)
     if session is not None and session.state in OVER:
         # It ended between this end's $connect and its first word, and nobody will ever come.
         ports.downlink.post(me.connection, relay.encode(relay.Refused("session_ended", "The session is over.")))
@@ -100,9 +100,10 @@ def _peer_is_missing(ports: Ports, me: Connection) -> None:
     if not me.ticket or ports.clock.now_ms() >= me.ticket_until_ms:
         return
     agent = ports.store.agent_named(session.agent) if session else None
+    order = relay.Watch(me.watches, me.ticket) if me.watches else relay.Offer(me.owner, me.ticket)
     if agent is None or not agent.connection:
         ports.downlink.post(me.connection, relay.encode(relay.Lost("agent_offline")))
-    elif not ports.downlink.post(agent.connection, relay.encode(relay.Offer(me.owner, me.ticket))):
+    elif not ports.downlink.post(agent.connection, relay.encode(order)):
         ports.store.connection_closed(agent.connection)
         ports.downlink.post(me.connection, relay.encode(relay.Lost("agent_offline")))
 

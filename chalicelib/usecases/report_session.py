@@ -12,6 +12,7 @@ from chalicelib.contracts.session import Session, State
 from chalicelib.ports import Agent, Ports
 from chalicelib.usecases.entrusted import entrusted, refuse_over
 from chalicelib.usecases.minting import mint
+from chalicelib.usecases.watch_session import told
 
 REPORT_LIMIT: Final = 100
 #: An event points at evidence, it does not replace it: the whole text is in the recording, under the same digest.
@@ -22,13 +23,17 @@ _REPORTS: Final = frozenset({State.LIVE, State.INTERRUPTED})
 
 
 def report_session(ports: Ports, agent: Agent, sid: str, asked: SessionReport) -> Done:
-    """Store one event per refusal. Raises Fault: unknown_session, session_ended, too_large."""
+    """Store one event per refusal, and per beginning or end of a watch.
+
+    Raises Fault: unknown_session, session_ended, too_large, ticket_invalid, ticket_mismatch.
+    """
     session, _ = entrusted(ports, agent, sid)
     if session.state not in _REPORTS:
         raise refuse_over(session)
-    if len(asked.denied) > REPORT_LIMIT:
+    if max(len(asked.denied), len(asked.watches)) > REPORT_LIMIT:
         raise Fault("too_large", f"A report holds at most {REPORT_LIMIT} operations.")
     events: list[AnyEvent] = [_denied(ports, session, operation) for operation in asked.denied]
+    events += [told(ports, session, agent, news) for news in asked.watches]
     if asked.target_fault is not None:
         events.append(_refused(ports, session, agent, asked.target_fault))
     ports.store.record(events)

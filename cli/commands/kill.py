@@ -10,7 +10,7 @@ import click
 
 from chalicelib.contracts.api_live import SessionKill, SessionKilled
 from chalicelib.contracts.faults import exit_status
-from chalicelib.contracts.session import OVER, State
+from chalicelib.contracts.session import OVER, Session, State
 from cli.control_plane import ControlPlane, Refusal
 from cli.home import Home
 from cli.moments import days_back, now_ms
@@ -37,8 +37,9 @@ _MOST: Final = 1_000
 def kill(sids: tuple[str, ...], reason: str, everything: bool, principal: str, target: str, as_json: bool) -> int:
     """End sessions now, whatever runs in them.
 
-    Whoever works in one reads that you ended it, and why. Policy decides (action kill); your own sessions you may always end, unless
-    a rule forbids it. If a session's agent is away, the order is kept: the session ends when the agent is back.
+    Whoever works in one reads that you ended it, and why. Policy decides (action kill); your own sessions you may
+    always end, unless a rule forbids it. If a session's agent is away, the order is kept: the session ends when the
+    agent is back.
 
     \b
     Examples:
@@ -68,7 +69,7 @@ def kill(sids: tuple[str, ...], reason: str, everything: bool, principal: str, t
 
 def _open(plane: ControlPlane, principal: str, target: str) -> list[str]:
     now = now_ms()
-    found = []
+    found: list[Session] = []
     for state in (State.LIVE, State.OFFERED):
         days = list(days_back(now, now - _LONGEST_MS))
         found += listing(plane, Filter(days=days, principal=principal, target=target, state=state.value), _MOST)

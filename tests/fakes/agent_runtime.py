@@ -252,6 +252,7 @@ class FakeServing:
         self.denials: list[tuple[Operation, Verdict]] = []
         self.target_notices: list[Notice] = []
         self.tell: list[Callable[[str], None]] = []
+        self.watching: list[str] = []
         self._credential = credential
 
     @property
@@ -286,6 +287,10 @@ class FakeServing:
     def warn(self, tell: Callable[[str], None]) -> None:
         """Remember who wants to be told; ``warned`` tells them."""
         self.tell.append(tell)
+
+    def watchers(self) -> list[str]:
+        """Whoever a test put there."""
+        return self.watching
 
     def warned(self, words: str) -> None:
         """Its time is over soon."""

@@ -46,7 +46,7 @@ class Host:
     @property
     def shown(self) -> bytes:
         """The certificate that TLS shows, as DER."""
-        from agent.protocols.postgres.tls import self_signed
+        from agent.runtime.agent_tls import self_signed
 
         key = serialization.load_ssh_private_key(self.private_key, None)
         assert isinstance(key, Ed25519PrivateKey)

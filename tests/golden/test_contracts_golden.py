@@ -9,6 +9,7 @@ import pytest
 
 from chalicelib.contracts import (
     api,
+    api_live,
     api_originals,
     api_requests,
     approval,
@@ -20,6 +21,7 @@ from chalicelib.contracts import (
     policy,
     recording,
     session,
+    watching,
 )
 from chalicelib.contracts.faults import Notice
 from tests.golden import golden
@@ -158,6 +160,7 @@ EMERGENCY = approval.ApprovalRequest(
     sessions=[SESSION.sid],
     answer="Nothing was down.",
 )
+WATCHED = {"wid": "wat_01JD8QZ6T3N0V9C4K2M7X5B1HR", "owner": "bob@example.com"}
 ABOUT = {"rid": REQUEST.rid, "target": "prod-db", "principal": "alice@example.com"}
 
 EXAMPLES: list[msgspec.Struct] = [
@@ -245,6 +248,19 @@ EXAMPLES: list[msgspec.Struct] = [
         iss="https://sallyport.example.com", sub="alice@example.com", jti="j", iat=1, exp=2, groups=["sre"], mfa=True
     ),
     TICKET,
+    capability.WatchClaims(
+        iss="https://sallyport.example.com",
+        aud="agt_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+        wid=WATCHED["wid"],
+        sid=SESSION.sid,
+        sub="bob@example.com",
+        groups=["leads"],
+        mfa=True,
+        source_ip="192.0.2.9",
+        iat=1_795_212_303,
+        exp=1_795_212_363,
+        deadline_ms=1_795_241_103_000,
+    ),
     capability.ProofClaims(sub="agt_x", aud="sallyport-control", iat=1, jti="j", htm="POST", htp="/agent/announce", bsh="00"),
     Notice("denied", "No policy permits this.", "Ask the platform team."),
     api.Failure(Notice("config_invalid", "gateway.yaml has one problem."), [api.Problem("gateway.yaml", 7, "no such agent")]),
@@ -332,6 +348,10 @@ EXAMPLES: list[msgspec.Struct] = [
     audit.OperationDenied(**EVENT, **OF, kind="exec", text="rm", digest="00", rules=["r"], message="No."),
     audit.TargetRefused(**EVENT, **OF, code="target_host_key", message="wrong key"),
     audit.RecordingViewed(**EVENT, **OF, owner="bob@example.com", rule="own", chunks=1),
+    audit.SessionKillOrdered(**EVENT, **OF, owner="bob@example.com", reason="laptop stolen", rule="leads-end"),
+    audit.WatchAllowed(**EVENT, **OF, **WATCHED, rule="leads-watch"),
+    audit.WatchBegan(**EVENT, **OF, **WATCHED),
+    audit.WatchEnded(**EVENT, **OF, **WATCHED, code="ok", message="The watcher left.", shown=4711),
     audit.AgentTokenIssued(**EVENT, name="edge-1", expires_ms=1),
     audit.AgentEnrolled(**EVENT, name="edge-1", agent_id="agt_x", fingerprint="00", replaced=""),
     audit.ConfigApplied(**EVENT, version=3, previous=2, digest="00", summary=["+ target prod-web"]),
@@ -357,6 +377,26 @@ EXAMPLES: list[msgspec.Struct] = [
     api_originals.Unmasked(sid=SESSION.sid, target="prod-web", month="2026-11", key="ab" * 32, content_key="AAAA", leaf=7),
     api_originals.EraseAsk(target="prod-web", month="2026-11", reason="retention", key="k"),
     api_originals.Erased(target="prod-web", month="2026-11", key="ab" * 32, erased_ms=1),
+    api_live.SessionKill(reason="laptop stolen"),
+    api_live.SessionKilled(
+        sid=SESSION.sid, state=session.State.LIVE, reached=False, agent="edge-1", message="bob@example.com ended this session: x"
+    ),
+    api_live.WatchAsk(),
+    api_live.WatchOffer(
+        wid=WATCHED["wid"],
+        ticket="eyJ…",
+        url="wss://ws.example.com/api",
+        host_alias="prod-web.sallyport",
+        expires_ms=1_795_212_363_000,
+        deadline_ms=1_795_241_103_000,
+        session=SESSION,
+    ),
+    api_live.WatchNews(ticket="eyJ…", code="ok", message="The watcher left.", shown=4711),
+    watching.Begun(sid=SESSION.sid, owner="alice@example.com", target="prod-web", login="deploy", protocol="ssh"),
+    watching.Fresh(channel=1, kind="cast", lines='{"version":3}\n', left_out=2),
+    watching.Seen(channel=1, kind="cast", lines='[0.1,"o","ls\\r\\n"]\n'),
+    watching.Behind(),
+    watching.Over(code="ok", message="The session has ended."),
     originals.SealingKey(target="prod-web", month="2026-11", public=b"p" * 32),
     originals.SealingClaims(iss="https://sallyport.example.com", target="prod-web", month="2026-11", public="AAAA"),
     originals.Header(sid=SESSION.sid, target="prod-web", month="2026-11", key="ab" * 32, content=b"c" * 80),
@@ -395,9 +435,9 @@ def test_every_shape_has_an_example() -> None:
     have = {type(example) for example in EXAMPLES}
     inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation}
     inside |= {audit.RequestEvent, audit.OriginalsEvent, api_requests.DeadLetter, approval.Precedent, gateway.SlackPeople}
-    inside |= {gateway.Option, gateway.Control, gateway.Login, policy.Approval, audit.Event, audit.SessionEvent}
-    modules = [api, api_originals, api_requests, approval, audit, capability, gateway, operation, originals, policy]
-    for module in [*modules, recording, session]:
+    inside |= {gateway.Option, gateway.Control, gateway.Login, policy.Approval, audit.Event, audit.SessionEvent, audit.WatchEvent}
+    modules = [api, api_live, api_originals, api_requests, approval, audit, capability, gateway, operation, originals, policy]
+    for module in [*modules, recording, session, watching]:
         for _, shape in inspect.getmembers(module, inspect.isclass):
-            if issubclass(shape, msgspec.Struct) and shape.__module__ == module.__name__:
+            if issubclass(shape, msgspec.Struct) and shape.__module__ == module.__name__ and shape.__name__ != "_Tagged":
                 assert shape in have | inside, f"{shape.__name__} has no golden example"

@@ -1,97 +1,33 @@
-"""TLS towards the client. Through the relay, and for the command line on the direct way, with the agent's own key.
+"""TLS towards the client. Through the relay, and for the command line on the direct way, with the agent's key (``agent_tls``).
 
-The agent has one identity towards clients, its SSH host key with a certificate of the gateway's SSH CA. Here the same Ed25519 key
-serves TLS 1.3: the X.509 certificate is signed by itself and carries the SSH certificate in an extension. Whoever knows the
-gateway's SSH CA (every ``sallyport login`` does) can check that the key of this TLS connection is the one that it vouches for;
-clients that know nothing of it still get encryption (libpq's ``sslmode=require``). Those that come by themselves are shown the
-operator's own certificate, where there is one, and can check it as they check any server's (``sslmode=verify-full``).
+Clients that come by themselves are shown the operator's own certificate, where there is one, and can check it as they check any
+server's (``sslmode=verify-full``); without one they get encryption (libpq's ``sslmode=require``).
 """
 
 from __future__ import annotations
 
-import datetime as dt
 import ssl
-import tempfile
-from pathlib import Path
 from typing import Final
 
-from cryptography import x509
-from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.x509.oid import NameOID
-
+from agent.runtime.agent_tls import AgentTls
 from agent.runtime.operator_tls import Reloading
 from agent.runtime.serving import HostIdentity
-from chalicelib.contracts.faults import Fault
-
-#: The extension that holds the SSH host certificate's line. The arc 2.25 belongs to whoever draws a UUID (ITU-T X.667).
-HOST_CERTIFICATE: Final = x509.ObjectIdentifier("2.25.185137061426283517254683741960205471234")
 
 #: The protocol's name in TLS (PostgreSQL documentation, §55.2.11).
 ALPN: Final = "postgresql"
 
-#: X.509 wants dates; the SSH certificate inside has the real ones.
-_FROM: Final = dt.datetime(2020, 1, 1, tzinfo=dt.UTC)
-_UNTIL: Final = dt.datetime(2100, 1, 1, tzinfo=dt.UTC)
 
-
-class ClientTls:
-    """Makes the context of the client's leg, anew when the host certificate was renewed."""
+class ClientTls(AgentTls):
+    """Makes the contexts of the client's leg."""
 
     def __init__(self, identity: HostIdentity) -> None:
-        self._identity = identity
-        self._made_for = ""
-        self._context: ssl.SSLContext | None = None
+        super().__init__(identity, _adapt)
         self._reloading = Reloading(identity.operator, _adapt) if identity.operator is not None else None
 
     def native(self) -> ssl.SSLContext:
         """Return the context for a client that comes by itself now."""
         return self._reloading.context() if self._reloading is not None else self.context()
 
-    def context(self) -> ssl.SSLContext:
-        """Return the context for a connection that begins now."""
-        certificate = self._identity.certificate
-        if self._context is None or certificate != self._made_for:
-            self._context, self._made_for = _context(self._identity.private_key, certificate), certificate
-        return self._context
-
-
-def _context(private_key: bytes, certificate: str) -> ssl.SSLContext:
-    key = serialization.load_ssh_private_key(private_key, None)
-    if not isinstance(key, Ed25519PrivateKey):
-        raise Fault("internal", "The agent's own key is not one that it can speak TLS with.")
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    _adapt(context)
-    pem = self_signed(key, certificate).public_bytes(serialization.Encoding.PEM) + key.private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    )
-    # The ssl module reads keys from files alone; this one is readable by its owner, and gone when the context has it.
-    with tempfile.TemporaryDirectory(prefix="sallyport-") as folder:
-        path = Path(folder) / "key.pem"
-        path.touch(mode=0o600)
-        path.write_bytes(pem)
-        context.load_cert_chain(path)
-    return context
-
 
 def _adapt(context: ssl.SSLContext) -> None:
     context.set_alpn_protocols([ALPN])
-
-
-def self_signed(key: Ed25519PrivateKey, host_certificate: str) -> x509.Certificate:
-    """Return an X.509 certificate of ``key`` that carries ``host_certificate`` where there is one."""
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "sallyport agent")])
-    builder = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(_FROM)
-        .not_valid_after(_UNTIL)
-    )
-    if host_certificate:
-        extension = x509.UnrecognizedExtension(HOST_CERTIFICATE, host_certificate.encode())
-        builder = builder.add_extension(extension, critical=False)
-    return builder.sign(key, None)

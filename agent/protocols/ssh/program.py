@@ -31,6 +31,7 @@ from agent.core.shell.guard.dialogue import Dialogue
 from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream, Tick
 from agent.protocols.ssh import engine, masked, target_side
 from agent.protocols.ssh.algorithms import window
+from agent.protocols.ssh.asides import Asides, banner
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.feed import ADVICE, Feed, Tape, script
@@ -38,7 +39,6 @@ from agent.protocols.ssh.files import FileRelay
 from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, interrupts, settled
 from agent.protocols.ssh.masked import Pace
 from agent.protocols.ssh.requests import ServerChannel
-from agent.protocols.ssh.seam import Seam
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.shell import ShellRelay
 from agent.protocols.ssh.valve import Valve
@@ -75,7 +75,7 @@ class Program:
         """Other people are being asked."""
         self._starting = False
         self._over = False
-        self._seam = Seam()
+        self._asides = Asides(terminal=False)
         self.exit: int | tuple[str, bool, str, str] | None = None
         self.valve.fit(channel)
 
@@ -84,6 +84,7 @@ class Program:
     def begin(self, wish: Wish) -> None:
         """Decide about ``wish``, and start it if that is permitted."""
         self._terminal = wish.terminal
+        self._asides = Asides(terminal=wish.terminal is not None)
         self.spawn(self._run(wish))
 
     def refuse(self, refused: Refused, terminal: Terminal | None) -> None:
@@ -168,9 +169,7 @@ class Program:
                 self.fail(fault)
         else:
             self._tell(Output(data, stream))
-            if self._terminal is not None:
-                self._seam.saw(data)
-                self._say_warning()
+        self._say_asides()
         self.keep_pace()
         recorder = self._connection.opened.recorder
         if recorder.pressure() and not self._target_valve.held:
@@ -212,11 +211,11 @@ class Program:
             valve.release("transport")
 
     def warn(self, words: str) -> bool:
-        """Say that time runs out, beside the program's own output and never inside of it. False where nothing is shown yet."""
+        """Say ``words`` beside the program's own output and never inside of it. False where nothing is shown yet."""
         if self._gate is None or self._over:
             return False
-        self._seam.waiting = words
-        self._say_warning()
+        self._asides.add(words)
+        self._say_asides()
         return True
 
     def end(self, notice: Notice) -> None:
@@ -243,6 +242,7 @@ class Program:
     def to_client(self, data: bytes, stream: Stream) -> None:
         """Show ``data``."""
         if self._channel is not None and not self._channel.is_closing() and not self._channel.left:
+            self._asides.shown(data)
             self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
 
     def hold_client(self, held: bool) -> None:
@@ -309,8 +309,7 @@ class Program:
             self._say(words)
         if wish.kind == "shell" and command is None:
             how = "every line is decided before it runs, and recorded" if self._relay else "this shell is recorded"
-            banner = f"sallyport: {how} ({self._connection.sid})\r\n"
-            self._say(banner.encode())
+            self._say(banner(how, serving.watchers(), self._connection.sid))
         await self._start(target, wish, self._launch)
 
     async def _refuse(self, refused: Refused) -> None:
@@ -409,6 +408,8 @@ class Program:
             return
         left = self._performer.perform_now(effects)
         assert not left, "only decisions wait for the disk"
+        if isinstance(event, Lull):
+            self._say_asides()
 
     async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
         size = window(len(self._connection.programs) - 1)
@@ -440,9 +441,9 @@ class Program:
         except Fault as fault:
             self._fail(fault.notice)
 
-    def _say_warning(self) -> None:
-        if words := self._seam.take():
-            self._say(f"\r\nsallyport: {words}\r\n".encode() if self._terminal else f"sallyport: {words}\n".encode())
+    def _say_asides(self) -> None:
+        if words := self._asides.due():
+            self._say(words, "out" if isinstance(self._relay, ShellRelay) else "err")
 
     async def _relieve(self) -> None:
         await self._connection.opened.recorder.relieved()
@@ -451,7 +452,7 @@ class Program:
     def _fail(self, notice: Notice) -> None:
         if self._channel is None:
             return
-        words = say(notice, self._connection.sid, terminal=self._terminal is not None)
+        words = self._asides.leave() + say(notice, self._connection.sid, terminal=self._terminal is not None)
         if self._gate is None:
             self.to_client(words, "err")
         else:

@@ -17,25 +17,6 @@ _STRINGS: Final = b"PX]^_"
 _INTERMEDIATE: Final = range(0x20, 0x30)
 
 
-class Seam:
-    """The end of what a terminal was shown, and words that wait until they can stand behind it."""
-
-    def __init__(self) -> None:
-        self._tail = b""
-        self.waiting = ""
-
-    def saw(self, data: bytes) -> None:
-        """The terminal was shown ``data``."""
-        self._tail = data[-FAR:] if len(data) >= FAR else (self._tail + data)[-FAR:]
-
-    def take(self) -> str:
-        """Return the words that wait, if they may stand here."""
-        if not self.waiting or not ends_whole(self._tail):
-            return ""
-        words, self.waiting = self.waiting, ""
-        return words
-
-
 def ends_whole(data: bytes) -> bool:
     """Tell whether ``data`` ends neither inside a UTF-8 character nor inside a control sequence (ECMA-48)."""
     return not _in_character(data) and not _in_sequence(data[-FAR:])

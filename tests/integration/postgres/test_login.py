@@ -10,7 +10,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
-from agent.protocols.postgres.tls import HOST_CERTIFICATE
+from agent.runtime.agent_tls import HOST_CERTIFICATE
 from agent.runtime.serving import Credential
 from chalicelib.contracts.faults import Notice
 from tests.integration.plugin_listener import eventually

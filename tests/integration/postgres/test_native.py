@@ -12,7 +12,7 @@ import pytest
 from cryptography import x509
 
 from agent.protocols.postgres.plugin import PostgresPlugin
-from agent.protocols.postgres.tls import HOST_CERTIFICATE
+from agent.runtime.agent_tls import HOST_CERTIFICATE
 from agent.runtime.operator_tls import OperatorCertificate
 from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import SID, FakeDoor, FakeServing

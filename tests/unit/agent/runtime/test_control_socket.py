@@ -27,6 +27,7 @@ class Heard:
     def __init__(self) -> None:
         self.offers: list[relay.Offer] = []
         self.kills: list[relay.Kill] = []
+        self.watches: list[relay.Watch] = []
         self.versions: list[str] = []
         self.sessions: list[str] = [SID]
         self.refusing = ""
@@ -36,6 +37,9 @@ class Heard:
 
     def killed(self, kill: relay.Kill) -> None:
         self.kills.append(kill)
+
+    def watched(self, watch: relay.Watch) -> None:
+        self.watches.append(watch)
 
     def refreshed(self, version: str) -> None:
         self.versions.append(version)

@@ -33,6 +33,7 @@ DOWNWARD = {
 CONTROL = {
     "offer": relay.Offer(sid="ses_01", ticket="v1.dGlja2V0.c2ln"),
     "kill": relay.Kill(sid="ses_01", code="session_killed", message="Revoked by an administrator."),
+    "watch": relay.Watch(sid="ses_01", ticket="v1.dGlja2V0.c2ln"),
     "refresh": relay.Refresh(version="42"),
     "decided": relay.Decided(rid="req_01", state="approved", sid="ses_01", approval="v1.eWVz.c2ln"),
     "refused": relay.Refused(code="agent_unknown", message="This agent is not enrolled."),

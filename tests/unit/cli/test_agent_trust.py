@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.serialization import ssh
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.protocols.postgres import tls
+from agent.runtime import agent_tls
 from chalicelib.contracts.faults import Fault
-from cli import postgres_trust
-from cli.postgres_trust import check_agent
+from cli import agent_trust
+from cli.agent_trust import check_agent
 from tests.fakes.postgres_agent import ALIAS, Host
 
 NOW_S = 1_795_168_980
@@ -39,7 +39,7 @@ def test_the_agent_that_the_ca_vouches_for() -> None:
 
 
 def test_both_sides_mean_the_same_extension() -> None:
-    assert postgres_trust.HOST_CERTIFICATE == tls.HOST_CERTIFICATE
+    assert agent_trust.HOST_CERTIFICATE == agent_tls.HOST_CERTIFICATE
 
 
 def test_the_certificate_of_another_key() -> None:

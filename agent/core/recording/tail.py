@@ -1,0 +1,68 @@
+"""The last lines of a channel, for somebody who begins to look on in the middle of it. Pure.
+
+What is dropped leaves a trace where the rest could not be understood without it: the heading, the terminal's size, whether the
+alternate screen was on, and how many operations there were.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from typing import Final
+
+from chalicelib.contracts.recording import Kind
+
+#: Bytes of lines that are kept per channel: a screen of 200x60 in colours, and some.
+TAIL_BYTES: Final = 48 * 1024
+
+# As they stand in a line of JSON.
+_ENTER: Final = tuple(rb"\u001b[?" + mode + b"h" for mode in (b"1049", b"1047", b"47"))
+_LEAVE: Final = tuple(rb"\u001b[?" + mode + b"l" for mode in (b"1049", b"1047", b"47"))
+_RESIZED: Final = b',"r","'
+_OPERATION: Final = b'"event":"operation"'
+
+
+class Tail:
+    """Keeps the end of one channel. Memory: ``TAIL_BYTES``, or one piece where that is longer."""
+
+    __slots__ = ("_heading", "_parts", "_size", "alternate", "kind", "operations", "resized")
+
+    def __init__(self, kind: Kind) -> None:
+        self.kind: Final = kind
+        self.alternate = False
+        """The alternate screen was on where the kept lines begin."""
+        self.resized = b""
+        """The size that the terminal had there, as its event's line; empty where that is the heading's."""
+        self.operations = 0
+        """Operations that were dropped."""
+        self._heading = b""
+        self._parts: deque[bytes] = deque()
+        self._size = 0
+
+    def add(self, lines: bytes) -> None:
+        """Add whole lines; the first one of all is the heading."""
+        if not self._heading:
+            end = lines.index(b"\n") + 1
+            self._heading, lines = lines[:end], lines[end:]
+        self._parts.append(lines)
+        self._size += len(lines)
+        while self._size > TAIL_BYTES and len(self._parts) > 1:
+            self._drop()
+
+    def lines(self) -> bytes:
+        """Return heading and end, with what has to be known of the part between."""
+        between = self.resized
+        if self.alternate:
+            between += rb'[0.000,"o","\u001b[?1049h"]' + b"\n"
+        return b"".join([self._heading, between, *self._parts])
+
+    def _drop(self) -> None:
+        part = self._parts.popleft()
+        self._size -= len(part)
+        if self.kind != "cast":
+            self.operations += part.count(_OPERATION)
+            return
+        entered, left = (max(part.rfind(each) for each in ways) for ways in (_ENTER, _LEAVE))
+        if entered != left:
+            self.alternate = entered > left
+        if (at := part.rfind(_RESIZED)) >= 0:
+            self.resized = part[part.rfind(b"\n", 0, at) + 1 : part.index(b"\n", at) + 1]
