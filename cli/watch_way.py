@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from typing import Final
 
 from agent.runtime.tunnel import Tunnel, TunnelError, bridge
@@ -23,6 +23,8 @@ from cli.ways import checked_relay
 
 #: Seconds until the agent must have come, shown its key and begun.
 _OPENING_S: Final = 30.0
+#: Seconds that the end of a watch may take to reach the agent.
+_GOODBYE_S: Final = 1.0
 #: Seconds that the reason for a lost tunnel may be behind its end.
 _REASON_S: Final = 0.5
 
@@ -87,7 +89,16 @@ async def _sights(tunnel: Tunnel, ssh_ca: str, alias: str) -> AsyncGenerator[Sig
             except WatchFault as fault:
                 raise Fault("protocol_error", "The agent sent something that is no part of a watch.", detail=str(fault)) from None
     finally:
-        writer.transport.abort()
+        await _close(writer)
+
+
+async def _close(writer: asyncio.StreamWriter) -> None:
+    """End the connection so that the agent sees it end, and not break."""
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(_GOODBYE_S):
+            await writer.wait_closed()
+    writer.transport.abort()
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

@@ -74,6 +74,7 @@ class Tunnel:
         self._incoming: deque[bytes] = deque()
         self._ended = False
         self._discarding = False
+        self._said_eof = False
         self._failure: TunnelError | None = None
         self._given_up = False
         # who waits for what
@@ -150,7 +151,8 @@ class Tunnel:
         rest = memoryview(data)
         while rest:
             self._raise_failure()
-            if self._over.is_set():
+            if self._over.is_set() or self._said_eof:
+                # A bridge may still hold last bytes (TLS says goodbye) of a side that has ended.
                 raise TunnelError("tunnel_lost", "The tunnel is closed.")
             rest = rest[self._stream.write(rest) :]
             self._work.set()
@@ -160,6 +162,7 @@ class Tunnel:
 
     def write_eof(self) -> None:
         """Nothing more will be written; reading goes on."""
+        self._said_eof = True
         self._stream.write_eof()
         self._work.set()
 

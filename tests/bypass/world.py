@@ -30,6 +30,12 @@ RULES = """
 @id("everything-on-hostile")
 permit (principal in Group::"sre", action in [Action::"run", Action::"transfer"], resource in Tag::"hostile");
 
+@id("bob-looks-on")
+permit (principal == User::"bob@example.com", action == Action::"watch", resource in Tag::"prod");
+
+@id("pat-ends")
+permit (principal == User::"pat@example.com", action == Action::"kill", resource in Tag::"prod");
+
 @id("vault-is-closed")
 @message("The vault is closed.")
 forbid (principal, action == Action::"transfer", resource)

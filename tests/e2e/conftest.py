@@ -49,6 +49,9 @@ unless { context.approvals.contains("auditors") };
 @id("platform-answers") permit (principal in Group::"platform", action == Action::"approve", resource)
 when { context.requester == "carol@example.com" };
 
+@id("bob-looks-on")
+permit (principal == User::"bob@example.com", action in [Action::"watch", Action::"kill"], resource in Tag::"prod");
+
 @id("auditors-answer") permit (principal in Group::"auditors", action == Action::"approve", resource);
 """
 

@@ -51,7 +51,7 @@ async def test_at_a_terminal_it_is_a_line_of_its_own_and_waits_for_the_end_of_a_
     assert (await asyncio.wait_for(process.wait(), 20)).exit_status == 0
     shown = gateway.serving.recorder.text(1)
     assert shown.startswith("a\x1b[31mred")
-    assert shown.endswith(f"red\r\nsallyport: {SOON}\r\n")
+    assert shown.endswith(f"red\r\nsallyport: {SOON}\r\na\x1b[31mred"), "the line that it cut is drawn again"
 
 
 async def test_files_arrive_byte_for_byte_beside_a_warning(

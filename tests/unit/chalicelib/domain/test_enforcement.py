@@ -209,14 +209,17 @@ def test_a_credential_that_the_agent_lacks_is_a_warning() -> None:
 @pytest.mark.parametrize(
     ("head", "granted"),
     [
-        ("principal, action, resource", "transfer, forward, reveal, approve, emergency, erase, replay, unmask and administer;"),
+        (
+            "principal, action, resource",
+            "transfer, forward, reveal, approve, emergency, erase, replay, watch, kill, unmask and administer;",
+        ),
         (
             'principal in Group::"sre", action, resource in Tag::"prod"',
-            "transfer, forward, reveal, approve, emergency, erase, replay and unmask;",
+            "transfer, forward, reveal, approve, emergency, erase, replay, watch, kill and unmask;",
         ),
         ('principal, action, resource == Target::"web-1"', "transfer, forward, reveal, approve, emergency and erase;"),
         ("principal, action, resource is Target", "transfer, forward, reveal, approve, emergency and erase;"),
-        ('principal, action, resource is Session in Tag::"prod"', "replay and unmask;"),
+        ('principal, action, resource is Session in Tag::"prod"', "replay, watch, kill and unmask;"),
     ],
 )
 def test_a_permit_of_every_action_is_a_warning_that_says_what_it_grants(head: str, granted: str) -> None:

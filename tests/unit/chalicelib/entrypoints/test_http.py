@@ -33,6 +33,8 @@ PEOPLE = [
     ("POST", f"/requests/{RID}/revoke"),
     ("POST", f"/requests/{RID}/review"),
     ("POST", f"/sessions/{SID}/unmask"),
+    ("POST", f"/sessions/{SID}/watch"),
+    ("POST", f"/sessions/{SID}/kill"),
     ("POST", f"/requests/{RID}/unmask"),
     ("POST", "/originals/erasures"),
     ("POST", f"/requests/{RID}/erase"),
