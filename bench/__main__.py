@@ -13,11 +13,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from bench import approvals, evidence, spool, yes
-from bench.postgres import PARTS, Sizes, run
+import msgspec
+
+from bench import approvals, evidence, postgres, spool, ssh, yes
 from bench.suites import SUITES
 from bench.ways import prepare, results_folder
 from infra.demo.stack import Stack
+
+#: Suites that bring what they need.
+OTHERS = ("postgres", "ssh", "evidence", "approvals")
 
 
 def main() -> int:
@@ -26,38 +30,44 @@ def main() -> int:
     parser.add_argument(
         "suites",
         nargs="*",
-        choices=[[], *SUITES, "postgres", "evidence", "approvals"],
+        choices=[[], *SUITES, *OTHERS],
         help="what to measure (default: everything)",
     )
-    parser.add_argument("--rounds", type=int, default=5, help="rounds per variant, side by side (default 5)")
+    parser.add_argument("--rounds", type=int, default=0, help="rounds per variant, side by side (default 5; ssh 3)")
     parser.add_argument("--pin", action="store_true", help="everything on one core: the honest way to compare latencies here")
-    parser.add_argument("--quick", action="store_true", help="postgres: small tables and short runs, to see that it works")
+    parser.add_argument("--quick", action="store_true", help="postgres, ssh: little of everything, to see that it works")
     parser.add_argument("--seconds", type=int, default=3, help="postgres: seconds per run of pgbench (default 3)")
-    parser.add_argument("--megabytes", type=int, default=100, help="postgres: size of each bulk table (default 100)")
-    parser.add_argument("--only", nargs="+", choices=list(PARTS), default=[], help="postgres: these parts alone")
+    parser.add_argument("--megabytes", type=int, default=0, help="size of each bulk table or file (default 100; ssh 150)")
+    parser.add_argument(
+        "--only", nargs="+", choices=list(postgres.PARTS | ssh.PARTS), default=[], help="postgres, ssh: these parts alone"
+    )
     asked = parser.parse_args()
     # Like Ctrl-C: what was started is ended on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if asked.pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     ready, tables = 0.0, []
-    names = asked.suites or [*SUITES, "postgres", "evidence", "approvals"]
+    names = asked.suites or [*SUITES, *OTHERS]
+    for suite, parts in (("postgres", postgres.PARTS), ("ssh", ssh.PARTS)):
+        if suite in names and not set(asked.only) <= set(parts):
+            parser.error(f"--only: parts of {suite} are {', '.join(parts)}")
     if "postgres" in names:
-        small = Sizes(rounds=1, seconds=1, megabytes=10, scale=1, connections=20)
-        sizes = small if asked.quick else Sizes(rounds=asked.rounds, seconds=asked.seconds, megabytes=asked.megabytes)
-        tables += [table.summary() for table in run(sizes, asked.only)]
+        tables += [table.summary() for table in postgres.run(_postgres_sizes(asked), asked.only)]
+    if "ssh" in names:
+        tables += [table.summary() for table in ssh.run(_ssh_sizes(asked), asked.only)]
+    rounds = asked.rounds or 5
     for name, measure in (
         ("evidence", evidence.run),
         ("evidence", spool.run),
         ("approvals", approvals.run),
         ("approvals", yes.run),
     ):
-        for table in measure(asked.rounds) if name in names else ():
+        for table in measure(rounds) if name in names else ():
             print(table.render(), end="\n\n", flush=True)
             tables.append(table.summary())
     suites = [name for name in names if name in SUITES]
     if suites:
-        ready, more = _ssh(suites, asked.rounds, pinned=asked.pin)
+        ready, more = _whole_gateway(suites, rounds, pinned=asked.pin)
         tables += more
     when = dt.datetime.now(dt.UTC)
     kept = results_folder() / f"{when:%Y%m%dT%H%M%SZ}.json"
@@ -67,7 +77,19 @@ def main() -> int:
     return 0
 
 
-def _ssh(suites: list[str], rounds: int, *, pinned: bool) -> tuple[float, list[dict[str, object]]]:
+def _postgres_sizes(asked: argparse.Namespace) -> postgres.Sizes:
+    if asked.quick:
+        return postgres.Sizes(rounds=1, seconds=1, megabytes=10, scale=1, connections=20)
+    return postgres.Sizes(rounds=asked.rounds or 5, seconds=asked.seconds, megabytes=asked.megabytes or 100)
+
+
+def _ssh_sizes(asked: argparse.Namespace) -> ssh.Sizes:
+    sizes = ssh.QUICK if asked.quick else ssh.Sizes()
+    wanted = {"rounds": asked.rounds, "megabytes": asked.megabytes}
+    return msgspec.structs.replace(sizes, **{name: value for name, value in wanted.items() if value})
+
+
+def _whole_gateway(suites: list[str], rounds: int, *, pinned: bool) -> tuple[float, list[dict[str, object]]]:
     """Measure SSH through a whole gateway. Returns the seconds that it took to be ready, and the tables."""
     with tempfile.TemporaryDirectory(prefix="sallyport-bench-") as folder, Stack(Path(folder), direct=True) as stack:
         began = time.perf_counter()

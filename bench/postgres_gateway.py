@@ -12,23 +12,15 @@ It is the real plug-in and the real recorder; what is left out is the tunnel, th
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
-import secrets
-import shutil
-import signal
 import socket
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Literal
 
-import asyncssh
 import msgspec
 import uvloop
 
-from agent.core.policy import Yes
 from agent.core.sql import Session, analyse
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis
@@ -41,22 +33,10 @@ from agent.protocols.postgres.reading import make_classifier, make_masks
 from agent.protocols.postgres.snapshot import Snapshot
 from agent.protocols.postgres.tls import ClientTls
 from agent.protocols.postgres.transport import Connection, MakeMasks, Plant
-from agent.runtime.journal import Journal
-from agent.runtime.recorder import SpoolRecorder
-from agent.runtime.sealing import Sealer
-from agent.runtime.serving import Approvals, Credential, Recorder, Serving
-from agent.runtime.spool import Disk, End, Folder
-from agent.runtime.spool_keys import SpoolKeys
-from agent.runtime.uploader import Uploader
-from agent.runtime.wal import Progress
-from chalicelib.contracts import ids
-from chalicelib.contracts.api import ChunkTicket, ChunkUpload
-from chalicelib.contracts.api_requests import RequestStanding
-from chalicelib.contracts.capability import TicketClaims
-from chalicelib.contracts.faults import Fault, Notice
+from agent.runtime.serving import Credential, Serving
+from bench.sessions import BenchSession, Discarding, Identity, Spool, claims, serve_until_terminated
 from chalicelib.contracts.gateway import Login, Target
-from chalicelib.contracts.operation import Operation
-from chalicelib.contracts.policy import Document, Policy, Rule, Verdict
+from chalicelib.contracts.policy import Document, Policy, Rule
 
 Layers = Literal["pass-through", "policy", "masking", "everything"]
 LAYERS: tuple[Layers, ...] = ("pass-through", "policy", "masking", "everything")
@@ -74,98 +54,6 @@ RULES = (
     'forbid(principal, action == Action::"run", resource) when { context.flags.contains("dynamic") };',
     'forbid(principal, action == Action::"run", resource) when { context.objects.contains("public.salaries") };',
 )
-HOUR_MS = 3_600_000
-
-
-class Discarding:
-    """A recorder that keeps nothing, to see what keeping costs."""
-
-    async def write(self, channel: int, kind: str, lines: bytes, *, durable: bool = False) -> None:
-        """Forget lines."""
-
-    def write_then(self, channel: int, kind: str, lines: bytes, done: Callable[[Fault | None], None]) -> None:
-        """Forget lines."""
-        done(None)
-
-    def write_soon(self, channel: int, kind: str, lines: bytes) -> None:
-        """Forget lines."""
-
-    def pressure(self) -> bool:
-        """Never behind."""
-        return False
-
-    async def relieved(self) -> None:
-        """At once."""
-
-
-class Nobody:
-    """Other people, of whom there are none: no statement of the measurement is held."""
-
-    async def agreed(self, operation: Operation, risks: list[str], told: Callable[[RequestStanding], None]) -> Yes:
-        """Nobody agrees."""
-        raise Fault("denied", "Nobody is there to agree.")
-
-    async def use(self, rid: str, digest: str) -> None:
-        """Nothing was agreed to."""
-        raise Fault("unknown_request", "There is no such request.")
-
-
-class BenchSession:
-    """One session, as the runtime would have it after a ticket was checked."""
-
-    path: Literal["relay", "direct"] = "direct"
-
-    def __init__(self, claims: TicketClaims, target: Target, policy: Policy, recorder: Recorder) -> None:
-        self.claims = claims
-        self.target = target
-        self.recorder = recorder
-        self.approvals: Approvals = Nobody()
-        self.sealer: Sealer | None = None
-        self.ended: asyncio.Future[Notice] = asyncio.get_running_loop().create_future()
-        self._policy = policy
-
-    @property
-    def policy(self) -> Policy:
-        """The policy in force."""
-        return self._policy
-
-    def now_ms(self) -> int:
-        """This machine's clock."""
-        return time.time_ns() // 1_000_000
-
-    async def credential(self, login: str) -> Credential:
-        """What the server knows."""
-        return Credential("password", PASSWORD.encode())
-
-    def count(self, *, operations: int = 0, denied: int = 0) -> None:
-        """Add to the counters of the recording."""
-        if isinstance(self.recorder, SpoolRecorder):
-            self.recorder.count(operations, denied)
-
-    def report_denied(self, operation: Operation, verdict: Verdict, shown: str | None = None) -> None:
-        """Nothing is denied here."""
-
-    def warn(self, tell: Callable[[str], None]) -> None:
-        """Sessions here have all the time that they need."""
-
-    def watchers(self) -> list[str]:
-        """Nobody looks on at a benchmark."""
-        return []
-
-    def report_target(self, notice: Notice) -> None:
-        """Say it where the benchmark can be read."""
-        print(notice.message, file=sys.stderr)
-
-
-class Nowhere:
-    """A store that takes every chunk."""
-
-    async def register_chunk(self, sid: str, upload: ChunkUpload) -> ChunkTicket:
-        """Take it."""
-        return ChunkTicket(url="", headers={}, expires_ms=0)
-
-    async def put(self, ticket: ChunkTicket, body: bytes) -> None:
-        """Take it."""
 
 
 class Unmasked:
@@ -237,21 +125,6 @@ def _values(body: bytes) -> Iterator[bytes | None]:
         at += 4 + max(0, size)
 
 
-class Identity:
-    """The agent's host key."""
-
-    def __init__(self) -> None:
-        key = asyncssh.generate_private_key("ssh-ed25519")
-        self.private_key = key.export_private_key()
-        self.certificate = ""
-        self.ssh_ca = ""
-        self.now_ms = lambda: 0  # nobody shows a certificate here
-
-    @property
-    def operator(self) -> None:
-        return None
-
-
 def plant(layers: Layers) -> Plant:
     """Return what the connections of a gateway with ``layers`` share."""
     tls = ClientTls(Identity()).context
@@ -280,9 +153,7 @@ class Gateway:
     def __init__(self, layers: Layers, port: int, folder: Path) -> None:
         self._layers = layers
         self._plant = plant(layers)
-        self._disk = Disk()
-        self._spool = folder / "spool"
-        self._journal = Journal(self._spool, SpoolKeys(bytes(32)), self._disk)
+        self._spool = Spool(folder)
         self._target = Target(
             name="bench", protocol="postgres", agent="bench", address=f"127.0.0.1:{port}",
             logins={LOGIN: Login(credential="bench")}, default_login=LOGIN,
@@ -290,69 +161,27 @@ class Gateway:
         )  # fmt: skip
         rules = [Rule(f"rule-{number}", "bench.cedar", number, text) for number, text in enumerate(RULES, 1)]
         self._policy = Policy(Document(version=1, rules=rules, targets=[self._target]))
-        self._sessions: set[asyncio.Task[None]] = set()
+        self._credential = Credential("password", PASSWORD.encode())
 
-    async def run(self) -> None:
-        """Serve until the task is cancelled."""
+    async def open(self) -> None:
+        """Begin the log, where there is one."""
         if self._layers == "everything":
-            await self._journal.open(self._spool.parent / "damaged")
-        with socket.create_server(("127.0.0.1", 0), backlog=512) as listening:
-            listening.setblocking(False)
-            print(listening.getsockname()[1], flush=True)
-            loop = asyncio.get_running_loop()
-            while True:
-                connection, _ = await loop.sock_accept(listening)
-                session = loop.create_task(self._serve(connection))
-                self._sessions.add(session)
-                session.add_done_callback(self._sessions.discard)
+            await self._spool.open()
 
-    async def _serve(self, connection: socket.socket) -> None:
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        claims = self._claims()
-        if self._layers != "everything":
-            await Connection(BenchSession(claims, self._target, self._policy, Discarding()), self._plant).run(connection)
-            return
-        folder = Folder(self._spool / claims.sid, self._journal.keys)
-        await self._disk.run(folder.create)
-        recorder = self._recorder(folder, claims.sid)
-        await recorder.open()
-        running = asyncio.ensure_future(recorder.run())
-        try:
-            await Connection(BenchSession(claims, self._target, self._policy, recorder), self._plant).run(connection)
-        finally:
-            await recorder.close(End("ended"))
-            await running
-            await self._disk.run(shutil.rmtree, folder.path)
-            await recorder.forget()
+    async def serve(self, connection: socket.socket) -> None:
+        """Serve one session to its end."""
+        said = claims(LOGIN)
+        if self._layers == "everything":
+            async with self._spool.recorded(said.sid) as recorder:
+                await self._run(connection, BenchSession(said, self._target, self._policy, recorder, self._credential))
+        else:
+            await self._run(connection, BenchSession(said, self._target, self._policy, Discarding(), self._credential))
 
-    def _recorder(self, folder: Folder, sid: str) -> SpoolRecorder:
-        def failed(fault: Fault) -> None:
-            print(fault.message, fault.detail, file=sys.stderr)
-
-        uploader = Uploader(Nowhere(), self._disk, folder, counters=lambda: (0, 0), on_refusal=failed)
-        progress = Progress(sid=sid, chain="0" * 64)
-        now: Callable[[], int] = lambda: time.time_ns() // 1_000_000  # noqa: E731
-        return SpoolRecorder(folder, self._disk, self._journal, uploader, progress=progress, now_ms=now, on_failure=failed)
-
-    def _claims(self) -> TicketClaims:
-        now = time.time_ns() // 1_000_000
-        sid = ids.mint(ids.SESSION, now, secrets.token_bytes(ids.ENTROPY_BYTES))
-        return TicketClaims(
-            iss="https://gateway.example", aud="bench", sid=sid, sub="ann@example.com", groups=["dev"], target="bench",
-            login=LOGIN, policy_version=1, reason="bench", source_ip="127.0.0.1", recording=f"recordings/bench/{sid}",
-            iat=now // 1000, exp=now // 1000 + 60, deadline_ms=now + 24 * HOUR_MS,
-        )  # fmt: skip
-
-
-async def main(layers: Layers, port: int, folder: Path) -> None:
-    """Serve until SIGTERM."""
-    gateway = Gateway(layers, port, folder)
-    serving = asyncio.ensure_future(gateway.run())
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, serving.cancel)
-    with contextlib.suppress(asyncio.CancelledError):
-        await serving
+    async def _run(self, connection: socket.socket, session: BenchSession) -> None:
+        await Connection(session, self._plant).run(connection)
 
 
 if __name__ == "__main__":
     asked = next(each for each in LAYERS if each == sys.argv[1])
-    uvloop.run(main(asked, int(sys.argv[2]), Path(sys.argv[3])))
+    gateway = Gateway(asked, int(sys.argv[2]), Path(sys.argv[3]))
+    uvloop.run(serve_until_terminated(gateway.open, gateway.serve))

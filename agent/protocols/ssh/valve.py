@@ -7,6 +7,7 @@ from typing import Any, cast
 import asyncssh
 
 from agent.protocols.ssh.leg import Waiting
+from agent.protocols.ssh.sending import quicken_sending
 
 AnyChannel = asyncssh.SSHClientChannel[bytes] | asyncssh.SSHServerChannel[bytes]
 
@@ -27,6 +28,7 @@ class Valve:
         """Start to govern ``channel``."""
         self._channel = channel
         cast(Any, channel)._recv_buf = Waiting(channel._recv_buf)
+        quicken_sending(channel)
         if self._reasons:
             channel.pause_reading()
 
