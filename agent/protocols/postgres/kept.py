@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from agent.protocols.postgres.messages import Field
-from agent.protocols.postgres.values import readable
+from agent.protocols.postgres.values import VALUE_LIMIT, readable
 from chalicelib.contracts.faults import Fault
 
 #: Rows of one statement that are kept where a target does not say otherwise, and the most that it may say.
@@ -27,6 +27,8 @@ _TEXT: Final = 25
 _FRAME: Final = struct.Struct(">BI")
 _COUNT: Final = struct.Struct(">H")
 _SIZE: Final = struct.Struct(">i")
+#: A value of a column that nobody described is shown as the bytes that it is.
+_UNKNOWN: Final = Field(name="", table=0, column=0, type=0, format=1)
 
 
 def kept_rows(options: Mapping[str, Any]) -> int:
@@ -62,7 +64,7 @@ class Kept:
         at = 0
         while self.room and at < len(shown):
             values = _row(shown, at + 5, columns)
-            if self._takes(sum(len(value or "") + OVERHEAD for value in values)):
+            if self._takes(sum(map(len, filter(None, values))) + OVERHEAD * len(values)):
                 self._values.append(values)
             at += 1 + _FRAME.unpack_from(shown, at)[1]
 
@@ -104,13 +106,21 @@ def _row(shown: bytes, at: int, columns: tuple[Field, ...]) -> list[str | None]:
     (count,) = _COUNT.unpack_from(shown, at)
     at += 2
     values: list[str | None] = []
-    for place in range(count):
-        (size,) = _SIZE.unpack_from(shown, at)
+    size_at = _SIZE.unpack_from
+    for column in columns if count == len(columns) else (columns + (_UNKNOWN,) * count)[:count]:
+        (size,) = size_at(shown, at)
         at += 4
         if size < 0:
             values.append(None)
             continue
-        form, kind = (columns[place].format, columns[place].type) if place < len(columns) else (1, 0)
-        values.append(readable(shown[at : at + size], form, kind))
-        at += size
+        end = at + size
+        if column.format or size > VALUE_LIMIT:
+            values.append(readable(shown[at:end], column.format, column.type))
+        else:
+            # Most values are short text, and this runs for each of them.
+            try:
+                values.append(shown[at:end].decode())
+            except UnicodeDecodeError:
+                values.append(readable(shown[at:end], 0, column.type))
+        at = end
     return values

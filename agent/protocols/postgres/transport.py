@@ -453,6 +453,7 @@ class Connection:
     async def _answer(self, performer: Performer) -> None:
         """The server's pump. Ends when the server does."""
         self._target.taker = partial(self._answered_now, performer)
+        self._target.gathers = True
         while True:
             data = await self._target.read()
             if self._target.called():

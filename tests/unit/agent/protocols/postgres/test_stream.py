@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import socket
 from collections.abc import Callable, Coroutine
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from agent.protocols.postgres.stream import LEAST, MOST, READ, Appetite, adopted
+from agent.protocols.postgres.stream import FLUSHED, LEAST, MOST, READ, REST_S, Appetite, adopted
 
 LOOPS: dict[str, Callable[[Coroutine[Any, Any, None]], None]] = {"asyncio": asyncio.run, "uvloop": uvloop.run}
 
@@ -46,3 +47,50 @@ def test_a_short_read_changes_nothing() -> None:
     appetite.fed(100, 0.5)
     appetite.fed(100, 0.0)
     assert appetite.size == READ
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+@pytest.mark.parametrize("seed", range(8))
+def test_pieces_of_a_server_are_put_together_in_order_and_none_overtakes(loop: str, seed: int) -> None:
+    """Whole buffers wait for what follows, small pieces go to the taker; whatever way each takes, the bytes are the same."""
+    chance = random.Random(seed)
+    pieces = [chance.randbytes(chance.choice([1, 100, FLUSHED, FLUSHED, 2 * FLUSHED, FLUSHED + 1])) for _ in range(200)]
+    arrived: list[bytes] = []
+
+    async def talk() -> None:
+        ours, theirs = socket.socketpair()
+        server, stream = await adopted(ours), await adopted(theirs)
+        stream.gathers = True
+        stream.taker = lambda data: arrived.append(data) is None
+
+        async def read() -> None:
+            while data := await stream.read():
+                arrived.append(data)
+                await asyncio.sleep(0)
+
+        reading = asyncio.ensure_future(read())
+        for piece in pieces:
+            server.write(piece)
+            for _ in range(chance.randrange(4)):
+                await asyncio.sleep(0)
+            if chance.random() < 0.1:
+                await asyncio.sleep(2 * REST_S)
+        server.close()
+        await reading
+
+    LOOPS[loop](talk())
+    assert b"".join(arrived) == b"".join(pieces)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_server_that_goes_silent_behind_a_whole_buffer_is_read(loop: str) -> None:
+    async def talk() -> None:
+        ours, theirs = socket.socketpair()
+        server, stream = await adopted(ours), await adopted(theirs)
+        stream.gathers = True
+        server.write(b"x" * FLUSHED)
+        assert await stream.read() == b"x" * FLUSHED
+        server.close()
+        stream.close()
+
+    LOOPS[loop](talk())
