@@ -62,6 +62,7 @@ esac
 case "$need" in
   test)
     want rsync rsync
+    want sudo sudo
     want zsh zsh
     want fish fish
     want busybox busybox

@@ -14,7 +14,7 @@ import msgspec
 
 from agent.core.shell import fed, served
 from agent.core.shell.classify import classify
-from agent.core.shell.guard.dialogue import BOOT
+from agent.core.shell.guard.boot import BOOT
 from agent.core.shell.model import UNKNOWN_FLAGS, Classification
 from agent.core.units import Asked, Refused
 from agent.protocols.ssh import places

@@ -15,7 +15,6 @@ Nothing here is buffered without a bound: whoever is slow (a side's window, its 
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
@@ -40,7 +39,7 @@ from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, interrupts, settled
 from agent.protocols.ssh.masked import Pace
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.sftp import SftpEngine
-from agent.protocols.ssh.shell import ShellRelay
+from agent.protocols.ssh.shell import ShellRelay, nonce
 from agent.protocols.ssh.valve import Valve
 from agent.protocols.ssh.wire import Wire
 from agent.runtime.relay import Performer
@@ -352,7 +351,7 @@ class Program:
         if stream:
             self._relay = Wire(self._tell, self.send_target, self.send_target_eof)
         if guarded:
-            dialogue = Dialogue(secrets.token_hex(16))
+            dialogue = Dialogue(nonce(), nonce)
             self._relay = ShellRelay(serving, dialogue, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
         return heading, self._gate.kept
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections import Counter
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
@@ -11,19 +12,23 @@ from agent.core.effects import Ask, Effect, ToTarget
 from agent.core.gate import Gate
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
-from agent.core.shell.guard.dialogue import Broken, Dialogue, Ran, forged
+from agent.core.shell.guard.dialogue import Broken, Dialogue, forged
+from agent.core.shell.guard.layer import Ran
 from agent.core.units import Answered, Asked, Lull, Output, Refused, Stream, Tick, Unit
 from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
 
-#: Seconds that a shell has to report. One that does not is not guarded, whatever it shows.
-HELLO_S: Final = 3.0
 #: Seconds after which what was held back is let go: a prompt that sends no mark, or the beginning of an escape sequence.
 PAUSE_S: Final = 0.15
 
-UNGUARDED: Final = "The shell did not start its guard within 3 s, so it was ended."
+UNGUARDED: Final = "The shell did not start its guard within {:.0f} s, so it was ended."
 UNGUARDED_HINT: Final = "A start-up file may replace the shell. Run one command at a time: ssh <target> <command>."
+
+
+def nonce() -> str:
+    """Return the nonce of one more shell."""
+    return secrets.token_hex(16)
 
 
 class Owner(Protocol):
@@ -80,11 +85,13 @@ class ShellRelay:
         self._owner = owner
         self._performer: Final = Performer(serving, self)
         self._timer: asyncio.TimerHandle | None = None
-        self._hello = asyncio.get_running_loop().call_later(HELLO_S, self._late)
+        self._patience: tuple[object, float] | None = None
+        self._finished = False
+        self._late: asyncio.TimerHandle | None = None
         self._permitted = False
         self._forged = 0
-        self._from = 0
         self._masked: Counter[str] = Counter()
+        self._watch()
 
     # -- both ends -----------------------------------------------------------------------------------------------------------
 
@@ -95,6 +102,7 @@ class ShellRelay:
             self._owner.send_target(keys)
         if self._dialogue.full:
             self._owner.hold_client(True)
+        self._watch()
         self._wait_for_more()
 
     def from_target(self, data: bytes) -> None:
@@ -114,7 +122,7 @@ class ShellRelay:
 
     def finish(self, status: int | None) -> None:
         """The shell is over, with ``status`` where it has one: show what was held back, and record its last line."""
-        self._hello.cancel()
+        self._finished = True
         self._perform(self._dialogue.flush())
         self._settle()
         self._dialogue.over(status, self._serving.now_ms())
@@ -155,12 +163,12 @@ class ShellRelay:
             self._lead()
         await self._performer.perform(effects)
         if self._permitted:
-            self._dialogue.allowed(self._serving.now_ms())
+            self._dialogue.allowed(self._serving.now_ms(), begins)
             # The line before it, where both were of one paste, ends here and has its own part of the cast.
             self._record_ended()
-            self._from = begins
         else:
             self._owner.send_target(self._dialogue.denied())
+        self._watch()
 
     def _lead(self) -> None:
         """Begin a line of our own, where the shell has not."""
@@ -173,8 +181,7 @@ class ShellRelay:
 
     def _after(self) -> None:
         dialogue = self._dialogue
-        if dialogue.ready:
-            self._hello.cancel()
+        self._watch()
         if not dialogue.full:
             self._owner.hold_client(False)
         if dialogue.forged > self._forged:
@@ -196,12 +203,14 @@ class ShellRelay:
             "cwd": dict(ran.operation.environment)["PWD"],
             "exit": ran.status,
             "duration_ms": max(0, ran.ended_ms - ran.began_ms),
-            "cast": [self._from, self._cast.written],
+            "cast": [ran.shown_from, self._cast.written],
         }
         masked, before = Counter(self._gate.masked), self._masked
         if found := masked - before:
             entry["masked"] = dict(found)
         self._masked = masked
+        if ran.depth:
+            entry |= {"depth": ran.depth, "account": ran.account}
         lines = self._commands.remark(entry, ran.began_ms)
         self._serving.recorder.write_soon(self._commands.channel, "jsonl", lines)
 
@@ -222,6 +231,17 @@ class ShellRelay:
         self._owner.keep_pace()
         self._wait_for_more()
 
-    def _late(self) -> None:
-        if not self._dialogue.ready:
-            self._owner.fail(Fault("shell_unguarded", UNGUARDED, hint=UNGUARDED_HINT))
+    def _watch(self) -> None:
+        """A shell that is being started has so long to report."""
+        patience = None if self._finished else self._dialogue.patience
+        if patience == self._patience and self._late is not None:
+            return
+        self._patience = patience
+        if self._late is not None:
+            self._late.cancel()
+            self._late = None
+        if patience is not None:
+            self._late = asyncio.get_running_loop().call_later(patience[1], self._unguarded, patience[1])
+
+    def _unguarded(self, seconds: float) -> None:
+        self._owner.fail(Fault("shell_unguarded", UNGUARDED.format(seconds), hint=UNGUARDED_HINT))

@@ -6,6 +6,9 @@ $$`` in the same expansion discards a line that may not. The answer is the value
 leaves the *belt* on: a DEBUG trap that asks for each simple command while no line is allowed, which is what happens to commands
 that never pass PS0 (edit-and-execute, key bindings). The belt alone would not do: it cannot stop a compound command's
 redirections.
+
+A line that starts another shell is discarded as well; *__sp_run*, which is typed at the next prompt, fetches what runs
+instead of it.
 """
 
 from __future__ import annotations
@@ -19,11 +22,9 @@ if (( BASH_VERSINFO[0] < 4 || (BASH_VERSINFO[0] == 4 && BASH_VERSINFO[1] < 4) ))
 fi
 exec 9<&-
 builtin printf '\033]7701;@NONCE@;R\007'
-[[ -r /etc/profile ]] && . /etc/profile
-for __sp_f in ~/.bash_profile ~/.bash_login ~/.profile; do
-  [[ -r $__sp_f ]] && { . "$__sp_f"; break; }
-done
-unset __sp_f
+[[ ${PS1-}${PS2-}${PS0-} != *']7701;'* ]] || { PS1='\u@\h:\w\$ ' PS2='> ' PS0=; }
+[[ ${PROMPT_COMMAND-} != *__sp_* ]] || builtin unset PROMPT_COMMAND
+@FILES@
 __sp_tell() { builtin printf '\033]7701;@NONCE@;%s\007' "$1" > /dev/tty; }
 __sp_number() {
   builtin local h; h=$(HISTTIMEFORMAT= builtin history 1); h=${h#"${h%%[! ]*}"}
@@ -48,6 +49,20 @@ __sp_gate() {
   builtin local __sp_h __sp_t k=L; __sp_number
   [[ $__sp_h && $__sp_h != "$__sp_n" ]] || k=U
   if __sp_ask "$k" "$__sp_h" "$__sp_t"; then builtin printf 0; else builtin kill -INT $$; builtin printf 1; fi
+}
+__sp_fetch() {
+  builtin local c w IFS= LC_ALL=C
+  __sp_dice || builtin return 1
+  builtin read -r -s -d $'\036' -p $'\033]7701;@NONCE@;N;'"$c"$'\007' r < /dev/tty 2> /dev/tty || builtin return 1
+  [[ $r == *"$c:"* ]] || builtin return 1
+  w=${r%%"$c:"*}; __sp_tell "W;${w@Q}"
+  r=${r#*"$c:"}
+}
+__sp_run() {
+  builtin local r= __sp_h __sp_t
+  __sp_number; [[ $__sp_t != *__sp_run* ]] || builtin history -d "$__sp_h"
+  __sp_fetch || builtin return 1
+  builtin eval "$r"
 }
 __sp_mend() {
   [[ $PROMPT_COMMAND == __sp_before$'\n'* ]] || PROMPT_COMMAND=$'__sp_before\n'$PROMPT_COMMAND
@@ -85,17 +100,31 @@ __sp_prompt() {
 __sp_z= __sp_s=1 __sp_e=0
 # What the person's own settings run before a prompt stands between the two, and is nobody's line.
 PROMPT_COMMAND=$'__sp_before\n'"${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
-builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_gate __sp_mend __sp_belt __sp_before __sp_prompt
-__sp_tell H
+builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_gate __sp_fetch __sp_run __sp_mend __sp_belt __sp_before \
+  __sp_prompt
+__sp_u=$(builtin command id -un 2> /dev/null)
+__sp_tell "H;${__sp_u@Q};${HOSTNAME@Q}"
+unset __sp_u
 """
 
+#: Started as it is, bash reads the system's own bashrc by itself, and nothing of the account's.
+_LOGIN: Final = r"""
+[[ -r /etc/profile ]] && . /etc/profile
+for __sp_f in ~/.bash_profile ~/.bash_login ~/.profile; do
+  [[ -r $__sp_f ]] && { . "$__sp_f"; break; }
+done
+unset __sp_f
+"""
+_INNER: Final = "[[ -r ~/.bashrc ]] && . ~/.bashrc"
+
 START: Final = "exec bash --rcfile /dev/fd/9 -i"
+START_LOGIN: Final = START
 TYPED: Final = b""
 LEAD: Final = b""
 END: Final = b"\x1e"
 PERCENT: Final = False
 
 
-def guard(nonce: str) -> str:
+def guard(nonce: str, *, login: bool) -> str:
     """Return the start-up text."""
-    return _TEXT.replace("@NONCE@", nonce)
+    return _TEXT.replace("@FILES@", _LOGIN if login else _INNER).replace("@NONCE@", nonce)

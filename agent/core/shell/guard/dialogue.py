@@ -7,66 +7,49 @@
 
 While a question is out nobody but the gateway types: keys wait, so that no key can pass for a verdict. What had been typed before
 the shell asked comes back from it with its acknowledgement (a *W* mark), and is typed again before everything that waits.
+
+A line that starts another shell is discarded like a denied one, and what runs instead is handed over at the next prompt:
+
+    answered ──► replacing ──prompt──► retyped ──question──► answered ──► fetching ──► answered ──► running
+
+and then the new shell is *starting*. The shell that spoke last is the one that is spoken with: an outer shell that speaks again
+has its terminal back; an inner one that was only stopped is known by its nonce when it goes on.
 """
 
 from __future__ import annotations
 
-from typing import Final, Literal, Protocol
+import re
+from collections.abc import Callable
+from typing import Final
 
-import msgspec
-
-from agent.core.shell.classify import classify
-from agent.core.shell.guard import bash, fish, zsh
+from agent.core.shell.guard import boot, meaning
+from agent.core.shell.guard.layer import Layer, Ran, State
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
+from agent.core.shell.guard.pace import PER_ENTER, Pace
 from agent.core.shell.guard.quoting import UnquotableError, unpercent
 from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Side, Unit
-from chalicelib.contracts.operation import EXECUTE, UNKNOWN, Operation
+from chalicelib.contracts.operation import Operation
 
 #: Bytes of keys that may wait; more than that is left to SSH's window.
 KEYS_LIMIT: Final = 64 * 1024
-#: Longest line that is decided, in bytes.
-LINE_LIMIT: Final = 64 * 1024
+#: Seconds that a shell has to report once it runs. One that does not is not guarded, whatever it shows.
+HELLO_S: Final = 3.0
+#: Seconds that what starts a shell (sudo, ssh) may be silent; nothing but an answer to it is typed in that time.
+START_S: Final = 60.0
+#: Lines that may be typed to what starts a shell: passwords, codes, a yes to a host key.
+ANSWERS: Final = 12
 _NONCE_LIMIT: Final = 64
+#: Shells that are remembered, stopped ones among them.
+_KNOWN: Final = 32
 
-#: What the target is asked to run. It says which shell the account has, then reads one line and runs it: the second half, which
-#: holds the nonce, is typed and so stands in no process's arguments. Every POSIX shell, and fish, reads it the same way.
-BOOT: Final = (
-    "exec sh -c 'stty -icanon -echo 2>/dev/null;"
-    'printf "\\033]7701;boot;%s\\007" "${SHELL##*/}";'
-    'IFS= read -r x;eval "$(printf "%b" "$x")"\''
-)
 _ENTER: Final = (b"\r", b"\n", b"\x0f")
-
-
-class _Dialect(Protocol):
-    """What a module about one shell says."""
-
-    START: str
-    """How the guarded shell is started by a POSIX shell that has the guard on descriptor 9."""
-    TYPED: bytes
-    """What is typed when it has started."""
-    LEAD: bytes
-    """What moves the cursor to a line of its own, before words of ours."""
-    END: bytes
-    """Ends a verdict."""
-    PERCENT: bool
-    """Whether values are quoted as in addresses, and not as the shell itself does."""
-
-    def guard(self, nonce: str) -> str:
-        """Return the start-up text."""
-        ...
-
-
-_GUARDS: Final[dict[str, _Dialect]] = {"bash": bash, "fish": fish, "zsh": zsh}
-
-HISTORY_OFF: Final = "The shell's history was switched off, so its lines cannot be read. Press Ctrl-D and open a new shell."
-UNREADABLE: Final = "The line is not valid UTF-8."
-TOO_LONG: Final = f"The line is longer than {LINE_LIMIT // 1024} KiB, so it cannot be decided. Copy a script and run that."
-HIDDEN: Final = "The shell's guard cannot be looked at or changed."
+_INTERRUPT: Final = b"\x03"
+_RUN: Final = "__sp_run"
+#: What asks for a password, or a yes to a host key, in whatever language: the line is not over, and ends so.
+_QUESTION: Final = re.compile(rb"[^\r\n]{1,300}[:?] ?\Z")
+_CONTROL: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 _ONE_BY_ONE: Final = "Run one command at a time: ssh <target> <command>."
-
-State = Literal["booting", "prompt", "entered", "asking", "answered", "running"]
 
 
 class Broken(Exception):  # noqa: N818 - the end of a shell, not of the gateway
@@ -77,41 +60,42 @@ class Broken(Exception):  # noqa: N818 - the end of a shell, not of the gateway
         super().__init__(message)
 
 
-class Ran(msgspec.Struct, frozen=True, kw_only=True):
-    """A line that has ended."""
-
-    operation: Operation
-    status: int | None
-    """None where it is not known: the shell went on with the next line of what was pasted, or has ended."""
-    began_ms: int
-    ended_ms: int
-
-
 class Dialogue:
-    """One guarded shell. ``nonce`` is made of letters and digits, and guessed by nobody."""
+    """One guarded shell, and those that are started in it. Nonces are made of letters and digits, and guessed by nobody."""
 
-    def __init__(self, nonce: str) -> None:
-        if not (nonce.isascii() and nonce.isalnum() and 16 <= len(nonce) <= _NONCE_LIMIT):
-            raise ValueError("a nonce is 16 to 64 letters and digits")
-        self._nonce: Final = nonce
-        self._marks = Splitter(nonce)
-        self._boot = b""
-        self.state: State = "booting"
-        self.shell = ""
-        """Which shell it is, once that is known."""
-        self._muted = True
+    def __init__(self, nonce: str, mint: Callable[[], str]) -> None:
+        """``mint`` makes the nonces of further shells."""
+        self._mint: Final = mint
+        self._top = Layer(_plain(nonce), muted=True)
+        self._layers: Final = {nonce: self._top}
+        self._marks: Final = Splitter(nonce, boot.NAME)
         self._keys = bytearray()
-        self._challenge = b""
-        self._asked: Operation | None = None
-        self._under_way: tuple[Operation, int] | None = None
-        self._goes: State = "entered"
+        self._pace: Final = Pace()
+        self._asking: tuple[Layer, Operation | None] | None = None
+        self._tail = b""
+        self._answers = 0
+        self._word = boot.WORD
         self.ran: list[Ran] = []
         """Lines that have ended since somebody took them from here."""
 
     @property
+    def state(self) -> State:
+        """What the shell that has the terminal does."""
+        return self._top.state
+
+    @property
     def ready(self) -> bool:
-        """True once the guard has said hello."""
-        return self.state != "booting"
+        """True where a guarded shell has said hello, and none is being started."""
+        return self._top.state not in ("starting", "booting")
+
+    @property
+    def patience(self) -> tuple[object, float] | None:
+        """Seconds that the shell may take for what it does now, and what that is. None where it may take for ever."""
+        top = self._top
+        if self.ready or self._asking is not None or (top.outer is not None and self._questioned):
+            return None
+        slow = top.state == "starting" and top.outer is not None
+        return (top.nonce, top.state, self._answers), START_S if slow else HELLO_S
 
     @property
     def forged(self) -> int:
@@ -126,7 +110,12 @@ class Dialogue:
     @property
     def waits(self) -> bool:
         """True where something is held back that :meth:`flush` would release."""
-        return self._marks.waits or (self.state == "entered" and bool(self._keys))
+        return self._marks.waits or (self._top.state == "entered" and bool(self._keys))
+
+    @property
+    def lead(self) -> bytes:
+        """What moves the cursor to a line of its own, before words of ours."""
+        return self._top.dialect.LEAD if self._top.shell in boot.GUARDS else b""
 
     # -- what the person types -----------------------------------------------------------------------------------------------
 
@@ -136,30 +125,57 @@ class Dialogue:
         return self._released()
 
     def _released(self) -> bytes:
-        if self.state == "running":
+        top = self._top
+        if top.state in ("running", "opaque"):
             return self._take(len(self._keys))
-        if self.state != "prompt":
+        if top.state == "starting" and top.outer is not None:
+            return self._answer()
+        if top.state != "prompt":
             return b""
-        entered = [at for at in (self._keys.find(key) for key in _ENTER) if at >= 0]
+        entered = self._entered()
         if not entered:
             return self._take(len(self._keys))
         # What follows Enter may belong to the shell or to the program that the line starts; it waits to see which.
-        self.state = "entered"
-        return self._take(min(entered) + 1)
+        top.state = "entered"
+        return self._take(entered)
+
+    def _answer(self) -> bytes:
+        """Answers to what starts a shell, one for each of its questions; and Ctrl-C, which drops what was typed before it."""
+        at = self._keys.rfind(_INTERRUPT)
+        if at >= 0:
+            del self._keys[:at]
+            return self._take(1)
+        if not self._questioned or self._answers >= ANSWERS:
+            return b""
+        entered = self._entered()
+        if entered:
+            self._tail = b""
+            self._answers += 1
+        return self._take(entered or len(self._keys))
+
+    @property
+    def _questioned(self) -> bool:
+        return _QUESTION.search(self._tail) is not None
+
+    def _entered(self) -> int:
+        """Return how many keys stand up to the first Enter. 0 where there is none."""
+        found = [at for at in (self._keys.find(key) for key in _ENTER) if at >= 0]
+        return min(found) + 1 if found else 0
 
     def _take(self, size: int) -> bytes:
         data = bytes(self._keys[:size])
         del self._keys[:size]
+        self._pace.grant(PER_ENTER * sum(data.count(key) for key in _ENTER))
         return data
 
     def flush(self) -> list[Unit]:
         """Nothing has come for a while: show what was held back, and go on typing (a shell may have read Enter as a key)."""
         units: list[Unit] = []
         held = self._marks.flush()
-        if held and not self._muted:
+        if held and not self._top.muted:
             units.append(Output(held))
-        if self.state == "entered":
-            self.state = "prompt"
+        if self._top.state == "entered":
+            self._top.state = "prompt"
             units += self._typing()
         return units
 
@@ -173,129 +189,201 @@ class Dialogue:
         """Take output. Raises Broken."""
         units: list[Unit] = []
         try:
-            if not self.shell:
-                data = self._booted(data, units)
             for piece in self._marks.feed(data):
                 if isinstance(piece, Mark):
-                    units += self._said(piece, now_ms)
-                elif not self._muted:
+                    units += self._heard(piece, now_ms)
+                elif not self._top.muted:
                     units.append(Output(piece))
+                    if self._top.state == "starting":
+                        self._tail = _CONTROL.sub(b"", self._tail + piece)[-512:]
+                        units += self._typing()
         except (EndlessError, UnquotableError, ValueError, IndexError):
             raise Broken("The shell's guard said something that makes no sense, so the shell was ended.") from None
         return units
 
-    def _booted(self, data: bytes, units: list[Unit]) -> bytes:
-        """Look for the first mark, which knows no nonce yet, and answer it with the guard."""
-        begin = b"\x1b]7701;boot;"
-        data, self._boot = self._boot + data, b""
-        at = data.find(begin)
-        end = data.find(b"\x07", at)
-        if at < 0 or end < 0:
-            self._boot = data[-256:]
-            return b""
-        self.shell = data[at + len(begin) : end].decode("ascii", "replace")
-        dialect = _GUARDS.get(self.shell)
-        if dialect is None:
-            known = ", ".join(sorted(_GUARDS))
-            message = f"This account's shell cannot be guarded ({self.shell[:40]!r}); only {known} can."
-            raise Broken(message, _ONE_BY_ONE)
-        text = dialect.guard(self._nonce)
-        stage = f"exec 9<<'SALLYPORT'\n{text}\nSALLYPORT\nstty icanon echo 2>/dev/null\n{dialect.START}\n"
-        units.append(Housekeeping(Side.TARGET, stage.replace("\\", "\\\\").replace("\n", "\\n").encode() + b"\n" + dialect.TYPED))
-        return data[end + 1 :]
+    def _heard(self, mark: Mark, now_ms: int) -> list[Unit]:
+        if mark.nonce == boot.NAME:
+            return self._booted(mark.kind)
+        layer = self._layers[mark.nonce]
+        if layer.dialect.PERCENT:
+            mark = Mark(mark.kind, tuple(unpercent(field) for field in mark.fields), mark.nonce)
+        if layer is not self._top:
+            if mark.kind not in ("D", "Q"):
+                return []  # a prompt is inherited by whatever a shell starts, with the marks in it
+            self._turn(layer, int(mark.fields[0]) if mark.kind == "D" else None, now_ms)
+        return self._said(layer, mark, now_ms)
 
-    @property
-    def lead(self) -> bytes:
-        """What moves the cursor to a line of its own, before words of ours."""
-        return _GUARDS[self.shell].LEAD
+    def _booted(self, shell: str) -> list[Unit]:
+        """The first half runs: hand it the guard, or see whether it may go on without one."""
+        top = self._top
+        if top.state != "starting":
+            return []
+        self._marks.nonces.discard(boot.NAME)
+        top.shell, top.state = shell, "booting"
+        self._tail = b""
+        if shell in boot.GUARDS:
+            top.muted = True
+            return [Housekeeping(Side.TARGET, boot.stage(shell, top.nonce, top.word, login=top.login))]
+        if top.outer is None or top.outer.launched is None:
+            known = ", ".join(sorted(boot.GUARDS))
+            raise Broken(f"This account's shell cannot be guarded ({shell[:40]!r}); only {known} can.", _ONE_BY_ONE)
+        operation = meaning.unguarded(top, top.outer.launched)
+        self._asking = (top, None)
+        return [Asked(operation, boot.opaque(top.word, login=top.login))]
 
-    def _said(self, mark: Mark, now_ms: int) -> list[Unit]:
-        if self.shell and _GUARDS[self.shell].PERCENT:
-            mark = Mark(mark.kind, tuple(unpercent(field) for field in mark.fields))
+    def _turn(self, layer: Layer, status: int | None, now_ms: int) -> None:
+        """Another shell than the one that we spoke with has the terminal: those inside of it have ended, or are stopped."""
+        if self._asking is not None:
+            raise Broken("Another shell spoke while a line was being decided, so the shell was ended.")
+        old = self._top
+        if layer in old.chain:
+            for each in old.chain[: old.chain.index(layer)]:
+                self._ended(each.over(status if each.outer is layer else None, now_ms))
+        if not self.ready:
+            self._marks.nonces.difference_update({boot.NAME, old.nonce})
+            del self._layers[old.nonce]
+        self._top = layer
+
+    def _said(self, layer: Layer, mark: Mark, now_ms: int) -> list[Unit]:
         match mark.kind:
             case "R":
-                self._muted = False
-            case "H" if self.state == "booting":
-                self.state = "entered"
+                layer.muted = False
+            case "H" if layer.state == "booting":
+                layer.state = "entered"
+                layer.account = "@".join(field.decode("utf-8", "replace")[:64] for field in mark.fields[:2] if field)
             case "X":
-                version = mark.fields[0].decode("ascii", "replace")[:40]
-                raise Broken(f"{self.shell} {version} is too old to be guarded.", _ONE_BY_ONE)
+                return self._too_old(layer, mark.fields[0].decode("ascii", "replace")[:40])
             case "A" | "C" | "B":
-                if self.state not in ("booting", "asking") and mark.kind != "A":
-                    self.state = "prompt"
-                    return self._typing()
-            case "W" if self.state == "answered":
+                return self._prompted(layer, mark.kind)
+            case "W" if layer.state == "answered":
                 self._keys[:0] = mark.fields[0]
-                self.state = self._goes
-                return self._typing()
+                return self._acknowledged(layer, now_ms)
+            case "N" if layer.state == "fetching" and layer.launch is not None:
+                layer.state, layer.goes, self._word = "answered", "starting", self._mint()
+                text = layer.launch.text.replace(boot.WORD, self._word)
+                return [_type(mark.fields[0] + b":" + text.encode() + layer.dialect.END)]
             case "D":
-                self.over(int(mark.fields[0]), now_ms)
+                self._paid(now_ms)
+                if layer.state != "replacing":
+                    layer.gone = False
+                    layer.launch, layer.muted = None, False
+                    self._ended(layer.over(int(mark.fields[0]), now_ms))
             case "Q":
-                kind, challenge, _, cwd, line = mark.fields
-                return self._question(kind, challenge, cwd, line)
+                self._paid(now_ms)
+                return self._question(layer, mark.fields)
             case _:
                 raise ValueError(mark.kind)
         return []
 
-    def _question(self, kind: bytes, challenge: bytes, cwd: bytes, line: bytes) -> list[Unit]:
-        if self.state == "asking" or not self.ready:
+    def _too_old(self, layer: Layer, version: str) -> list[Unit]:
+        words = f"{layer.shell} {version} is too old to be guarded."
+        if layer.outer is None:
+            raise Broken(words, _ONE_BY_ONE)
+        return [Output(f"sallyport: {words}\r\n".encode())]
+
+    def _prompted(self, layer: Layer, kind: str) -> list[Unit]:
+        if layer.state == "replacing" and kind == "B":
+            layer.state = "retyped"
+            return [_type(f" {_RUN}\r".encode())]
+        if kind == "A" or layer.state in ("booting", "asking", "replacing", "retyped", "fetching"):
+            return []
+        layer.state = "prompt"
+        return self._typing()
+
+    def _acknowledged(self, layer: Layer, now_ms: int) -> list[Unit]:
+        if layer.goes != "starting":
+            layer.state = layer.goes
+            return self._typing()
+        assert layer.launch is not None
+        start, layer.launch = layer.launch, None
+        layer.state, layer.muted = "running", False
+        by = layer.launched.text if layer.launched else ""
+        inner = Layer(_plain(self._mint()), outer=layer, by=by, word=self._word, login=start.login)
+        if start.replaces:
+            layer.gone = True
+            self._ended(layer.over(None, now_ms))
+        self._layers[inner.nonce] = self._top = inner
+        self._marks.nonces.update({inner.nonce, boot.NAME})
+        self._tail, self._answers = b"", 0
+        self._forget()
+        return self._typing()
+
+    def _forget(self) -> None:
+        """Remember no more than so many shells, and those around the one that we speak with."""
+        around = self._top.chain
+        for nonce in [nonce for nonce, each in self._layers.items() if each not in around][: len(self._layers) - _KNOWN]:
+            del self._layers[nonce]
+            self._marks.nonces.discard(nonce)
+
+    def _paid(self, now_ms: int) -> None:
+        if not self._pace.spend(now_ms):
+            raise Broken("The shell asked without end, so it was ended.", "A start-up file or a prompt may run in a loop.")
+
+    def _question(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
+        kind, challenge, _, cwd, line = fields
+        if self._asking is not None or not self.ready:
             raise Broken("The shell asked twice at once, so it was ended.")
-        self.state = "asking"
-        self._challenge = challenge
-        return [self._meaning(kind, cwd, line)]
-
-    def _meaning(self, kind: bytes, cwd: bytes, raw: bytes) -> Asked | Refused:
-        try:
-            line = raw.decode()
-            where = cwd.decode()
-        except UnicodeDecodeError:
-            return self._refused(raw.decode("utf-8", "replace"), "bad_request", UNREADABLE)
-        if kind == b"U":
-            return self._refused("", "not_supported", HISTORY_OFF)
-        if len(raw) > LINE_LIMIT:
-            return self._refused(line[:1000] + "…", "too_large", TOO_LONG)
-        if "__sp_" in line or self._nonce in line:
-            return self._refused(line, "not_supported", HIDDEN)
-        meaning = classify(line)
-        operation = Operation(
-            kind="line" if kind == b"L" else "step",
-            text=line,
-            effects=meaning.effects or frozenset({UNKNOWN}),
-            verbs=meaning.verbs,
-            objects=meaning.objects,
-            flags=meaning.flags | {"pty", "shell"},
-            environment=(("PWD", where),),
-        )
-        self._asked = operation
-        return Asked(operation, self._challenge + b":a" + _GUARDS[self.shell].END)
-
-    def _refused(self, line: str, code: str, message: str) -> Refused:
-        return Refused(Operation(kind="line", text=line, effects=frozenset({EXECUTE, UNKNOWN})), code, message)
+        if layer.state == "retyped" and line.strip() == _RUN.encode():
+            layer.state, layer.goes = "answered", "fetching"
+            return [_type(challenge + b":a" + layer.dialect.END)]
+        layer.state, layer.challenge, layer.launch, layer.muted = "asking", challenge, None, False
+        found = meaning.read(layer, set(self._layers), kind, cwd, line)
+        if isinstance(found, Refused):
+            self._asking = (layer, None)
+            return [found]
+        operation, layer.launch = found
+        self._asking = (layer, operation)
+        # A line that starts a shell does not run as it is; what runs instead goes the way that the state machine above shows.
+        word = b":d" if layer.launch else b":a"
+        return [Asked(operation, challenge + word + layer.dialect.END)]
 
     # -- the verdict ---------------------------------------------------------------------------------------------------------
 
-    def allowed(self, now_ms: int) -> None:
-        """The verdict has been typed; the line runs."""
-        operation, self._asked = self._asked, None
+    def allowed(self, now_ms: int, shown_from: int = 0) -> None:
+        """The verdict has been typed; the line runs, and what it shows is in the cast from ``shown_from``."""
+        assert self._asking is not None
+        (layer, operation), self._asking = self._asking, None
+        if layer.state == "booting":
+            layer.state = "opaque"
+            return
         if operation is not None and operation.kind == "line":
-            self.over(None, now_ms)
-            self._under_way = (operation, now_ms)
-        self.state, self._goes = "answered", "running"
-
-    def over(self, status: int | None, now_ms: int) -> None:
-        """The line that runs, if one does, has ended."""
-        if self._under_way is not None:
-            operation, began_ms = self._under_way
-            self._under_way = None
-            self.ran.append(Ran(operation=operation, status=status, began_ms=began_ms, ended_ms=now_ms))
+            self._ended(layer.over(None, now_ms))
+            layer.under_way = (operation, now_ms, shown_from)
+            layer.launched = operation
+        layer.state, layer.goes = "answered", "running"
+        if layer.launch is not None:
+            layer.goes, layer.muted = "replacing", True
 
     def denied(self) -> bytes:
         """The line does not run. Returns what tells the shell so; keys wait for its next prompt."""
-        self._asked = None
-        self.state, self._goes = "answered", "entered"
-        return self._challenge + b":d" + _GUARDS[self.shell].END
+        assert self._asking is not None
+        (layer, _), self._asking = self._asking, None
+        if layer.state == "booting":
+            return boot.none(layer.word)
+        layer.launch = None
+        layer.state, layer.goes = "answered", "entered"
+        return layer.challenge + b":d" + layer.dialect.END
+
+    def over(self, status: int | None, now_ms: int) -> None:
+        """The first shell has ended, with ``status`` where it has one, and all others with it."""
+        for layer in self._top.chain:
+            self._ended(layer.over(None if layer.depth else status, now_ms))
+
+    def _ended(self, ran: Ran | None) -> None:
+        if ran is not None:
+            self.ran.append(ran)
 
 
 def forged(count: int) -> Remark:
     """Return what the recording says about marks that were not the guard's."""
     return Remark({"event": "forged", "text": f"{count} sequence(s) that imitate the shell's guard were dropped"})
+
+
+def _type(data: bytes) -> Unit:
+    return Housekeeping(Side.TARGET, data)
+
+
+def _plain(nonce: str) -> str:
+    if not (nonce.isascii() and nonce.isalnum() and 16 <= len(nonce) <= _NONCE_LIMIT):
+        raise ValueError("a nonce is 16 to 64 letters and digits")
+    return nonce

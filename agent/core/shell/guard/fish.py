@@ -36,6 +36,28 @@ function __sp_ask
     exit 1' - (string escape --style=url -- $PWD) (string escape --style=url -- $argv[1]) < /dev/tty)
   test "$answer" = a
 end
+function __sp_run
+  set -l text (command sh -c '
+    c=$(od -An -N12 -tx1 /dev/urandom | tr -d " \n"); [ ${#c} -eq 24 ] || exit 1
+    s=$(stty -g); stty -echo
+    printf "\033]7701;@NONCE@;N;%s\007" "$c" > /dev/tty
+    w=
+    while IFS= read -r r; do
+      case $r in
+        *"$c:"*)
+          w=$w${r%%"$c:"*}
+          [ -z "$w" ] || w=$(printf %s "$w" | od -An -v -tx1 | tr -d " \n" | sed "s/../%&/g")
+          stty "$s"
+          printf "\033]7701;@NONCE@;W;%s\007" "$w" > /dev/tty
+          printf %s "${r#*"$c:"}"
+          exit 0 ;;
+      esac
+      w=$w$r"
+"
+    done
+    exit 1' < /dev/tty | string collect)
+  test -n "$text"; and eval $text
+end
 function __sp_enter
   set -l line (commandline -b | string collect)
   set -l words (string trim -- "$line" | string collect)
@@ -76,10 +98,11 @@ function __sp_before --on-event fish_prompt
   end
   __sp_tell "D;$last;"(string escape --style=url -- $PWD)
 end
-__sp_tell H
+__sp_tell H\;(string escape --style=url -- (id -un 2> /dev/null))\;(string escape --style=url -- $hostname)
 """
 
-START: Final = "exec fish -l -i -C 'cat <&9 | source'"
+START: Final = "exec fish -i -C 'cat <&9 | source'"
+START_LOGIN: Final = "exec fish -l -i -C 'cat <&9 | source'"
 TYPED: Final = b""
 #: Enter does not move the cursor before fish runs a line, so words of ours begin on a line of their own.
 LEAD: Final = b"\r\n"
@@ -87,6 +110,6 @@ END: Final = b"\n"
 PERCENT: Final = True
 
 
-def guard(nonce: str) -> str:
-    """Return the start-up text."""
+def guard(nonce: str, *, login: bool) -> str:
+    """Return the start-up text, which is one for every kind of start."""
     return _TEXT.replace("@NONCE@", nonce)

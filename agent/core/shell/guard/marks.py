@@ -2,12 +2,14 @@
 
     mark = ESC ] 7701 ; nonce ; kind *( ; field ) BEL
 
-An operating system command that no terminal knows. The guard quotes its fields, so a mark holds no control characters. Marks with
-another nonce are somebody's forgery or an inner shell's leftovers: they are dropped like the real ones, and counted.
+An operating system command that no terminal knows. The guard quotes its fields, so a mark holds no control characters. Each shell
+of a session has a nonce of its own. Marks with any other are somebody's forgery: they are dropped like the real ones, and
+counted.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 import msgspec
@@ -18,6 +20,8 @@ BEGIN: Final = b"\x1b]7701;"
 _END: Final = b"\x07"
 #: The longest mark, in bytes: a line of 64 KiB in which every byte is quoted fits.
 LONGEST: Final = 512 * 1024
+#: A nonce and the semicolon behind it are found in so many bytes.
+_NONCE: Final = 65
 
 
 class Mark(msgspec.Struct, frozen=True):
@@ -26,6 +30,8 @@ class Mark(msgspec.Struct, frozen=True):
     kind: str
     fields: tuple[bytes, ...] = ()
     """Their values, unquoted."""
+    nonce: str = ""
+    """Whose it is."""
 
 
 class EndlessError(ValueError):
@@ -35,8 +41,9 @@ class EndlessError(ValueError):
 class Splitter:
     """Takes terminal output apart. Feeding it in other pieces gives the same text and the same marks."""
 
-    def __init__(self, nonce: str) -> None:
-        self._prefix: Final = nonce.encode() + b";"
+    def __init__(self, *nonces: str) -> None:
+        self.nonces: Final = set(nonces)
+        """Whose marks are passed on."""
         self._held = b""
         self.forged = 0
         """Marks without the nonce."""
@@ -46,29 +53,32 @@ class Splitter:
         """True where the beginning of what may be a mark is held back."""
         return bool(self._held)
 
-    def feed(self, data: bytes) -> list[bytes | Mark]:
-        """Return text and marks in their order. Raises EndlessError or quoting.UnquotableError."""
+    def feed(self, data: bytes) -> Iterator[bytes | Mark]:
+        """Yield text and marks in their order; to be read to the end. Raises EndlessError or quoting.UnquotableError.
+
+        One by one, because a mark may be the reason why those of somebody else behind it count.
+        """
         data, self._held = self._held + data, b""
-        found: list[bytes | Mark] = []
         at = 0
         while (begin := data.find(BEGIN, at)) >= 0:
             if begin > at:
-                found.append(data[at:begin])
+                yield data[at:begin]
             end = data.find(_END, begin)
             if end < 0:
                 if len(data) - begin > LONGEST:
                     raise EndlessError
                 self._held = data[begin:]
-                return found
-            self._take(data[begin + len(BEGIN) : end], found)
+                return
+            mark = self._mark(data[begin + len(BEGIN) : end])
+            if mark is not None:
+                yield mark
             at = end + 1
         rest = data[at:]
         begun = _begun(rest)
         if begun:
             rest, self._held = rest[:-begun], rest[-begun:]
         if rest:
-            found.append(rest)
-        return found
+            yield rest
 
     def flush(self) -> bytes:
         """Give up what is held back, where it is not a mark yet: nothing came behind it, so it is shown."""
@@ -77,12 +87,13 @@ class Splitter:
         held, self._held = self._held, b""
         return held
 
-    def _take(self, body: bytes, found: list[bytes | Mark]) -> None:
-        if not body.startswith(self._prefix):
+    def _mark(self, body: bytes) -> Mark | None:
+        nonce, _, _ = body[:_NONCE].decode("ascii", "replace").partition(";")
+        if nonce not in self.nonces:
             self.forged += 1
-            return
-        kind, *values = fields(body[len(self._prefix) :])
-        found.append(Mark(kind.decode("ascii", "replace"), tuple(values)))
+            return None
+        kind, *values = fields(body[len(nonce) + 1 :])
+        return Mark(kind.decode("ascii", "replace"), tuple(values), nonce)
 
 
 def _begun(data: bytes) -> int:

@@ -12,8 +12,8 @@ _TEXT: Final = r"""
 builtin printf '\033]7701;@NONCE@;R\007'
 exec 9<&-
 builtin unsetopt histignorespace
-for __sp_f in ${ZDOTDIR:-~}/.zshenv /etc/zsh/zprofile /etc/zprofile ${ZDOTDIR:-~}/.zprofile \
-    /etc/zsh/zshrc /etc/zshrc ${ZDOTDIR:-~}/.zshrc /etc/zsh/zlogin /etc/zlogin ${ZDOTDIR:-~}/.zlogin; do
+[[ ${PS1-}${PS2-} != *']7701;'* ]] || { PS1='%m%# ' PS2='%_> ' }
+for __sp_f in ${ZDOTDIR:-~}/.zshenv @FILES@; do
   [[ ! -r $__sp_f ]] || builtin source $__sp_f
 done
 builtin unset __sp_f
@@ -35,6 +35,22 @@ __sp_ask() {
   __sp_tell "W;${(qqqq)w}"
   [[ $r == *:a ]]
 }
+__sp_fetch() {
+  builtin emulate -L zsh
+  builtin local c w
+  __sp_dice || builtin return 1
+  builtin read -rs -d $'\036' "r?"$'\033]7701;@NONCE@;N;'"$c"$'\007' < /dev/tty 2> /dev/tty || builtin return 1
+  [[ $r == *"$c:"* ]] || builtin return 1
+  w=${r%%"$c:"*}
+  __sp_tell "W;${(qqqq)w}"
+  r=${r#*"$c:"}
+}
+__sp_run() {
+  builtin local r=
+  __sp_fetch || builtin return 1
+  builtin eval "$r"
+}
+__sp_hide() { [[ $1 != *__sp_run* ]] }
 __sp_preexec() { __sp_ask "$1" || { builtin kill -INT $$; builtin return 1 } }
 __sp_precmd() {
   builtin local e=$?
@@ -47,11 +63,18 @@ __sp_precmd() {
 }
 preexec_functions=(__sp_preexec $preexec_functions)
 precmd_functions=(${precmd_functions:#__sp_precmd} __sp_precmd)
+zshaddhistory_functions=(__sp_hide $zshaddhistory_functions)
 builtin typeset -gr precmd_functions
-__sp_tell H
+__sp_tell "H;${(qqqq)$(id -un 2> /dev/null)};${(qqqq)HOST}"
 """
+_LOGIN: Final = (
+    "/etc/zsh/zprofile /etc/zprofile ${ZDOTDIR:-~}/.zprofile /etc/zsh/zshrc /etc/zshrc ${ZDOTDIR:-~}/.zshrc "
+    "/etc/zsh/zlogin /etc/zlogin ${ZDOTDIR:-~}/.zlogin"
+)
+_INNER: Final = "/etc/zsh/zshrc /etc/zshrc ${ZDOTDIR:-~}/.zshrc"
 
 START: Final = "exec zsh -f -o histignorespace -i"
+START_LOGIN: Final = START
 #: zsh has no option for a start-up file of our choice, so its first line is typed. The space keeps it out of the history.
 TYPED: Final = b" . /dev/fd/9\n"
 LEAD: Final = b""
@@ -59,6 +82,6 @@ END: Final = b"\x1e"
 PERCENT: Final = False
 
 
-def guard(nonce: str) -> str:
+def guard(nonce: str, *, login: bool) -> str:
     """Return the start-up text."""
-    return _TEXT.replace("@NONCE@", nonce)
+    return _TEXT.replace("@FILES@", _LOGIN if login else _INNER).replace("@NONCE@", nonce)

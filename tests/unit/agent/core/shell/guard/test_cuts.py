@@ -11,6 +11,7 @@ from agent.core.shell.guard.dialogue import Dialogue
 from agent.core.units import Asked, Housekeeping, Output, Refused, Unit
 
 NONCE = "0123456789abcdef"
+INNER = "fedcba9876543210"
 #: Ways to cut. ``GUARD_CUTS=20000`` takes a few minutes.
 CUTS = int(os.environ.get("GUARD_CUTS", "300"))
 
@@ -36,13 +37,24 @@ LIFE: list[tuple[bytes, str]] = [
     (mark(rb"Q;S;79;3;'/';x") + b"", "yes"),
     (mark(rb"W;'a;\\b'") + mark(rb"D;3;$'/a\377'") + prompt(b"% "), ""),
     (mark(rb"Q;L;80;4;$'/\303\251';'" + b"y" * 3000 + b"'"), "yes"),
-    (mark(rb"W;''") + bytes(range(256)).replace(b"\x1b", b"") + b"\x1b]", ""),
+    (mark(rb"W;''") + bytes(range(256)).replace(b"\x1b", b"") + b"\x1b]" + mark(rb"D;0;'/'") + prompt(), "sudo -i\r"),
+    # A shell in the shell, which asks for a password, and ends.
+    (mark(rb"Q;L;81;5;'/';'sudo -i'"), "yes"),
+    (mark(rb"W;''") + b"^C\r\n" + mark(rb"D;130;'/'") + prompt(), ""),
+    (b" __sp_run\r\n" + mark(rb"Q;L;82;6;'/';' __sp_run'"), ""),
+    (mark(rb"W;''") + mark(b"N;83"), "secret\rid\r"),
+    (mark(rb"W;''") + b"[sudo] password for web:", ""),
+    (b"\r\n\x1b]7701;boot;bash\x07", ""),
+    (mark(b"R", INNER) + b"root\r\n" + mark(b"H;root;db", INNER) + mark(rb"D;0;'/root'", INNER) + b"# " + mark(b"B", INNER), ""),
+    (mark(rb"Q;L;84;1;'/root';'id'", INNER), "yes"),
+    (mark(b"W;", INNER) + b"uid=0\r\n" + mark(b"D;0;/", INNER) + mark(b"B") + mark(b"D;7;/") + prompt(), "x"),
 ]
 
 
 def lived(dice: random.Random | None) -> list[object]:
     """What the gateway makes of that life, in pieces of any size or in one."""
-    dialogue, seen = Dialogue(NONCE), list[object]()
+    nonces = iter(("word" * 4, INNER))
+    dialogue, seen = Dialogue(NONCE, lambda: next(nonces)), list[object]()
     for number, (said, then) in enumerate(LIFE):
         at = 0
         while at < len(said):
@@ -78,7 +90,7 @@ def joined(seen: list[object]) -> list[object]:
 def test_the_cuts_do_not_matter(part: int) -> None:
     expected = lived(None)
     units: list[Unit] = [each for each in expected if isinstance(each, Asked | Refused)]
-    assert len(units) == 4, "the life above has four questions"
+    assert len(units) == 6, "the life above has six questions"
     for seed in range(part * CUTS // 3, (part + 1) * CUTS // 3):
         assert lived(random.Random(seed)) == expected, seed
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from agent.core.shell.guard.dialogue import HIDDEN, HISTORY_OFF, KEYS_LIMIT, UNREADABLE, Broken, Dialogue
+from agent.core.shell.guard.boot import WORD
+from agent.core.shell.guard.dialogue import KEYS_LIMIT, Broken, Dialogue
+from agent.core.shell.guard.meaning import HIDDEN, HISTORY_OFF, TOO_DEEP, UNREADABLE
 from agent.core.units import Asked, Housekeeping, Output, Refused, Side, Unit
 
 NONCE = "0123456789abcdef"
+INNER = "fedcba9876543210"
 
 
 def mark(body: bytes) -> bytes:
@@ -20,12 +23,13 @@ def question(line: bytes, kind: bytes = b"L", challenge: bytes = b"77") -> bytes
 
 def booted() -> Dialogue:
     """A shell at its first prompt."""
-    dialogue = Dialogue(NONCE)
+    dialogue = Dialogue(NONCE, lambda: INNER)
     assert dialogue.typed(b"early\r") == b""
     (stage,) = dialogue.receive(b"motd\r\n\x1b]7701;boot;bash\x07", 0)
     assert isinstance(stage, Housekeeping)
     assert stage.to is Side.TARGET
-    assert stage.data.count(b"\n") == 1, "one line is read"
+    assert stage.data.startswith(b"\n@sallyport@exec 9<<")
+    assert stage.data.count(b"\n") == 2, "one line is read"
     assert NONCE.encode() in stage.data
     assert dialogue.receive(mark(b"R") + b"welcome\r\n" + mark(b"H") + mark(b"D;0;'/'") + mark(b"A") + b"$ ", 0) == [
         Output(b"welcome\r\n"),
@@ -125,11 +129,11 @@ def test_a_shell_that_makes_no_sense_is_ended(data: bytes) -> None:
 @pytest.mark.parametrize(("said", "words"), [(b"boot;tcsh", "cannot be guarded"), (b"boot;\xff\x1b[31m", "cannot be guarded")])
 def test_a_shell_that_is_not_known_is_refused(said: bytes, words: str) -> None:
     with pytest.raises(Broken, match=words):
-        Dialogue(NONCE).receive(b"\x1b]7701;" + said + b"\x07", 0)
+        Dialogue(NONCE, lambda: INNER).receive(b"\x1b]7701;" + said + b"\x07", 0)
 
 
 def test_an_old_shell_is_refused() -> None:
-    dialogue = Dialogue(NONCE)
+    dialogue = Dialogue(NONCE, lambda: INNER)
     dialogue.receive(b"\x1b]7701;boot;bash\x07", 0)
     with pytest.raises(Broken, match=r"bash 3\.2 is too old"):
         dialogue.receive(mark(b"X;3.2"), 0)
@@ -155,4 +159,205 @@ def test_keys_that_wait_are_bounded() -> None:
 @pytest.mark.parametrize("nonce", ["", "short", "x" * 65, "0123456789abcde;", "0123456789abcdeé"])
 def test_a_nonce_is_plain(nonce: str) -> None:
     with pytest.raises(ValueError, match="nonce"):
-        Dialogue(nonce)
+        Dialogue(nonce, lambda: INNER)
+
+
+# -- shells in shells --------------------------------------------------------------------------------------------------------
+
+
+def inner(body: bytes) -> bytes:
+    return b"\x1b]7701;" + INNER.encode() + b";" + body + b"\x07"
+
+
+PROMPTED = mark(b"D;130;'/'") + mark(b"A") + b"$ " + mark(b"B")
+
+
+def launched(line: bytes = b"'sudo -i'") -> Dialogue:
+    """A shell in which a line that starts another was allowed, and runs."""
+    dialogue = booted()
+    dialogue.typed(b"\r")
+    unit = asked(dialogue, line)
+    assert isinstance(unit, Asked)
+    assert unit.data == b"77:d\x1e", "the line itself is discarded"
+    assert "unknown" not in unit.operation.effects
+    dialogue.allowed(10, 500)
+    assert dialogue.receive(mark(b"W;''") + b"^C\r\n", 10) == []
+    assert dialogue.receive(PROMPTED, 10) == [Housekeeping(Side.TARGET, b" __sp_run\r")], "and nothing of it is shown"
+    assert dialogue.receive(PROMPTED[-30:], 10) == [], "once"
+    assert dialogue.receive(b" __sp_run\r\n" + question(b"' __sp_run'", challenge=b"78"), 10) == [
+        Housekeeping(Side.TARGET, b"78:a\x1e")
+    ]
+    (handed,) = dialogue.receive(mark(b"W;''") + mark(b"N;79"), 10)
+    assert isinstance(handed, Housekeeping)
+    assert handed.data.startswith(b"79:command sudo -i sh -c ")
+    assert WORD.encode() not in handed.data, "each has a word of its own"
+    assert handed.data.endswith(b"\x1e")
+    assert dialogue.receive(mark(b"W;''"), 10) == []
+    assert dialogue.ran == []
+    return dialogue
+
+
+def nested() -> Dialogue:
+    """The same, with the new shell at its first prompt."""
+    dialogue = launched()
+    (stage,) = dialogue.receive(b"\x1b]7701;boot;bash\x07", 11)
+    assert isinstance(stage, Housekeeping)
+    assert INNER.encode() in stage.data
+    assert NONCE.encode() not in stage.data
+    said = dialogue.receive(
+        inner(b"R") + b"hi\r\n" + inner(b"H;root;db") + inner(b"D;0;'/'") + inner(b"A") + b"# " + inner(b"B"), 12
+    )
+    assert said == [Output(b"hi\r\n"), Output(b"# ")]
+    return dialogue
+
+
+def test_a_line_in_a_shell_in_a_shell() -> None:
+    dialogue = nested()
+    assert dialogue.typed(b"id\r") == b"id\r"
+    (unit,) = dialogue.receive(inner(b"Q;L;80;1;'/root';'id'"), 13)
+    assert isinstance(unit, Asked)
+    assert unit.operation.environment == (("PWD", "/root"), ("INSIDE", "sudo -i"))
+    assert "nested" in unit.operation.flags
+    dialogue.allowed(14, 600)
+    dialogue.receive(inner(b"W;''") + b"uid=0\r\n" + inner(b"D;0;'/root'"), 15)
+    (ran,) = dialogue.ran
+    assert (ran.operation, ran.depth, ran.account, ran.shown_from) == (unit.operation, 1, "root@db", 600)
+
+
+def test_the_outer_shell_has_its_terminal_back() -> None:
+    dialogue = nested()
+    dialogue.typed(b"exit 5\r")
+    dialogue.receive(inner(b"Q;L;80;1;'/';'exit 5'"), 13)
+    dialogue.allowed(14)
+    dialogue.receive(inner(b"W;''"), 14)
+    dialogue.receive(mark(b"D;5;'/'") + mark(b"A") + mark(b"B"), 20)
+    assert [(each.operation.text, each.depth, each.status, each.shown_from) for each in dialogue.ran] == [
+        ("exit 5", 1, 5, 0),
+        ("sudo -i", 0, 5, 500),
+    ]
+    assert dialogue.typed(b"x\ry") == b"x\r"
+
+
+def test_a_stopped_shell_is_known_again() -> None:
+    dialogue = nested()
+    dialogue.receive(mark(b"D;147;'/'") + mark(b"A") + mark(b"B"), 20)
+    dialogue.typed(b"\r")
+    asked(dialogue, b"fg")
+    dialogue.allowed(21)
+    dialogue.receive(mark(b"W;''"), 21)
+    assert dialogue.receive(b"# " + inner(b"B"), 22) == [Output(b"# ")], "a prompt is no proof of who speaks"
+    (unit,) = dialogue.receive(inner(b"Q;L;80;1;'/';'id'"), 23)
+    assert isinstance(unit, Asked)
+    assert dict(unit.operation.environment)["INSIDE"] == "sudo -i"
+
+
+def test_a_prompt_that_was_inherited_is_not_the_outer_shell() -> None:
+    dialogue = nested()
+    dialogue.receive(mark(b"A") + b"$ " + mark(b"B") + mark(b"C"), 20)
+    (unit,) = dialogue.receive(inner(b"Q;L;80;1;'/';'id'"), 23)
+    assert dict(unit.operation.environment)["INSIDE"] == "sudo -i"
+
+
+def test_what_starts_a_shell_gets_answers_and_nothing_else() -> None:
+    dialogue = launched()
+    assert dialogue.patience is not None
+    assert dialogue.patience[1] == 60
+    assert dialogue.typed(b"secret\rls\r") == b""
+    assert dialogue.receive(b"[sudo] password for web: ", 11) == [
+        Output(b"[sudo] password for web: "),
+        Housekeeping(Side.TARGET, b"secret\r"),
+    ]
+    assert dialogue.receive(b"\r\nWelcome: all\r\n$ ", 12) == [Output(b"\r\nWelcome: all\r\n$ ")]
+    assert dialogue.typed(b"rm x\r") == b"", "a shell that does not report gets no line"
+    assert dialogue.typed(b"\x03more") == b"\x03", "but can be interrupted"
+    dialogue.receive(b"Password: ", 13)
+    assert dialogue.patience is None, "people may take their time"
+
+
+def test_answers_are_bounded() -> None:
+    dialogue = launched()
+    for number in range(20):
+        sent_now = dialogue.typed(b"x\r") + sent(dialogue.receive(b"\r\nPassword: ", number))
+    assert sent_now == b""
+
+
+def test_a_shell_that_does_not_start_leaves_the_outer_one() -> None:
+    dialogue = launched()
+    dialogue.receive(b"sudo: no\r\n" + mark(b"D;1;'/'") + mark(b"A") + mark(b"B"), 20)
+    assert [(each.operation.text, each.status) for each in dialogue.ran] == [("sudo -i", 1)]
+    assert dialogue.patience is None
+    dialogue.receive(b"\x1b]7701;boot;bash\x07", 21)
+    assert dialogue.forged == 1, "nobody is expected to begin now"
+
+
+def test_a_shell_without_a_guard_is_decided_again() -> None:
+    dialogue = launched()
+    (unit,) = dialogue.receive(b"\x1b]7701;boot;dash\x07", 11)
+    assert isinstance(unit, Asked)
+    assert unit.operation.text == "sudo -i"
+    assert {"opaque", "shell"} <= unit.operation.flags
+    assert "unknown" in unit.operation.effects
+    assert dict(unit.operation.environment)["UNGUARDED"] == "dash"
+    assert b"exec" in unit.data
+    dialogue.allowed(12)
+    assert dialogue.typed(b"free\rat last\r") == b"free\rat last\r"
+    dialogue.receive(mark(b"D;0;'/'") + mark(b"A") + mark(b"B"), 20)
+    assert dialogue.typed(b"x\ry") == b"x\r"
+
+
+def test_a_shell_without_a_guard_that_is_denied_is_not_started() -> None:
+    dialogue = launched()
+    dialogue.receive(b"\x1b]7701;boot;dash\x07", 11)
+    assert b"exit 126" in dialogue.denied()
+    assert dialogue.typed(b"x") == b""
+    assert sent(dialogue.receive(mark(b"D;126;'/'") + mark(b"A") + mark(b"B"), 20)) == b"x"
+
+
+def test_an_old_shell_inside_is_told_and_left() -> None:
+    dialogue = launched()
+    dialogue.receive(b"\x1b]7701;boot;bash\x07", 11)
+    assert dialogue.receive(inner(b"X;3.2"), 12) == [Output(b"sallyport: bash 3.2 is too old to be guarded.\r\n")]
+
+
+def test_two_shells_do_not_ask_at_once() -> None:
+    dialogue = nested()
+    dialogue.receive(inner(b"Q;L;80;1;'/';'id'"), 13)
+    with pytest.raises(Broken):
+        dialogue.receive(question(b"'id'"), 14)
+
+
+def test_shells_are_guarded_so_deep() -> None:
+    nonces = [f"{number:016d}" for number in range(40)]
+    rest = iter(nonces[1:])
+    dialogue = Dialogue(nonces[0], lambda: next(rest))
+    now = [nonce.encode() for nonce in nonces[::2]]
+
+    def say(depth: int, body: bytes) -> list[Unit]:
+        return dialogue.receive(b"\x1b]7701;" + now[depth] + b";" + body + b"\x07", 0)
+
+    for depth in range(20):
+        dialogue.receive(b"\x1b]7701;boot;bash\x07", 0)
+        for body in (b"R", b"H;a;b", b"D;0;/", b"B"):
+            say(depth, body)
+        dialogue.typed(b"\r")
+        (unit,) = say(depth, b"Q;L;7;1;/;bash")
+        if isinstance(unit, Refused):
+            assert (depth, unit.message) == (8, TOO_DEEP)
+            return
+        dialogue.allowed(0)
+        for body in (b"W;", b"D;0;/", b"B", b"Q;L;7;1;/;__sp_run", b"W;", b"N;7", b"W;"):
+            say(depth, body)
+    pytest.fail("no end")
+
+
+def test_a_loop_of_questions_ends_the_shell() -> None:
+    dialogue = booted()
+
+    def loop() -> None:
+        for _ in range(2000):
+            dialogue.receive(mark(b"D;0;'/'") + question(b"'x'"), 0)
+            dialogue.denied()
+            dialogue.receive(mark(b"W;''"), 0)
+
+    with pytest.raises(Broken, match="without end"):
+        loop()

@@ -28,13 +28,36 @@ def joined(pieces: list[bytes | Mark]) -> list[bytes | Mark]:
 
 def test_text_and_marks_come_in_their_order() -> None:
     data = b"a" + mark(b"A") + b"b" + mark(rb"D;0;'/tmp'") + mark(b"B") + b"c"
-    assert Splitter(NONCE).feed(data) == [b"a", Mark("A"), b"b", Mark("D", (b"0", b"/tmp")), Mark("B"), b"c"]
+    assert list(Splitter(NONCE).feed(data)) == [
+        b"a",
+        Mark("A", (), NONCE),
+        b"b",
+        Mark("D", (b"0", b"/tmp"), NONCE),
+        Mark("B", (), NONCE),
+        b"c",
+    ]
 
 
 def test_marks_of_others_are_dropped_and_counted() -> None:
     splitter = Splitter(NONCE)
-    assert splitter.feed(b"a" + mark(b"Q;L;1;2;3;4", "f" * 16) + b"b\x1b]7701;\x07c") == [b"a", b"b", b"c"]
+    assert list(splitter.feed(b"a" + mark(b"Q;L;1;2;3;4", "f" * 16) + b"b\x1b]7701;\x07c")) == [b"a", b"b", b"c"]
     assert splitter.forged == 2
+
+
+def test_several_may_speak() -> None:
+    splitter = Splitter(NONCE, "boot", "f" * 16)
+    said = splitter.feed(mark(b"bash", "boot") + mark(b"A", "f" * 16) + mark(b"B", "e" * 16))
+    assert list(said) == [Mark("bash", (), "boot"), Mark("A", (), "f" * 16)]
+    assert splitter.forged == 1
+
+
+def test_who_may_speak_is_known_mark_by_mark() -> None:
+    splitter = Splitter(NONCE)
+    found = []
+    for piece in splitter.feed(mark(b"A", "boot") + mark(b"A") + mark(b"B", "boot")):
+        splitter.nonces.add("boot")
+        found.append(piece)
+    assert found == [Mark("A", (), NONCE), Mark("B", (), "boot")]
 
 
 def test_what_is_no_mark_passes() -> None:
@@ -46,10 +69,10 @@ def test_what_is_no_mark_passes() -> None:
 
 def test_a_mark_that_has_begun_is_never_shown() -> None:
     splitter = Splitter(NONCE)
-    assert splitter.feed(b"\x1b]7701;" + NONCE.encode() + b";Q;L") == []
+    assert list(splitter.feed(b"\x1b]7701;" + NONCE.encode() + b";Q;L")) == []
     assert splitter.flush() == b""
     with pytest.raises(EndlessError):
-        splitter.feed(b"x" * LONGEST)
+        list(splitter.feed(b"x" * LONGEST))
 
 
 @given(
