@@ -28,6 +28,8 @@ class Proof:
     def __init__(self, conn: asyncssh.SSHServerConnection, identity: HostIdentity, source_ip: str) -> None:
         self.person: login.Person | None = None
         """Whoever signed; None until somebody has."""
+        self.username = ""
+        """The user name that the signature covers, which says where they want to go (RFC 4252 §7)."""
         self._conn: Final = conn
         self._identity: Final = identity
         self._source_ip: Final = source_ip
@@ -45,7 +47,7 @@ class Proof:
             return False
         if msg:
             # Without a message this is an offer, and an offer proves nothing.
-            self.person = person
+            self.person, self.username = person, username
         return True
 
     def _check(self, blob: bytes) -> login.Person | None:

@@ -67,7 +67,6 @@ class Connection(asyncssh.SSHServer):
         self._source_ip = source_ip
         self.programs: Final[set[Program]] = set()
         self._proof: Proof | None = None
-        self._username = ""
         self._opened: Serving | None = None
         self._serving: asyncio.Future[Serving] | None = None
         self._target: asyncio.Future[asyncssh.SSHClientConnection] | None = None
@@ -250,7 +249,9 @@ class Connection(asyncssh.SSHServer):
 
     async def _open(self) -> Serving:
         try:
-            serving = await self._opening(self._proof.person if self._proof else None, self._username)
+            # A client may ask as several users; only the one in whose name it signed counts.
+            proof = self._proof
+            serving = await (self._opening(proof.person, proof.username) if proof else self._opening(None, ""))
         except Fault as fault:
             self._notice = fault.notice
             raise
@@ -301,7 +302,6 @@ class Connection(asyncssh.SSHServer):
 
     def begin_auth(self, username: str) -> bool:
         """A ticket was checked already on the relayed path; elsewhere a certificate is needed."""
-        self._username = username
         return self._certificates
 
     def auth_completed(self) -> None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
-from asyncssh.constants import MSG_IGNORE
+from asyncssh.constants import MSG_IGNORE, MSG_USERAUTH_REQUEST
 from asyncssh.packet import String
 
 from agent.protocols.ssh import engine, proof, transport
@@ -139,6 +140,32 @@ async def test_variables_are_counted(gateway: Gateway) -> None:
         chan.resume_reading()
         await chan.wait_closed()
     assert len([line for line in heard.text.split() if line.startswith(b"LC_")]) == engine.ENVIRONMENT_LIMIT
+
+
+class TwoNames(asyncssh.SSHClient):
+    """Signs as one user, and in the same breath asks as another."""
+
+    def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
+        raw: Any = conn
+        send = raw.send_packet
+
+        def twice(kind: int, *parts: bytes, handler: Any = None) -> None:
+            send(kind, *parts, handler=handler)
+            if kind == MSG_USERAUTH_REQUEST and b"publickey" in b"".join(parts):
+                send(kind, String("root+other"), String("ssh-connection"), String("none"))
+
+        raw.send_packet = twice
+
+
+async def test_a_signature_is_good_for_the_name_that_it_covers(gateway: Gateway, tmp_path: Path) -> None:
+    gateway.door = FakeDoor(gateway.serving)
+    person = Person(tmp_path, gateway)
+    certificate = asyncssh.import_certificate(person.certify())
+    with contextlib.suppress(asyncssh.Error, OSError):
+        async with await connect(gateway, client_keys=[(person.key, certificate)], client_factory=TwoNames) as conn:
+            await conn.run("echo in")
+    await gateway.idle()
+    assert {(asked[2], asked[3]) for asked in gateway.door.asked} <= {("web", "")}
 
 
 class Undecided(asyncssh.SSHClient):

@@ -169,3 +169,53 @@ async def test_a_target_that_hangs_up_while_a_program_is_started(gateway: Gatewa
             assert ran.status == 255, ran
             assert b"target_closed" in ran.err.replace(b"\r", b"") + ran.out, ran
             assert b"internal" not in ran.err
+
+
+class Inside(asyncssh.SSHServer):
+    """A target that wants to reach into the network through the gateway: every channel that a server may open to its client."""
+
+    def __init__(self, tried: list[str]) -> None:
+        self.tried = tried
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.conn = conn
+
+    def begin_auth(self, username: str) -> bool:
+        return False
+
+    async def reach(self, process: asyncssh.SSHServerProcess[bytes]) -> None:
+        conn, session = self.conn, asyncssh.SSHTCPSession
+        ways = {
+            "forwarded-tcpip": conn.create_connection(session, "127.0.0.1", 22),
+            "forwarded-streamlocal": conn.create_unix_connection(asyncssh.SSHUNIXSession, "/run/docker.sock"),
+            "x11": conn.create_x11_connection(session),
+            "auth-agent": conn.create_agent_connection(asyncssh.SSHUNIXSession),
+        }
+        for name, way in ways.items():
+            try:
+                await way
+                self.tried.append(f"{name} opened")
+            except asyncssh.ChannelOpenError:
+                self.tried.append(f"{name} refused")
+        process.stdout.write(b"done\n")
+        process.exit(0)
+
+
+async def test_a_target_reaches_nothing_through_the_gateway(gateway: Gateway) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    tried: list[str] = []
+    made: list[Inside] = []
+
+    def factory() -> Inside:
+        made.append(Inside(tried))
+        return made[-1]
+
+    async with await asyncssh.listen(
+        "127.0.0.1", 0, server_factory=factory, server_host_keys=[key], encoding=None,
+        process_factory=lambda process: made[-1].reach(process),
+    ) as server:  # fmt: skip
+        pinned = key.export_public_key().decode().strip()
+        aim(gateway, address=f"127.0.0.1:{server.get_port()}", options={"host_keys": [pinned]})
+        ran = await run(gateway.ssh("id"))
+    assert ran.out == b"done\n", ran
+    assert tried == [f"{name} refused" for name in ("forwarded-tcpip", "forwarded-streamlocal", "x11", "auth-agent")]
