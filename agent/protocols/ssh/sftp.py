@@ -81,8 +81,6 @@ class SftpEngine:
         self._walk: _Walk | None = None
         self._later: deque[bytes] = deque()
         """Requests behind the one whose paths are being followed."""
-        self._shown = 0
-        """How much of an answer that is not whole yet has been shown."""
         self._words: list[str] = []
         self._said = 0
 
@@ -267,36 +265,18 @@ class SftpEngine:
     # -- answers -------------------------------------------------------------------------------------------------------------
 
     def _answers(self, data: bytes) -> list[Unit]:
-        splitter = self._from[Side.TARGET]
+        """Only whole answers are shown: between two of them, and nowhere else, the gateway's own may stand."""
+        shown: list[bytes] = []
         units: list[Unit] = []
-        if self._phase != "ready":
-            for packet in splitter.feed(data):
+        for packet in self._from[Side.TARGET].feed(data):
+            if self._phase != "ready":
                 units += self._answer(packet)
-            return units
-        if self._walk is None:
-            # What was kept back while a question was out is shown first.
-            kept = splitter.kept[self._shown :] if splitter.size > self._shown else b""
-            for packet in splitter.feed(data):
-                units += self._answer(packet)
-            self._shown = splitter.size
-            return [Output(kept + data, recorded=False), *units]
-        shown = []
-        for packet in splitter.feed(data):
-            if self._is_ours(packet):
+            elif self._walk is not None and int.from_bytes(packet[5:9], "big") in self._walk.open:
                 units += self._led(packet)
             else:
-                shown.append(packet[self._shown :])
+                shown.append(packet)
                 units += self._answer(packet)
-            self._shown = 0
         return [Output(b"".join(shown), recorded=False), *units] if shown else units
-
-    def _is_ours(self, packet: bytes) -> bool:
-        number = int.from_bytes(packet[5:9], "big")
-        if self._walk is None or number not in self._walk.open:
-            return False
-        if self._shown:
-            raise Fault("target_closed", "The target's file server answered before it was asked.")
-        return True
 
     def _led(self, packet: bytes) -> list[Unit]:
         """Take the answer to a question of ours; with the last one, go on with the request."""

@@ -67,16 +67,6 @@ class Splitter:
     def __init__(self) -> None:
         self._kept = bytearray()
 
-    @property
-    def size(self) -> int:
-        """How many bytes have arrived of a packet that is not whole yet."""
-        return len(self._kept)
-
-    @property
-    def kept(self) -> bytes:
-        """Those bytes."""
-        return bytes(self._kept)
-
     def feed(self, data: bytes) -> Iterator[bytes]:
         """Yield every packet that ``data`` completes, each with its length in front, exactly as it came."""
         kept = self._kept
