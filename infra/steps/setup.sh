@@ -63,6 +63,7 @@ case "$need" in
   test)
     want rsync rsync
     want sudo sudo
+    want git git
     want zsh zsh
     want fish fish
     want busybox busybox

@@ -102,6 +102,8 @@ def _reads_input(options: list[str]) -> bool:
         elif _CLUSTER.fullmatch(word):
             asked = asked or "s" in word
             at += 1
+        elif word[0] in "-+":
+            return False
         else:
             break
     # Operands are a file, unless -s makes them arguments.

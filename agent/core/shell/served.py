@@ -19,7 +19,7 @@ GIT = {"git-upload-pack": "read", "git-upload-archive": "read", "git-receive-pac
 STREAMS = frozenset({DOWNLOAD, UPLOAD, "git:upload-pack", "git:upload-archive", "git:receive-pack"})
 
 #: Letters behind `e` say what the client can do. Not f, M, T (values, programs), not s: then the paths are in the stream.
-_CLUSTER = re.compile(r"-[abcdghijklmnopqrtuvxyzACDEHIJKLNOPRSUWX]*(?:e[\d.]*[A-Za-z.]*)?|-B\d+|-@-?\d+")
+_CLUSTER = re.compile(r"-[abcdghijklmnopqrtuvxyzACDEHIJKLNOPRSUWX]*(?:e[\d.]*\.[A-Za-z.]*)?|-B\d+|-@-?\d+")
 _DELETES = names("""delete delete-before delete-during delete-delay delete-after delete-excluded delete-missing-args
     remove-source-files remove-sent-files force""")
 _KNOWN = _DELETES | names("""
@@ -37,8 +37,8 @@ _PATHS = names("backup-dir compare-dest copy-dest link-dest partial-dir temp-dir
 
 
 def serves(program: str, words: list[Word]) -> bool:
-    """True for the far end of an rsync, whose words mean something else than those of an rsync that is started here."""
-    return program == "rsync" and bool(words) and words[0].text == "--server"
+    """True for the far end of a git or an rsync, whose words mean something else than those of one that is started here."""
+    return program in GIT or (program == "rsync" and bool(words) and words[0].text == "--server")
 
 
 def rsync(reading: Reading, program: str, words: list[Word]) -> None:
@@ -66,7 +66,11 @@ def rsync(reading: Reading, program: str, words: list[Word]) -> None:
 
 def _option(reading: Reading, word: Word) -> None:
     text = word.text
-    if text is None or not text.startswith("-"):
+    if text is None or word.glob:
+        # A file that is called like an option would be one.
+        reading.flags.update({"dynamic_code"} if word.may_be_option else ())
+        return
+    if not text.startswith("-"):
         return
     name, equals, value = text.removeprefix("--").partition("=")
     if not text.startswith("--"):

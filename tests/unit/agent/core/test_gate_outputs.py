@@ -146,3 +146,13 @@ def test_no_text_is_marked_where_it_passes_and_ends_the_channel_where_not() -> N
         gate.handle(Output(data))
     assert shown(gate.handle(Output(b"sallyport: over\n", "err", own=True))) == [("err", b"sallyport: over\n")]
     assert shown(gate.handle(Exited(255))) == []
+
+
+def test_a_stream_of_files_is_shown_and_not_written_down_but_kept_where_originals_are() -> None:
+    for originals in (False, True):
+        gate = make_gate(reveal=frozenset({BINARY}), originals=originals)
+        gate.handle(Output(b"\0\0\0\1first", recorded=False))
+        effects = gate.handle(Output(b"\0\0\0\2second", recorded=False))
+        assert shown(effects) == [("out", b"\0\0\0\2second")]
+        assert recorded(effects) == b""
+        assert bool(left_out(effects)) is originals

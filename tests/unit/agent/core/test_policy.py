@@ -166,6 +166,23 @@ def test_rules_that_look_at_the_text_are_asked_about_every_text(rule: str, sees:
     assert counting.asked == (2 if sees else 1)
 
 
+def test_every_place_of_a_forward_is_decided_for_itself() -> None:
+    counting = Counting('permit(principal, action == Action::"forward", resource) when { context.port == 22 };')
+    assert not sees_text(counting.policy)
+    decider = Decider(make_claims(), counting)
+    for port in (22, 23):
+        place = Operation(
+            action="forward",
+            kind="direct-tcpip",
+            text=f"direct-tcpip db:{port}",
+            effects=frozenset({"read"}),
+            host="db",
+            port=port,
+            direction="local",
+        )
+        assert (decider.decide(place, NOW_MS).permit is not None) is (port == 22)
+
+
 @pytest.mark.parametrize(
     ("rule", "sees"),
     [

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import Literal
 
 import cedarpy
 import pytest
@@ -230,3 +231,33 @@ def test_the_schema_accepts_the_rules_above_and_refuses_a_misspelt_fact() -> Non
     assert cedarpy.validate_policies(good, SCHEMA).validation_passed
     bad = 'forbid(principal, action == Action::"run", resource) when { context.verb.contains("rm") };'
     assert not cedarpy.validate_policies(bad, SCHEMA).validation_passed
+
+
+def test_a_rule_about_ports_sees_where_and_which_way() -> None:
+    rules = policy(
+        one='permit(principal, action == Action::"forward", resource) when { context.host like "*.internal" && '
+        'context.port == 5432 && context.direction == "local" };'
+    )
+
+    def decided(host: str, port: int, direction: Literal["local", "remote"]) -> str:
+        place = Operation(
+            action="forward",
+            kind="direct-tcpip",
+            text=f"{host}:{port}",
+            effects=frozenset({"read"}),
+            host=host,
+            port=port,
+            direction=direction,
+        )
+        return rules.operate(ALICE, WEB, place, NOW).decision
+
+    assert decided("db.internal", 5432, "local") == ALLOW
+    assert [decided("db.internal", 5433, "local"), decided("db", 5432, "local"), decided("db.internal", 5432, "remote")] == [
+        DENY
+    ] * 3
+
+
+def test_the_schema_has_ports_for_forwarding_alone() -> None:
+    for action, errors in (("forward", 0), ("run", 1)):
+        rule = f'permit(principal, action == Action::"{action}", resource) when {{ context.port == 1 }};'
+        assert len(cedarpy.validate_policies(rule, SCHEMA).errors) == errors

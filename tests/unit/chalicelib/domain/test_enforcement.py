@@ -118,6 +118,30 @@ def test_the_options_of_a_database(columns: list[str], strange: str) -> None:
     assert [problem.message for problem in found] == words
 
 
+@pytest.mark.parametrize(
+    ("place", "fits"),
+    [
+        ("db.internal:5432", True),
+        ("*.internal:*", True),
+        ("[2001:db8::7]:443", True),
+        ("db.internal", False),
+        ("2001:db8::7:443", False),
+        ("[2001:db8::7]", False),
+        (":22", False),
+        ("db:", False),
+    ],
+)
+def test_places_of_ssh(place: str, fits: bool) -> None:
+    from agent.protocols.ssh.plugin import ANNOUNCEMENT
+
+    target = placed(options={"host_keys": ["ssh-ed25519 AAAA"], "forward": [place]}, require=["forward"])
+    found = check(target, agents={"edge": Announced([ANNOUNCEMENT], ["k"])})
+    assert [problem.message for problem in found.invalid] == (
+        [] if fits else [f"option forward must read like host:port, not {place!r}"]
+    )
+    assert found.unenforceable == []
+
+
 def test_what_is_required_must_be_enforceable() -> None:
     (problem,) = check(placed(require=["hold"])).unenforceable
     assert "cannot enforce hold: ssh sessions cannot wait yet" in problem.message

@@ -7,7 +7,21 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.units import Asked, Refused
-from agent.protocols.ssh.engine import EVERY_EFFECT, Terminal, Wish, forwarding, is_term, passes, read, unreadable
+from agent.protocols.ssh.engine import (
+    EVERY_EFFECT,
+    SCRIPT_SHELL,
+    STREAM,
+    Terminal,
+    Wish,
+    feeds,
+    forward,
+    forwarding,
+    is_term,
+    passes,
+    read,
+    read_script,
+    unreadable,
+)
 
 TERMINAL = Terminal("xterm", 80, 24)
 
@@ -141,3 +155,103 @@ def test_forwarding_names_what_it_would_reach() -> None:
     assert refused.operation.objects == frozenset({"db:5432"})
     assert forwarding("tun", "").operation.objects == frozenset()
     assert unreadable("exec").code == "bad_request"
+
+
+def test_a_forward_says_where_and_which_way() -> None:
+    asked = forward("direct-tcpip", "DB.internal.", 5432, {"forward": ["db.internal:5432"]})
+    assert isinstance(asked, Asked)
+    operation = asked.operation
+    assert (operation.action, operation.text) == ("forward", "direct-tcpip db.internal:5432")
+    assert (operation.host, operation.port, operation.direction) == ("db.internal", 5432, "local")
+    assert asked.data == b"db.internal:5432"
+    back = forward("tcpip-forward", "", 0, {"listen": ["*:*"]})
+    assert isinstance(back, Asked)
+    assert (back.operation.host, back.operation.port, back.operation.direction) == ("*", 0, "remote")
+    assert back.operation.digest() != operation.digest()
+
+
+@pytest.mark.parametrize(
+    ("options", "code"),
+    [
+        ({}, "not_supported"),
+        ({"forward": []}, "not_supported"),
+        ({"forward": "db:22"}, "not_supported"),
+        ({"listen": ["*:*"]}, "not_supported"),
+        ({"forward": ["db:23", 7]}, "denied"),
+    ],
+)
+def test_a_forward_needs_the_targets_list(options: dict[str, object], code: str) -> None:
+    refused = forward("direct-tcpip", "db", 22, options)
+    assert isinstance(refused, Refused)
+    assert refused.code == code
+
+
+def test_a_place_without_one_spelling_is_refused_and_named_as_asked() -> None:
+    refused = forward("direct-tcpip", "127.1", 22, {"forward": ["*:*"]})
+    assert isinstance(refused, Refused)
+    assert (refused.code, refused.operation.objects) == ("bad_request", frozenset({"127.1:22"}))
+
+
+@pytest.mark.parametrize(
+    ("wish", "command"),
+    [
+        (Wish(kind="exec", text="bash -s"), "bash -s"),
+        (Wish(kind="shell"), SCRIPT_SHELL),
+        (Wish(kind="exec", text="bash -s", terminal=TERMINAL), None),
+        (Wish(kind="shell", terminal=TERMINAL), None),
+        (Wish(kind="subsystem", text="sftp"), None),
+        (Wish(kind="exec", text="cat | bash"), None),
+        (Wish(kind="exec", text="ls"), None),
+    ],
+)
+def test_what_is_fed_its_program(wish: Wish, command: str | None) -> None:
+    assert feeds(wish) == command
+
+
+def test_a_script_and_its_command_are_one_operation() -> None:
+    wish = Wish(kind="exec", text="bash -s", environment=(("LANG", "C"),))
+    unit, fed = read_script(wish, "bash -s", b"rm -r '/srv/x'\n")
+    assert isinstance(unit, Asked)
+    operation = unit.operation
+    assert (operation.kind, operation.text) == ("script", "bash -s\nrm -r '/srv/x'\n")
+    assert "rm" in operation.verbs
+    assert "/srv/x" in operation.objects
+    assert operation.environment == (("LANG", "C"),)
+    assert unit.data == b"bash -s"
+    assert fed == b"eval 'rm -r '\\''/srv/x'\\''\n' </dev/null; exit\n"
+    other, _ = read_script(wish, "bash -s", b"rm -r '/srv/y'\n")
+    assert isinstance(other, Asked)
+    assert other.operation.digest() != operation.digest()
+
+
+def test_code_that_is_not_read_is_fed_as_it_is() -> None:
+    unit, fed = read_script(Wish(kind="exec", text="python3 -"), "python3 -", b"print('x')")
+    assert isinstance(unit, Asked)
+    assert "unknown" in unit.operation.effects
+    assert fed == b"print('x')"
+
+
+@pytest.mark.parametrize("script", [b"\xff", b"echo \0"])
+def test_what_is_no_script(script: bytes) -> None:
+    unit, fed = read_script(Wish(kind="shell"), SCRIPT_SHELL, script)
+    assert isinstance(unit, Refused)
+    assert (unit.code, fed) == ("bad_request", b"")
+
+
+@pytest.mark.parametrize(
+    ("text", "terminal", "stream"),
+    [
+        ("rsync --server --sender -re.iLsf . /srv", None, True),
+        ("git-upload-pack '/srv/x.git'", None, True),
+        ("rsync --server --sender -re.iLsf . /srv", TERMINAL, False),
+        ("rsync --server --sender -re.iLsf . /srv; id", None, False),
+        ("rsync --server --sender -re.iLsf . /srv > /tmp/x", None, False),
+        ("rsync --server --sender -re.iLsf . $(id)", None, False),
+        ("sudo rsync --server --sender -re.iLsf . /srv", None, False),
+        ("rsync -a /a /b", None, False),
+    ],
+)
+def test_one_stream_and_nothing_else(text: str, terminal: Terminal | None, stream: bool) -> None:
+    asked = read(Wish(kind="exec", text=text, terminal=terminal), shell=None)
+    assert isinstance(asked, Asked)
+    assert (STREAM in asked.operation.flags) is stream
