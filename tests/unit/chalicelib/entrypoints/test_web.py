@@ -36,7 +36,7 @@ def test_every_file_is_named_and_every_name_is_a_file() -> None:
     assert {path.name for path in (web.WEB / "static").iterdir()} - {"htmx-LICENSE.txt"} == set(web.STATIC)
 
 
-@pytest.mark.parametrize("name", ["../templates/layout.html", "..%2f..%2fports.py", "nothing.js", "htmx-LICENSE.txt"])
+@pytest.mark.parametrize("name", ["../templates/layout.html", "..%2f..%2fbootstrap.py", "nothing.js", "htmx-LICENSE.txt"])
 def test_other_files_are_not_served(gateway: Gateway, name: str) -> None:
     assert gateway.client.http.get(f"/static/{name}").status_code in (403, 404)
     assert gateway.client.http.get("/static/pages.css").headers["Content-Type"] == "text/css; charset=utf-8"
