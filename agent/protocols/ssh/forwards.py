@@ -20,6 +20,7 @@ from agent.core.units import Asked
 from agent.protocols.ssh import engine
 from agent.protocols.ssh.algorithms import PACKET, window
 from agent.protocols.ssh.denial import plain, say
+from agent.protocols.ssh.leg import BROKEN
 from agent.protocols.ssh.outside import Outside
 from agent.protocols.ssh.pipe import End, Pipe
 from agent.protocols.ssh.places import EVERYWHERE
@@ -180,7 +181,7 @@ class Forwards:
                 self._connection.end(fault.notice)
             words = say(fault.notice, self._connection.sid).decode().rstrip()
             return asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, words)
-        except (asyncssh.Error, OSError):
+        except BROKEN:
             return asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "sallyport: The connection was lost.")
         except Exception:  # noqa: BLE001 - a bug of ours must end in an answer, not in a client that hangs
             _log.exception("ssh.forward.failed", sid=self._connection.sid)

@@ -12,10 +12,13 @@ from typing import Any, Final, cast
 
 import asyncssh
 from asyncssh.constants import MSG_IGNORE
-from asyncssh.packet import String
+from asyncssh.packet import PacketDecodeError, String
 
 #: How asyncssh writes an empty string.
 _NOTHING: Final = (String(b""),)
+
+#: What ends a leg whose peer sends what cannot be read. Some of it asyncssh lets through as it is.
+BROKEN: Final = (asyncssh.Error, OSError, PacketDecodeError, UnicodeError)
 
 Leg = asyncssh.SSHServerConnection | asyncssh.SSHClientConnection
 

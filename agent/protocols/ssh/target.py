@@ -18,7 +18,7 @@ from agent.protocols.ssh.algorithms import (
     TARGET_KEEPALIVE,
     TARGET_KEX,
 )
-from agent.protocols.ssh.leg import Ear, Guard
+from agent.protocols.ssh.leg import BROKEN, Ear, Guard
 from agent.protocols.ssh.packets import quicken
 from agent.runtime.relay import split_address, unreachable
 from agent.runtime.serving import HANDSHAKE_S, Credential, Serving
@@ -92,7 +92,7 @@ async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh
             )
     except TimeoutError:
         raise Fault("target_timeout", f"{target.name} did not answer within {HANDSHAKE_S:.0f} s.") from None
-    except (OSError, asyncssh.Error) as error:
+    except BROKEN as error:
         raise _fault(target, login, error) from None
 
 

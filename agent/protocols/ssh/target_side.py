@@ -10,7 +10,7 @@ import asyncssh
 from agent.core.units import Stream
 from agent.protocols.ssh.algorithms import PACKET
 from agent.protocols.ssh.engine import Terminal, Wish
-from agent.protocols.ssh.leg import Gather
+from agent.protocols.ssh.leg import BROKEN, Gather
 from agent.protocols.ssh.valve import Valve
 from agent.runtime.serving import HANDSHAKE_S
 from chalicelib.contracts.faults import Fault
@@ -115,6 +115,6 @@ async def start(
     except asyncssh.ChannelOpenError as error:
         detail = f"The target refused the channel: {error.reason}"
         raise Fault("target_closed", detail[:300]) from None
-    except (asyncssh.Error, OSError) as error:
+    except BROKEN as error:
         raise Fault("target_closed", "The target hung up while it was being started.", detail=str(error)) from None
     return channel

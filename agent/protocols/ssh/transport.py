@@ -32,7 +32,7 @@ from agent.protocols.ssh.algorithms import (
 from agent.protocols.ssh.channel import ClientSide
 from agent.protocols.ssh.denial import plain, say
 from agent.protocols.ssh.forwards import Forwards, bound
-from agent.protocols.ssh.leg import Ear, Guard
+from agent.protocols.ssh.leg import BROKEN, Ear, Guard
 from agent.protocols.ssh.outside import Outside
 from agent.protocols.ssh.packets import quicken
 from agent.protocols.ssh.program import Program
@@ -93,10 +93,10 @@ class Connection(asyncssh.SSHServer):
             self._notice = Notice("handshake_timeout", f"The client did not finish its handshake within {HANDSHAKE_S:.0f} s.")
         except asyncssh.ConnectionLost:
             pass
-        except (OSError, asyncssh.Error) as error:
+        except BROKEN as error:
             self._notice = Notice("protocol_error", f"The client's handshake failed: {plain(str(error))[:200]}")
         except ValueError as error:
-            # Only our own key and certificate are parsed here; what clients send arrives as asyncssh.Error.
+            # asyncssh.KeyImportError, or a certificate that is another key's: ours.
             _log.error("ssh.identity.unusable", error=str(error))
             self._notice = Notice("internal", "The agent's own host key or certificate cannot be used.")
         finally:
