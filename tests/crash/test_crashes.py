@@ -21,6 +21,7 @@ import pytest
 
 from chalicelib import bootstrap
 from chalicelib.contracts.session import State
+from chalicelib.contracts.tunnel import Limits
 from chalicelib.usecases.trust import trust
 from infra.local.cloud import Part
 from tests.crash import recordings
@@ -36,6 +37,8 @@ ENTRY_S = 8.0
 PATIENCE_S = 2.0
 #: Seconds per life. Where it takes longer, lives are not waited for, as long as people get something done in one life or another.
 PACE_S = 1.3
+#: How long people wait for an answer where nothing is in its way.
+SOON_S = 20.0
 #: Parts that go away together, whether answers or requests are lost, and how often.
 WEATHER: list[tuple[tuple[Part, ...], bool]] = [
     (("api",), False),
@@ -99,7 +102,7 @@ def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_
             fall_silent(ward, sky)
         ward.stack.restart_agent()
     sky.clear()
-    stop(people)
+    stop(ward, people)
     door.close()
     settle(ward)
     tell(f"{time.monotonic() - began:.1f} s; {len(numbers.acknowledged)} of {numbers.given} commands acknowledged")
@@ -137,15 +140,27 @@ def fall_silent(ward: Ward, sky: Weather) -> None:
     ward.cloud.pump.fire("reap")
 
 
-def stop(people: list[Worker]) -> None:
-    """Have everybody go home."""
+def stop(ward: Ward, people: list[Worker]) -> None:
+    """Have everybody go home. Whoever is connected through the relay may wait for as long as a tunnel does for its other side."""
     for person in people:
         person.stopping.set()
     for person in people:
-        person.join(timeout=30)
-        assert not person.is_alive(), f"{person.name} still waits for an answer"
+        person.join(timeout=SOON_S)
+        if person.is_alive():
+            tell(f"{person.name} waits for an answer; {standing()}\n{ward.stack.log.read_text()[-3000:]}")
+            person.join(timeout=Limits().patience)
+        assert not person.is_alive(), (
+            f"{person.name} still waits for an answer; {standing()}\n{ward.stack.log.read_text()[-5000:]}"
+        )
         assert person.trouble is None, f"{person.name}: {person.trouble}"
         assert person.sessions, f"{person.name} never got in"
+
+
+def standing() -> str:
+    """Say which sessions are not over, and who is connected for them."""
+    store = bootstrap.ports().store
+    found = [f"{each.sid} {each.state} {each.path or 'no path'} {store.link(each.sid)}" for each in store.unfinished()]
+    return f"open: {found}"
 
 
 def settle(ward: Ward) -> None:
