@@ -172,7 +172,10 @@ class _Account:
         self._number = read.number
 
     def arrived(self, counter: int) -> bool:
-        """A frame was read. Returns whether it counts: what stands behind a torn write was never acknowledged."""
+        """A frame was read. Returns whether it counts: what stands behind a torn write was never acknowledged, and a frame that
+        was read before is not another one. A disk that lost power may show old blocks where new ones were to be."""
+        if counter < self._expected:
+            return False
         self.reaches(counter)
         self._expected = max(self._expected, counter + 1)
         return not self._torn or counter <= self._acknowledged

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ class Synced:
 
     def __init__(self, notes: Path) -> None:
         self.sizes: dict[int, int] = {}
-        self.names: dict[int, dict[str, int]] = {}
+        self.names: dict[int, set[tuple[str, int]]] = defaultdict(set)
+        """Every name that a folder ever had when it was synced. Of two syncs at the same time, the one that looked first may end
+        last, so no one of them tells which names are on disk."""
         self.ends: dict[int, int] = {}
         """Where the last write into each log ended that was opened so that writes are synced by themselves."""
         self.begun: dict[int, tuple[int, int]] = {}
@@ -30,7 +33,7 @@ class Synced:
                 self.sizes[note["file"]] = note["size"]
                 self.begun.pop(note["file"], None)  # synced as a whole, or another file by now
             else:
-                self.names[note["folder"]] = note["names"]
+                self.names[note["folder"]] |= set(note["names"].items())
 
 
 def cut(state: Path, notes: Path, chance: random.Random) -> list[str]:
@@ -58,9 +61,9 @@ def _forget_names(spool: Path, synced: Synced, chance: random.Random) -> list[st
     """A file whose folder was not synced since it got its name may have none: fsync(2)."""
     done = []
     for folder in [path for path in sorted(spool.rglob("*")) if path.is_dir()]:
-        known = synced.names.get(folder.stat().st_ino, {})
+        known = synced.names[folder.stat().st_ino]
         for path in sorted(folder.iterdir()):
-            if path.is_file() and known.get(path.name) != path.stat().st_ino and chance.random() < 0.5:
+            if path.is_file() and (path.name, path.stat().st_ino) not in known and chance.random() < 0.5:
                 path.unlink()
                 done.append(f"{path.name}: its name was not synced, and is gone")
     return done

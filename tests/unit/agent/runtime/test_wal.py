@@ -163,6 +163,13 @@ def test_garbage_behind_the_last_frame_is_damage(tmp_path: Path) -> None:
     assert all(each.damaged for each in found.sessions.values())
 
 
+def test_a_frame_that_stands_there_again_is_read_once(tmp_path: Path) -> None:
+    log = Log([[(0, b"one\n"), (1, b"two\n")], [(0, b"three\n")]])
+    again = log.data[log.batches[0] :]
+    found = read(tmp_path, log.data + log.data[log.frames[0][1] :] + again + ZEROS)
+    assert lines(found) == [[b"one\n", b"three\n"], [b"two\n"]]
+
+
 def test_a_forged_frame_inside_a_damaged_one_is_not_found(tmp_path: Path) -> None:
     forger = SpoolKeys(b"f" * 32)
     forged = encode(Frame(Type.CAST, 1, 2, 0, 0, 0, b"forged\n"), Place(1, 4, 3), forger.lines(KEYS.salt, SIDS[0]))
