@@ -32,7 +32,7 @@ from agent.core.recording.transcript import Heading
 from agent.core.units import Side
 from agent.core.units import Stream as Shown
 from agent.protocols.postgres import backend as server
-from agent.protocols.postgres import catalogue, estimate, greeting, login, messages
+from agent.protocols.postgres import estimate, greeting, login, messages
 from agent.protocols.postgres.apart import Apart
 from agent.protocols.postgres.backend import Backend
 from agent.protocols.postgres.cancels import Cancellable, Cancels
@@ -44,9 +44,10 @@ from agent.protocols.postgres.greeting import Greeted, Hangup
 from agent.protocols.postgres.held import Hold, notice
 from agent.protocols.postgres.judge import Judge
 from agent.protocols.postgres.kept import kept_rows
+from agent.protocols.postgres.knowledge import Knowledge
 from agent.protocols.postgres.login import Hello
 from agent.protocols.postgres.masks import Masks
-from agent.protocols.postgres.snapshot import Known, Snapshot
+from agent.protocols.postgres.snapshot import Snapshot
 from agent.protocols.postgres.stream import Stream
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import HANDSHAKE_S, Serving
@@ -80,9 +81,7 @@ class Connection:
         self._serving = serving
         self._plant = plant
         self._sid = serving.claims.sid
-        target = serving.target
         self._writer = self._transcript()
-        self._key = (target.name, target.address, str(target.options.get("database")), serving.claims.login)
         self._client: Stream
         self._secured = False
         self._native = False
@@ -90,16 +89,11 @@ class Connection:
         self._target: Stream
         self._backend: Backend
         self._engine: Engine
-        self._classifier: Classifier
-        self._known: Known
         self._wished: login.Wishes
-        self._read_ms = self._old_ms = 0
-        self._readings = 0
-        self._tell_others = False
         self._to_target: list[bytes] = []
         self._answered = asyncio.Event()
         self._apart = Apart()
-        self._refreshing: asyncio.Task[None] | None = None
+        self._knowledge = Knowledge(serving, plant.catalogues, self._apart)
         self._rest: list[Effect] = []
         self._broken: Exception | None = None
         self._performing = False
@@ -177,8 +171,7 @@ class Connection:
             return notice
         finally:
             self._plant.cancels.remove(pid)
-            if self._refreshing is not None:
-                self._refreshing.cancel()
+            self._knowledge.close()
             if not over:
                 # A statement may still run for somebody whose session has ended.
                 await asyncio.shield(server.cancel(self._serving.target, entry.pid, entry.secret))
@@ -237,31 +230,20 @@ class Connection:
         serving = self._serving
         account = serving.claims.login
         credential = await serving.credential(account)
-        await self._learn()
+        await self._knowledge.learn()
         return await server.connect(serving.target, account, credential, login.startup(account, asked, self._sid))
-
-    async def _learn(self) -> None:
-        snapshot = await self._plant.catalogues.current(self._key, self._serving.now_ms(), self._fetch)
-        self._known, self._read_ms, self._old_ms = Known(snapshot), snapshot.read_ms, snapshot.read_ms + catalogue.MAX_AGE_MS
-
-    async def _fetch(self) -> Snapshot:
-        serving = self._serving
-        credential = await serving.credential(serving.claims.login)
-        asked = login.Wishes(str(serving.target.options.get("database")), "", "catalogue", {})
-        now_ms = serving.now_ms()
-        backend = await server.connect(
-            serving.target, serving.claims.login, credential, login.startup(serving.claims.login, asked, self._sid)
-        )
-        return await catalogue.read(backend, now_ms)
 
     def _welcome(self, backend: Backend, pid: int, secret: bytes) -> None:
         """Tell the client that it is logged in, with the server's settings and a key of our own for cancelling."""
         serving = self._serving
-        self._classifier = self._plant.make_classifier(serving, self._known.current)
-        masks = self._plant.make_masks(serving, lambda: self._known.current)
+        known = self._knowledge.known
+        classifier = self._plant.make_classifier(serving, known.current)
+        masks = self._plant.make_masks(serving, lambda: known.current)
         self._decider = Decider(serving.claims, lambda: serving.policy)
         judge = Judge(self._decider, self._writer, originals=serving.sealer is not None)
-        self._engine = Engine(judge, self._classifier, masks, self._sid, self._known, kept_rows(serving.target.options))
+        self._engine = Engine(judge, classifier, masks, self._sid, known, kept_rows(serving.target.options))
+        # The client may be waiting for what was learned.
+        self._knowledge.serve(self._engine, classifier, self._answered.set)
         hello = [messages.authentication(0)]
         hello += [messages.parameter_status(name, value) for name, value in backend.settings]
         hello += [messages.key_data(pid, secret), messages.ready("I")]
@@ -337,7 +319,7 @@ class Connection:
             if self._engine.held is not None:
                 effects = await self._others_agree(performer, self._engine.held)
             elif self._engine.waiting:
-                self._wish()
+                self._knowledge.wish()
                 await self._answered.wait()
                 self._answered.clear()
                 effects = await self._read(self._engine.proceed)
@@ -347,7 +329,7 @@ class Connection:
                     continue
                 if not data:
                     return
-                self._renew()
+                self._knowledge.keep_up(self._serving.now_ms())
                 effects = await self._read(partial(self._engine.receive, Side.CLIENT, data, self._serving.now_ms()), data)
             await performer.perform(effects)
 
@@ -390,7 +372,7 @@ class Connection:
             credential = await serving.credential(account)
             return await server.connect(serving.target, account, credential, login.startup(account, asked, self._sid))
 
-        return await estimate.facts(operation, self._engine.mark(), self._known.temporaries(), connect)
+        return await estimate.facts(operation, self._engine.mark(), self._knowledge.known.temporaries(), connect)
 
     def _withdraw(self) -> bool:
         if self._hold is None:
@@ -420,8 +402,7 @@ class Connection:
             return False
         try:
             now_ms = self._serving.now_ms()
-            if self._plant.catalogues.readings != self._readings or now_ms > self._old_ms:
-                self._renew()
+            self._knowledge.keep_up(now_ms)
             again = self._engine.repeat(data, now_ms)
             if again is not None:
                 self._performing = True
@@ -469,7 +450,7 @@ class Connection:
             self._target.appetite.fed(len(data), time.thread_time() - began)
             self._answered.set()
             await self._client.drain()
-            self._wish()
+            self._knowledge.wish()
             # A long result must not keep other sessions from their turn.
             await asyncio.sleep(0)
 
@@ -482,61 +463,15 @@ class Connection:
             again = self._engine.show(data, now_ms)
             if again is not None:
                 performer.show(again)
-                if self._tell_others:
-                    self._wish()
+                if self._knowledge.owed:
+                    self._knowledge.wish()
                 return True
             if performer.perform_now(self._engine.receive(Side.TARGET, data, now_ms)):
                 raise AssertionError("an answer never waits for the disk")
-            self._wish()
+            self._knowledge.wish()
         except Exception as error:  # noqa: BLE001 - raised again by the pump
             self._broken = error
             self._target.call()
         if self._engine.waiting:
             self._answered.set()
         return True
-
-    # -- the catalogue -------------------------------------------------------------------------------------------------------
-
-    def _renew(self) -> None:
-        """Use what another session, or an older wish of ours, has learned meanwhile."""
-        self._readings = self._plant.catalogues.readings
-        held = self._plant.catalogues.held(self._key)
-        if held is not None and held.read_ms > self._read_ms:
-            self._share(held)
-        if self._refreshing is None and self._serving.now_ms() > self._old_ms:
-            self._refreshing = asyncio.ensure_future(self._refresh())
-
-    def _wish(self) -> None:
-        """Have the catalogue read again where a statement has changed what it describes."""
-        if self._apart.busy:
-            return  # that statement will be answered too
-        self._tell_others = self._engine.altered() or self._tell_others
-        if self._refreshing is not None:
-            return
-        rested = self._serving.now_ms() - self._read_ms > catalogue.REST_MS
-        if self._engine.stale or (self._tell_others and rested):
-            self._tell_others = False
-            self._refreshing = asyncio.ensure_future(self._refresh())
-
-    def _share(self, snapshot: Snapshot) -> None:
-        self._read_ms, self._old_ms = snapshot.read_ms, snapshot.read_ms + catalogue.MAX_AGE_MS
-        self._known.share(snapshot)
-        self._classifier.adopt(self._known.current.catalogue)
-
-    async def _refresh(self) -> None:
-        mark = self._engine.mark()
-        fresh = False
-        try:
-            snapshot = await self._plant.catalogues.renewed(self._key, self._fetch)
-            await self._apart.settled()
-            self._share(snapshot)
-            fresh = True
-        except Fault as fault:
-            await self._apart.settled()
-            # What had changed stays unknown, and what is unknown is decided as such.
-            _log.warning("postgres.catalogue.failed", sid=self._sid, code=fault.code, detail=fault.detail)
-        finally:
-            self._engine.adopt(mark, fresh=fresh)
-            self._refreshing = None
-            # The client may have been waiting for it.
-            self._answered.set()
