@@ -40,6 +40,9 @@ permit (principal == User::"pat@example.com", action == Action::"kill", resource
 @message("The vault is closed.")
 forbid (principal, action == Action::"transfer", resource)
 when {{ context.objects.contains("{vault}") || context.objects.contains("{vault}/key") }};
+
+@id("on-from-jump")
+permit (principal in Group::"sre", action == Action::"forward", resource in Tag::"jump");
 """
 
 
@@ -71,13 +74,13 @@ class World:
         """Return what the agent (or the cloud) said."""
         return (self.stack.folder / f"{name}.log").read_text()
 
-    def run(self, *words: str, who: str = "alice", **environment: str) -> subprocess.CompletedProcess[str]:
-        """Run a command as somebody."""
+    def run(self, *words: str, who: str = "alice", fed: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
+        """Run a command as somebody, with this on its standard input."""
         person = self.people[who]
         return subprocess.run(
             person.command(list(words)),
             env=person.environment | environment,
-            stdin=subprocess.DEVNULL,
+            input=fed,
             capture_output=True,
             text=True,
             errors="replace",
@@ -213,6 +216,14 @@ def more_targets(world: World) -> str:
         [
             ssh_target("no-shell", target.port, target.host_key, [target.account]),
             ssh_target("hostile", hostile.port, hostile.host_key, behaviours, tags=["prod", "hostile"], shell="recorded"),
+            ssh_target(
+                "jump",
+                target.port,
+                target.host_key,
+                [target.account],
+                tags=["prod", "jump"],
+                forward=[f"127.0.0.1:{target.port}"],
+            ),
             ssh_target("raw", hostile.raw_port, hostile.host_key, ["raw"]),
         ]
     )

@@ -16,10 +16,11 @@ def ssh_target(
     tags: Sequence[str] = ("prod",),
     shell: str = "",
     originals: str = "",
+    forward: Sequence[str] = (),
 ) -> str:
     """Return an SSH target on this machine that edge-1 serves, indented by two. The first login is the default."""
     # JSON is YAML: names and keys need no thought about quotes.
-    options = {"host_keys": [host_key]} | ({"shell": shell} if shell else {})
+    options = {"host_keys": [host_key]} | ({"shell": shell} if shell else {}) | ({"forward": list(forward)} if forward else {})
     settings = {
         "protocol": "ssh",
         "agent": "edge-1",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
+import time
 from pathlib import Path
 
 import asyncssh
@@ -159,6 +160,31 @@ async def test_a_second_channel_after_a_denial_is_decided_anew(world: World) -> 
 def test_the_gateway_is_no_way_to_elsewhere(world: World, option: str) -> None:
     answer = world.run("ssh", option, "prod-web", *(["true"] if "Jump" in option else []))
     assert answer.returncode != 0, answer.stdout
+
+
+def test_the_twin_where_policy_makes_it_a_way(world: World) -> None:
+    port = world.stack.target.port
+    answer = world.run("ssh", f"-W127.0.0.1:{port}", "jump", fed="SSH-2.0-me\r\n")
+    assert answer.stdout.startswith("SSH-2.0-OpenSSH"), answer.stderr
+    assert "does not list it. (denied, " in world.run("ssh", f"-W127.0.0.1:{port + 1}", "-oLogLevel=INFO", "jump").stderr
+    told = ""
+    for _ in range(100):
+        told = "".join(world.run("sallyport", "replay", each["sid"]).stdout for each in world.sessions(target="jump"))
+        if "forward.closed" in told:
+            break
+        time.sleep(0.1)
+    assert f"allowed   direct-tcpip 127.0.0.1:{port}" in told
+    assert "sent=12" in told
+
+
+@pytest.mark.parametrize(("command", "status"), [((), 0), (("bash", "-s"), 0), (("python3", "-"), 126)])
+def test_a_script_over_the_whole_way(world: World, command: tuple[str, ...], status: int) -> None:
+    answer = world.run("ssh", "-T", "prod-web", *command, fed="for x in 1 2; do echo $x; done\n")
+    assert answer.returncode == status, answer
+    assert answer.stdout == ("1\n2\n" if status == 0 else "")
+    answer = world.run("ssh", "-T", "prod-web", *command, fed="echo 1\nrm -rf /srv/data\n")
+    assert (answer.returncode, answer.stdout) == (126, "")
+    assert world.stack.target.intact()
 
 
 async def test_every_kind_of_forwarding_is_refused(world: World) -> None:
