@@ -291,7 +291,8 @@ class Program:
         command = engine.feeds(wish)
         if command is not None:
             tape = Tape(serving, *self._open_recording(command, wish))
-            unit = await script(self._feed, wish, command, tape, lambda: self._say(ADVICE))
+            async with self._connection.feeding:
+                unit = await script(self._feed, wish, command, tape, lambda: self._say(ADVICE))
         else:
             unit = engine.read(wish, shell=mode)
             stream = engine.STREAM in unit.operation.flags

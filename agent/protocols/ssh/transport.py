@@ -51,6 +51,8 @@ OPEN_CHANNELS: Final = 100
 ALL_CHANNELS: Final = 9_999
 #: Refusals of forwarding that may wait for the disk at once.
 OPEN_REFUSALS: Final = 64
+#: Scripts that are read at once on one connection: each may take a megabyte before it is decided.
+SCRIPTS: Final = 8
 TOO_MANY: Final = "sallyport: too many channels in this session"
 
 Opening = Callable[[login.Person | None, str], Awaitable[Serving]]
@@ -74,6 +76,8 @@ class Connection(asyncssh.SSHServer):
         self._last_channel = 0
         self._forwards: Final = Forwards(self)
         self._outside: Outside | None = None
+        self.feeding: Final = asyncio.Semaphore(SCRIPTS)
+        """Whoever reads a script holds a place; the others' scripts wait in their windows."""
         self._refusals = 0
         self._notes: list[bytes] = []
         self._tasks: set[asyncio.Future[Any]] = set()

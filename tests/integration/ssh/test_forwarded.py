@@ -181,6 +181,42 @@ async def test_a_forward_waits_for_others(gateway: Gateway, sshd: Sshd, echo: Ec
     assert approvals.used == [("req_1", operation.digest())]
 
 
+async def test_who_waits_reads_so_in_a_program_that_runs(gateway: Gateway, sshd: Sshd, echo: Echo) -> None:
+    gateway.serving = serving_for(
+        sshd,
+        "permit(principal, action, resource);",
+        '@approval("group:dba") forbid(principal, action == Action::"forward", resource) '
+        'unless { context.approvals.contains("dba") };',
+        forward=["127.0.0.1:*"],
+    )
+    async with connect(gateway) as conn:
+        process = await conn.create_process("echo on; cat")
+        assert await process.stdout.readline() == "on\n"
+        opening = asyncio.ensure_future(conn.open_connection("127.0.0.1", echo.port))
+        assert "Waiting until" in await process.stderr.readline()
+        gateway.serving.approvals.release.set()
+        reader, writer = await opening
+        writer.write(b"x")
+        assert await reader.readexactly(1) == b"x"
+        writer.close()
+
+
+async def test_a_browser_goes_where_it_may(forwarding: Gateway, echo: Echo) -> None:
+    port = free_port()
+    process = await forwarded(forwarding, "-D", f"127.0.0.1:{port}")
+    await eventually(lambda: listens(port))
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.write(b"\x05\x01\x00")
+    assert await reader.readexactly(2) == b"\x05\x00"
+    writer.write(b"\x05\x01\x00\x01\x7f\x00\x00\x01" + echo.port.to_bytes(2, "big"))
+    assert (await reader.readexactly(10))[1] == 0
+    writer.write(b"hi")
+    writer.write_eof()
+    assert await reader.read() == b"hibye"
+    writer.close()
+    await ended(process)
+
+
 async def test_a_client_that_leaves_withdraws(gateway: Gateway, sshd: Sshd, echo: Echo) -> None:
     gateway.serving = serving_for(
         sshd,

@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from pathlib import Path
 
+import asyncssh
 import pytest
 
 from agent.protocols.ssh import feed
@@ -189,3 +190,18 @@ async def test_a_client_that_leaves_in_the_middle_of_a_script(careful: Gateway) 
     await process.wait()
     await careful.idle()
     assert careful.serving.operations == 0
+
+
+async def test_many_scripts_on_one_connection_take_their_turns(gateway: Gateway) -> None:
+    async with asyncssh.connect(
+        "127.0.0.1", gateway.port, config=None, known_hosts=None, username="web", client_keys=None
+    ) as conn:
+        fed = [await conn.create_process("sh -s") for _ in range(20)]
+        for number, process in enumerate(fed):
+            process.stdin.write(f"echo {number}\n")
+        for process in reversed(fed[:8]):
+            process.stdin.write_eof()
+        for process in fed[8:]:
+            process.stdin.write_eof()
+        said = [(await process.wait()).stdout for process in fed]
+    assert said == [f"{number}\n" for number in range(20)]
