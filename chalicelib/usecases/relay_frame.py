@@ -7,7 +7,7 @@ generation, and only this gateway can seal one. The frame's text is put into a n
 from __future__ import annotations
 
 from chalicelib.contracts import relay
-from chalicelib.contracts.session import OVER
+from chalicelib.contracts.session import OVER, State
 from chalicelib.domain import tickets
 from chalicelib.ports import Connection, Link, Ports
 from chalicelib.usecases.connect_socket import RESUME
@@ -95,6 +95,10 @@ def _peer_is_missing(ports: Ports, me: Connection) -> None:
     if session is not None and session.state in OVER:
         # It ended between this end's $connect and its first word, and nobody will ever come.
         ports.downlink.post(me.connection, relay.encode(relay.Refused("session_ended", "The session is over.")))
+        return
+    if session is not None and session.state is State.OFFERED and ports.clock.now_ms() >= tickets.ticket_until_ms(session):
+        # Its agent died before it claimed the session, and what is left of the ticket brings no other.
+        _refuse(ports, me.connection, "session_expired", "No agent took this session in time.")
         return
     # An offer can be lost: posts are not acknowledged, and the agent's control socket may have been changing.
     if not me.ticket or ports.clock.now_ms() >= me.ticket_until_ms:

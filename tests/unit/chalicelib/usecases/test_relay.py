@@ -265,6 +265,19 @@ class TestHello:
         relayed.say("c1", t="hello")
         assert len([message for message in relayed.sent["control-1"] if message == offer]) == 2
 
+    def test_a_client_whose_agent_never_took_the_session_is_sent_away_when_its_ticket_ends(self) -> None:
+        relayed = Relayed().introduced()
+        resume = relayed.last("c1")["resume"]
+        close_socket(relayed.world.ports, "a1")
+        close_socket(relayed.world.ports, "c1")
+        # Its socket broke as well, and a token that resumes brings no ticket that could be offered again.
+        relayed.connect("c2", f"Resume {resume}")
+        relayed.say("c2", t="hello")
+        assert "c2" not in relayed.sent
+        relayed.world.clock.advance(61)
+        relayed.say("c2", t="hello")
+        assert (relayed.last("c2")["t"], relayed.last("c2")["code"]) == ("refused", "session_expired")
+
     def test_an_agent_that_is_away_is_told(self) -> None:
         relayed = Relayed()
         relayed.client()
