@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Literal
 
 import asyncssh
+import structlog
 
 from agent.core.policy import Yes
 from agent.runtime.journal import Journal
@@ -198,6 +199,8 @@ async def serve_until_terminated(
     opened: Callable[[], Awaitable[None]], serve: Callable[[socket.socket], Awaitable[None]]
 ) -> None:
     """Once ``opened``, listen on a port of loopback, print it, and ``serve`` everybody who comes, until SIGTERM."""
+    # Nobody reads this process's output but for its port, and a pipe that nobody reads fills up.
+    structlog.configure(logger_factory=structlog.PrintLoggerFactory(sys.stderr))
     await opened()
     loop = asyncio.get_running_loop()
     over = asyncio.Event()

@@ -2,8 +2,8 @@
 
 Keystrokes are never written (no ``i`` events): passwords are typed. Intervals are computed in whole milliseconds, so that they do
 not drift and compress well. A character that is split between two reads is decoded when its last byte arrives; what is not UTF-8
-becomes U+FFFD, because a cast is text. Binary output of a program without a terminal (an archive, a dump) is written as dots,
-after a marker that says so: it would be three times its size and tell nobody more.
+becomes U+FFFD, because a cast is text. Of binary output of a program without a terminal (an archive, a dump) the texts in it are
+written, with dots between them, after a marker that says so: all of it would be three times its size and tell nobody more.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from agent.core.masking import Clean
+from agent.core.masking.binary import binary
 from agent.core.policy import Decision
+from agent.core.recording.readable import readable
 from agent.core.recording.transcript import Heading, verdict_word
 from agent.core.units import Stream
 from chalicelib.contracts.operation import Operation
@@ -85,7 +87,9 @@ class CastWriter:
     def _binary(self, data: bytes, now_ms: int) -> bytes:
         lines = b"" if self._said_binary else self._event("m", "binary output, written as dots", now_ms)
         self._said_binary = True
-        return lines + self._event("o", data.translate(_DOTS).decode("ascii"), now_ms)
+        # Names that end in NUL are read by people, however short they are.
+        told = readable(data) if binary(data) else data.translate(_DOTS)
+        return lines + self._event("o", told.decode("ascii"), now_ms)
 
     def _event(self, code: str, text: str, now_ms: int) -> bytes:
         interval = max(0, now_ms - self._last_ms)

@@ -151,7 +151,7 @@ def test_what_a_cast_writes_as_dots_is_an_original_too() -> None:
     for originals in (True, False):
         gate = Gate(decider, CastWriter(HEADING), Words(), originals=originals)
         gate.handle(Tick(NOW_MS))
-        record, _ = gate.handle(Output(b"PK\0\1\2"))
+        record, _ = gate.handle(Output(b"PK\3\4\0\0archive.txt\0"))
         assert isinstance(record, Record)
-        assert b"PK..." in record.lines
+        assert b".archive.txt." in record.lines
         assert len(record.originals) == originals

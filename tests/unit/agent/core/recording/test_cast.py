@@ -98,6 +98,7 @@ def test_binary_output_without_a_terminal_is_dots() -> None:
         [0.0, "o", "a.b..\n"],
     ]
     assert lines(writer.shown(mask(b"\0"), "out", NOW_MS)) == [[0.0, "o", "."]]
+    assert lines(writer.shown(mask(b"\x7fELF\2\1\1\0\0/lib64/ld.so\0\0\1x"), "out", NOW_MS)) == [[0.0, "o", "./lib64/ld.so."]]
     assert lines(CastWriter(HEADING, term="xterm").shown(mask(b"\0"), "out", NOW_MS))[1:] == [[0.0, "o", "\0"]]
 
 

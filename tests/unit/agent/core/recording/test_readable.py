@@ -1,0 +1,37 @@
+"""What is read in bytes that are no text."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from agent.core.recording.readable import SHORTEST, readable
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (b"", b""),
+        (b"\0", b"."),
+        (b"abc\0", b"."),
+        (b"\0\1\2 a line\n\xff\xfe", b". a line\n."),
+        (b"letters", b"letters"),
+        (b"12345\x00123456\x01", b".123456."),
+        (b"/etc/passwd\0\0\0/etc/shadow", b"/etc/passwd./etc/shadow"),
+    ],
+)
+def test_texts_stay_and_what_is_between_is_a_dot(data: bytes, told: bytes) -> None:
+    assert readable(data) == told
+
+
+PIECES = st.lists(st.binary(max_size=20) | st.text(st.characters(min_codepoint=32, max_codepoint=126)).map(str.encode))
+
+
+@given(PIECES)
+def test_it_is_what_a_pattern_would_find(pieces: list[bytes]) -> None:
+    data = b"\0".join(pieces)
+    runs = re.split(rb"(?s)((?:[\t\r\n -~]){%d,})" % SHORTEST, data)
+    assert readable(data) == b"".join(run if number % 2 else b"." if run else b"" for number, run in enumerate(runs))
