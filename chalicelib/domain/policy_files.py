@@ -34,9 +34,9 @@ _ANNOTATIONS: Final = frozenset({"id", "message", "approval"})
 _TOKEN: Final = re.compile(r'//[^\n\r]*|"(?:[^"\\]|\\[\s\S])*"|[;"(\[{)\]}]|[^\s;"(\[{)\]}/]+|/|\s+')
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
-#: Only these can wait for somebody: run and transfer inside a session, the others at the control plane.
-HOLDABLE: Final = frozenset({"connect", "run", "transfer", "unmask", "erase"})
-_HOLDABLE_WORDS: Final = "connect, run, transfer, unmask and erase"
+#: Only these can wait for somebody: run, transfer and forward inside a session, the others at the control plane.
+HOLDABLE: Final = frozenset({"connect", "run", "transfer", "forward", "unmask", "erase"})
+_HOLDABLE_WORDS: Final = "connect, run, transfer, forward, unmask and erase"
 _LIFTED: Final = re.compile(r"\bapprovals\b")
 
 
@@ -118,9 +118,7 @@ def _rule(file: str, line: int, body: str) -> Parsed | Problem:
     rule = Rule(annotations.get("id") or f"{file}:{line}", file, line, body)
     scope = Scope(policy["effect"], _actions(policy["action"]), policy["resource"], "approval" in annotations)
     if scope.approval and not (scope.actions and scope.actions <= HOLDABLE):
-        return Problem(
-            file, line, "@approval stands on rules about connect, run, transfer, unmask and erase only; name the action"
-        )
+        return Problem(file, line, f"@approval stands on rules about {_HOLDABLE_WORDS} only; name the action")
     if scope.approval:
         group = parse_approval(annotations["approval"] or "").group
         if f'"{group}"' not in body or not _LIFTED.search(_STRING.sub("", body)):

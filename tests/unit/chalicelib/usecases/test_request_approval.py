@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from chalicelib.contracts.api import SessionOpen
 from chalicelib.contracts.api_requests import ApprovalUse, OperationAsk
 from chalicelib.contracts.approval import Precedent, access_digest
+from chalicelib.contracts.operation import Operation
 from chalicelib.contracts.policy import Approval
 from chalicelib.usecases.open_session import open_session
 from chalicelib.usecases.request_approval import PENDING_LIMIT, request_operation
 from chalicelib.usecases.use_approval import use_approval
-from tests.fakes.approvals import BOTH, DAN, ONLY_ONE, access, answer, asking_world, drop, inside, kept
+from tests.fakes.approvals import BOTH, DAN, FILES_ASK, ONLY_ONE, access, answer, asking_world, drop, inside, kept
 from tests.fakes.world import ALICE, FILES, MALLORY, AgentKeys, World
 from tests.unit.chalicelib.usecases.expecting import fault
 
@@ -114,6 +116,27 @@ class TestOperations:
         assert (request.principal, request.target, request.reason) == ("alice@example.com", "web-1", "deploy")
         assert request.asks == [Approval("dba", 2, 900)]
         assert (request.risks[0], len(request.risks[1]), len(request.risks)) == ("no WHERE", 200, 17)
+
+    def test_a_port_is_decided_by_where_it_goes(self) -> None:
+        rule = (
+            '@approval("group:dba") forbid(principal, action == Action::"forward", resource) when { context.port == 5432 } '
+            'unless { context.approvals.contains("dba") };\n'
+            "permit(principal, action, resource);"
+        )
+        world = asking_world(FILES_ASK | {"ports.cedar": rule})
+        place = Operation(
+            action="forward",
+            kind="direct-tcpip",
+            text="direct-tcpip db:5432",
+            effects=frozenset({"read"}),
+            host="db",
+            port=5432,
+            direction="local",
+        )
+        request = inside(world, place).request
+        assert request.operation == place
+        with fault("approval_unneeded"):
+            inside(world, msgspec.structs.replace(place, text="direct-tcpip db:22", port=22))
 
     def test_every_rule_that_holds_is_asked_for(self) -> None:
         request = inside(asking_world(), drop("TRUNCATE t", "TRUNCATE")).request

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ipaddress
+import socket
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from agent.protocols.ssh.places import Place, destination, listed, listener
@@ -143,3 +144,24 @@ def test_a_place_is_spelt_as_it_is_spelt(host: str) -> None:
 def test_every_address_has_one_spelling_in_both_families(address: ipaddress.IPv4Address) -> None:
     if not address.is_unspecified:
         assert destination(f"::ffff:{address}", 22) == destination(str(address), 22) == Place(str(address), 22)
+
+
+@settings(max_examples=2_000)
+@given(st.text(alphabet="0123456789abcdefxX.:[]%-_ ", min_size=1, max_size=20))
+@example("127.1")
+@example("0x7f.1")
+@example("017700000001")
+@example("::ffff:7f00:1")
+def test_no_name_is_an_address_to_the_resolver(host: str) -> None:
+    """What this machine's resolver reads as an address without asking anybody is that address here, or it is refused."""
+    try:
+        place = destination(host, 22)
+    except Fault:
+        return
+    try:
+        found = socket.getaddrinfo(host, 22, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    except (socket.gaierror, UnicodeError):
+        return
+    address = ipaddress.ip_address(found[0][4][0])
+    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+    assert place.host == str(mapped or address)
