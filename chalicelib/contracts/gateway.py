@@ -33,6 +33,8 @@ class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     required: bool = False
     choices: list[str] = []
     """Allowed values of a string; empty for any."""
+    several: bool = False
+    """A string may also be a list of its choices, in order of preference. Older control planes refuse the list."""
     form: str = ""
     """How every text must be put together: words for its parts, and what stands between them (``schema.table=class``)."""
     starts: list[str] = []
@@ -46,7 +48,7 @@ class Control(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     enforced: bool
     why: str = ""
     except_option: str = ""
-    """The control is *not* enforced when this option has ``except_value``."""
+    """The control is *not* enforced when this option has ``except_value``, alone or in a list."""
     except_value: str = ""
 
 
@@ -69,10 +71,18 @@ class Protocol(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
                 continue
             if not cell.enforced:
                 return cell.why or f"{self.name} cannot enforce {control}"
-            if cell.except_option and options.get(cell.except_option) == cell.except_value:
+            if cell.except_option and cell.except_value in chosen(options, cell.except_option):
                 return cell.why
             return None
         return f"{self.name} says nothing about {control}"
+
+
+def chosen(options: dict[str, Any], name: str) -> list[Any]:
+    """Return what a target's option holds, in its order of preference: of one value, that value; nothing where it is not set."""
+    value = options.get(name)
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
 
 
 class Login(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

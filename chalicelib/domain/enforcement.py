@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from chalicelib.contracts.api import Problem
-from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, SEAL, TRANSFER, Option, Protocol, Target
+from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, SEAL, TRANSFER, Option, Protocol, Target, chosen
 from chalicelib.domain.gateway_file import FILE, Placed
 from chalicelib.domain.policy_files import Parsed
 
@@ -99,6 +99,10 @@ def _options(placed: Placed, protocol: Protocol) -> Iterator[Problem]:
 
 
 def _misfit(option: Option, value: Any) -> str | None:
+    if option.several and isinstance(value, list):
+        if not value or len(set(map(str, value))) < len(value):
+            return "must name at least one of its values, and none of them twice"
+        return next((complaint for each in value if (complaint := _misfit(option, each))), None)
     fits = {
         "string": isinstance(value, str),
         "strings": isinstance(value, list),
@@ -215,7 +219,7 @@ def _warnings(placed: Placed, rules: Sequence[Parsed], agent: Announced) -> Iter
         if login.credential not in agent.credentials:
             message = f"agent {target.agent} does not hold credential {login.credential!r} yet; logging in will fail"
             yield Problem(FILE, placed.line("logins", account), message)
-    if target.options.get("shell") != "recorded":
+    if "recorded" not in chosen(target.options, "shell"):
         return
     for parsed in rules:
         scope = parsed.scope

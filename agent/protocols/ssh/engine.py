@@ -41,8 +41,10 @@ _SCP_FAR_END: Final = re.compile(r"(?<![\w.-])scp\s(?:[^;&|\n]*\s)?-[A-Za-z]*[tf
 _QUOTES: Final = re.compile(r"['\"\\]")
 _SFTP_SERVER: Final = re.compile(r"\s*(?:\S*/)?sftp-server(?:\s|$)")
 
-#: How interactive shells are treated: every line decided before it runs, or the screen recorded and nothing decided.
+#: How interactive shells are treated: every line decided before it runs, at the target's own prompt or at one of the gateway's;
+#: or the screen recorded and nothing decided.
 GUARDED: Final = "guarded"
+LOCKED: Final = "locked"
 RECORDED: Final = "recorded"
 
 #: SSH's own words for a connection onwards, and for a port that the target is to listen on (RFC 4254 §7).
@@ -84,7 +86,7 @@ def is_term(name: str) -> bool:
 
 
 def read(wish: Wish, *, shell: str | None) -> Asked | Refused:
-    """Return what ``wish`` asks for. ``shell`` is the target's option of that name."""
+    """Return what ``wish`` asks for. ``shell`` is how a shell would be treated, if at all."""
     if wish.kind == "exec":
         return _exec(wish)
     if wish.kind == "shell":
@@ -182,7 +184,7 @@ def refused_script(command: str, fault: Fault) -> Refused:
 
 def _shell(wish: Wish, shell: str | None) -> Asked | Refused:
     text = "interactive shell"
-    if shell not in (GUARDED, RECORDED):
+    if shell not in (GUARDED, LOCKED, RECORDED):
         message = "Interactive shells are not enabled on this target. Run one command at a time: ssh <target> <command>."
         return _refuse("shell", text, "not_supported", message)
     if wish.terminal is None:
@@ -191,12 +193,12 @@ def _shell(wish: Wish, shell: str | None) -> Asked | Refused:
     operation = Operation(
         kind="shell",
         text=text,
-        effects=frozenset({READ}) if shell == GUARDED else EVERY_EFFECT,
+        effects=EVERY_EFFECT if shell == RECORDED else frozenset({READ}),
         verbs=frozenset({"shell"}),
         flags=frozenset({"shell", shell}) | ({"opaque"} if shell == RECORDED else frozenset()),
         environment=wish.environment,
     )
-    return Asked(operation, BOOT.encode() if shell == GUARDED else b"")
+    return Asked(operation, b"" if shell == RECORDED else BOOT.encode())
 
 
 def forward(kind: Forward, host: str, port: int, options: Mapping[str, Any]) -> Asked | Refused:

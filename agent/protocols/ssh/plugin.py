@@ -29,10 +29,12 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Option(
             name="shell",
             type="string",
-            choices=["guarded", "recorded"],
+            choices=["guarded", "locked", "recorded"],
+            several=True,
             doc=(
-                "Allow interactive shells: guarded, with every line decided before it runs (bash, zsh, fish), "
-                "or recorded, on screen alone. Without it only single commands and file transfers are possible."
+                "Allow interactive shells: guarded, with every line decided before it runs (bash, zsh, fish); locked, with the "
+                "gateway as line editor (any POSIX shell); or recorded, on screen alone. A list is an order of preference. "
+                "Without it only single commands and file transfers are possible."
             ),
         ),
         gateway.Option(

@@ -22,13 +22,12 @@ import asyncssh
 import structlog
 
 from agent.core.gate import Gate
-from agent.core.policy import Decider, Yes
-from agent.core.recording.cast import CastWriter
+from agent.core.policy import Yes
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
-from agent.core.shell.guard.dialogue import Dialogue
+from agent.core.shell.guard.dialogue import Unguardable
 from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream, Tick
-from agent.protocols.ssh import engine, masked, target_side
+from agent.protocols.ssh import engine, masked, opening, shells, target_side
 from agent.protocols.ssh.algorithms import window
 from agent.protocols.ssh.asides import Asides, banner
 from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
@@ -39,7 +38,7 @@ from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, interrupts, settled
 from agent.protocols.ssh.masked import Pace
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.sftp import SftpEngine
-from agent.protocols.ssh.shell import ShellRelay, nonce
+from agent.protocols.ssh.shell import ShellRelay
 from agent.protocols.ssh.valve import Valve
 from agent.protocols.ssh.wire import Wire
 from agent.runtime.relay import Performer
@@ -64,6 +63,9 @@ class Program:
         self._terminal: Terminal | None = None
         self._feed: Final = Feed(self.valve)
         self._launch: bytes | None = None
+        self._launches = 0
+        self._modes: list[str] = []
+        """How a shell may be treated, best first."""
         self._relay: FileRelay | ShellRelay | Wire | None = None
         """Who reads between the two streams, where that is not nobody."""
         self._tasks: set[asyncio.Future[Any]] = set()
@@ -96,7 +98,9 @@ class Program:
         if self._target is not None:
             self._target.change_terminal_size(width, height, *pixels)
             self._tell(Resized(width, height))
-        elif self._terminal is not None:
+            if isinstance(self._relay, ShellRelay):
+                self._relay.resized(width, height)
+        if self._terminal is not None:
             self._terminal = Terminal(self._terminal.term, width, height, pixels, self._terminal.modes)
 
     def signal(self, name: str) -> None:
@@ -237,6 +241,7 @@ class Program:
     def to_target(self, data: bytes) -> None:
         """Keep what was permitted; it is what the target's channel is opened with."""
         self._launch = data
+        self._launches += 1
 
     def to_client(self, data: bytes, stream: Stream) -> None:
         """Show ``data``."""
@@ -287,16 +292,16 @@ class Program:
         serving = await self._connection.serving()
         # The configuration in force counts: shells may have been switched off since the session opened.
         target_now = serving.policy.document.target(serving.target.name) or serving.target
-        mode = target_now.options.get("shell")
         command = engine.feeds(wish)
         if command is not None:
             tape = Tape(serving, *self._open_recording(command, wish))
             async with self._connection.feeding:
                 unit = await script(self._feed, wish, command, tape, lambda: self._say(ADVICE))
         else:
-            unit = engine.read(wish, shell=mode)
+            self._modes = shells.permitted(wish, target_now, serving)
+            unit = engine.read(wish, shell=self._modes[0] if self._modes else None)
             stream = engine.STREAM in unit.operation.flags
-            self._open_recording(unit.operation.text, wish, guarded=mode == engine.GUARDED, stream=stream)
+            self._open_recording(unit.operation.text, wish, stream=stream)
         await self._perform(unit)
         if self._launch is None:
             if not self._over:
@@ -307,10 +312,22 @@ class Program:
             return  # the session ended while the target was dialled
         for words in self._connection.take_notes():
             self._say(words)
-        if wish.kind == "shell" and command is None:
-            how = "every line is decided before it runs, and recorded" if self._relay else "this shell is recorded"
-            self._say(banner(how, serving.watchers(), self._connection.sid))
+        if self._modes:
+            self._say(banner(shells.HOW[self._modes[0]], serving.watchers(), self._connection.sid))
         await self._start(target, wish, self._launch)
+
+    def unguardable(self, other: Unguardable) -> None:
+        """The account's shell has no guard: open it locked, where the target lists that and policy permits it."""
+        self.spawn(self._lock(other))
+
+    async def _lock(self, other: Unguardable) -> None:
+        launches = self._launches
+        if engine.LOCKED in self._modes[1:]:
+            await self._perform(engine.read(Wish(kind="shell", terminal=self._terminal), shell=engine.LOCKED))
+        if self._launches == launches:
+            raise Fault("shell_unguarded", other.message, hint=other.hint)
+        assert self._terminal is not None
+        self._relay = self._shells.instead(other, self._terminal)
 
     async def _refuse(self, refused: Refused) -> None:
         await self._connection.serving()
@@ -318,42 +335,26 @@ class Program:
         await self._perform(refused)
         self._close(126)
 
-    def _open_recording(
-        self, command: str, wish: Wish, *, guarded: bool = False, stream: bool = False
-    ) -> tuple[Heading, Callable[[str], str]]:
+    def _open_recording(self, command: str, wish: Wish, *, stream: bool = False) -> tuple[Heading, Callable[[str], str]]:
         serving = self._connection.opened
         claims = serving.claims
         heading = masked.heading(serving, self._connection.next_channel(), command)
-        decider = Decider(claims, lambda: serving.policy)
-        words = Words(claims.sid, terminal=self._terminal is not None)
         self._performer = Performer(serving, self)
         if wish.kind == "subsystem":
+            decider, words = opening.decider(serving), Words(claims.sid, terminal=self._terminal is not None)
             transcript = JsonlWriter(heading, protocol="sftp")
             self._gate = Gate(decider, transcript, words, says_on="err", asks=True, originals=serving.sealer is not None)
             self._relay = FileRelay(
                 serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine, asks=True), self
             )
             return heading, self._gate.kept
-        terminal = self._terminal or Terminal("", 0, 0)
-        cast = CastWriter(heading, term=terminal.term, columns=terminal.columns, rows=terminal.rows, environment=wish.environment)
-        guarded = guarded and wish.kind == "shell"
-        # In the middle of a terminal's output, what we say must stand exactly where it belongs: the streams have no common order.
-        says_on: Stream = "out" if guarded else "err"
-        self._gate = Gate(
-            decider,
-            cast,
-            words,
-            outputs=masked.outputs(serving, wish),
-            says_on=says_on,
-            asks=True,
-            originals=serving.sealer is not None,
-        )
+        self._gate, cast = opening.screen(serving, heading, wish, self._terminal, self._modes)
         self._pace = Pace(self._gate, self._tell)
+        self._shells = shells.Shells(serving, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
         if stream:
             self._relay = Wire(self._tell, self.send_target, self.send_target_eof)
-        if guarded:
-            dialogue = Dialogue(nonce(), nonce)
-            self._relay = ShellRelay(serving, dialogue, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
+        elif self._modes and self._terminal is not None:
+            self._relay = self._shells.relay(self._modes[0], self._terminal)
         return heading, self._gate.kept
 
     async def _perform(self, unit: Asked | Refused) -> None:

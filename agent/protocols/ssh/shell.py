@@ -12,9 +12,9 @@ from agent.core.effects import Ask, Effect, ToTarget
 from agent.core.gate import Gate
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
-from agent.core.shell.guard.dialogue import Broken, Dialogue, forged
+from agent.core.shell.guard.dialogue import Broken, Dialogue, Unguardable, forged
 from agent.core.shell.guard.layer import Ran
-from agent.core.units import Answered, Asked, Lull, Output, Refused, Stream, Tick, Unit
+from agent.core.units import Answered, Asked, Housekeeping, Lull, Output, Refused, Side, Stream, Tick, Unit
 from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
@@ -66,14 +66,66 @@ class Owner(Protocol):
         """Have what masking holds back shown in time."""
         ...
 
+    def unguardable(self, other: Unguardable) -> None:
+        """Open another kind of shell instead, or end it."""
+        ...
+
+
+class Talk(Protocol):
+    """What every pure half of a shell has, whoever edits its lines."""
+
+    ran: list[Ran]
+
+    @property
+    def state(self) -> str:
+        """Who is to say something."""
+        ...
+
+    @property
+    def lead(self) -> bytes:
+        """What moves to a row of its own."""
+        ...
+
+    @property
+    def patience(self) -> tuple[object, float] | None:
+        """How long it may take for what it does now, and what that is."""
+        ...
+
+    @property
+    def forged(self) -> int:
+        """Marks of others."""
+        ...
+
+    @property
+    def full(self) -> bool:
+        """No more keys can wait."""
+        ...
+
+    @property
+    def waits(self) -> bool:
+        """There is something to flush."""
+        ...
+
+    def receive(self, data: bytes, now_ms: int) -> list[Unit]:
+        """Take output. Raises Broken."""
+        ...
+
+    def flush(self) -> list[Unit]:
+        """Release what was held back."""
+        ...
+
+    def over(self, status: int | None, now_ms: int) -> None:
+        """What runs has ended."""
+        ...
+
 
 class ShellRelay:
-    """Types, shows, and has every line decided."""
+    """Types, shows, and has every line decided. Who edits the lines says what keys and verdicts come to."""
 
     def __init__(
         self,
         serving: Serving,
-        dialogue: Dialogue,
+        dialogue: Talk,
         gate: Gate,
         recordings: tuple[CastWriter, JsonlWriter],
         owner: Owner,
@@ -88,7 +140,6 @@ class ShellRelay:
         self._patience: tuple[object, float] | None = None
         self._finished = False
         self._late: asyncio.TimerHandle | None = None
-        self._permitted = False
         self._forged = 0
         self._masked: Counter[str] = Counter()
         self._watch()
@@ -97,12 +148,11 @@ class ShellRelay:
 
     def from_client(self, data: bytes) -> None:
         """Keys."""
-        keys = self._dialogue.typed(data)
-        if keys:
-            self._owner.send_target(keys)
+        self._perform(self._typed(data))
         if self._dialogue.full:
             self._owner.hold_client(True)
         self._watch()
+        self._owner.keep_pace()
         self._wait_for_more()
 
     def from_target(self, data: bytes) -> None:
@@ -110,11 +160,19 @@ class ShellRelay:
         before = self._dialogue.state
         try:
             self._perform(self._dialogue.receive(data, self._serving.now_ms()))
+        except Unguardable as other:
+            self._finished = True
+            self._watch()
+            self._owner.unguardable(other)
+            return
         except Broken as broken:
             raise Fault("shell_unguarded", broken.message, hint=broken.hint) from None
         if self._dialogue.ran or (self._dialogue.state == "prompt") > (before == "prompt"):
             self._settle()  # nothing comes behind a prompt, and a line that has ended has its part of the cast
         self._after()
+
+    def resized(self, columns: int, rows: int) -> None:
+        """The person's terminal has another size."""
 
     def client_eof(self) -> None:
         """The client types no more."""
@@ -130,12 +188,25 @@ class ShellRelay:
 
     def to_target(self, data: bytes) -> None:
         """What the gate lets pass: a verdict, or keys."""
-        self._permitted = True
         self._owner.send_target(data)
 
     def to_client(self, data: bytes, stream: Stream) -> None:
         """What the shell shows, and what we say in it."""
         self._owner.to_client(data, stream)
+
+    # -- what depends on who edits the lines ---------------------------------------------------------------------------------
+
+    def _typed(self, data: bytes) -> list[Unit]:
+        """Take keys."""
+        raise NotImplementedError
+
+    def _allowed(self, shown_from: int) -> list[Unit]:
+        """The line went to the target; what it shows is in the cast from ``shown_from``."""
+        raise NotImplementedError
+
+    def _denied(self) -> list[Unit]:
+        """The line goes nowhere."""
+        raise NotImplementedError
 
     # -- in between ----------------------------------------------------------------------------------------------------------
 
@@ -149,7 +220,6 @@ class ShellRelay:
             assert not left, "only decisions wait for the disk"
 
     async def _decide(self, unit: Asked | Refused) -> None:
-        self._permitted = False
         self._settle()
         begins = self._cast.written
         effects = self._gate.handle(unit)
@@ -159,16 +229,19 @@ class ShellRelay:
             answer = await self._owner.answered(effects[-1].asked)
             self._gate.handle(Tick(self._serving.now_ms()))
             effects = self._gate.handle(answer)
-        if not any(isinstance(effect, ToTarget) for effect in effects):
+        permitted = any(isinstance(effect, ToTarget) for effect in effects)
+        if not permitted:
             self._lead()
         await self._performer.perform(effects)
-        if self._permitted:
-            self._dialogue.allowed(self._serving.now_ms(), begins)
+        if permitted:
+            more = self._allowed(begins)
             # The line before it, where both were of one paste, ends here and has its own part of the cast.
             self._record_ended()
         else:
-            self._owner.send_target(self._dialogue.denied())
-        self._watch()
+            more = self._denied()
+        self._perform(more)
+        self._owner.keep_pace()
+        self._after()
 
     def _lead(self) -> None:
         """Begin a line of our own, where the shell has not."""
@@ -245,3 +318,31 @@ class ShellRelay:
 
     def _unguarded(self, seconds: float) -> None:
         self._owner.fail(Fault("shell_unguarded", UNGUARDED.format(seconds), hint=UNGUARDED_HINT))
+
+
+class GuardedRelay(ShellRelay):
+    """A shell whose own prompt edits the lines, and asks."""
+
+    def __init__(
+        self,
+        serving: Serving,
+        dialogue: Dialogue,
+        gate: Gate,
+        recordings: tuple[CastWriter, JsonlWriter],
+        owner: Owner,
+    ) -> None:
+        super().__init__(serving, dialogue, gate, recordings, owner)
+        self._guard: Final = dialogue
+
+    def _typed(self, data: bytes) -> list[Unit]:
+        return self._towards(self._guard.typed(data))
+
+    def _allowed(self, shown_from: int) -> list[Unit]:
+        self._guard.allowed(self._serving.now_ms(), shown_from)
+        return []
+
+    def _denied(self) -> list[Unit]:
+        return self._towards(self._guard.denied())
+
+    def _towards(self, keys: bytes) -> list[Unit]:
+        return [Housekeeping(Side.TARGET, keys)] if keys else []

@@ -30,7 +30,7 @@ pytestmark = pytest.mark.servers
 class Sshd:
     """A real sshd on loopback with keys of its own, ended by its pid."""
 
-    def __init__(self, folder: Path, *, shell: str | None = None) -> None:
+    def __init__(self, folder: Path, *, shell: str | None = None, path: str | None = None) -> None:
         if SSHD is None:
             pytest.fail("sshd is missing: apt-get install openssh-server (make setup does)")
         self.folder = folder
@@ -60,7 +60,7 @@ class Sshd:
             "MaxSessions 50",
             "Subsystem sftp internal-sftp",
             # What the account's own shell files print is no business of a test.
-            f"SetEnv HOME={self.home}" + (f" SHELL={shell}" if shell else ""),
+            f"SetEnv HOME={self.home}" + (f" SHELL={shell}" if shell else "") + (f" PATH={path}" if path else ""),
         ]
         self._write("sshd_config", ("\n".join(config) + "\n").encode(), 0o600)
         if os.getuid() == 0:

@@ -45,12 +45,13 @@ GUARDS: Final[dict[str, Dialect]] = {"bash": bash, "fish": fish, "zsh": zsh}
 def code(shell: str = "") -> str:
     """Return the first half, for ``sh -c``. ``shell`` is the name of the one that is wanted; empty for the account's own.
 
+    What runs the line stands behind the loop that reads it, so that nothing which is run leads back to reading more of them.
     Variables are in braces: ``sudo -i`` puts a backslash before every other sign that a shell might read, and leaves dollars.
     """
     return (
         "stty -icanon -echo 2>/dev/null;"
         f'printf "\\033]7701;{NAME};%s\\007" "{shell or "${SHELL##*/}"}";'
-        f'while IFS= read -r x;do case "${{x}}" in {WORD}*)eval "$(printf "%b" "${{x#{WORD}}}")";;esac;done'
+        f'y=;while IFS= read -r x;do case "${{x}}" in {WORD}*)y="${{x#{WORD}}}";break;;esac;done;eval "$(printf "%b" "${{y}}")"'
     )
 
 

@@ -60,6 +60,15 @@ class Broken(Exception):  # noqa: N818 - the end of a shell, not of the gateway
         super().__init__(message)
 
 
+class Unguardable(Broken):
+    """The account has a shell that no guard exists for. Nothing was typed into it yet."""
+
+    def __init__(self, shell: str) -> None:
+        self.shell = shell
+        known = ", ".join(sorted(boot.GUARDS))
+        super().__init__(f"This account's shell cannot be guarded ({shell[:40]!r}); only {known} can.", _ONE_BY_ONE)
+
+
 class Dialogue:
     """One guarded shell, and those that are started in it. Nonces are made of letters and digits, and guessed by nobody."""
 
@@ -225,8 +234,7 @@ class Dialogue:
             top.muted = True
             return [Housekeeping(Side.TARGET, boot.stage(shell, top.nonce, top.word, login=top.login))]
         if top.outer is None or top.outer.launched is None:
-            known = ", ".join(sorted(boot.GUARDS))
-            raise Broken(f"This account's shell cannot be guarded ({shell[:40]!r}); only {known} can.", _ONE_BY_ONE)
+            raise Unguardable(shell)
         operation = meaning.unguarded(top, top.outer.launched)
         self._asking = (top, None)
         return [Asked(operation, boot.opaque(top.word, login=top.login))]

@@ -1,0 +1,299 @@
+"""The gateway's half of a locked shell: edits lines, has them decided, gives them to the runner, and gives it nothing else. Pure.
+
+    booting ──ready──► prompt ──Enter──► asking ──verdict──► sent ──started──► running
+                        ▲  ▲               │                  │                  │
+                        │  └────denied─────┘◄─ready, again────┘                  │ ready
+                        └──typed ahead── fetching ◄──────────────────────────────┘
+
+Keys pass to the target in one state: *running*. A runner that reports while nobody expects it has a new challenge and nothing
+else."""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+from agent.core.shell.classify import classify
+from agent.core.shell.guard import boot
+from agent.core.shell.guard.dialogue import HELLO_S, KEYS_LIMIT, Broken
+from agent.core.shell.guard.layer import Ran
+from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
+from agent.core.shell.guard.meaning import HIDDEN, LINE_LIMIT, TOO_LONG
+from agent.core.shell.guard.quoting import UnquotableError, unpercent
+from agent.core.shell.locked import runner
+from agent.core.shell.locked.editor import Completing, Editor, Entered, Left
+from agent.core.shell.locked.keys import Keys
+from agent.core.shell.locked.unfinished import unfinished
+from agent.core.shell.locked.width import shown
+from agent.core.units import Asked, Housekeeping, Output, Refused, Side, Unit
+from chalicelib.contracts.faults import EXIT_DENIED
+from chalicelib.contracts.operation import EXECUTE, UNKNOWN, Operation
+
+NUL: Final = "The line contains a NUL character."
+LOST: Final = "The shell's runner said something that makes no sense, so the shell was ended."
+
+_CHALLENGE: Final = re.compile(r"[0-9a-f-]{32,64}")
+#: What moves no cursor, at the end of what a program has shown.
+_TRAILER: Final = re.compile(rb"(?:\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\r)*\Z")
+_TAIL: Final = 512
+
+State = Literal["booting", "prompt", "completing", "asking", "sent", "running", "fetching", "over"]
+
+
+class Locked:
+    """One locked shell. ``nonce`` is made of letters and digits, and guessed by nobody; ``name`` begins every prompt."""
+
+    def __init__(self, nonce: str, name: str, columns: int, rows: int) -> None:
+        if not (nonce.isascii() and nonce.isalnum() and 16 <= len(nonce) <= 64):
+            raise ValueError("a nonce is 16 to 64 letters and digits")
+        self._nonce: Final = nonce
+        self._marks = Splitter(nonce, boot.NAME)
+        self._editor: Final = Editor(columns, rows, unfinished)
+        self._keys: Final = Keys()
+        self._name = name
+        self.shell = ""
+        self.state: State = "booting"
+        self._challenge = ""
+        self._status = 0
+        self._cwd = ""
+        self._line = ""
+        self._asked: Operation | None = None
+        self._asked_with = ""
+        self._under_way: tuple[Operation, int, int] | None = None
+        self._passed = False
+        """Keys went to the program that runs."""
+        self._tail = b""
+        self.wanted: Completing | None = None
+        """What somebody must complete before the line goes on."""
+        self.ran: list[Ran] = []
+        """Lines that have ended since somebody took them from here."""
+
+    @property
+    def ready(self) -> bool:
+        """True once the runner has reported."""
+        return self.state != "booting"
+
+    @property
+    def lead(self) -> bytes:
+        """Words of ours begin where the cursor is: the editor has left its row."""
+        return b""
+
+    @property
+    def patience(self) -> tuple[object, float] | None:
+        """Seconds that the runner may take to report first. None where it may take for ever."""
+        return None if self.ready else (self._nonce, HELLO_S)
+
+    @property
+    def forged(self) -> int:
+        """Marks that were not the runner's."""
+        return self._marks.forged
+
+    @property
+    def full(self) -> bool:
+        """True where no more keys can wait."""
+        return self.state not in ("prompt", "running") and len(self._keys) >= KEYS_LIMIT
+
+    @property
+    def waits(self) -> bool:
+        """True where something is held back that :meth:`flush` would release."""
+        return self._marks.waits
+
+    @property
+    def cwd(self) -> str:
+        """Where the shell stands."""
+        return self._cwd
+
+    # -- what the person types -----------------------------------------------------------------------------------------------
+
+    def typed(self, data: bytes) -> list[Unit]:
+        """Take keys."""
+        self._keys.push(data)
+        if self.state == "sent" and b"\x03" in data:
+            # The runner may not have heard of the line: being interrupted, it reports again.
+            return [Housekeeping(Side.TARGET, b"\x03")]
+        return self._typing()
+
+    def _typing(self) -> list[Unit]:
+        if self.state == "running" and len(self._keys):
+            self._passed = True
+            return [Housekeeping(Side.TARGET, self._keys.rest())]
+        outcome = None
+        while self.state == "prompt" and outcome is None and (key := self._keys.pop()) is not None:
+            outcome = self._editor.press(key)
+            if isinstance(outcome, Entered) and not (outcome.overlong or outcome.text.strip()):
+                self._begin()
+                outcome = None
+        units: list[Unit] = []
+        if self.state == "prompt":
+            units = self._show(self._editor.draw())
+        match outcome:
+            case Completing():
+                self.state, self.wanted = "completing", outcome
+            case Left():
+                self.state = "over"
+                units.append(Housekeeping(Side.TARGET, runner.leave(self._challenge, self._status)))
+            case Entered():
+                self.state = "asking"
+                units.append(self._meaning(outcome))
+        return units
+
+    def completed(self, names: list[str]) -> list[Unit]:
+        """Put in what was found for :attr:`wanted`."""
+        wanted, self.wanted = self.wanted, None
+        if wanted is None or self.state != "completing":
+            return []
+        self.state = "prompt"
+        self._editor.complete(wanted.word, names)
+        return self._typing()
+
+    def resized(self, columns: int, rows: int) -> list[Unit]:
+        """The terminal has another size."""
+        drawn = self._editor.resize(columns, rows)
+        return self._show(drawn) if self.state in ("prompt", "completing") else []
+
+    def _show(self, drawn: bytes) -> list[Unit]:
+        return [Output(drawn)] if drawn else []
+
+    def _meaning(self, entered: Entered) -> Asked | Refused:
+        line = entered.text
+        if entered.overlong or len(line.encode()) > LINE_LIMIT:
+            return self._refused(line[:1000] + "…", "too_large", TOO_LONG)
+        if "\0" in line:
+            return self._refused(line, "bad_request", NUL)
+        if "__sp_" in line or self._nonce in line:
+            return self._refused(line, "not_supported", HIDDEN)
+        meaning = classify(line)
+        operation = Operation(
+            kind="line",
+            text=line,
+            effects=meaning.effects or frozenset({UNKNOWN}),
+            verbs=meaning.verbs,
+            objects=meaning.objects,
+            flags=meaning.flags | {"pty", "shell"},
+            environment=(("PWD", self._cwd),),
+        )
+        self._asked, self._asked_with, self._line = operation, self._challenge, line
+        return Asked(operation, runner.run(self._challenge, self._status, line))
+
+    def _refused(self, line: str, code: str, message: str) -> Refused:
+        return Refused(Operation(kind="line", text=line, effects=frozenset({EXECUTE, UNKNOWN})), code, message)
+
+    # -- the verdict ---------------------------------------------------------------------------------------------------------
+
+    def allowed(self, now_ms: int, shown_from: int = 0) -> list[Unit]:
+        """The line went to the runner; what it shows is in the cast from ``shown_from``."""
+        operation, self._asked = self._asked, None
+        if operation is not None:
+            self._under_way = (operation, now_ms, shown_from)
+        if self.state == "asking":
+            self.state = "sent"
+        return self._again() if self._asked_with != self._challenge else []
+
+    def denied(self) -> list[Unit]:
+        """The line does not run; its status is that of a command that may not be run."""
+        self._asked = None
+        self._status = EXIT_DENIED
+        return self._prompt() if self.state == "asking" else []
+
+    def over(self, status: int | None, now_ms: int) -> None:
+        """The line that runs, if one does, has ended."""
+        if self._under_way is not None:
+            operation, began_ms, shown_from = self._under_way
+            self._under_way = None
+            ran = Ran(
+                operation=operation, status=status, began_ms=began_ms, ended_ms=now_ms,
+                shown_from=shown_from, depth=0, account="",
+            )  # fmt: skip
+            self.ran.append(ran)
+
+    def _again(self) -> list[Unit]:
+        """Send the line behind another challenge: the one that it was sent with was dropped by the runner."""
+        return [Housekeeping(Side.TARGET, runner.run(self._challenge, self._status, self._line))]
+
+    # -- what the target says ------------------------------------------------------------------------------------------------
+
+    def receive(self, data: bytes, now_ms: int) -> list[Unit]:
+        """Take output. Raises Broken."""
+        units: list[Unit] = []
+        try:
+            for piece in self._marks.feed(data):
+                units += self._said(piece, now_ms) if isinstance(piece, Mark) else self._output(piece)
+        except (EndlessError, UnquotableError, ValueError, IndexError):
+            raise Broken(LOST) from None
+        return units
+
+    def flush(self) -> list[Unit]:
+        """Nothing has come for a while: show what was held back."""
+        held = self._marks.flush()
+        return self._output(held) if held and self.ready else []
+
+    def boot(self, shell: str) -> bytes:
+        """The first half of the start has said which shell the account has. Returns what it is answered with."""
+        self._marks.nonces.discard(boot.NAME)
+        self.shell = shell or "sh"
+        return runner.stage(self._nonce, self.shell)
+
+    def _output(self, data: bytes) -> list[Unit]:
+        if not self.shell:
+            return []  # what stands before the first half of the start is the account's, as in a guarded shell
+        self._tail = (self._tail + data)[-_TAIL:]
+        if self.state not in ("prompt", "completing"):
+            return [Output(data)]
+        # Something in the background: it gets rows of its own, above the line that is edited.
+        hidden = self._editor.hide()
+        return [Output(hidden + data + self._column_zero() + self._editor.draw())]
+
+    def _column_zero(self) -> bytes:
+        """Return what moves to the beginning of a row, judging by what was shown last."""
+        shows = _TRAILER.sub(b"", self._tail, count=1)
+        self._tail = b""
+        return b"" if not shows or shows.endswith(b"\n") else b"\r\n"
+
+    def _said(self, mark: Mark, now_ms: int) -> list[Unit]:
+        if mark.nonce == boot.NAME:
+            return [Housekeeping(Side.TARGET, self.boot(mark.kind))]
+        values = [unpercent(field).decode(errors="replace") for field in mark.fields]
+        match mark.kind:
+            case "R":
+                challenge, status, cwd = values
+                return self._reported(challenge, int(status), cwd, now_ms)
+            case "S":
+                if self.state == "sent":
+                    self.state, self._passed, self._tail = "running", False, b""
+                return self._typing() if self.state == "running" else []
+            case "W":
+                if self.state == "fetching":
+                    self._keys.unread(unpercent(mark.fields[0]))
+                    return self._prompt()
+                return []
+            case _:
+                raise ValueError(mark.kind)
+
+    def _reported(self, challenge: str, status: int, cwd: str, now_ms: int) -> list[Unit]:
+        if not _CHALLENGE.fullmatch(challenge):
+            raise ValueError("no challenge")
+        if not cwd:
+            raise Broken("The shell cannot tell which directory it is in, so it was ended.")
+        before, self._challenge, self._cwd = self.state, challenge, cwd
+        if before == "sent":
+            return self._again()
+        if before == "running":
+            self._status = status
+            self.over(status, now_ms)
+        if before not in ("booting", "running"):
+            return [Housekeeping(Side.TARGET, runner.give_back(challenge))] if before == "fetching" else []
+        if before == "running" and self._passed:
+            self.state = "fetching"
+            return [Housekeeping(Side.TARGET, runner.give_back(challenge))]
+        return self._prompt()
+
+    def _prompt(self) -> list[Unit]:
+        """Begin a line, with what was typed ahead."""
+        self.state = "prompt"
+        begin = self._column_zero()
+        self._begin()
+        return self._show(begin) + self._typing()
+
+    def _begin(self) -> None:
+        where = "".join(map(shown, self._cwd))
+        self._editor.begin(f"{self._name}:{where}$ ")

@@ -1,0 +1,189 @@
+"""A line that is being edited: text, cursor, what was cut out of it last, and what it was before."""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+from agent.core.shell.locked.width import width
+
+#: Changes that can be undone.
+_UNDO_LIMIT: Final = 500
+_WORD_LEFT: Final = re.compile(r"\w+\W*\Z")
+_WORD_RIGHT: Final = re.compile(r"\W*\w+")
+_BLANK_LEFT: Final = re.compile(r"\S+\s*\Z")
+
+
+class Line:
+    """Text and cursor. Everything that moves or cuts does nothing where there is nothing to move over or to cut."""
+
+    def __init__(self, text: str = "") -> None:
+        self.text = text
+        self.cursor = len(text)
+        self.cut = ""
+        """What was cut out last."""
+        self._before: list[tuple[str, int]] = []
+        self._typed_to = -1
+        """Where typing ended, if the last change was that."""
+
+    # -- changes -------------------------------------------------------------------------------------------------------------
+
+    def type(self, text: str) -> None:
+        """Insert what was typed: with what was typed before it, one change."""
+        before = len(self._before)
+        goes_on = self._typed_to == self.cursor
+        self.insert(text)
+        if goes_on and before:
+            del self._before[-1]
+        self._typed_to = self.cursor
+
+    def insert(self, text: str) -> None:
+        """Insert at the cursor."""
+        self._keep()
+        self.text = self.text[: self.cursor] + text + self.text[self.cursor :]
+        self.cursor += len(text)
+
+    def replace(self, text: str) -> None:
+        """Put another text in its place, with the cursor at its end."""
+        self._keep()
+        self.text, self.cursor = text, len(text)
+
+    def backspace(self) -> None:
+        """Remove the character before the cursor."""
+        self._remove(self._left(), self.cursor)
+
+    def delete(self) -> None:
+        """Remove the character under the cursor."""
+        self._remove(self.cursor, self._right())
+
+    def transpose(self) -> None:
+        """Exchange the two characters around the cursor, or the last two."""
+        at = min(self.cursor, len(self.text) - 1)
+        if at < 1:
+            return
+        self._keep()
+        text = self.text
+        self.text = text[: at - 1] + text[at] + text[at - 1] + text[at + 1 :]
+        self.cursor = at + 1
+
+    def cut_end(self) -> None:
+        """Cut to the end of the row."""
+        end = self._row_end()
+        self._cut(self.cursor, end if end > self.cursor else min(end + 1, len(self.text)))
+
+    def cut_start(self) -> None:
+        """Cut from the beginning of the row."""
+        self._cut(self._row_start(), self.cursor)
+
+    def cut_blank(self) -> None:
+        """Cut back to the last blank."""
+        self._cut(self._found_left(_BLANK_LEFT), self.cursor)
+
+    def cut_word_left(self) -> None:
+        """Cut the word before the cursor."""
+        self._cut(self._found_left(_WORD_LEFT), self.cursor)
+
+    def cut_word_right(self) -> None:
+        """Cut the word after the cursor."""
+        self._cut(self.cursor, self._found_right())
+
+    def yank(self) -> None:
+        """Insert what was cut."""
+        if self.cut:
+            self.insert(self.cut)
+
+    def undo(self) -> None:
+        """Go back to what it was before the last change."""
+        self._typed_to = -1
+        if self._before:
+            self.text, self.cursor = self._before.pop()
+
+    # -- moves ---------------------------------------------------------------------------------------------------------------
+
+    def left(self) -> None:
+        """Move one character to the left."""
+        self.cursor = self._left()
+
+    def right(self) -> None:
+        """Move one character to the right."""
+        self.cursor = self._right()
+
+    def word_left(self) -> None:
+        """Move to the beginning of a word."""
+        self.cursor = self._found_left(_WORD_LEFT)
+
+    def word_right(self) -> None:
+        """Move to the end of a word."""
+        self.cursor = self._found_right()
+
+    def home(self) -> None:
+        """Move to the beginning of the row."""
+        self.cursor = self._row_start()
+
+    def end(self) -> None:
+        """Move to the end of the row."""
+        self.cursor = self._row_end()
+
+    def up(self) -> bool:
+        """Move to the row above. False where there is none."""
+        start = self._row_start()
+        if not start:
+            return False
+        above = self.text.rfind("\n", 0, start - 1) + 1
+        self.cursor = min(above + self.cursor - start, start - 1)
+        return True
+
+    def down(self) -> bool:
+        """Move to the row below. False where there is none."""
+        start, end = self._row_start(), self._row_end()
+        if end == len(self.text):
+            return False
+        below = self.text.find("\n", end + 1)
+        self.cursor = min(end + 1 + self.cursor - start, below if below >= 0 else len(self.text))
+        return True
+
+    # -- in between ----------------------------------------------------------------------------------------------------------
+
+    def _keep(self) -> None:
+        self._typed_to = -1
+        self._before.append((self.text, self.cursor))
+        del self._before[:-_UNDO_LIMIT]
+
+    def _remove(self, begin: int, end: int) -> None:
+        if begin < end:
+            self._keep()
+            self.text = self.text[:begin] + self.text[end:]
+            self.cursor = begin
+
+    def _cut(self, begin: int, end: int) -> None:
+        if begin < end:
+            self.cut = self.text[begin:end]
+            self._remove(begin, end)
+
+    def _left(self) -> int:
+        """Where the character before the cursor begins, with what combines with it."""
+        at = self.cursor - 1
+        while at > 0 and self.text[at] != "\n" and not width(self.text[at]):
+            at -= 1
+        return max(at, 0)
+
+    def _right(self) -> int:
+        at = self.cursor + 1
+        while at < len(self.text) and self.text[at] != "\n" and not width(self.text[at]):
+            at += 1
+        return min(at, len(self.text))
+
+    def _row_start(self) -> int:
+        return self.text.rfind("\n", 0, self.cursor) + 1
+
+    def _row_end(self) -> int:
+        end = self.text.find("\n", self.cursor)
+        return end if end >= 0 else len(self.text)
+
+    def _found_left(self, pattern: re.Pattern[str]) -> int:
+        found = pattern.search(self.text, 0, self.cursor)
+        return found.start() if found else 0
+
+    def _found_right(self) -> int:
+        found = _WORD_RIGHT.match(self.text, self.cursor)
+        return found.end() if found else len(self.text)

@@ -1,0 +1,74 @@
+"""Which kind of shell a person gets: the first of the target's, in its order, that policy permits them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from agent.core.gate import Gate
+from agent.core.recording.cast import CastWriter
+from agent.core.recording.jsonl import JsonlWriter
+from agent.core.shell.guard.dialogue import Dialogue, Unguardable
+from agent.core.shell.locked.conversation import Locked
+from agent.core.units import Asked
+from agent.protocols.ssh import engine, opening
+from agent.protocols.ssh.engine import Terminal, Wish
+from agent.protocols.ssh.locked import LockedRelay
+from agent.protocols.ssh.shell import GuardedRelay, Owner, ShellRelay, nonce
+from agent.runtime.serving import Serving
+from chalicelib.contracts.gateway import Target, chosen
+
+#: What a shell is, in the line that it begins with.
+HOW: Final = {
+    engine.GUARDED: "every line is decided before it runs, and recorded",
+    engine.LOCKED: "locked shell: every line is edited here, decided before it leaves the gateway, and recorded",
+    engine.RECORDED: "this shell is recorded",
+}
+
+
+def permitted(wish: Wish, target: Target, serving: Serving) -> list[str]:
+    """Return the modes that policy permits, best first. Where it permits none, the one that is to be asked for and refused.
+
+    What others must agree to first is not permitted: it comes after everything that is, and before what is forbidden.
+    """
+    listed = [str(mode) for mode in chosen(target.options, "shell")] if wish.kind == "shell" else []
+    decider, now_ms = opening.decider(serving), serving.now_ms()
+    allowed: list[str] = []
+    held: list[str] = []
+    for mode in listed:
+        asked = engine.read(wish, shell=mode)
+        if not isinstance(asked, Asked):
+            continue
+        decision = decider.decide(asked.operation, now_ms)
+        if decision.permit is not None:
+            allowed.append(mode)
+        elif decision.held:
+            held.append(mode)
+    return allowed or held[:1] or listed[:1]
+
+
+class Shells:
+    """Makes the shells of one channel."""
+
+    def __init__(self, serving: Serving, gate: Gate, recordings: tuple[CastWriter, JsonlWriter], owner: Owner) -> None:
+        self._serving = serving
+        self._gate = gate
+        self._recordings = recordings
+        self._owner = owner
+
+    def relay(self, mode: str, terminal: Terminal) -> ShellRelay | None:
+        """Return who reads between the streams of a shell, or None where nobody does."""
+        if mode == engine.GUARDED:
+            return GuardedRelay(self._serving, Dialogue(nonce(), nonce), self._gate, self._recordings, self._owner)
+        return self._locked(terminal) if mode == engine.LOCKED else None
+
+    def instead(self, other: Unguardable, terminal: Terminal) -> LockedRelay:
+        """Return a locked shell in the place of one that cannot be guarded. Says so."""
+        relay = self._locked(terminal)
+        words = f"sallyport: {other.shell[:40]!r} cannot be guarded, so this is a {HOW[engine.LOCKED]}\r\n"
+        relay.begin(words.encode(), other.shell)
+        return relay
+
+    def _locked(self, terminal: Terminal) -> LockedRelay:
+        claims = self._serving.claims
+        locked = Locked(nonce(), f"{claims.login}@{claims.target}", terminal.columns, terminal.rows)
+        return LockedRelay(self._serving, locked, self._gate, self._recordings, self._owner)
