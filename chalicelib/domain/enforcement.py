@@ -102,7 +102,11 @@ def _misfit(option: Option, value: Any) -> str | None:
     if option.several and isinstance(value, list):
         if not value or len(set(map(str, value))) < len(value):
             return "must name at least one of its values, and none of them twice"
-        return next((complaint for each in value if (complaint := _misfit(option, each))), None)
+        return next((complaint for each in value if (complaint := _misfit_one(option, each))), None)
+    return _misfit_one(option, value)
+
+
+def _misfit_one(option: Option, value: Any) -> str | None:
     fits = {
         "string": isinstance(value, str),
         "strings": isinstance(value, list),

@@ -142,6 +142,42 @@ def test_places_of_ssh(place: str, fits: bool) -> None:
     assert found.unenforceable == []
 
 
+def several(value: object, **changed: object) -> Findings:
+    option = Option(name="shell", type="string", doc="", choices=["guarded", "locked", "recorded"], several=True)
+    protocol = Protocol(name="ssh", hint="", options=[option], controls=SSH.controls)
+    return check(placed(options={"shell": value}, **changed), agents={"edge": Announced([protocol], ["k"])})
+
+
+@pytest.mark.parametrize(
+    ("value", "word"),
+    [
+        ("locked", ""),
+        (["guarded", "locked"], ""),
+        ("none", "must be one of guarded, locked, recorded"),
+        (["guarded", "none"], "must be one of guarded, locked, recorded"),
+        (["guarded", 1], "must be text"),
+        ([["guarded"]], "must be text"),
+        ([], "at least one of its values"),
+        (["locked", "locked"], "none of them twice"),
+    ],
+)
+def test_an_option_may_be_an_order_of_preference(value: object, word: str) -> None:
+    found = [problem.message for problem in several(value).invalid]
+    assert bool(found) == bool(word)
+    assert all(word in message for message in found)
+
+
+def test_the_least_of_a_preference_counts() -> None:
+    assert several(["guarded", "locked"], require=["block"]).unenforceable == []
+    (problem,) = several(["guarded", "locked", "recorded"], require=["block"]).unenforceable
+    assert "shells are only recorded" in problem.message
+
+
+def test_a_list_is_for_options_that_have_an_order() -> None:
+    (problem,) = check(placed(options={"shell": ["recorded"]})).invalid
+    assert "must be text" in problem.message
+
+
 def test_what_is_required_must_be_enforceable() -> None:
     (problem,) = check(placed(require=["hold"])).unenforceable
     assert "cannot enforce hold: ssh sessions cannot wait yet" in problem.message

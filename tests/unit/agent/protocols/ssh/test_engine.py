@@ -108,6 +108,15 @@ def test_a_shell_needs_the_option_and_a_terminal_and_could_do_anything() -> None
         assert refused.code == "not_supported"
 
 
+def test_a_shell_whose_lines_are_decided_only_reads() -> None:
+    for mode in ("guarded", "locked"):
+        asked = read(Wish(kind="shell", terminal=TERMINAL), shell=mode)
+        assert isinstance(asked, Asked)
+        assert asked.operation.effects == {"read"}
+        assert asked.operation.flags == {"shell", mode}
+        assert b"IFS= read -r x" in asked.data
+
+
 def test_subsystems() -> None:
     asked = read(Wish(kind="subsystem", text="sftp"), shell=None)
     assert isinstance(asked, Asked)

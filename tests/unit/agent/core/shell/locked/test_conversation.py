@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.core.shell.guard.dialogue import HIDDEN, KEYS_LIMIT, TOO_LONG, Broken
+from agent.core.shell.guard.dialogue import KEYS_LIMIT, Broken
+from agent.core.shell.guard.meaning import HIDDEN, TOO_LONG
 from agent.core.shell.locked.conversation import NUL, Locked
 from agent.core.units import Asked, Housekeeping, Output, Refused, Side, Unit
 
@@ -153,7 +154,7 @@ def test_the_end() -> None:
 def test_output_of_the_background_stands_above_the_line() -> None:
     locked = booted()
     locked.typed(b"half")
-    assert shown(locked.receive(b"late", 0)) == b"\r\x1b[Jlate\r\n\x1b[Jweb@prod:/tmp$ half"
+    assert shown(locked.receive(b"late", 0)) == b"\r\x1b[Jlate\r\nweb@prod:/tmp$ half"
 
 
 def test_a_prompt_begins_a_row() -> None:
