@@ -9,7 +9,8 @@ a program that did not take it, and is told back when the gateway asks (verb ``w
   challenge is drawn after that line has ended, in a variable that could be set, or the runner ends.
 - bash reads one such loop after the other, as an interactive shell reads lines: Ctrl-C ends what runs, and bash goes on with the
   next. A POSIX shell has nothing like that but an error, which ``command eval`` outlives.
-- No loop is around it, and nothing but the end behind it: a ``break``, ``continue`` or ``return`` of the person's leads nowhere else.
+- No loop is around it, and nothing but the end behind it: a ``break``, ``continue`` or ``return`` of the person's leads nowhere
+  else.
 - Of start-up files only the system's is read.
 """
 
