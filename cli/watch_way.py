@@ -46,21 +46,18 @@ async def _follow(offer: WatchOffer, ssh_ca: str, show: Callable[[Sight], None])
         # A watch is not resumed: once its ticket has expired, whoever still wants to look asks again.
         return {"Authorization": f"Bearer {offer.ticket}", "X-Sallyport-Socket": "watch"}
 
-    opening = asyncio.timeout(_OPENING_S)
-    async with Tunnel.connect(checked_relay(offer.url), credentials, opening=offer.ticket.encode("ascii")) as tunnel:
-        try:
-            async with opening, aclosing(_sights(tunnel, ssh_ca, offer.host_alias)) as sights:
+    tunnels = Tunnel.connect(checked_relay(offer.url), credentials, opening=offer.ticket.encode("ascii"))
+    try:
+        async with asyncio.timeout(_OPENING_S) as opening, tunnels as tunnel:
+            async with aclosing(_sights(tunnel, ssh_ca, offer.host_alias)) as sights:
                 async for sight in sights:
                     opening.reschedule(None)
                     if isinstance(sight, Over):
                         return sight
                     show(sight)
-        except TimeoutError:
-            raise Fault("handshake_timeout", "The agent did not begin in time.", hint="Is it of this version?") from None
-        except OSError as error:
             await _reason(tunnel)
-            raise Fault("tunnel_lost", "The way to the agent was lost.", detail=str(error)) from None
-        await _reason(tunnel)
+    except TimeoutError:
+        raise Fault("handshake_timeout", "The agent did not begin in time.", hint="Is it of this version?") from None
     raise Fault("tunnel_lost", "The agent ended the watch without a word.")
 
 
@@ -104,5 +101,7 @@ async def _close(writer: asyncio.StreamWriter) -> None:
 async def _line(reader: asyncio.StreamReader) -> bytes:
     try:
         return await reader.readline()
+    except OSError:  # it broke; why is the tunnel's to tell
+        return b""
     except ValueError:  # longer than the reader's limit
         raise Fault("protocol_error", "The agent sent a message that is too long.") from None

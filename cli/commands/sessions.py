@@ -115,8 +115,10 @@ def session(sid: str, as_json: bool) -> None:
         return
     for line in facts(_pairs(found)):
         say(line)
+    if found.state is State.LIVE:
+        say(f"{paint('Watch it:', 'dim')} sallyport watch {found.sid}")
     if found.chunks:
-        say(f"{paint('Watch it:', 'dim')} sallyport replay {found.sid}")
+        say(f"{paint('Replay it:', 'dim')} sallyport replay {found.sid}")
 
 
 def _pairs(found: Session) -> list[tuple[str, str]]:

@@ -11,8 +11,10 @@ from typing import Final
 
 from chalicelib.contracts.recording import Kind
 
-#: Bytes of lines that are kept per channel: a screen of 200x60 in colours, and some.
-TAIL_BYTES: Final = 48 * 1024
+#: Memory that is kept per channel, in bytes: of a terminal a screen of 200x60 in colours, of a transcript the last statements.
+TAIL_BYTES: Final[dict[Kind, int]] = {"cast": 32 * 1024, "jsonl": 16 * 1024, "sealed": 0}
+#: What an object costs beside its bytes. Lines of one keystroke's echo are shorter than that.
+PIECE_BYTES: Final = 48
 
 # As they stand in a line of JSON.
 _ENTER: Final = tuple(rb"\u001b[?" + mode + b"h" for mode in (b"1049", b"1047", b"47"))
@@ -44,8 +46,8 @@ class Tail:
             end = lines.index(b"\n") + 1
             self._heading, lines = lines[:end], lines[end:]
         self._parts.append(lines)
-        self._size += len(lines)
-        while self._size > TAIL_BYTES and len(self._parts) > 1:
+        self._size += len(lines) + PIECE_BYTES
+        while self._size > TAIL_BYTES[self.kind] and len(self._parts) > 1:
             self._drop()
 
     def lines(self) -> bytes:
@@ -57,7 +59,7 @@ class Tail:
 
     def _drop(self) -> None:
         part = self._parts.popleft()
-        self._size -= len(part)
+        self._size -= len(part) + PIECE_BYTES
         if self.kind != "cast":
             self.operations += part.count(_OPERATION)
             return

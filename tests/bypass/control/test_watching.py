@@ -229,6 +229,21 @@ async def test_what_a_target_prints_does_nothing_to_a_watchers_terminal(world: W
         await alice.until("\x1b]52")  # her own terminal gets what her target says
 
 
+async def test_what_masking_takes_out_is_not_in_what_a_watcher_gets(world: World) -> None:
+    async with shell(world) as alice:
+        _, offer = await asked(world, "watch", alice.sid, "bob")
+        async with looking(world, offer) as bob:
+            alice.process.stdin.write("printf 'card 4111%s end%s\\n' 111111111111 ed\n")
+            await bob.until(" ended")
+            assert "4111111111111111" not in bob.seen
+            # Keys are not recorded, so a watcher cannot see what is typed where nothing is echoed.
+            alice.process.stdin.write("read -rsp 'se''cret? '; echo re''ad\n")
+            await alice.until("secret? ")
+            alice.process.stdin.write("hunter2\n")
+            await bob.until("read\\r\\n")
+            assert "hunter2" not in bob.seen
+
+
 async def test_an_order_to_end_is_good_for_one_session_however_often_it_is_sent(world: World) -> None:
     async with shell(world) as first, shell(world) as second:
         status, answer = await asked(world, "kill", first.sid, "pat", reason="once")
