@@ -74,9 +74,10 @@ class Forwards:
         return await self._in_words(self._connect(host, port, origin))
 
     async def _connect(self, host: str, port: int, origin: str) -> End:
-        outside, operation = await self._permitted("direct-tcpip", host, port)
+        standing = await self._permitted("direct-tcpip", host, port)
+        outside, operation = standing.outside, standing.operation
         target = await self._connection.target()
-        new = self._new(outside, operation, origin)
+        new = self._new(standing, origin)
         try:
             await target.create_connection(
                 lambda: new.pipe.target, operation.host, operation.port, *_ORIGIN, window=self._window(), max_pktsize=PACKET
@@ -99,19 +100,18 @@ class Forwards:
             return False
 
     async def _listen(self, host: str, port: int) -> asyncssh.SSHListener:
-        outside, operation = await self._permitted("tcpip-forward", host, port)
+        standing = await self._permitted("tcpip-forward", host, port)
+        outside, operation = standing.outside, standing.operation
         if self._listening >= LISTENERS:
             raise Fault("too_many", f"One connection may have the target listen on {LISTENERS} ports.")
         target = await self._connection.target()
-        # What others agreed to is theirs until the session ends; what policy permits by itself, it may also take back.
-        approved = not outside.stands(operation)
 
         def come(origin: str, origin_port: int) -> Coroutine[Any, Any, End]:
             if self._connection.full:
                 raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, "too many channels")
             self.coming += 1
-            new = self._new(outside, operation, f"{plain(origin)[:100]}:{origin_port}")
-            return self._in_words(self._come(new, (host, port or listener.get_port()), approved))
+            new = self._new(standing, f"{plain(origin)[:100]}:{origin_port}")
+            return self._in_words(self._come(new, (host, port or listener.get_port())))
 
         try:
             at = "" if operation.host == EVERYWHERE else operation.host
@@ -127,10 +127,10 @@ class Forwards:
         self._listening -= 1
         outside.note(event="forward.deaf", text=operation.text)
 
-    async def _come(self, new: _Forwarded, asked: tuple[str, int], approved: bool) -> End:
+    async def _come(self, new: _Forwarded, asked: tuple[str, int]) -> End:
         """Somebody connected at the target: offer it to the client as the port that it ``asked`` for."""
         try:
-            if not approved and not new.outside.stands(new.operation):
+            if not new.standing.stands():
                 raise Fault("denied", "Policy does not permit this port any longer.")
             await new.outside.record(event="forward.came", text=new.operation.text, origin=new.origin)
         finally:
@@ -142,23 +142,20 @@ class Forwards:
 
     # -- either way ----------------------------------------------------------------------------------------------------------
 
-    async def _permitted(self, kind: engine.Forward, host: str, port: int) -> tuple[Outside, Operation]:
+    async def _permitted(self, kind: engine.Forward, host: str, port: int) -> _Standing:
         """Have it decided. Raises ChannelOpenError with the words of a no."""
-        serving = await self._connection.serving()
-        # The configuration in force counts, as for everything that is decided.
-        target = serving.policy.document.target(serving.target.name) or serving.target
         outside = await self._connection.outside()
-        unit = engine.forward(kind, host, port, target.options)
+        unit = engine.forward(kind, host, port, outside.options)
         answer = await outside.decide(unit)
         if not answer.permitted or not isinstance(unit, Asked):
             raise asyncssh.ChannelOpenError(asyncssh.OPEN_ADMINISTRATIVELY_PROHIBITED, answer.words.decode().rstrip())
         if self._connection.ending:
             raise Fault("session_ended", "The session is over.")
-        return outside, unit.operation
+        return _Standing(outside, unit.operation)
 
-    def _new(self, outside: Outside, operation: Operation, origin: str) -> _Forwarded:
+    def _new(self, standing: _Standing, origin: str) -> _Forwarded:
         self._last += 1
-        return _Forwarded(self._last, outside, operation, origin, self._open)
+        return _Forwarded(self._last, standing, origin, self._open)
 
     def _window(self) -> int:
         return window(self._connection.channels - 1)
@@ -188,17 +185,41 @@ class Forwards:
             return asyncssh.ChannelOpenError(asyncssh.OPEN_CONNECT_FAILED, "sallyport: Something went wrong.")
 
 
+class _Standing:
+    """A permission, and whether it still is one."""
+
+    def __init__(self, outside: Outside, operation: Operation) -> None:
+        self.outside = outside
+        self.operation = operation
+        self._under = outside.policy
+        # What others agreed to is theirs until the session ends; what policy permits by itself, it may also take back.
+        self._approved = not outside.stands(operation)
+        self._yes = True
+
+    def stands(self) -> bool:
+        """Tell whether the policy in force permits it: asked once of every policy, so that asking at every read costs nothing."""
+        if self.outside.policy is not self._under:
+            self._under = self.outside.policy
+            kind = cast(engine.Forward, self.operation.kind)
+            listed = engine.forward(kind, self.operation.host, self.operation.port, self.outside.options)
+            self._yes = isinstance(listed, Asked) and (self._approved or self.outside.stands(self.operation))
+            if not self._yes:
+                self.outside.note(event="forward.revoked", text=self.operation.text)
+        return self._yes
+
+
 class _Forwarded:
     """One forwarded connection, and what is recorded of it."""
 
-    def __init__(self, number: int, outside: Outside, operation: Operation, origin: str, among: set[_Forwarded]) -> None:
-        self.outside = outside
-        self.operation = operation
+    def __init__(self, number: int, standing: _Standing, origin: str, among: set[_Forwarded]) -> None:
+        self.standing = standing
+        self.outside: Final = standing.outside
+        self.operation: Final = standing.operation
         self.origin = origin
-        self.pipe: Final = Pipe(self.over)
+        self.pipe: Final = Pipe(self.over, standing.stands)
         self._number = number
         self._among = among
-        self._began_ms = outside.now_ms()
+        self._began_ms = standing.outside.now_ms()
 
     def opened(self) -> None:
         """The end that had to be opened is open."""

@@ -19,6 +19,7 @@ from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy import Policy
 
 #: Its number among the channels of a recording.
 CHANNEL: Final = 0
@@ -71,6 +72,17 @@ class Outside:
     def now_ms(self) -> int:
         """The time of the record."""
         return self._serving.now_ms()
+
+    @property
+    def policy(self) -> Policy:
+        """The policy in force."""
+        return self._serving.policy
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The target's options in force; none where the target is gone."""
+        target = self._serving.policy.document.target(self._serving.target.name)
+        return {} if target is None else target.options
 
     def stands(self, operation: Operation) -> bool:
         """Tell whether policy permits ``operation`` by itself now, as it did before."""

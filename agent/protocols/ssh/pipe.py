@@ -23,8 +23,9 @@ class End(asyncssh.SSHTCPSession[bytes]):
 
     other: End
 
-    def __init__(self, over: Callable[[], None]) -> None:
+    def __init__(self, over: Callable[[], None], stands: Callable[[], bool]) -> None:
         self._over = over
+        self._stands = stands
         self._channel: Any = None
         self.valve: Final = Valve()
         self.passed = 0
@@ -40,7 +41,11 @@ class End(asyncssh.SSHTCPSession[bytes]):
             self.other.valve.release(_ALONE)
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
-        """Pass it on."""
+        """Pass it on, while that is permitted."""
+        if not self._stands():
+            self.close()
+            self.other.close()
+            return
         self.passed += len(data)
         self.other.write(data)
 
@@ -80,12 +85,12 @@ class End(asyncssh.SSHTCPSession[bytes]):
 
 
 class Pipe:
-    """Two ends. ``over`` is told once both are closed."""
+    """Two ends. ``over`` is told once both are closed; ``stands`` is asked at every read, and a no closes both."""
 
-    def __init__(self, over: Callable[[], None]) -> None:
+    def __init__(self, over: Callable[[], None], stands: Callable[[], bool]) -> None:
         self._over = over
-        self.client: Final = End(self._ended)
-        self.target: Final = End(self._ended)
+        self.client: Final = End(self._ended, stands)
+        self.target: Final = End(self._ended, stands)
         self.client.other, self.target.other = self.target, self.client
 
     def _ended(self) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import asyncssh
+import msgspec
 import pytest
 
 from chalicelib.contracts.faults import Notice
@@ -372,3 +373,55 @@ async def test_a_stalled_request_does_not_fill_the_memory(gateway: Gateway, sshd
     with pytest.raises((asyncssh.Error, asyncssh.ChannelListenError, OSError)):
         await asking
     await gateway.idle()
+
+
+@pytest.mark.parametrize("taken", ["the rule", "the list"])
+async def test_permission_that_is_taken_back_ends_what_is_open(forwarding: Gateway, echo: Echo, taken: str) -> None:
+    async with connect(forwarding) as conn:
+        reader, writer = await conn.open_connection("127.0.0.1", echo.port)
+        writer.write(b"x")
+        assert await reader.readexactly(1) == b"x"
+        target = forwarding.serving.target
+        if taken == "the rule":
+            rule = 'permit(principal, action in [Action::"connect", Action::"run"], resource);'
+            forwarding.serving.in_force = make_policy(rule, target=target)
+        else:
+            bare = msgspec.structs.replace(target, options={"host_keys": target.options["host_keys"]})
+            forwarding.serving.in_force = make_policy(target=bare)
+        writer.write(b"y")
+        assert await reader.read() == b""
+        await eventually(lambda: events(forwarding)[-1]["event"] == "forward.closed")
+        assert [each["event"] for each in events(forwarding)][-2:] == ["forward.revoked", "forward.closed"]
+        assert events(forwarding)[-1]["sent"] == 1
+        assert (await conn.run("echo on")).stdout == "on\n"
+
+
+async def test_a_policy_that_changes_elsewhere_ends_nothing(forwarding: Gateway, echo: Echo) -> None:
+    async with connect(forwarding) as conn:
+        reader, writer = await conn.open_connection("127.0.0.1", echo.port)
+        forwarding.serving.in_force = make_policy(target=forwarding.serving.target, version=2)
+        writer.write(b"x")
+        assert await reader.readexactly(1) == b"x"
+        writer.close()
+
+
+async def test_a_slow_server_is_waited_for_in_a_bounded_space(forwarding: Gateway) -> None:
+    """A client that sends for ever, and a server that does not read."""
+    took: list[asyncio.StreamReader] = []
+    server = await asyncio.start_server(lambda reader, writer: took.append(reader), "127.0.0.1", 0, limit=1024)
+    port = server.sockets[0].getsockname()[1]
+    async with connect(forwarding) as conn:
+        _, writer = await conn.open_connection("127.0.0.1", port)
+        sent, last = 0, -1
+        with contextlib.suppress(TimeoutError):
+            while sent != last:
+                last = sent
+                async with asyncio.timeout(2):
+                    for _ in range(64):
+                        writer.write(bytes(65536))
+                        await writer.drain()
+                        sent += 65536
+        assert 0 < sent < 40_000_000
+        assert (await conn.run("echo on")).stdout == "on\n"
+    await forwarding.idle()
+    server.close()
