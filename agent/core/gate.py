@@ -66,7 +66,7 @@ class Gate:
             Output: self._output,
             Housekeeping: lambda unit: [Housekeep(unit.to, unit.data)],
             Remark: lambda unit: self._record(self._transcript.remark(unit.entry, self._now_ms)),
-            Resized: lambda event: self._record(self._transcript.resized(event.columns, event.rows, self._now_ms)),
+            Resized: self._resized,
             Exited: self._exited,
             Lull: self._lull,
             Tick: self._tick,
@@ -118,7 +118,7 @@ class Gate:
 
     def _deny(self, asked: Asked | Refused, decision: Decision) -> list[Effect]:
         before = self._lull(Lull())
-        clean = self._masker.mask(self._denier.deny(asked, decision))
+        clean = self._own(self._denier.deny(asked, decision))
         shown = self.kept(asked.operation.text)
         return [
             *before,
@@ -143,7 +143,7 @@ class Gate:
         if self._outputs is not None and not output.own:
             return self._shown(self._outputs.feed(output.data, output.stream, self._now_ms), recorded=output.recorded)
         before = self._lull(Lull())
-        clean = self._masker.mask(output.data)
+        clean = self._own(output.data)
         if not output.recorded:
             return [*before, ToClient(clean, output.stream)]
         lines = self._transcript.shown(clean, output.stream, self._now_ms)
@@ -151,6 +151,16 @@ class Gate:
         if self._originals and not (clean.data == output.data and self._transcript.holds(output.data)):
             kept = (output_line(self._transcript.channel, self._now_ms, output.stream, output.data),)
         return [*before, *self._record(lines, kept), ToClient(clean, output.stream)]
+
+    def _own(self, data: bytes) -> Clean:
+        if self._outputs is not None:
+            self._outputs.tell(data)
+        return self._masker.mask(data)
+
+    def _resized(self, event: Resized) -> list[Effect]:
+        if self._outputs is not None:
+            self._outputs.resize(event.columns, event.rows)
+        return self._record(self._transcript.resized(event.columns, event.rows, self._now_ms))
 
     def _lull(self, lull: Lull) -> list[Effect]:
         if self._outputs is None:

@@ -83,9 +83,12 @@ class Masker:
         return CleanStream(None if self._detectors is None else StreamMasker(self._detectors, self._reveal))
 
     def outputs(
-        self, reveals: Callable[[], frozenset[str]], *, terminal: bool = False, opaque: bool = False
+        self, reveals: Callable[[], frozenset[str]], *, terminal: tuple[int, int] | None = None, opaque: bool = False
     ) -> CleanOutputs | None:
-        """Return the way out for one program's streams, or None without rules. ``reveals`` says what may be seen now."""
+        """Return the way out for one program's streams, or None without rules. ``reveals`` says what may be seen now.
+
+        ``terminal`` is the columns and rows of its terminal, where it has one.
+        """
         if self._detectors is None:
             return None
         return CleanOutputs(Outputs(self._detectors, reveals, terminal=terminal, opaque=opaque))
@@ -190,6 +193,8 @@ class CleanOutputs:
             raise TypeError("only masking itself can vouch for bytes")
         self._outputs = outputs
         self.report: Final = outputs.report
+        self.resize: Final = outputs.resize
+        self.tell: Final = outputs.tell
         self.text: Final = outputs.text
 
     @property

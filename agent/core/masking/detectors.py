@@ -79,6 +79,7 @@ class Detectors:
             found += self._named(data)
         folded = fold(data)
         if folded is not None:
+            found = [(folded.outside(start), end, name, run) for start, end, name, run in found]
             inner = _scan(folded.data, folded.at(at)) if self._built_in else []
             if self.custom:
                 inner += self._named(folded.data)

@@ -48,12 +48,17 @@ _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t", "/": "/", '"': '"'}
 class Folded:
     """Folded text, and the way back. ``pieces`` are (first folded byte, original start, original end, bytes per folded byte)."""
 
-    __slots__ = ("_starts", "data", "pieces", "spans")
+    __slots__ = ("_starts", "data", "escapes", "pieces", "spans")
 
-    def __init__(self, data: bytes, pieces: list[tuple[int, int, int, int]], spans: list[tuple[int, int]]) -> None:
+    def __init__(
+        self, data: bytes, pieces: list[tuple[int, int, int, int]], spans: list[tuple[int, int]], escapes: list[bool]
+    ) -> None:
         self.data = data
         self.pieces = pieces
         self.spans = spans
+        """Where the disguises are, in order."""
+        self.escapes = escapes
+        """Which of them are escape sequences."""
         self._starts = [piece[0] for piece in pieces]
 
     def start(self, at: int) -> int:
@@ -65,6 +70,14 @@ class Folded:
         """Return where the folded byte before ``at`` ends in the original."""
         first, start, end, stride = self.pieces[bisect_right(self._starts, at - 1) - 1]
         return min(start + (at - first) * stride, end)
+
+    def outside(self, original: int) -> int:
+        """Return ``original``, or where the escape sequence ends that it lies inside of: its letters belong to no word."""
+        place = bisect_right(self.spans, (original,)) - 1
+        if place < 0 or not self.escapes[place]:
+            return original
+        start, end = self.spans[place]
+        return end if start < original < end else original
 
     def at(self, original: int) -> int:
         """Return the first folded byte that comes from ``original`` or behind it."""
@@ -104,7 +117,7 @@ def fold(data: bytes) -> Folded | None:
         return None
     pieces.append((size, at, len(data), 1))
     out.append(data[at:])
-    return Folded(b"".join(out), pieces, spans)
+    return Folded(b"".join(out), pieces, spans, [data[start] == 0x1B for start, _ in spans])
 
 
 def plain(data: bytes) -> bytes:

@@ -19,7 +19,7 @@ from agent.core.masking.binary import binary
 from agent.core.masking.classes import Report, Tally
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.stream import Piece, StreamMasker, shown
-from agent.core.masking.widths import SameWidth
+from agent.core.masking.terminal import TerminalMasker
 from chalicelib.contracts.faults import Fault
 
 #: What detectors find. Who may see all of it is shown bytes as they come.
@@ -45,10 +45,10 @@ class Part(msgspec.Struct, frozen=True):
 class _Way:
     """One stream."""
 
-    def __init__(self, masker: StreamMasker, *, opaque: bool, terminal: bool) -> None:
+    def __init__(self, masker: StreamMasker | TerminalMasker, *, opaque: bool) -> None:
         self.masker = masker
         self.opaque = opaque
-        self.terminal = terminal
+        self.terminal = masker if isinstance(masker, TerminalMasker) else None
         self.said = False
 
 
@@ -56,9 +56,17 @@ class Outputs:
     """The streams of one channel. Raises Fault(target_unmaskable | masking_failed), after which nothing more is shown."""
 
     def __init__(
-        self, detectors: Detectors, reveals: Callable[[], frozenset[str]], *, terminal: bool = False, opaque: bool = False
+        self,
+        detectors: Detectors,
+        reveals: Callable[[], frozenset[str]],
+        *,
+        terminal: tuple[int, int] | None = None,
+        opaque: bool = False,
     ) -> None:
-        """``reveals`` says what may be seen now. With ``opaque`` the program speaks a protocol of its own on its output."""
+        """``reveals`` says what may be seen now. ``terminal`` has so many columns and rows, where there is one.
+
+        With ``opaque`` the program speaks a protocol of its own on its output.
+        """
         self._detectors = detectors
         self._reveals = reveals
         self._terminal = terminal
@@ -82,7 +90,16 @@ class Outputs:
 
     def flush(self) -> list[Part]:
         """Return everything that was held back."""
-        return self._safely(lambda: self._each(StreamMasker.rest))
+        return self._safely(lambda: self._each(lambda masker: masker.rest()))
+
+    def tell(self, words: bytes) -> None:
+        """The terminal, where there is one, was shown words of somebody else."""
+        self._safely(lambda: self._told(words))
+
+    def resize(self, columns: int, rows: int) -> None:
+        """The terminal has another size."""
+        self._terminal = (columns, rows)
+        self._safely(lambda: self._resized(columns, rows))
 
     def text(self, text: str) -> str:
         """Return a command as the recording may hold it."""
@@ -118,16 +135,35 @@ class Outputs:
             way = self._ways[stream] = self._opened(stream)
         revealed = self._reveals()
         if revealed >= FOUND and not self._detectors.custom:
-            return [*_parts(stream, way.masker.rest()), Part(stream, data, b"")]
+            before = _parts(stream, way.masker.rest())
+            if way.terminal is not None:
+                way.terminal.tell(data)
+            return [*before, Part(stream, data, b"")]
         way.masker.reveal = revealed
-        if not way.terminal and (way.opaque or binary(data)):
+        if way.terminal is None and (way.opaque or binary(data)):
             return self._passed(way, data, stream, revealed)
         return _parts(stream, way.masker.take(data, now_ms))
 
     def _opened(self, stream: str) -> _Way:
-        terminal = self._terminal and stream == "out"
-        form = SameWidth(self._detectors) if terminal else None
-        return _Way(StreamMasker(self._detectors, form=form), opaque=self._opaque and stream == "out", terminal=terminal)
+        if stream != "out":
+            return _Way(StreamMasker(self._detectors), opaque=False)
+        masker = StreamMasker(self._detectors) if self._terminal is None else TerminalMasker(self._detectors, *self._terminal)
+        return _Way(masker, opaque=self._opaque)
+
+    def _told(self, words: bytes) -> list[Part]:
+        if self._terminal is not None:
+            way = self._ways.get("out")
+            if way is None:
+                way = self._ways["out"] = self._opened("out")
+            if way.terminal is not None:
+                way.terminal.tell(words)
+        return []
+
+    def _resized(self, columns: int, rows: int) -> list[Part]:
+        for way in self._ways.values():
+            if way.terminal is not None:
+                way.terminal.resize(columns, rows)
+        return []
 
     def _passed(self, way: _Way, data: bytes, stream: str, revealed: frozenset[str]) -> list[Part]:
         if BINARY not in revealed:
@@ -136,7 +172,7 @@ class Outputs:
         note, way.said = "" if way.said else SWITCHED, True
         return [*_parts(stream, way.masker.rest()), Part(stream, data, b"", note)]
 
-    def _each(self, take: Callable[[StreamMasker], list[Piece]]) -> list[Part]:
+    def _each(self, take: Callable[[StreamMasker | TerminalMasker], list[Piece]]) -> list[Part]:
         return [part for stream, way in self._ways.items() for part in _parts(stream, take(way.masker))]
 
 

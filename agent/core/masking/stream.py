@@ -67,6 +67,10 @@ class Form(Protocol):
         """Return what is shown instead of ``data``, which carries a token or key block on."""
         ...
 
+    def reach(self, data: bytes) -> int:
+        """Return how much of ``data`` may be one word: no value reaches beyond."""
+        ...
+
 
 class _Short:
     """One replacement for a value, however long."""
@@ -75,10 +79,14 @@ class _Short:
         self._detectors = detectors
 
     def instead(self, name: str, value: bytes, seen: int) -> bytes:
-        return self._detectors.replacement(name, value)
+        # As in ``widths``: what a replacement keeps is not shown beside the rest.
+        return b"****" if seen else self._detectors.replacement(name, value)
 
     def more(self, data: bytes) -> bytes:
         return b""
+
+    def reach(self, data: bytes) -> int:
+        return len(data)
 
 
 class StreamMasker:
@@ -176,7 +184,11 @@ class StreamMasker:
         return out + self._show(buffer, spans, cut) if cut > len(self._context) else out
 
     def _spans(self, buffer: bytes) -> list[Span]:
-        return [span for span in self._detectors.spans(buffer, self._at) if span[2] not in self.reveal]
+        spans = [span for span in self._detectors.spans(buffer, self._at) if span[2] not in self.reveal]
+        for place, (start, end, name, _) in enumerate(spans):
+            if name and self._form.reach(buffer[start:end]) < end - start:
+                spans[place] = (start, end, "", "")
+        return spans
 
     def _show(self, buffer: bytes, spans: list[Span], cut: int) -> list[Piece]:
         """Return ``buffer`` up to ``cut`` without what was shown before, and hold the rest."""
@@ -243,6 +255,9 @@ class StreamMasker:
             end, is_open = max(end, folded.end(inner) if inner else 0), is_open or inner_open
         begun = len(block) - end <= LONGEST and PARTIAL.fullmatch(block, end) is not None
         end = max(end, known)
+        reach = known + self._form.reach(block[known:])
+        if reach < end:
+            end, is_open, begun = reach, False, False
         self._held = block[end:]
         if is_open or begun:
             self._block = _tail(block[:end]) if self._run == "pem" else b""

@@ -22,6 +22,7 @@ SILENT: Final = (
     rb"|\x1b\[?[0-?]*[ -/]*|[\x00-\x1a\x1c-\x1f\x7f]"
 )
 _TOKEN: Final = re2.compile(rb"(" + SILENT + rb")|[ -~]+|[\xc2-\xf4][\x80-\xbf]{1,3}|[\x80-\xff]", options(latin1=True))
+_ELSEWHERE: Final = re2.compile(rb"\x1b(?:\[[0-9;:?]*[A-HJLMSTade-gr-u`]|[78DEMc])", options(latin1=True))
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 _STAR: Final = b"*"
 _BLANK: Final = bytes(byte if chr(byte).isspace() else 0x2A for byte in range(256))
@@ -49,23 +50,28 @@ class SameWidth:
 
     def instead(self, name: str, value: bytes, seen: int) -> bytes:
         """Return what covers ``value[seen:]``, cell by cell."""
+        if seen:
+            # A replacement may keep what tells values apart (the last digits of a card): not beside the rest, which was shown.
+            return stars(value[seen:])
         replacement = self._detectors.replacement(name, value)
         if not value.translate(None, _PRINTABLE):
-            return sized(replacement, len(value))[seen:]
+            return sized(replacement, len(value))
         glyphs = sized(replacement, width(value))
         out: list[bytes] = []
         at = 0
-        for place, part, cells in tokens(value):
-            if place >= seen:
-                out.append(glyphs[at : at + cells] if cells or part[0] >= 0x80 else part)
-            elif place + len(part) > seen:
-                out.append(glyphs[at + seen - place : at + cells])
+        for _, part, cells in tokens(value):
+            out.append(glyphs[at : at + cells] if cells or part[0] >= 0x80 else part)
             at += cells
         return b"".join(out)
 
     def more(self, data: bytes) -> bytes:
         """Return stars for what is visible of ``data``."""
         return stars(data)
+
+    def reach(self, data: bytes) -> int:
+        """Return where the cursor goes elsewhere: what follows stands beside something else, as the screen tells."""
+        move = _ELSEWHERE.search(data)
+        return len(data) if move is None else int(move.start())
 
 
 def sized(replacement: bytes, cells: int) -> bytes:
@@ -106,6 +112,6 @@ def _cells(part: bytes) -> int:
 
 def char_cells(char: str) -> int:
     """Return how many cells a terminal gives to one character (UAX 11; marks and format characters have none)."""
-    if unicodedata.category(char) in ("Mn", "Me", "Cf"):
+    if unicodedata.category(char) in ("Mn", "Me", "Cf", "Cc"):
         return 0
     return 2 if unicodedata.east_asian_width(char) in "WF" else 1

@@ -14,7 +14,7 @@ from agent.core.masking.outputs import BINARY, FOUND, Outputs
 from agent.core.masking.stream import DEADLINE_MS
 from agent.core.recording.transcript import Heading
 from agent.core.units import Lull
-from agent.protocols.ssh.engine import Wish
+from agent.protocols.ssh.engine import Terminal, Wish
 from agent.runtime.reveals import Reveals
 from agent.runtime.serving import Serving
 
@@ -25,12 +25,12 @@ _PROTOCOL: Final = re.compile(
 )
 
 
-def outputs(serving: Serving, wish: Wish) -> CleanOutputs | None:
-    """Return what masks the output of ``wish`` under the policy in force."""
+def outputs(serving: Serving, wish: Wish, terminal: Terminal | None) -> CleanOutputs | None:
+    """Return what masks the output of ``wish``, on ``terminal`` where it has one, under the policy in force."""
     return Masker(_DETECTORS).outputs(
         Reveals(serving, FOUND | {BINARY}),
-        terminal=wish.terminal is not None,
-        opaque=wish.terminal is None and _PROTOCOL.fullmatch(wish.text) is not None,
+        terminal=(terminal.columns, terminal.rows) if terminal is not None else None,
+        opaque=terminal is None and _PROTOCOL.fullmatch(wish.text) is not None,
     )
 
 

@@ -30,7 +30,7 @@ def screen(
         decider(serving),
         cast,
         Words(serving.claims.sid, terminal=terminal is not None),
-        outputs=masked.outputs(serving, wish),
+        outputs=masked.outputs(serving, wish, terminal),
         says_on=says_on,
         asks=True,
         originals=serving.sealer is not None,

@@ -18,6 +18,7 @@ import pytest
 
 from agent.core.masking.checks import Span
 from agent.core.masking.detectors import Detectors
+from agent.core.masking.screen import NOWHERE, Screen
 from tests.fakes.agent_runtime import make_policy
 from tests.integration.plugin_listener import run
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
@@ -266,3 +267,32 @@ async def test_a_detector_that_fails_ends_the_program_and_shows_nothing(
     assert b"nothing more of it is shown. (masking_failed," in ran.err
     assert SECRET not in await stored(gate)
     assert ["x", "255"] in [line[1:] for line in gate.serving.recorder.lines(1, "cast")[1:]]
+
+
+@pytest.mark.skipif(shutil.which("vim") is None, reason="vim is not installed")
+async def test_vim_draws_a_masked_file_without_a_cell_out_of_place(masked: Make, tmp_path: Path) -> None:
+    gate = await masked()
+    path = files(tmp_path)
+    screen = Screen(100, 30, lambda row: None)
+
+    def person(child: pexpect.spawn) -> None:
+        child.sendline("PS1='ready''> '; stty -echo; set +o history")
+        child.expect("ready> ")
+        child.sendline(f"vim -u NONE -n {path}")
+        child.expect("people.txt")
+        child.send("jA.\x1b")  # draws the end of a masked line again
+        child.send(":set number\r")
+        child.send(":echo 'that is all'\r")
+        child.expect("that is all")
+        screen.write(child.before + child.after, NOWHERE)
+        child.send(":q!\r")
+        child.expect("ready> ")
+        child.sendline("exit 4")
+
+    assert await at_terminal(gate.ssh(), person) == 4
+    lines = ["".join(row.text).rstrip() for row in screen.rows]
+    assert "      1 ann a***@******.com **** **** **** 1111" in lines
+    assert "      2 key=[masked secret]*****." in lines
+    kept = await stored(gate)
+    assert SECRET not in kept
+    assert CARD not in kept

@@ -21,7 +21,7 @@ from tests.unit.agent.core.test_gate import HEADING, READ_ONLY, Words
 CARD = b"4111 1111 1111 1111"
 
 
-def make_gate(*, reveal: frozenset[str] = frozenset(), terminal: bool = False, originals: bool = False) -> Gate:
+def make_gate(*, reveal: frozenset[str] = frozenset(), terminal: tuple[int, int] | None = None, originals: bool = False) -> Gate:
     gate = Gate(
         Decider(make_claims(), lambda: make_policy(READ_ONLY)),
         CastWriter(HEADING, term="xterm" if terminal else ""),

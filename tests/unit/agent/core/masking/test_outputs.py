@@ -20,7 +20,7 @@ PEM = next(secret for secret in SECRETS if secret.startswith(b"-----"))
 BLOB = bytes(range(256)) * 4 + b"alice@example.com"
 
 
-def make(reveal: frozenset[str] = NONE, *, terminal: bool = False, opaque: bool = False) -> Outputs:
+def make(reveal: frozenset[str] = NONE, *, terminal: tuple[int, int] | None = None, opaque: bool = False) -> Outputs:
     return Outputs(DETECTORS, lambda: reveal, terminal=terminal, opaque=opaque)
 
 
@@ -40,7 +40,7 @@ def test_text_in_a_pipe_is_masked_as_everywhere_and_nothing_of_it_is_lost(data: 
 @settings(max_examples=150, deadline=None)
 @given(TEXT, st.integers(1, 90))
 def test_on_a_terminal_the_screen_stays_aligned(data: bytes, size: int) -> None:
-    shown, raw = run(make(terminal=True), data, size)
+    shown, raw = run(make(terminal=(100, 30)), data, size)
     assert raw == data
     assert [width(line) for line in shown.split(b"\n")] == [width(line) for line in data.split(b"\n")]
 
@@ -48,10 +48,10 @@ def test_on_a_terminal_the_screen_stays_aligned(data: bytes, size: int) -> None:
 @pytest.mark.parametrize("secret", SECRETS)
 def test_no_cut_lets_a_secret_through_on_a_terminal(secret: bytes) -> None:
     data = b"before " + secret + b" after\r\n"
-    want, _ = run(make(terminal=True), data, len(data))
+    want, _ = run(make(terminal=(100, 30)), data, len(data))
     assert secret not in want
     for cut in range(1, len(data)):
-        outputs = make(terminal=True)
+        outputs = make(terminal=(100, 30))
         parts = outputs.feed(data[:cut], "out", 0) + outputs.feed(data[cut:], "out", 5) + outputs.flush()
         shown = b"".join(part.data for part in parts)
         assert shown.startswith(b"before ")
@@ -65,7 +65,7 @@ def test_no_cut_lets_a_secret_through_on_a_terminal(secret: bytes) -> None:
 def test_long_tokens_keep_their_room_on_a_terminal(secret: bytes, columns: int) -> None:
     data = b"x " + secret + b"\r\n$ "
     for size in (1, 7, 64, len(data)):
-        shown, _ = run(make(terminal=True), data, size)
+        shown, _ = run(make(terminal=(100, 30)), data, size)
         assert shown.startswith(b"x [masked secret]***")
         assert shown.endswith(b"\r\n$ ")
         assert [width(line) for line in shown.split(b"\n")] == [width(line) for line in data.split(b"\n")]
@@ -117,7 +117,7 @@ def test_a_program_with_a_protocol_of_its_own_says_no_text_from_the_beginning() 
 
 
 def test_a_terminal_is_a_terminal_whatever_it_is_shown() -> None:
-    shown, raw = run(make(terminal=True), BLOB + b"\n", 50)
+    shown, raw = run(make(terminal=(100, 30)), BLOB + b"\n", 50)
     assert raw == BLOB + b"\n"
     assert b"alice@" not in shown
 
