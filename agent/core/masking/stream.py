@@ -193,14 +193,16 @@ class StreamMasker:
     def _show(self, buffer: bytes, spans: list[Span], cut: int) -> list[Piece]:
         """Return ``buffer`` up to ``cut`` without what was shown before, and hold the rest."""
         base = len(self._context)
-        out = self._masked(buffer[:cut], spans, base)
+        out = self._masked(buffer[:cut], spans, base) if spans else [(buffer[base:cut], None)]
         self._held = buffer[cut:]
-        self._context = (b"\n" + buffer)[cut - 1 : cut + 1]
+        self._context = buffer[cut - 2 : cut] if cut > 1 else b"\n" + buffer[:1]
         self._at = 1
         return out
 
     def _masked(self, buffer: bytes, spans: list[Span], base: int) -> list[Piece]:
         hits = merge([span for span in spans if span[2] and base < span[1] <= len(buffer)])
+        if not hits:
+            return [(buffer[base:], None)] if base < len(buffer) else []
         out: list[Piece] = []
         at = base
         for start, end, name, _ in hits:
