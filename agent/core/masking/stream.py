@@ -193,7 +193,8 @@ class StreamMasker:
     def _show(self, buffer: bytes, spans: list[Span], cut: int) -> list[Piece]:
         """Return ``buffer`` up to ``cut`` without what was shown before, and hold the rest."""
         base = len(self._context)
-        out = self._masked(buffer[:cut], spans, base) if spans else [(buffer[base:cut], None)]
+        plain: list[Piece] = [(buffer[base:cut], None)]
+        out = self._masked(buffer[:cut], spans, base) if spans else plain
         self._held = buffer[cut:]
         self._context = buffer[cut - 2 : cut] if cut > 1 else b"\n" + buffer[:1]
         self._at = 1

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Callable
 from typing import Final
 
@@ -14,23 +13,22 @@ from agent.core.masking.outputs import BINARY, FOUND, Outputs
 from agent.core.masking.stream import DEADLINE_MS
 from agent.core.recording.transcript import Heading
 from agent.core.units import Lull
-from agent.protocols.ssh.engine import Terminal, Wish
+from agent.protocols.ssh.engine import Terminal
 from agent.runtime.reveals import Reveals
 from agent.runtime.serving import Serving
 
 _DETECTORS: Final = Detectors()
-#: Programs that speak a protocol of their own, as their clients start them: one command, and nothing beside it.
-_PROTOCOL: Final = re.compile(
-    r"\s*(?:[\w./-]*/)?(?:git[ -](?:upload-pack|receive-pack|upload-archive)|rsync\s+--server|borg\s+serve)\b[^;&|`$<>\n()]*"
-)
 
 
-def outputs(serving: Serving, wish: Wish, terminal: Terminal | None) -> CleanOutputs | None:
-    """Return what masks the output of ``wish``, on ``terminal`` where it has one, under the policy in force."""
+def outputs(serving: Serving, terminal: Terminal | None, *, opaque: bool) -> CleanOutputs | None:
+    """Return what masks a program's output, on ``terminal`` where it has one, under the policy in force.
+
+    With ``opaque``, it speaks a protocol of its own.
+    """
     return Masker(_DETECTORS).outputs(
         Reveals(serving, FOUND | {BINARY}),
         terminal=(terminal.columns, terminal.rows) if terminal is not None else None,
-        opaque=terminal is None and _PROTOCOL.fullmatch(wish.text) is not None,
+        opaque=opaque,
     )
 
 

@@ -19,9 +19,12 @@ def decider(serving: Serving) -> Decider:
 
 
 def screen(
-    serving: Serving, heading: Heading, wish: Wish, terminal: Terminal | None, modes: list[str]
+    serving: Serving, heading: Heading, wish: Wish, terminal: Terminal | None, modes: list[str], *, stream: bool
 ) -> tuple[Gate, CastWriter]:
-    """Return the gate of a program that is recorded as it is seen, and its cast. ``modes`` are those of a shell."""
+    """Return the gate of a program that is recorded as it is seen, and its cast. ``modes`` are those of a shell.
+
+    With ``stream`` it speaks a protocol of its own on its output.
+    """
     size = terminal or Terminal("", 0, 0)
     cast = CastWriter(heading, term=size.term, columns=size.columns, rows=size.rows, environment=wish.environment)
     # In the middle of a terminal's output, what we say must stand exactly where it belongs: the streams have no common order.
@@ -30,7 +33,7 @@ def screen(
         decider(serving),
         cast,
         Words(serving.claims.sid, terminal=terminal is not None),
-        outputs=masked.outputs(serving, wish, terminal),
+        outputs=masked.outputs(serving, terminal, opaque=stream),
         says_on=says_on,
         asks=True,
         originals=serving.sealer is not None,

@@ -348,7 +348,7 @@ class Program:
                 serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine, asks=True), self
             )
             return heading, self._gate.kept
-        self._gate, cast = opening.screen(serving, heading, wish, self._terminal, self._modes)
+        self._gate, cast = opening.screen(serving, heading, wish, self._terminal, self._modes, stream=stream)
         self._pace = Pace(self._gate, self._tell)
         self._shells = shells.Shells(serving, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
         if stream:
