@@ -7,6 +7,9 @@ leaves the *belt* on: a DEBUG trap that asks for each simple command while no li
 that never pass PS0 (edit-and-execute, key bindings). The belt alone would not do: it cannot stop a compound command's
 redirections.
 
+Where a line runs what only the shell knows (a function, a file it reads, ``eval``), the answer can be to leave the belt on for
+that line; the question holds the function's text, or the file's.
+
 A line that starts another shell is discarded as well; *__sp_run*, which is typed at the next prompt, fetches what runs
 instead of it.
 """
@@ -39,16 +42,29 @@ __sp_dice() {
 __sp_ask() {
   builtin local c r IFS= LC_ALL=C
   __sp_dice || builtin return 1
-  r=$'\033]7701;@NONCE@;Q;'"$1;$c;$2;${PWD@Q};${3@Q}"$'\007'
+  r=$'\033]7701;@NONCE@;Q;'"$1;$c;$2;${PWD@Q};${3@Q}${4-}"$'\007'
   builtin read -r -s -d $'\036' -p "$r" r < /dev/tty 2> /dev/tty || builtin return 1
   [[ ${r%"$c:"?} != "$r" ]] || builtin return 1
   c=${r%"$c:"?}; __sp_tell "W;${c@Q}"
-  [[ ${r: -1} == a ]]
+  case ${r: -1} in a) builtin return 0 ;; s) builtin return 2 ;; *) builtin return 1 ;; esac
+}
+__sp_about() {
+  builtin local b= f w
+  w=${1#"${1%%[![:space:]]*}"}
+  f=${w%%[[:space:]\;\&|\<\>()]*} o=
+  if builtin declare -F -- "$f" > /dev/null; then
+    b=$(builtin declare -f -- "$f"); o=";F;${b@Q}"
+  elif [[ $f == @(source|.) ]]; then
+    w=${w#"$f"}; w=${w#"${w%%[![:space:]]*}"}; w=${w%%[[:space:]]*}
+    if [[ -f $w && -r $w ]]; then IFS= builtin read -r -N 65537 b < "$w"; o=";S;${b@Q}"; fi
+  fi
 }
 __sp_gate() {
-  builtin local __sp_h __sp_t k=L; __sp_number
+  builtin local __sp_h __sp_t k=L o; __sp_number
   [[ $__sp_h && $__sp_h != "$__sp_n" ]] || k=U
-  if __sp_ask "$k" "$__sp_h" "$__sp_t"; then builtin printf 0; else builtin kill -INT $$; builtin printf 1; fi
+  __sp_about "$__sp_t"
+  __sp_ask "$k" "$__sp_h" "$__sp_t" "$o"
+  case $? in 0) builtin printf 0 ;; 2) builtin printf 1 ;; *) builtin kill -INT $$; builtin printf 1 ;; esac
 }
 __sp_fetch() {
   builtin local c w IFS= LC_ALL=C
@@ -74,11 +90,14 @@ __sp_belt() {
   [[ $PROMPT_COMMAND == __sp_before* ]] || __sp_mend
   (( __sp_s )) || builtin return 0
   [[ ${FUNCNAME[1]-} != __sp_@(before|prompt) && $BASH_COMMAND != __sp_@(before|prompt) ]] || builtin return 0
-  __sp_ask S 0 "$BASH_COMMAND" && builtin return 0
-  builtin kill -INT $$; builtin return 1
+  builtin local o; __sp_about "$BASH_COMMAND"
+  __sp_ask S 0 "$BASH_COMMAND" "$o" || { builtin kill -INT $$; builtin return 1; }
+  # What the command runs in this shell is asked about as well.
+  case $o in ';F;'*) builtin declare -ft -- "${BASH_COMMAND%%[[:space:]\;\&|\<\>()]*}" ;; ';S;'*) builtin set -T ;; esac
+  builtin return 0
 }
 __sp_before() {
-  __sp_e=$?; __sp_s=0
+  __sp_e=$?; __sp_s=0; builtin set +T
   builtin return "$__sp_e"
 }
 __sp_prompt() {
@@ -100,8 +119,8 @@ __sp_prompt() {
 __sp_z= __sp_s=1 __sp_e=0
 # What the person's own settings run before a prompt stands between the two, and is nobody's line.
 PROMPT_COMMAND=$'__sp_before\n'"${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
-builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_gate __sp_fetch __sp_run __sp_mend __sp_belt __sp_before \
-  __sp_prompt
+builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_about __sp_gate __sp_fetch __sp_run __sp_mend __sp_belt \
+  __sp_before __sp_prompt
 __sp_u=$(builtin command id -un 2> /dev/null)
 __sp_tell "H;${__sp_u@Q};${HOSTNAME@Q}"
 unset __sp_u

@@ -25,8 +25,10 @@ from typing import Final
 from agent.core.shell.guard import boot, meaning
 from agent.core.shell.guard.layer import Layer, Ran, State
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
+from agent.core.shell.guard.meaning import Meant, Question
 from agent.core.shell.guard.pace import PER_ENTER, Pace
 from agent.core.shell.guard.quoting import UnquotableError, unpercent
+from agent.core.shell.guard.steps import STEP_LIMIT
 from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Side, Unit
 from chalicelib.contracts.operation import Operation
 
@@ -272,12 +274,14 @@ class Dialogue:
                 return [_type(mark.fields[0] + b":" + text.encode() + layer.dialect.END)]
             case "D":
                 self._paid(now_ms)
+                layer.steps = None
                 if layer.state != "replacing":
                     layer.gone = False
                     layer.launch, layer.muted = None, False
                     self._ended(layer.over(int(mark.fields[0]), now_ms))
             case "Q":
-                self._paid(now_ms)
+                if layer.steps is None:
+                    self._paid(now_ms)
                 return self._question(layer, mark.fields)
             case _:
                 raise ValueError(mark.kind)
@@ -328,22 +332,33 @@ class Dialogue:
             raise Broken("The shell asked without end, so it was ended.", "A start-up file or a prompt may run in a loop.")
 
     def _question(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
-        kind, challenge, _, cwd, line = fields
+        kind, challenge, _, cwd, line, *about = fields
         if self._asking is not None or not self.ready:
             raise Broken("The shell asked twice at once, so it was ended.")
         if layer.state == "retyped" and line.strip() == _RUN.encode():
             layer.state, layer.goes = "answered", "fetching"
             return [_type(challenge + b":a" + layer.dialect.END)]
         layer.state, layer.challenge, layer.launch, layer.muted = "asking", challenge, None, False
-        found = meaning.read(layer, set(self._layers), kind, cwd, line)
+        found = meaning.read(layer, set(self._layers), Question(kind, cwd, line, tuple(about)))
+        if kind == b"S":
+            found = self._stepped(layer, found)
+        else:
+            layer.steps = STEP_LIMIT if isinstance(found, Meant) and found.steps else None
         if isinstance(found, Refused):
             self._asking = (layer, None)
             return [found]
-        operation, layer.launch = found
-        self._asking = (layer, operation)
+        layer.launch = found.launch
+        self._asking = (layer, found.operation)
         # A line that starts a shell does not run as it is; what runs instead goes the way that the state machine above shows.
-        word = b":d" if layer.launch else b":a"
-        return [Asked(operation, challenge + word + layer.dialect.END)]
+        word = b":d" if layer.launch else b":s" if found.steps and kind == b"L" else b":a"
+        return [Asked(found.operation, challenge + word + layer.dialect.END)]
+
+    def _stepped(self, layer: Layer, found: Meant | Refused) -> Meant | Refused:
+        """Count a command that is decided by itself."""
+        if layer.steps is None or isinstance(found, Refused):
+            return found
+        layer.steps -= 1
+        return found if layer.steps >= 0 else Refused(found.operation, "too_large", meaning.TOO_MANY)
 
     # -- the verdict ---------------------------------------------------------------------------------------------------------
 

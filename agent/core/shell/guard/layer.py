@@ -58,6 +58,8 @@ class Layer:
     """What runs instead of the line that was allowed last."""
     launched: Operation | None = None
     """The line that was allowed last."""
+    steps: int | None = None
+    """How many commands the line may still run, where each is decided by itself."""
     gone: bool = False
     """Another shell has taken its place (``exec``)."""
     under_way: tuple[Operation, int, int] | None = None

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from typing import Final
 
+import msgspec
+
 from agent.core.shell.classify import classify
 from agent.core.shell.guard.launch import Launch, launch, settled
 from agent.core.shell.guard.layer import Layer
+from agent.core.shell.guard.steps import STEP_LIMIT, defined, stepped
+from agent.core.shell.model import Classification
 from agent.core.units import Refused
 from chalicelib.contracts.operation import EXECUTE, UNKNOWN, Operation
 
@@ -19,13 +23,36 @@ HISTORY_OFF: Final = "The shell's history was switched off, so its lines cannot 
 UNREADABLE: Final = "The line is not valid UTF-8."
 TOO_LONG: Final = f"The line is longer than {LINE_LIMIT // 1024} KiB, so it cannot be decided. Copy a script and run that."
 HIDDEN: Final = "The shell's guard cannot be looked at or changed."
+TOO_MANY: Final = f"The line has run {STEP_LIMIT} commands, and each was decided by itself. Run the rest as a program."
 TOO_DEEP: Final = f"Shells are guarded up to {DEPTH_LIMIT} deep. Leave some of them first."
 
 
-def read(layer: Layer, nonces: set[str], kind: bytes, cwd: bytes, raw: bytes) -> tuple[Operation, Launch | None] | Refused:
-    """Return what ``layer`` asks about, and what runs instead of it where it starts another shell. ``nonces`` are secret."""
+class Question(msgspec.Struct, frozen=True):
+    """What a shell asks."""
+
+    kind: bytes
+    """``L`` for a line, ``S`` for a single command, ``U`` for a line that cannot be read."""
+    cwd: bytes
+    line: bytes
+    about: tuple[bytes, ...] = ()
+    """What the shell says of the line's first word."""
+
+
+class Meant(msgspec.Struct, frozen=True):
+    """What a question asks for."""
+
+    operation: Operation
+    launch: Launch | None = None
+    """What runs instead, where the line starts another shell."""
+    steps: bool = False
+    """Whether each command of the line is decided by itself."""
+
+
+def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
+    """Return what ``layer`` asks for. ``nonces`` are secret."""
+    kind, raw = question.kind, question.line
     try:
-        line, where = raw.decode(), cwd.decode()
+        line, where = raw.decode(), question.cwd.decode()
     except UnicodeDecodeError:
         return _refused(raw.decode("utf-8", "replace"), "bad_request", UNREADABLE)
     if kind == b"U":
@@ -37,8 +64,12 @@ def read(layer: Layer, nonces: set[str], kind: bytes, cwd: bytes, raw: bytes) ->
     meaning = classify(line)
     start = launch(line) if kind == b"L" else None
     guarded = settled(meaning, start) if start is not None else None
+    one_by_one = None
     if guarded is None:
         start = None
+        if layer.shell == "bash" and (question.about or "unknown" in meaning.effects):
+            one_by_one = stepped(line, meaning, question.about)
+            meaning = one_by_one or defined(line, meaning) or _veiled(meaning, question.about)
     else:
         meaning = guarded
         if layer.depth >= DEPTH_LIMIT or len(layer.chain) > 4 * DEPTH_LIMIT:
@@ -52,7 +83,12 @@ def read(layer: Layer, nonces: set[str], kind: bytes, cwd: bytes, raw: bytes) ->
         flags=meaning.flags | {"pty", "shell"} | ({"nested"} if layer.outer else set()),
         environment=(("PWD", where), *((("INSIDE", layer.inside),) if layer.outer else ())),
     )
-    return operation, start
+    return Meant(operation, start, one_by_one is not None)
+
+
+def _veiled(meaning: Classification, about: tuple[bytes, ...]) -> Classification:
+    """A program's name that a function has, and of which more is not known, says nothing about what runs."""
+    return msgspec.structs.replace(meaning, effects=meaning.effects | {"unknown"}) if about[:1] == (b"F",) else meaning
 
 
 def unguarded(layer: Layer, asked: Operation) -> Operation:
