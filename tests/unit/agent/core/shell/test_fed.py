@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import tempfile
 
 import pytest
 from hypothesis import given, settings
@@ -170,3 +171,57 @@ def test_a_script_runs_as_if_it_were_a_file(shell: str, script: str, status: int
     assert ran.stdout == out
     assert ran.returncode == status or "syntax" in script
     assert "NEVER" not in ran.stdout
+
+
+PIECES = st.sampled_from(
+    [
+        "echo 'a b'",
+        'echo "it\'s $x"',
+        "x=1; echo $((x + 1))",
+        "for i in 1 2; do echo $i; done",
+        "if false; then echo no",
+        "fi",
+        "cat <<E\n$x 'q'\nE",
+        "cat <<'E'\n$x\nE",
+        "# it's",
+        "set -e",
+        "set -u",
+        "false",
+        "true",
+        "(exit 4)",
+        "exit 5",
+        "echo $?",
+        "echo \\\\",
+        'read -r y; echo "[$y]"',
+        "cat",
+        "f() { echo f $1; }",
+        "f 2",
+        "case x in x) echo case;; esac",
+        "echo a |\ncat",
+        "echo b \\\n c",
+        "while read -r l; do echo $l; done",
+        "trap 'echo bye' EXIT",
+        "echo $LINENO >/dev/null",
+        "echo err >&2",
+        "! true",
+        "'",
+        "$(",
+        "}",
+    ]
+)
+
+
+@settings(max_examples=120, deadline=None)
+@given(st.lists(PIECES, max_size=6).map("\n".join))
+@pytest.mark.parametrize("shell", ["sh", "bash"])
+def test_what_is_fed_does_what_the_file_does(shell: str, script: str) -> None:
+    def ran(words: list[str], text: str) -> tuple[str, int]:
+        done = subprocess.run(words, input=text, capture_output=True, text=True, check=False)
+        return done.stdout, done.returncode
+
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(script)
+        file.flush()
+        out, status = ran([shell, file.name], "")
+    fed_out, fed_status = ran([shell, "-s"], quoted(script))
+    assert (fed_out, bool(fed_status)) == (out, bool(status))
