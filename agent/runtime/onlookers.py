@@ -18,7 +18,7 @@ from agent.runtime.agent_tls import AgentTls
 from agent.runtime.identity import Identity
 from agent.runtime.serving import HANDSHAKE_S
 from agent.runtime.session import LiveSession
-from agent.runtime.watching import LEFT, Watch
+from agent.runtime.watching import LEFT
 from agent.telemetry import logger
 from chalicelib.contracts import relay, watching
 from chalicelib.contracts.capability import WatchClaims
@@ -27,6 +27,8 @@ from chalicelib.contracts.policy import Moment, Policy
 
 #: Seconds that a watcher may take to read why it is over.
 _LAST_WORDS_S: Final = 2.0
+#: Watches of this agent, at the door or inside: each has a WebSocket and a TLS connection.
+OPEN: Final = 128
 #: Tickets that are remembered as used; each is good for a minute, and the control plane makes one per question.
 _USED: Final = 10_000
 
@@ -68,6 +70,7 @@ class Onlookers:
         self._spawn = spawn
         self._policy = policy
         self._tls = AgentTls(identity)
+        self._open = 0
         self._known: dict[str, None] = {}
         """Watches that were let in or turned away. The control plane repeats an order while its watcher asks for the agent."""
 
@@ -82,9 +85,13 @@ class Onlookers:
             return
         if claims.wid in self._known:
             return
+        if self._open >= OPEN:
+            logger(sid=order.sid).warning("watch.refused", code="too_many", reason="This agent has as many watchers as it may.")
+            return
         self._known[claims.wid] = None
         if len(self._known) > _USED:
             del self._known[next(iter(self._known))]
+        self._open += 1
         self._spawn(self._admit(claims, order.ticket))
 
     def recheck(self, session: LiveSession) -> None:
@@ -105,6 +112,8 @@ class Onlookers:
         except (OSError, TimeoutError) as error:
             # Nobody came, or what came does not speak TLS: the other side's doing, and the end of this watch alone.
             logger(sid=claims.sid, wid=claims.wid).info("watch.failed", reason=f"{type(error).__name__}: {error}")
+        finally:
+            self._open -= 1
 
     async def _serve(self, claims: WatchClaims, ticket: str) -> None:
         told = logger(sid=claims.sid, wid=claims.wid)
@@ -178,6 +187,3 @@ async def _secure(connection: Any, context: ssl.SSLContext) -> tuple[asyncio.Str
     protocol = asyncio.StreamReaderProtocol(reader, connected)
     await loop.connect_accepted_socket(lambda: protocol, connection, ssl=context, ssl_handshake_timeout=HANDSHAKE_S)
     return reader, await made
-
-
-__all__ = ["Onlookers", "OpenWatch", "Tunnel", "Watch"]

@@ -17,16 +17,19 @@ TAIL_BYTES: Final[dict[Kind, int]] = {"cast": 32 * 1024, "jsonl": 16 * 1024, "se
 PIECE_BYTES: Final = 48
 
 # As they stand in a line of JSON.
+_MODE: Final = rb"\u001b[?"
 _ENTER: Final = tuple(rb"\u001b[?" + mode + b"h" for mode in (b"1049", b"1047", b"47"))
 _LEAVE: Final = tuple(rb"\u001b[?" + mode + b"l" for mode in (b"1049", b"1047", b"47"))
 _RESIZED: Final = b',"r","'
 _OPERATION: Final = b'"event":"operation"'
+#: In the heading of a terminal's cast, and in no other's.
+_TERMINAL: Final = b',"type":"'
 
 
 class Tail:
     """Keeps the end of one channel. Memory: ``TAIL_BYTES``, or one piece where that is longer."""
 
-    __slots__ = ("_heading", "_parts", "_size", "alternate", "kind", "operations", "resized")
+    __slots__ = ("_heading", "_parts", "_size", "_terminal", "alternate", "kind", "operations", "resized")
 
     def __init__(self, kind: Kind) -> None:
         self.kind: Final = kind
@@ -37,6 +40,7 @@ class Tail:
         self.operations = 0
         """Operations that were dropped."""
         self._heading = b""
+        self._terminal = False
         self._parts: deque[bytes] = deque()
         self._size = 0
 
@@ -45,6 +49,7 @@ class Tail:
         if not self._heading:
             end = lines.index(b"\n") + 1
             self._heading, lines = lines[:end], lines[end:]
+            self._terminal = self.kind == "cast" and _TERMINAL in self._heading
         self._parts.append(lines)
         self._size += len(lines) + PIECE_BYTES
         while self._size > TAIL_BYTES[self.kind] and len(self._parts) > 1:
@@ -62,9 +67,14 @@ class Tail:
         self._size -= len(part) + PIECE_BYTES
         if self.kind != "cast":
             self.operations += part.count(_OPERATION)
-            return
-        entered, left = (max(part.rfind(each) for each in ways) for ways in (_ENTER, _LEAVE))
-        if entered != left:
-            self.alternate = entered > left
+        elif self._terminal:
+            # Bulk output of a program without a terminal is not looked through: it switches nothing.
+            self._learn(part)
+
+    def _learn(self, part: bytes) -> None:
+        if _MODE in part:
+            entered, left = (max(part.rfind(each) for each in ways) for ways in (_ENTER, _LEAVE))
+            if entered != left:
+                self.alternate = entered > left
         if (at := part.rfind(_RESIZED)) >= 0:
             self.resized = part[part.rfind(b"\n", 0, at) + 1 : part.index(b"\n", at) + 1]

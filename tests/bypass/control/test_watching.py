@@ -244,6 +244,29 @@ async def test_what_masking_takes_out_is_not_in_what_a_watcher_gets(world: World
             assert "hunter2" not in bob.seen
 
 
+async def test_a_watcher_who_takes_nothing_costs_the_session_nothing(world: World) -> None:
+    async with await world.connect("hostile", login="flood") as conn:
+        process = await conn.create_process("flood", encoding=None)
+        await process.stdout.readexactly(1 << 20)
+        (sid,) = [each["sid"] for each in await asyncio.to_thread(world.sessions, state="live", target="hostile")]
+        status, offer = await asked(world, "watch", sid, "bob")
+        assert status == 200, offer
+        async with looking(world, offer) as bob:
+            assert isinstance(await bob.next(), watching.Begun)
+            before = world.agent_rss()
+            bob.reader._transport.pause_reading()  # type: ignore[attr-defined]
+            async with asyncio.timeout(120):
+                await process.stdout.readexactly(24 << 20)
+            assert world.agent_rss() - before < 48 << 20
+            bob.reader._transport.resume_reading()  # type: ignore[attr-defined]
+            while not isinstance(await bob.next(), watching.Behind):
+                pass
+            assert isinstance(await bob.next(), watching.Fresh)
+        status, _ = await asked(world, "kill", sid, "pat", reason="enough")
+        assert status == 200
+        await process.wait()
+
+
 async def test_an_order_to_end_is_good_for_one_session_however_often_it_is_sent(world: World) -> None:
     async with shell(world) as first, shell(world) as second:
         status, answer = await asked(world, "kill", first.sid, "pat", reason="once")

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from agent.runtime import onlookers
 from agent.runtime.onlookers import Onlookers
 from agent.runtime.watching import Audience, Watch
 from chalicelib.contracts import relay, watching
@@ -217,6 +218,28 @@ async def test_a_policy_that_takes_it_back_ends_it() -> None:
     writer.transport.abort()
     await scene.done()
     assert scene.session.reports[-1] == "bob@example.com denied"
+
+
+async def test_an_agent_has_room_for_so_many_watchers_and_for_the_next_one_when_one_has_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(onlookers, "OPEN", 1)
+    scene = Scene()
+    scene.gate.tickets["second"] = msgspec.structs.replace(scene.gate.tickets["good"], wid="wat_01JD8QZ6T3N0V9C4K2M7X5B1HX")
+    scene.ask()
+    scene.ask("second")
+    reader, writer = await scene.look()
+    await sight(reader)
+    assert len(scene.ways) == 1
+    writer.transport.abort()
+    await scene.done()
+    scene.presents = "second"
+    scene.opened.clear()
+    scene.ask("second")  # the control plane gives the order again while its watcher waits
+    async with asyncio.timeout(10):
+        await scene.opened.wait()
+    scene.ways[1].client.close()
+    await scene.done()
 
 
 async def test_what_does_not_speak_tls_harms_nobody() -> None:

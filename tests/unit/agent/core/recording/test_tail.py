@@ -7,7 +7,7 @@ from agent.core.recording.tail import PIECE_BYTES, Tail
 
 TAIL_BYTES = module.TAIL_BYTES["cast"]
 
-HEADING = b'{"version":3,"term":{"cols":80,"rows":24}}\n'
+HEADING = b'{"version":3,"term":{"cols":80,"rows":24,"type":"xterm"}}\n'
 LINE = b'[0.100,"o","%s"]\n' % (b"x" * 1000)
 
 
