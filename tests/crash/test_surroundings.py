@@ -32,7 +32,9 @@ MB = 1_000_000
 DISK = 24 * MB
 FLOOR_MB = 8
 
-MATRIX = (ROOT / "docs/reference/when-parts-fail.md").read_text().partition("\n## ")[2].partition("\n## ")[0]
+MATRIX = (
+    (ROOT / "docs/reference/when-parts-fail.md").read_text().partition("\n## The agent's surroundings")[2].partition("\n## ")[0]
+)
 ROWS = re.findall(r"^\| `([a-z0-9-]+)`: ", MATRIX, re.MULTILINE)
 
 CAN_MOUNT = os.geteuid() == 0 and subprocess.run(["unshare", "--mount", "true"], capture_output=True).returncode == 0
