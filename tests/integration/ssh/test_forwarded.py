@@ -17,7 +17,7 @@ import pytest
 from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import make_policy
 from tests.integration.plugin_listener import eventually, run
-from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
+from tests.integration.ssh.conftest import Gateway, Sshd, serving_for, settled
 from tests.integration.ssh.test_forwarding import connect, free_port, listens
 
 pytestmark = pytest.mark.servers
@@ -320,11 +320,7 @@ async def test_a_slow_reader_is_waited_for_in_a_bounded_space(forwarding: Gatewa
     port = server.sockets[0].getsockname()[1]
     async with connect(forwarding) as conn:
         _, writer = await conn.open_connection("127.0.0.1", port, window=65536)
-        last = -1
-        while last != sent:
-            last = sent
-            await asyncio.sleep(1)
-        assert sent < 40_000_000
+        assert await settled(lambda: sent) < 40_000_000
         # Another connection is not kept waiting by it.
         assert (await conn.run("echo on")).stdout == "on\n"
         writer.close()

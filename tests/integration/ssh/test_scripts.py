@@ -10,7 +10,7 @@ import asyncssh
 import pytest
 
 from agent.protocols.ssh import feed
-from tests.integration.plugin_listener import run
+from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
 
 pytestmark = pytest.mark.servers
@@ -185,7 +185,7 @@ async def test_a_client_that_leaves_in_the_middle_of_a_script(careful: Gateway) 
     assert process.stdin is not None
     process.stdin.write(b"echo hi\n")
     await process.stdin.drain()
-    await asyncio.sleep(0.5)
+    await eventually(lambda: careful.serving.tell)
     process.kill()
     await process.wait()
     await careful.idle()
