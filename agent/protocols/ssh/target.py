@@ -20,6 +20,7 @@ from agent.protocols.ssh.algorithms import (
 )
 from agent.protocols.ssh.leg import BROKEN, Ear, Guard
 from agent.protocols.ssh.packets import quicken
+from agent.protocols.ssh.slim import slim
 from agent.runtime.relay import split_address, unreachable
 from agent.runtime.serving import HANDSHAKE_S, Credential, Serving
 from chalicelib.contracts.faults import Fault
@@ -34,6 +35,7 @@ class TargetOwner(asyncssh.SSHClient):
 
     def connection_made(self, conn: asyncssh.SSHClientConnection) -> None:
         """Listen to the transport's flow control, which asyncssh itself ignores."""
+        self._conn = conn
         ear = Ear(conn)
         quicken(conn, ear)
         Guard(conn, self._pressed, ear)
@@ -45,6 +47,10 @@ class TargetOwner(asyncssh.SSHClient):
 
         # The first thing that is sent under the new keys, before any credential.
         conn.send_service_request = sound  # type: ignore[method-assign]
+
+    def auth_completed(self) -> None:
+        """Logged in: what was needed for that is not needed any more."""
+        slim(self._conn)
 
 
 def _require_sound(conn: asyncssh.SSHClientConnection) -> None:

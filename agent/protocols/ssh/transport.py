@@ -38,6 +38,7 @@ from agent.protocols.ssh.packets import quicken
 from agent.protocols.ssh.program import Program
 from agent.protocols.ssh.proof import Proof
 from agent.protocols.ssh.requests import ServerChannel
+from agent.protocols.ssh.slim import slim
 from agent.runtime.relay import OK
 from agent.runtime.serving import HANDSHAKE_S, HostIdentity, Serving
 from chalicelib.contracts.faults import CODES, Fault, Notice
@@ -310,6 +311,8 @@ class Connection(asyncssh.SSHServer):
 
     def auth_completed(self) -> None:
         """On the direct path there is a person now, and so there can be a session."""
+        assert self._conn is not None
+        slim(self._conn)
         if self._certificates:
             self._begin()
 
