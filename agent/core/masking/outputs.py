@@ -135,7 +135,8 @@ class Outputs:
             way = self._ways[stream] = self._opened(stream)
         revealed = self._reveals()
         if revealed >= FOUND and not self._detectors.custom:
-            before = _parts(stream, way.masker.rest())
+            # Where nothing is hidden, nothing is looked for either.
+            before = _parts(stream, way.masker.rest()) if way.masker.holds else []
             if way.terminal is not None:
                 way.terminal.tell(data)
             return [*before, Part(stream, data, b"")]

@@ -122,6 +122,11 @@ class StreamMasker:
             return None
         return min(self._last_ms + self._deadline_ms, self._since_ms + _PATIENCE * self._deadline_ms)
 
+    @property
+    def holds(self) -> bool:
+        """True while something that came was not shown yet."""
+        return bool(self._held)
+
     def report(self) -> Report:
         """Return how many values of each class were replaced since the last report."""
         return self._tally.take()
