@@ -28,6 +28,8 @@ from bench.suites import Typist
 SHELLS = ("bash", "zsh", "fish")
 #: Keys of one way before the next one has its turn: whatever else the machine does lasts longer than that.
 TURN = 10
+#: Seconds between two keys: nobody types faster, and masking waits 10 ms for the rest of what comes faster.
+APART_S = 0.015
 _CLEAN = b"2026-11-20T12:00:00Z lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod\n"
 _DENSE = b"order %07d of person%d@mail.example.com, card 4111 1111 1111 1111, ssn %03d-12-%04d, shipped\n"
 
@@ -37,7 +39,7 @@ class Sizes(msgspec.Struct, frozen=True):
 
     rounds: int = 3
     megabytes: int = 150
-    keys: int = 200
+    keys: int = 100
     lines: int = 20
     sessions: int = 200
     idle_s: float = 5.0
@@ -101,7 +103,7 @@ def echo(bench: Bench) -> Iterator[Table]:
         for _ in range(bench.sizes.rounds * bench.sizes.keys // TURN):
             for way, typist in each:
                 used = way.cpu_s()
-                table.add(way.name, typist.type(TURN))
+                table.add(way.name, typist.type(TURN, apart_s=APART_S))
                 if way.name not in (DIRECT, JUMP):
                     cpu.add(way.name, [(way.cpu_s() - used) / TURN * 1e6])
     _note(table, RECORDED, JUMP, "below ssh -J", lambda ours, jump: ours < jump)
@@ -241,7 +243,7 @@ def _beside_bulk(bench: Bench, way: SshWay) -> list[float]:
     )  # fmt: skip
     try:
         time.sleep(1)
-        return typist.type(bench.sizes.keys)
+        return typist.type(bench.sizes.keys, apart_s=APART_S)
     finally:
         talking.kill()
         talking.wait()

@@ -74,8 +74,8 @@ class Typist:
         os.write(master, b"~")
         self._read_until(b"~")
 
-    def type(self, count: int) -> list[float]:
-        """Type ``count`` keys; return the milliseconds of each."""
+    def type(self, count: int, *, apart_s: float = 0.0) -> list[float]:
+        """Type ``count`` keys; return the milliseconds of each. The next one is typed ``apart_s`` after the echo."""
         times = []
         for number in range(count):
             key = b"abcdefghijklmnop"[number % 16 : number % 16 + 1]
@@ -83,6 +83,8 @@ class Typist:
             os.write(self._master, key)
             self._read_until(key)
             times.append((time.perf_counter() - began) * 1000)
+            if apart_s:
+                time.sleep(apart_s)
         os.write(self._master, b"\n")
         self._drain()
         return times
