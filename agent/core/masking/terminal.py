@@ -72,6 +72,11 @@ class TerminalMasker:
         """When something held back has to be shown, or None."""
         return self._stream.due_ms
 
+    @property
+    def holds(self) -> bool:
+        """True while something that came was not shown yet."""
+        return self._stream.holds
+
     def report(self) -> Report:
         """Return how many values of each class were replaced since the last report."""
         for name, count in self._stream.report().hits.items():
