@@ -4,7 +4,7 @@ SHELL := /bin/bash
 PY := .venv/bin/python
 export PATH := $(PATH):/usr/sbin:/sbin
 
-.PHONY: help setup demo test crash check check-fast lint unit package bench regress golden clean
+.PHONY: help setup demo test crash check check-fast lint unit fuzz package bench regress golden clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -20,6 +20,13 @@ test: ## run the tests (installs what they drive)
 crash: ## kill agents fifty times while people work, and take away their disk, cloud and network (two minutes, more for a soak)
 	@infra/steps/setup.sh test
 	$(PY) -m pytest -q -m crash tests/crash
+
+fuzz: ## run the fuzzers for longer (ten minutes; SEED=7 for other shell lines): shells against the classifier, damaged packets, cuts
+	@infra/steps/setup.sh test
+	SHELL_ORACLE_SEED=$${SEED:-20} SHELL_ORACLE_LINES=20000 GUARD_CUTS=5000 SSH_CUTS=5000 SSH_FUZZ=400 FILES_FUZZ=3000 \
+		$(PY) -m pytest -q tests/oracle/test_shell_against_bash.py tests/oracle/test_launchers_against_bash.py \
+		tests/unit/agent/core/shell/guard/test_cuts.py tests/unit/agent/protocols/ssh/test_files.py \
+		tests/integration/ssh/test_cuts.py tests/integration/ssh/test_fuzz.py
 
 check: lint test ## what CI runs: lint, types, import contracts, the tests (the package is one of them)
 
