@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import asyncssh
@@ -71,8 +72,7 @@ async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh
     pinned = _pinned(target)
     credential = await serving.credential(login)
     try:
-        async with asyncio.timeout(HANDSHAKE_S):
-            connection = await _dial(target)
+        async with asyncio.timeout(HANDSHAKE_S), _dialled(target) as connection:
             return await asyncssh.connect(
                 sock=connection,
                 host=split_address(target.address)[0],
@@ -100,6 +100,17 @@ async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh
         raise Fault("target_timeout", f"{target.name} did not answer within {HANDSHAKE_S:.0f} s.") from None
     except BROKEN as error:
         raise _fault(target, login, error) from None
+
+
+@asynccontextmanager
+async def _dialled(target: Target) -> AsyncIterator[socket.socket]:
+    """A connection to ``target``, closed where what it is for fails. asyncssh closes it only once it has begun to speak there."""
+    connection = await _dial(target)
+    try:
+        yield connection
+    except BaseException:
+        connection.close()
+        raise
 
 
 async def _dial(target: Target) -> socket.socket:

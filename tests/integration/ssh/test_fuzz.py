@@ -116,7 +116,9 @@ async def visit(gateway: Gateway, dice: random.Random, **options: Any) -> None:
 async def survived(gateway: Gateway, caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]) -> None:
     """Another client is served, and nothing was logged as our own fault."""
     gateway.door = None
-    assert (await run(gateway.ssh("echo honest"))).out == b"honest\n"
+    await gateway.idle()
+    ran = await run(gateway.ssh("echo honest"))
+    assert ran.out == b"honest\n", ran
     said = caplog.text + "".join(capfd.readouterr())
     for bad in ("Traceback", "ssh.channel.failed", "ssh.task.failed", "ssh.identity", "internal"):
         assert bad not in said, said[-3000:]

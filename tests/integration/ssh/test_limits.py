@@ -14,9 +14,10 @@ from asyncssh.constants import MSG_IGNORE, MSG_USERAUTH_REQUEST
 from asyncssh.packet import String
 
 from agent.protocols.ssh import engine, proof, transport
+from agent.runtime.serving import Credential
 from tests.bypass.raw import raw_channel
 from tests.fakes.agent_runtime import FakeDoor
-from tests.integration.plugin_listener import run
+from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway
 from tests.integration.ssh.test_login import Person
 from tests.integration.ssh.test_target import aim
@@ -304,3 +305,32 @@ async def test_a_target_that_is_too_old_is_not_spoken_to(gateway: Gateway, optio
     assert ran.status == 255
     assert b"target_closed" in ran.err, ran
     assert {notice.code for notice in gateway.serving.target_notices} == {"target_closed"}
+
+
+def sockets() -> int:
+    """How many sockets this process has open."""
+    found = 0
+    for each in Path("/proc/self/fd").iterdir():
+        with contextlib.suppress(OSError):
+            found += str(each.readlink()).startswith("socket:")
+    return found
+
+
+async def test_clients_that_leave_early_leave_nothing_open(gateway: Gateway) -> None:
+    """The target is dialled while a client still exchanges keys; whenever the client goes, so does that connection."""
+    before = sockets()
+    for n in range(40):
+        _, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
+        writer.write(b"SSH-2.0-x\r\n" if n % 2 else b"garbage\r\n")
+        await asyncio.sleep(0.003 * (n % 10))
+        writer.close()
+    await gateway.idle()
+    await eventually(lambda: sockets() <= before)
+
+
+async def test_a_credential_that_is_none_leaves_nothing_open(gateway: Gateway) -> None:
+    before = sockets()
+    gateway.serving._credential = Credential("ssh-key", b"no key")
+    assert b"credential_missing" in (await run(gateway.ssh("id"))).err
+    await gateway.idle()
+    await eventually(lambda: sockets() <= before)
