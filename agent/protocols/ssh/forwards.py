@@ -192,7 +192,7 @@ class _Standing:
         self.outside = outside
         self.operation = operation
         self._under = outside.policy
-        # What others agreed to is theirs until the session ends; what policy permits by itself, it may also take back.
+        # What others agreed to once stays agreed to, while policy still leaves it to them.
         self._approved = not outside.stands(operation)
         self._yes = True
 
@@ -202,7 +202,7 @@ class _Standing:
             self._under = self.outside.policy
             kind = cast(engine.Forward, self.operation.kind)
             listed = engine.forward(kind, self.operation.host, self.operation.port, self.outside.options)
-            self._yes = isinstance(listed, Asked) and (self._approved or self.outside.stands(self.operation))
+            self._yes = isinstance(listed, Asked) and self.outside.stands(self.operation, approved=self._approved)
             if not self._yes:
                 self.outside.note(event="forward.revoked", text=self.operation.text)
         return self._yes

@@ -84,9 +84,10 @@ class Outside:
         target = self._serving.policy.document.target(self._serving.target.name)
         return {} if target is None else target.options
 
-    def stands(self, operation: Operation) -> bool:
-        """Tell whether policy permits ``operation`` by itself now, as it did before."""
-        return self._decider.decide(operation, self._serving.now_ms()).permit is not None
+    def stands(self, operation: Operation, *, approved: bool = False) -> bool:
+        """Tell whether policy permits ``operation`` now, by itself or, where it was ``approved``, with others' agreement."""
+        decision = self._decider.decide(operation, self._serving.now_ms())
+        return decision.permit is not None or (approved and decision.held)
 
     async def record(self, **entry: Any) -> None:
         """Have a fact on disk. Raises Fault(recording_failed)."""

@@ -392,6 +392,35 @@ async def test_permission_that_is_taken_back_ends_what_is_open(forwarding: Gatew
         assert (await conn.run("echo on")).stdout == "on\n"
 
 
+ASKS = (
+    "permit(principal, action, resource);",
+    '@approval("group:dba") forbid(principal, action == Action::"forward", resource) '
+    'unless { context.approvals.contains("dba") };',
+)
+
+
+@pytest.mark.parametrize(
+    ("rules", "stays"),
+    [
+        (ASKS, True),
+        ((*ASKS, "permit(principal, action, resource);"), True),
+        (ASKS[:1], True),
+        ((*ASKS, 'forbid(principal, action == Action::"forward", resource);'), False),
+    ],
+)
+async def test_what_others_agreed_to_stays_while_it_is_left_to_them(
+    gateway: Gateway, sshd: Sshd, echo: Echo, rules: tuple[str, ...], stays: bool
+) -> None:
+    gateway.serving = serving_for(sshd, *ASKS, forward=["127.0.0.1:*"])
+    gateway.serving.approvals.release.set()
+    async with connect(gateway) as conn:
+        reader, writer = await conn.open_connection("127.0.0.1", echo.port)
+        gateway.serving.in_force = make_policy(*rules, target=gateway.serving.target)
+        writer.write(b"x")
+        assert await reader.read(1) == (b"x" if stays else b"")
+        writer.close()
+
+
 async def test_a_policy_that_changes_elsewhere_ends_nothing(forwarding: Gateway, echo: Echo) -> None:
     async with connect(forwarding) as conn:
         reader, writer = await conn.open_connection("127.0.0.1", echo.port)
