@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from typing import Final
 
+from agent.core.effects import ToTarget
 from agent.core.gate import Gate
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
+from agent.core.shell.locked import completion
 from agent.core.shell.locked.conversation import Locked
-from agent.core.units import Housekeeping, Output, Side, Unit
+from agent.core.shell.locked.editor import Completing
+from agent.core.units import Asked, Housekeeping, Output, Side, Tick, Unit
+from agent.protocols.ssh import masked, opening
+from agent.protocols.ssh.denial import Words
+from agent.protocols.ssh.engine import Wish
 from agent.protocols.ssh.shell import Owner, ShellRelay
 from agent.runtime.serving import Serving
 
@@ -26,26 +32,63 @@ class LockedRelay(ShellRelay):
     ) -> None:
         super().__init__(serving, locked, gate, recordings, owner)
         self._locked: Final = locked
+        self._decider: Final = opening.decider(serving)
+        words = Words(serving.claims.sid, terminal=True)
+        self._aside: Final = Gate(self._decider, self._commands, words, outputs=masked.outputs(serving, Wish(kind="exec")))
+        self._looking = False
 
     def begin(self, words: bytes, shell: str) -> None:
         """Show ``words`` and begin: the boot line waits already, and the account's shell is ``shell``."""
         self._perform([Output(words), Housekeeping(Side.TARGET, self._locked.boot(shell))])
+
+    def from_client(self, data: bytes) -> None:
+        """Keys."""
+        super().from_client(data)
+        self._completing()
+
+    def _after(self) -> None:
+        super()._after()
+        self._completing()
 
     def resized(self, columns: int, rows: int) -> None:
         """Draw the line that is edited anew."""
         self._perform(self._locked.resized(columns, rows))
 
     def _typed(self, data: bytes) -> list[Unit]:
-        return self._locked.typed(data) + self._uncompleted()
+        return self._locked.typed(data)
 
     def _allowed(self, shown_from: int) -> list[Unit]:
         return self._locked.allowed(self._serving.now_ms(), shown_from)
 
     def _denied(self) -> list[Unit]:
-        return self._locked.denied() + self._uncompleted()
+        return self._locked.denied()
 
-    def _uncompleted(self) -> list[Unit]:
-        units: list[Unit] = []
-        while self._locked.wanted is not None:
-            units += self._locked.completed([])
-        return units
+    def _completing(self) -> None:
+        """Look for the names that are wanted, if any are."""
+        if self._locked.wanted is not None and not self._looking:
+            self._looking = True
+            self._owner.spawn(self._complete(self._locked.wanted))
+
+    async def _complete(self, wanted: Completing) -> None:
+        try:
+            found = await self._names(wanted)
+        finally:
+            self._looking = False
+        self._perform(self._locked.completed(found))
+        self._owner.keep_pace()
+        self._after()
+
+    async def _names(self, wanted: Completing) -> list[str]:
+        """Ask the target, where policy permits that: recorded like everything that is asked of it, and refused in silence."""
+        cwd = self._locked.cwd
+        operation = completion.question(wanted.word, cwd, program=wanted.first)
+        if self._decider.decide(operation, self._serving.now_ms()).permit is None:
+            return []
+        question = completion.data(wanted.word, cwd, program=wanted.first)
+        self._aside.handle(Tick(self._serving.now_ms()))
+        *before, last = self._aside.handle(Asked(operation, question))
+        if not isinstance(last, ToTarget):
+            return []
+        await self._performer.perform(before)
+        answer = await self._owner.aside(completion.HELPER, last.asked.data, completion.ANSWER_LIMIT)
+        return completion.names(answer, wanted.word)

@@ -320,6 +320,10 @@ class Program:
         """The account's shell has no guard: open it locked, where the target lists that and policy permits it."""
         self.spawn(self._lock(other))
 
+    async def aside(self, command: str, data: bytes, limit: int) -> bytes:
+        """Run a command of ours on a channel of its own."""
+        return await target_side.aside(await self._connection.target(), command, data, limit)
+
     async def _lock(self, other: Unguardable) -> None:
         launches = self._launches
         if engine.LOCKED in self._modes[1:]:

@@ -336,3 +336,55 @@ async def test_a_shell_that_only_the_guard_is_permitted_for_is_refused_where_the
         assert await at_terminal(gate.ssh(), person) == 126
     finally:
         await gate.close()
+
+
+async def test_tab_completes_names(locked: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "one long name").write_text("it is\n")
+    (tmp_path / "two-a").write_text("")
+    (tmp_path / "two-b").write_text("")
+
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.send(f"cd {tmp_path}\r")
+        child.expect(READY)
+        child.send("cat one\t")
+        child.expect_exact("one\\ long\\ name ")
+        child.send("\r")
+        child.expect_exact("it is\r\n")
+        child.expect(READY)
+        child.send("echo tw\t")
+        child.expect_exact("echo two-")
+        child.send("\t")
+        child.expect_exact("two-a  two-b\r\n")
+        child.send("b\r")
+        child.expect(READY)
+        child.send("mkd\t")
+        child.expect_exact("mkdir ")
+        child.send("$no\t\x15exit\r")
+
+    assert await at_terminal(locked.ssh(), person) == 0
+    await locked.idle()
+    assert [each["text"] for each in commands(locked.serving)][1:] == ["cat one\\ long\\ name ", "echo two-b", "exit"]
+    asked = [entry for entry in locked.serving.recorder.lines(1, "jsonl") if entry.get("kind") == "complete"]
+    assert [(each["text"], each["verdict"], each["objects"]) for each in asked] == [
+        ("one", "allowed", [str(tmp_path)]),
+        ("tw", "allowed", [str(tmp_path)]),
+        ("two-", "allowed", [str(tmp_path)]),
+        ("mkd", "allowed", []),
+    ]
+
+
+async def test_nothing_is_completed_where_policy_forbids_it(locked: Gateway, server: Sshd) -> None:
+    forbid = 'forbid(principal, action, resource) when { context.kind == "complete" };'
+    locked.serving = serving_for(server, PERMIT, forbid, shell="locked")
+
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.send("cat /etc/pass\t")
+        child.expect_exact("\x07")
+        child.send("\x15exit\r")
+
+    assert await at_terminal(locked.ssh(), person) == 0
+    await locked.idle()
+    assert not [entry for entry in locked.serving.recorder.lines(1, "jsonl") if entry.get("kind") == "complete"]
+    assert locked.serving.denied == 0

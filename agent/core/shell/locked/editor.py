@@ -206,7 +206,11 @@ class Editor:
             self._said += _BELL
             return None
         lead = before[: len(before) - len(word)].rstrip(" \t")
-        return Completing(word, first=not lead or lead[-1] in ";&|(\n")
+        first = (not lead or lead[-1] in ";&|(\n") and "/" not in word
+        if first and not word:
+            self._said += _BELL
+            return None
+        return Completing(word, first)
 
     def _up(self) -> None:
         if not self._line.up():

@@ -118,7 +118,7 @@ def _bash(nonce: str) -> str:
 
 def run(challenge: str, status: int, line: str) -> bytes:
     """Return what makes the runner run ``line``, in which ``$?`` begins as ``status``."""
-    return b"%b:r:%d:%b\n" % (challenge.encode(), status, _octal(line.encode()))
+    return b"%b:r:%d:%b\n" % (challenge.encode(), status, octal(line.encode()))
 
 
 def give_back(challenge: str) -> bytes:
@@ -131,7 +131,8 @@ def leave(challenge: str, status: int) -> bytes:
     return b"%b:x:%d\n" % (challenge.encode(), status)
 
 
-def _octal(data: bytes) -> bytes:
+def octal(data: bytes) -> bytes:
+    """Return ``data`` as ``printf %b`` reads it, on one line."""
     return _SAFE.sub(lambda match: b"\\0%03o" % match.group()[0], data)
 
 

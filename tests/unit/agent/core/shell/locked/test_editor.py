@@ -147,6 +147,8 @@ def test_what_is_completed(typed: str, word: str, first: bool) -> None:
 
 
 def test_what_cannot_be_completed_safely_is_not() -> None:
+    assert Person().type("\t  \t; \t").outcomes == []
+    assert Person().type("/bin/l\t").outcomes == [Completing("/bin/l", first=False)]
     person = Person()
     for keys in ("echo $rm\t", " 'a\t", " *\t"):
         person.type(keys)

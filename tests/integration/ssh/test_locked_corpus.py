@@ -1,0 +1,114 @@
+"""What people do at the prompt of a locked shell, and the exact lines that are decided for it."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.test_guarded_corpus import COMMON, DOWN, ENTERS, LEFT, PERMIT, UP, Scenario
+from tests.integration.ssh.test_locked import SHELLS, account, commands, prompt
+from tests.integration.ssh.test_shell import at_terminal
+
+pytestmark = pytest.mark.servers
+
+SCENARIOS = [
+    *COMMON,
+    Scenario("comment", "# a comment\recho x\r", ["# a comment", "echo x"]),
+    Scenario("quotes", "echo 'a;b' \"c d\" \\$x\r", ["echo 'a;b' \"c d\" \\$x"]),
+    Scenario("pipe", "echo abc | tr a-c A-C\r", ["echo abc | tr a-c A-C"]),
+    Scenario("leading space", "  echo lead\r", ["  echo lead"]),
+    Scenario("tab inside", "echo 'a\x16\tb'\r", ["echo 'a\tb'"]),
+    Scenario("kill end", f"echo xyz{LEFT * 2}\x0b\r", ["echo x"]),
+    Scenario("yank", "one\x15echo \x19\r", ["echo one"]),
+    Scenario("transpose", "ehco x\x01\x1b[C\x1b[C\x14\r", ["echo x"]),
+    Scenario("undo", "echo xq\x1f\x1f\x1f\x1f\x1f\x1f\x1f\x1fecho y\r", ["echo y"]),
+    Scenario("history up", f"echo one\r{UP}\r", ["echo one", "echo one"]),
+    Scenario("history down", f"echo one\recho two\r{UP}{UP}{DOWN}\r", ["echo one", "echo two", "echo two"]),
+    Scenario("search", "echo needle\recho hay\r\x12need\r", ["echo needle", "echo hay", "echo needle"], burst=False),
+    Scenario("search edit", "echo needle\r\x12need\x05 x\r", ["echo needle", "echo needle x"], burst=False),
+    Scenario("operate and next", f"echo one\recho two\r{UP}{UP}\x0f\r", ["echo one", "echo two", "echo one", "echo two"]),
+    Scenario("for", "for i in 1 2\rdo echo $i\rdone\r", ["for i in 1 2\ndo echo $i\ndone"]),
+    Scenario("if", "if true\rthen\recho y\rfi\r", ["if true\nthen\necho y\nfi"]),
+    Scenario("backslash", "echo a \\\rb\r", ["echo a \\\nb"]),
+    Scenario("here document", "cat <<X\rone\rtwo $((1+1))\rX\r", ["cat <<X\none\ntwo $((1+1))\nX"]),
+    Scenario("function", "f() {\recho in f\r}\rf\r", ["f() {\necho in f\n}", "f"]),
+    Scenario("case", "case x in\rx) echo m;;\resac\r", ["case x in\nx) echo m;;\nesac"]),
+    Scenario("paste of two", "\x1b[200~echo p1\necho p2\x1b[201~\r", ["echo p1\necho p2"]),
+    Scenario("raw paste", "echo r1\necho r2\n", ["echo r1", "echo r2"]),
+    Scenario("alias", "alias hi='echo hello'\rhi there\r", ["alias hi='echo hello'", "hi there"]),
+    Scenario("read secret", ["stty -echo; read p; stty echo\r", "hunter2\r", "echo ${#p}\r"],
+             ["stty -echo; read p; stty echo", "echo ${#p}"]),
+    Scenario("type ahead", "cat\rinto cat\r\x04echo after\r", ["cat", "echo after"], burst=False),
+    Scenario("background", "(sleep 0.1; echo late) &\recho x\rwait\r", ["(sleep 0.1; echo late) &", "echo x", "wait"]),
+    Scenario("subshell", "(cd /; pwd)\rpwd >/dev/null\r", ["(cd /; pwd)", "pwd >/dev/null"]),
+    Scenario("syntax error", "echo )\recho x\r", ["echo )", "echo x"]),
+    Scenario("unset variable", "set -u\recho $nosuch\recho x\rset +u\r", ["set -u", "echo $nosuch", "echo x", "set +u"]),
+    Scenario("trace", "set -x\recho x\rset +x\r", ["set -x", "echo x", "set +x"]),
+    Scenario("own trap", "trap 'x=1' EXIT\recho s\rtrap - EXIT\r", ["trap 'x=1' EXIT", "echo s", "trap - EXIT"]),
+    Scenario("loops of nobody", "break\rcontinue\recho x\r", ["break", "continue", "echo x"]),
+    Scenario("terminal games", "stty raw -echo\recho x\rstty sane\r", ["stty raw -echo", "echo x", "stty sane"]),
+    Scenario("streams", "exec 3>&1\recho x >&3\rexec 3>&-\r", ["exec 3>&1", "echo x >&3", "exec 3>&-"]),
+    Scenario("own PS1", "PS1='$(echo dyn)> '\recho x\r", ["PS1='$(echo dyn)> '", "echo x"]),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
+    running = {shell: account(tmp_path_factory.mktemp(shell), shell) for shell in SHELLS}
+    yield running
+    for each in running.values():
+        each.stop()
+
+
+@pytest.fixture
+async def gateway(
+    servers: dict[str, Sshd], request: pytest.FixtureRequest, identity: FakeIdentity, tmp_path: Path
+) -> AsyncIterator[Gateway]:
+    gate = Gateway(identity, tmp_path)
+    gate.serving = serving_for(servers[request.param], PERMIT, shell="locked")
+    await gate.listen()
+    yield gate
+    await gate.close()
+
+
+#: Typed key by key in the plainest shell; in one write in the others.
+HOW = [(shell, shell == "dash") for shell in SHELLS]
+
+
+NAMES = [f"{shell} {'human' if human else 'burst'}" for shell, human in HOW]
+
+
+@pytest.mark.parametrize(("gateway", "human"), HOW, ids=NAMES, indirect=["gateway"])
+@pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.name for each in SCENARIOS])
+async def test_the_lines_are_exact(gateway: Gateway, scenario: Scenario, human: bool) -> None:
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        pieces = [scenario.keys] if isinstance(scenario.keys, str) else scenario.keys
+        for number, piece in enumerate(pieces):
+            if number:
+                # A program reads what follows; give it the time to be there.
+                child.expect(pexpect.TIMEOUT, timeout=0.3)
+            for key in piece if human else [piece]:
+                child.send(key)
+                if human:
+                    child.expect(pexpect.TIMEOUT, timeout=0.08 if key in ENTERS else 0.002)
+        child.send("echo th''e-end\r")
+        child.expect_exact("the-end")
+        child.send("exit 0\r")
+
+    if not (human or scenario.burst):
+        pytest.skip("typed by people alone")
+    status = await at_terminal(gateway.ssh(options=["-o", "SendEnv=LANG"]), person)
+    assert status == 0
+    await gateway.idle()
+    ran = [entry["text"] for entry in commands(gateway.serving)]
+    *lines, last = ran[:-1] if str(ran[-1]).startswith("exit") else ran
+    assert last == "echo th''e-end"
+    assert lines == scenario.lines
+    recorder = gateway.serving.recorder
+    assert "7701" not in recorder.text(1)
+    assert b"hunter2" not in b"".join(recorder.written.values())
