@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+import asyncssh
 
 from agent.core.effects import ToTarget
 from agent.core.gate import Gate
@@ -12,11 +15,13 @@ from agent.core.shell.locked import completion
 from agent.core.shell.locked.conversation import Locked
 from agent.core.shell.locked.editor import Completing
 from agent.core.units import Asked, Housekeeping, Output, Side, Tick, Unit
-from agent.protocols.ssh import masked, opening
+from agent.protocols.ssh import masked, opening, target_side
 from agent.protocols.ssh.denial import Words
-from agent.protocols.ssh.engine import Wish
 from agent.protocols.ssh.shell import Owner, ShellRelay
 from agent.runtime.serving import Serving
+
+#: Returns the connection to the target.
+Dial = Callable[[], Coroutine[Any, Any, asyncssh.SSHClientConnection]]
 
 
 class LockedRelay(ShellRelay):
@@ -29,12 +34,14 @@ class LockedRelay(ShellRelay):
         gate: Gate,
         recordings: tuple[CastWriter, JsonlWriter],
         owner: Owner,
+        target: Dial,
     ) -> None:
         super().__init__(serving, locked, gate, recordings, owner)
         self._locked: Final = locked
         self._decider: Final = opening.decider(serving)
-        words = Words(serving.claims.sid, terminal=True)
-        self._aside: Final = Gate(self._decider, self._commands, words, outputs=masked.outputs(serving, Wish(kind="exec")))
+        words, outputs = Words(serving.claims.sid, terminal=True), masked.outputs(serving, None, opaque=False)
+        self._aside: Final = Gate(self._decider, self._commands, words, outputs=outputs)
+        self._target: Final = target
         self._looking = False
 
     def begin(self, words: bytes, shell: str) -> None:
@@ -90,5 +97,5 @@ class LockedRelay(ShellRelay):
         if not isinstance(last, ToTarget):
             return []
         await self._performer.perform(before)
-        answer = await self._owner.aside(completion.HELPER, last.asked.data, completion.ANSWER_LIMIT)
+        answer = await target_side.aside(await self._target(), completion.HELPER, last.asked.data, completion.ANSWER_LIMIT)
         return completion.names(answer, wanted.word)

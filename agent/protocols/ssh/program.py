@@ -320,10 +320,6 @@ class Program:
         """The account's shell has no guard: open it locked, where the target lists that and policy permits it."""
         self.spawn(self._lock(other))
 
-    async def aside(self, command: str, data: bytes, limit: int) -> bytes:
-        """Run a command of ours on a channel of its own."""
-        return await target_side.aside(await self._connection.target(), command, data, limit)
-
     async def _lock(self, other: Unguardable) -> None:
         launches = self._launches
         if engine.LOCKED in self._modes[1:]:
@@ -354,7 +350,8 @@ class Program:
             return heading, self._gate.kept
         self._gate, cast = opening.screen(serving, heading, wish, self._terminal, self._modes, stream=stream)
         self._pace = Pace(self._gate, self._tell)
-        self._shells = shells.Shells(serving, self._gate, (cast, JsonlWriter(heading, protocol="shell")), self)
+        recordings = cast, JsonlWriter(heading, protocol="shell")
+        self._shells = shells.Shells(serving, self._gate, recordings, self, self._connection.target)
         if stream:
             self._relay = Wire(self._tell, self.send_target, self.send_target_eof)
         elif self._modes and self._terminal is not None:

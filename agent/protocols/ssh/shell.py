@@ -62,10 +62,6 @@ class Owner(Protocol):
         """End the shell, and say why."""
         ...
 
-    async def aside(self, command: str, data: bytes, limit: int) -> bytes:
-        """Run a command beside the shell. Returns what it says, up to ``limit`` bytes; nothing where it cannot be run."""
-        ...
-
     def keep_pace(self) -> None:
         """Have what masking holds back shown in time."""
         ...

@@ -12,7 +12,7 @@ from agent.core.shell.locked.conversation import Locked
 from agent.core.units import Asked
 from agent.protocols.ssh import engine, opening
 from agent.protocols.ssh.engine import Terminal, Wish
-from agent.protocols.ssh.locked import LockedRelay
+from agent.protocols.ssh.locked import Dial, LockedRelay
 from agent.protocols.ssh.shell import GuardedRelay, Owner, ShellRelay, nonce
 from agent.runtime.serving import Serving
 from chalicelib.contracts.gateway import Target, chosen
@@ -49,11 +49,15 @@ def permitted(wish: Wish, target: Target, serving: Serving) -> list[str]:
 class Shells:
     """Makes the shells of one channel."""
 
-    def __init__(self, serving: Serving, gate: Gate, recordings: tuple[CastWriter, JsonlWriter], owner: Owner) -> None:
+    def __init__(
+        self, serving: Serving, gate: Gate, recordings: tuple[CastWriter, JsonlWriter], owner: Owner, target: Dial
+    ) -> None:
+        """``target`` is where something can be run beside a shell."""
         self._serving = serving
         self._gate = gate
         self._recordings = recordings
         self._owner = owner
+        self._target = target
 
     def relay(self, mode: str, terminal: Terminal) -> ShellRelay | None:
         """Return who reads between the streams of a shell, or None where nobody does."""
@@ -71,4 +75,4 @@ class Shells:
     def _locked(self, terminal: Terminal) -> LockedRelay:
         claims = self._serving.claims
         locked = Locked(nonce(), f"{claims.login}@{claims.target}", terminal.columns, terminal.rows)
-        return LockedRelay(self._serving, locked, self._gate, self._recordings, self._owner)
+        return LockedRelay(self._serving, locked, self._gate, self._recordings, self._owner, self._target)
