@@ -1,0 +1,107 @@
+"""Somebody looks on: what a person at a terminal reads of that, and what they were typing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.test_guarded import PERMIT, READY, prompt
+from tests.integration.ssh.test_locked import READY as LOCKED_READY
+from tests.integration.ssh.test_shell import at_terminal
+
+pytestmark = pytest.mark.servers
+
+BOB = "bob@example.com is watching this session."
+
+
+async def gateway(sshd: Sshd, identity: FakeIdentity, folder: Path, shell: str) -> AsyncIterator[Gateway]:
+    gate = Gateway(identity, folder)
+    gate.serving = serving_for(sshd, PERMIT, shell=shell)
+    await gate.listen()
+    yield gate
+    await gate.close()
+
+
+@pytest.fixture
+async def guarded(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[Gateway]:
+    async for gate in gateway(sshd, identity, tmp_path, "guarded"):
+        yield gate
+
+
+@pytest.fixture
+async def locked(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[Gateway]:
+    async for gate in gateway(sshd, identity, tmp_path, "locked"):
+        yield gate
+
+
+async def test_the_line_that_somebody_types_goes_on_below(guarded: Gateway) -> None:
+    loop = asyncio.get_running_loop()
+
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.send("echo on''e t")
+        child.expect_exact("echo on''e t")
+        loop.call_soon_threadsafe(guarded.serving.warned, BOB)
+        child.expect_exact(f"\r\nsallyport: {BOB}\r\n")
+        child.expect_exact("ready> ")
+        child.expect_exact("echo on''e t")
+        child.send("''wo\r")
+        child.expect_exact("one two\r\n")
+        child.expect(READY)
+        child.sendline("exit")
+
+    assert await at_terminal(guarded.ssh("-tt"), person) == 0
+    assert f"sallyport: {BOB}" in guarded.serving.recorder.text(1)
+
+
+async def test_a_full_screen_program_is_not_scrolled(guarded: Gateway) -> None:
+    loop = asyncio.get_running_loop()
+
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.sendline(r"printf '\033[?1049h\033[2J\033[5;5Hfu''ll'; read -r; printf '\033[?1049l'; echo do''ne")
+        child.expect_exact("\x1b[5;5Hfull")
+        loop.call_soon_threadsafe(guarded.serving.warned, BOB)
+        child.expect_exact(f"\x1b7\x1b[999;1H\x1b[0;7msallyport: {BOB}\x1b[0m\x1b[K\x1b8")
+        assert b"\n" not in child.before
+        child.send("\r")
+        child.expect_exact("done")
+        child.expect(READY)
+        child.sendline("exit")
+
+    assert await at_terminal(guarded.ssh("-tt"), person) == 0
+
+
+async def test_a_locked_shells_own_line_editor_goes_on(locked: Gateway) -> None:
+    loop = asyncio.get_running_loop()
+
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        child.expect_exact("locked shell: every line is edited here")
+        child.expect(LOCKED_READY)
+        child.send("echo on''e t")
+        child.expect_exact("echo on''e t")
+        loop.call_soon_threadsafe(locked.serving.warned, BOB)
+        child.expect_exact(f"sallyport: {BOB}\r\n")
+        child.expect_exact("echo on''e t")
+        child.send("''wo\r")
+        child.expect_exact("one two\r\n")
+        child.expect(LOCKED_READY)
+        child.send("exit\r")
+
+    assert await at_terminal(locked.ssh("-tt"), person) == 0
+
+
+async def test_a_shell_that_begins_while_somebody_watches_says_so(guarded: Gateway) -> None:
+    guarded.serving.watching = ["bob@example.com"]
+
+    def person(child: pexpect.spawn) -> None:
+        child.expect_exact("every line is decided before it runs, and recorded; bob@example.com is watching (ses_")
+        child.sendline("exit")
+
+    assert await at_terminal(guarded.ssh("-tt"), person) == 0
