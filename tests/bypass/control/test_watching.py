@@ -282,3 +282,36 @@ async def test_an_order_to_end_is_good_for_one_session_however_often_it_is_sent(
         status, _ = await asked(world, "kill", second.sid, "alice", reason="my own")
         assert status == 200
         await second.until("alice@example.com ended this session: my own")
+
+
+async def test_every_look_and_every_order_is_an_event_that_the_log_holds(world: World) -> None:
+    async with shell(world) as alice:
+        _, offer = await asked(world, "watch", alice.sid, "bob")
+        async with looking(world, offer) as bob:
+            await bob.until("ready")
+        await alice.until("stopped watching")
+        assert (await asked(world, "kill", alice.sid, "pat", reason="enough"))[0] == 200
+        await alice.until("ended this session")
+    await world.over(alice.sid)
+    for _ in range(100):
+        rows = await asyncio.to_thread(world.rows)
+        bodies = [json.loads(row["body"]["S"]) for row in rows if row["pk"]["S"].startswith("EVENT#")]
+        found = sorted((each for each in bodies if each.get("sid") == alice.sid), key=lambda each: str(each["id"]))
+        logged = {row["pk"]["S"].removeprefix("LOGGED#") for row in rows if row["pk"]["S"].startswith("LOGGED#")}
+        if any(each["type"] == "session.ended" for each in found) and {each["id"] for each in found} <= logged:
+            break
+        await asyncio.sleep(0.1)
+    told = [
+        (each["type"], each["actor"]) for each in found if each["type"].startswith(("watch.", "session.kill", "session.ended"))
+    ]
+    assert told == [
+        ("watch.allowed", "bob@example.com"),
+        ("watch.began", "bob@example.com"),
+        ("watch.ended", "bob@example.com"),
+        ("session.kill_ordered", "pat@example.com"),
+        ("session.ended", "agent:edge-1"),
+    ]
+    assert {each["id"] for each in found} <= logged
+    ended = next(each for each in found if each["type"] == "watch.ended")
+    assert (ended["wid"], ended["owner"], ended["code"]) == (offer["wid"], "alice@example.com", "ok")
+    assert ended["shown"] > 0
