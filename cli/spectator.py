@@ -6,6 +6,7 @@ colours and cursor movement pass, what would act on the watcher's own terminal d
 
 from __future__ import annotations
 
+import shutil
 from typing import Final, Protocol, TextIO
 
 from chalicelib.contracts.watching import Begun, Behind, Fresh, Over, Seen, Sight
@@ -32,6 +33,7 @@ class Spectator:
         self._only = channel
         self._stages: dict[Channel, _Stage] = {}
         self._last: Channel | None = None
+        self._behind = False
 
     def show(self, sight: Sight) -> None:
         """Show one message."""
@@ -41,11 +43,15 @@ class Spectator:
                 note(f"Watching {clean(sight.owner)} on {clean(where)} ({clean(sight.sid)}); they are told. Ctrl-C leaves.")
             case Behind():
                 self._leave()
+                self._behind = True
                 note("sallyport: you fell behind, and something was left out. This is how it looks now:")
             case Fresh() if self._wanted(sight.channel):
+                if self._terminal and sight.kind == "cast" and not self._behind:
+                    _fits(sight.lines)
                 self._stages[sight.channel, sight.kind] = stage = self._stage(sight)
                 self._turn_to((sight.channel, sight.kind), fresh=True)
                 self._play(stage, sight.lines)
+                self._behind = False
             case Seen() if self._wanted(sight.channel):
                 key = (sight.channel, sight.kind)
                 if key not in self._stages:
@@ -74,7 +80,8 @@ class Spectator:
             self._leave()
             if self._stages[key].speaks:
                 self._write(f"── channel {key[0]} ──\r\n" if self._terminal else f"── channel {key[0]} ──\n")
-        if fresh and self._terminal and key[1] == "cast":
+        if fresh and self._behind and self._terminal and key[1] == "cast":
+            # The first picture begins below what was said of it; a later one replaces one that nobody knows any more.
             self._write(_CLEAR)
         self._last = key
 
@@ -174,3 +181,11 @@ class _Transcript:
 
 def _events(lines: str) -> list[Event]:
     return list(CastReader(line.encode() for line in lines.split("\n")).events())
+
+
+def _fits(lines: str) -> None:
+    cast = CastReader([lines.partition("\n")[0].encode()])
+    next(iter(cast.events()), None)
+    term, (columns, rows) = cast.heading.term, shutil.get_terminal_size()
+    if term.cols > columns or term.rows > rows:
+        note(f"Theirs is {term.cols}x{term.rows} and yours {columns}x{rows}, so full-screen programs may look torn.")

@@ -155,7 +155,7 @@ class Audience:
 
     def seen(self, channel: int, kind: Kind, lines: bytes) -> None:
         """``lines`` are recorded."""
-        if kind == "sealed":
+        if kind == "sealed" or self._closed is not None:
             return
         tail = self._tails.get((channel, kind))
         if tail is None:

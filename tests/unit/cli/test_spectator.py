@@ -34,7 +34,7 @@ def test_a_terminal_is_shown_as_it_is_now_and_goes_on(capsys: pytest.CaptureFixt
     watch.show(Begun(sid="ses_1", owner="alice\x1b[2J", target="web", login="root", protocol="ssh"))
     watch.show(Fresh(channel=1, kind="cast", lines=HEADING + cast("$ ls\r\n", "file\r\n")))
     watch.show(Seen(channel=1, kind="cast", lines=cast("$ ")))
-    assert out.getvalue() == "\x1b[2J\x1b[H$ ls\r\nfile\r\n$ "
+    assert out.getvalue() == "$ ls\r\nfile\r\n$ "
     told = capsys.readouterr().err
     assert "root@web" in told
     assert "\x1b[2J" not in told
@@ -44,7 +44,7 @@ def test_what_would_act_on_the_watchers_terminal_is_left_out() -> None:
     watch, out = spectator()
     hostile = "\x1b]52;c;cm0gLXJm\x07\x1b[c\x1b]0;title\x07\x1bP+q544e\x1b\\\x1b[5n\x9b6n\x1b[8;1;1tok\u202e"
     watch.show(Fresh(channel=1, kind="cast", lines=HEADING + cast(*hostile)))
-    assert out.getvalue() == "\x1b[2J\x1b[Hok"
+    assert out.getvalue() == "ok"
 
 
 def test_who_fell_behind_is_told_and_sees_it_anew(capsys: pytest.CaptureFixture[str]) -> None:
@@ -54,6 +54,16 @@ def test_who_fell_behind_is_told_and_sees_it_anew(capsys: pytest.CaptureFixture[
     assert "fell behind" in capsys.readouterr().err
     watch.show(Fresh(channel=1, kind="cast", lines=HEADING + cast("two")))
     assert out.getvalue().endswith("\x1b[2J\x1b[Htwo")
+
+
+def test_a_terminal_that_is_larger_than_ones_own_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setenv("LINES", "24")
+    watch, _ = spectator()
+    watch.show(Fresh(channel=1, kind="cast", lines=HEADING + cast("x")))
+    assert "Theirs is 80x24 and yours 70x24" in capsys.readouterr().err
 
 
 def test_as_text_a_terminal_is_lines_and_markers() -> None:
