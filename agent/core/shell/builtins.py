@@ -69,6 +69,7 @@ def declare(reading: Reading, program: str, words: list[Word]) -> None:
             reading.flags.add("tamper")
         if sleeps(text):
             reading.flags.add("dynamic_code")
+        _subscript(reading, text.partition("=")[0])
     if program in {"export", "readonly"} and has_option(words, "f"):
         reading.flags.add("tamper")
     if any("=" in (word.text or "") for word in words):
@@ -97,8 +98,9 @@ def _variable_word(reading: Reading, program: str, text: str) -> None:
     match = _NAME.match(text)
     if match:
         if program == "let":
-            reading.arithmetic.update(_NAME.findall(text))
+            reading.evaluates(_NAME.findall(text))
         else:
+            _subscript(reading, text)
             reading.tainted.add(match[1])
         if is_tamper(match[1]):
             reading.flags.add("tamper")
@@ -106,10 +108,18 @@ def _variable_word(reading: Reading, program: str, text: str) -> None:
         reading.flags.add("dynamic_code")
 
 
+def _subscript(reading: Reading, text: str) -> None:
+    """`read 'a[i]'`: what stands in brackets is arithmetic."""
+    reading.evaluates(_NAME.findall(text.partition("[")[2]))
+
+
 def test(reading: Reading, program: str, words: list[Word]) -> None:
     """test -v and -R evaluate a subscript; `[[ -eq` is found by the walk."""
     if any(word.text is not None and sleeps(word.text) for word in words):
         reading.flags.add("dynamic_code")
+    if any(word.text in {"-v", "-R"} for word in words):
+        for word in words:
+            _subscript(reading, word.text or "")
     if any(word.text in {"-v", "-R"} for word in words) and any(word.text is None for word in words):
         reading.flags.add("dynamic_code")
 

@@ -7,6 +7,7 @@ mutable thing here, lives for one call, and knows the limits.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 
 import tree_sitter_bash
 from tree_sitter import Language, Parser
@@ -22,14 +23,17 @@ _BASH = Language(tree_sitter_bash.language())
 # Paths under which a program's base name says what it is.
 _SYSTEM = re.compile(r"/(?:usr/(?:local/)?)?s?bin/[^/]+")
 _DEVICE = re.compile(r"/dev/(?!null$|zero$|full$|tty$|stdin$|stdout$|stderr$|fd/|pts/|shm/|u?random$|tcp/|udp/)")
+# Nobody can set these.
+_FIXED = frozenset({"UID", "EUID", "PPID"})
 _NUMERIC = re.compile(r"-?\d*")
 
 
 class Reading:
     """What is known of the line so far."""
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, *, carried: bool = False) -> None:
         self.limits = limits
+        self.carried = carried
         self.commands: list[Command] = []
         self.effects: set[str] = set()
         self.verbs: set[str] = set()
@@ -38,6 +42,7 @@ class Reading:
         self.variables: dict[str, str] = {}
         self.tainted: set[str] = set()
         self.assigned: set[str] = set()
+        self.settled: set[str] = set()
         self.arithmetic: set[str] = set()
         self.bare_arithmetic: set[str] = set()
         self.piped = False
@@ -122,11 +127,22 @@ class Reading:
             self.flags.add("dynamic_code")
         if not (text is not None and _NUMERIC.fullmatch(text)) and not (value is not None and value.inert):
             self.tainted.add(name)
+        if straight and text and _NUMERIC.fullmatch(text):
+            self.settled.add(name)
+        else:
+            self.settled.discard(name)
         if straight and text and name not in self.variables and name not in SPECIAL and name not in self.assigned:
             self.variables[name] = text
         else:
             self.variables.pop(name, None)
         self.assigned.add(name)
+
+    def evaluates(self, names: Iterable[str]) -> None:
+        """Variables that arithmetic evaluates, here: what their values say may be code."""
+        names = set(names)
+        self.arithmetic |= names
+        if self.carried and names - self.settled - _FIXED:
+            self.flags.add("dynamic_code")
 
     def redirect(self, redirection: Redirection) -> None:
         """Effects of a redirection."""
@@ -175,11 +191,12 @@ class Reading:
         )  # fmt: skip
 
 
-def classify(text: str, limits: Limits = DEFAULT) -> Classification:
+def classify(text: str, limits: Limits = DEFAULT, *, carried: bool = False) -> Classification:
     """What `text` means as a command line for a POSIX shell or bash. Never raises, never runs or changes the text.
 
-    Deterministic; work is bounded by `limits`. Whatever cannot be known adds the effect `unknown`.
+    Deterministic; work is bounded by `limits`. Whatever cannot be known adds the effect `unknown`. With `carried`, the shell has
+    run other lines before, so that a variable may hold anything unless the text itself sets it.
     """
-    reading = Reading(limits)
+    reading = Reading(limits, carried=carried)
     reading.text(text)
     return reading.result()

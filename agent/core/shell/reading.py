@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Protocol
 
 from agent.core.shell.model import Redirection
@@ -39,6 +40,9 @@ class Reading(Protocol):
 
     def assign(self, name: str, value: Word | None, *, straight: bool) -> None:
         """Report `name=value`. `straight`: it runs exactly once, before what follows it."""
+
+    def evaluates(self, names: Iterable[str]) -> None:
+        """Report variables that arithmetic evaluates at this place."""
 
     def redirect(self, redirection: Redirection) -> None:
         """Report a redirection to or from a file."""

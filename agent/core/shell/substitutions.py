@@ -89,7 +89,7 @@ def parameter(walk: Walk, node: Node) -> None:
     if assigned:
         walk.reading.assign(assigned[1], None, straight=False)
     if "[" in raw or re.match(r"\$\{\w+:[^-+=?]", raw):
-        walk.reading.arithmetic.update(_NAMES.findall(raw)[1:])
+        walk.reading.evaluates(_NAMES.findall(raw)[1:])
     inside(walk, node)
 
 

@@ -48,6 +48,10 @@ RESERVED = names("{ } ! if then else elif fi for while until do done case esac i
 _ENDS_WORD = frozenset([b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"<", b">", b"`", b"\\"])
 _BLANK = re.compile(rb"(?:[ \t\n]|\\\n)*")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
+# `-eq` and its kin in `[[ ]]`, and the counter of `for ((i = 0; …))`.
+_OPERATOR = re.compile(r"(?<=\s)-[A-Za-z]{1,2}(?=\s)")
+_SUBSCRIPT = re.compile(r"\[([^\]]*)\]\+?=")
+_COUNTER = re.compile(r"\s*\(\(\s*([A-Za-z_]\w*)\s*=\s*-?\d+\s*;", re.ASCII)
 # Nothing the shell would expand or remove.
 _PLAIN_WORD = re.compile(r"[\w./:=@%+,-]+")
 _WORD_SPECIAL = re.compile(r"[;&|<>()`\n \t\"']")
@@ -103,7 +107,7 @@ class Walk:
         self.gaps(node)
         children = node.children
         if kind == "c_style_for_statement":
-            self.arithmetic(node)
+            self.loop_header(node)
         elif kind == "for_statement":
             self.loop_variable(node)
         elif kind == "test_command" or (kind == "compound_statement" and children[0].type == "(("):
@@ -133,7 +137,7 @@ class Walk:
             self.reading.bare_arithmetic.update(dialects.arithmetic_names(raw))
         # `-eq` and its kin evaluate both sides as arithmetic, -v and -R a subscript.
         elif re.search(r"-(?:[vR]|eq|ne|lt|le|gt|ge)\b" if raw.startswith("[[") else r"-[vR]\b", raw):
-            self.arithmetic(node)
+            self.arithmetic(node, _OPERATOR.sub("", raw))
         if raw.startswith("[[") and dialects.test_hides_command(self.without_words(node)):
             self.flag("parse_error")
 
@@ -236,9 +240,19 @@ class Walk:
         if start < end and not _BLANK.fullmatch(self.source, start, end):
             self.flag("parse_error")
 
-    def arithmetic(self, node: Node) -> None:
-        names = _NAME.findall(self.raw(node))
-        self.reading.arithmetic.update(names[1:] if node.type == "subscript" else names)
+    def loop_header(self, node: Node) -> None:
+        """`for ((i = 0; …; …))`: the first part sets what the others use."""
+        body = node.child_by_field_name("body")
+        end = body.start_byte if body is not None else node.end_byte
+        text = self.source[node.start_byte + len("for") : end].decode("utf-8", "replace")
+        counter = _COUNTER.match(text)
+        if counter:
+            text = re.sub(rf"\b{counter[1]}\b", " ", text)
+        self.arithmetic(node, text)
+
+    def arithmetic(self, node: Node, text: str | None = None) -> None:
+        names = _NAME.findall(self.raw(node) if text is None else text)
+        self.reading.evaluates(names[1:] if node.type == "subscript" else names)
         substitutions.check_arithmetic(self, node)
 
     # -- simple commands -------------------------------------------------------------------------------------------
@@ -351,6 +365,8 @@ class Walk:
             word = self.word(value)
         elif value is not None:
             self.nesting += 1
+            for subscript in _SUBSCRIPT.findall(self.raw(value)):
+                self.reading.evaluates(_NAME.findall(subscript))
             self.nested_words(value)
             self.nesting -= 1
             word = UNKNOWN

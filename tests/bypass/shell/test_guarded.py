@@ -129,6 +129,89 @@ EVASIONS = [
     ["true\ntouch {f}"],
 ]
 
+#: Shells in shells, functions and files: ways in, each beside lines that look like it, are plain work, and say ``twin``.
+INNER = [
+    # a shell with a guard of its own
+    (["bash", "touch {f}"], ["bash", "echo tw''in"]),
+    (["exec bash", "touch {f}"], ["exec bash", "echo tw''in"]),
+    (["bash -l", "touch {f}"], ["bash -l", "echo tw''in"]),
+    (["env -i bash", "touch {f}"], ["env -i TERM=xterm bash", "echo tw''in"]),
+    (["zsh", "touch {f}"], ["zsh", "echo tw''in"]),
+    (["fish", "touch {f}"], ["fish", "echo tw''in"]),
+    (["sudo -i", "touch {f}"], ["sudo -i", "echo tw''in"]),
+    (["su -", "touch {f}"], ["su -", "echo tw''in"]),
+    (["bash\rtouch {f}"], ["bash\recho tw''in"]),
+    (["bash", "exit\rtouch {f}"], ["bash", "exit", "echo tw''in"]),
+    (["bash", "bash", "\x04touch {f}", "touch {f}"], ["bash", "bash", "exit", "echo tw''in"]),
+    (["bash", "kill -STOP $$", "touch {f}", "fg", "touch {f}"], ["bash", "kill -0 $$", "echo tw''in"]),
+    (["bash", "kill -STOP $$", "bg", "touch {f}", "kill -CONT %1", "touch {f}"], ["sleep 0 &", "echo tw''in"]),
+    (["bash", "kill -KILL $$", "touch {f}"], ["bash", "kill -0 $$", "echo tw''in"]),
+    (["bash", "exec -a x bash --norc", "touch {f}"], ["bash", "exec bash", "echo tw''in"]),
+    # one without
+    (["sh", "touch {f}"], ["sh --version", "echo tw''in"]),
+    (["dash", "touch {f}"], ["which dash", "echo tw''in"]),
+    (["busybox sh", "touch {f}"], ["busybox ls /etc/passwd", "echo tw''in"]),
+    (["bash --norc", "touch {f}"], ["bash --version", "echo tw''in"]),
+    (["bash --norc -i", "touch {f}"], ["bash -i", "echo tw''in"]),
+    (["bash --rcfile /dev/null", "touch {f}"], ["bash -c 'ls /dev/null'", "echo tw''in"]),
+    (["bash -i -c 'touch {f}'"], ["bash -c \"echo tw''in\""]),
+    (["bash -s", "touch {f}"], ["bash -c true", "echo tw''in"]),
+    (["'bash'", "touch {f}"], ["'ls' /", "echo tw''in"]),
+    (["b=bash", "$b", "touch {f}"], ["b=bash", "echo $b", "echo tw''in"]),
+    (["(bash)", "touch {f}"], ["(ls /)", "echo tw''in"]),
+    (["bash &", "touch {f}", "fg", "touch {f}"], ["true &", "echo tw''in"]),
+    (["bash; true", "touch {f}"], ["true; true", "echo tw''in"]),
+    (["bash < /dev/tty", "touch {f}"], ["cat < /dev/null", "echo tw''in"]),
+    (["setsid bash", "touch {f}"], ["setsid true", "echo tw''in"]),
+    (["setsid -c bash", "touch {f}"], ["setsid -w true", "echo tw''in"]),
+    (["nohup bash", "touch {f}"], ["nohup true", "echo tw''in"]),
+    (["timeout 5 bash", "touch {f}"], ["timeout 5 true", "echo tw''in"]),
+    (["script -c bash /dev/null", "touch {f}"], ["bash -c 'true'", "echo tw''in"]),
+    (["script -q /dev/null", "touch {f}"], ["bash -c 'true'", "echo tw''in"]),
+    (["su -s /bin/dash", "touch {f}"], ["su -", "echo tw''in"]),
+    (["su -s /bin/dash - root", "touch {f}"], ["su - root", "echo tw''in"]),
+    (["sudo -i dash", "touch {f}"], ["sudo -i ls /", "echo tw''in"]),
+    (["sudo dash", "touch {f}"], ["sudo ls /", "echo tw''in"]),
+    (["sudo SHELL=/bin/dash -s", "touch {f}"], ["sudo -s", "echo tw''in"]),
+    (["env SHELL=/bin/dash sudo -s", "touch {f}"], ["env TERM=xterm bash", "echo tw''in"]),
+    (["export SHELL=/bin/dash", "sudo -s", "touch {f}"], ["export SHLVL=3", "sudo -s", "echo tw''in"]),
+    (["env PS0=x PROMPT_COMMAND= bash", "touch {f}"], ["env TERM=xterm bash", "echo tw''in"]),
+    (["env BASH_ENV={f}.rc bash", "touch {f}"], ["env LANG=C bash", "echo tw''in"]),
+    (["env HOME={f}.d bash", "touch {f}"], ["env LC_ALL=C bash", "echo tw''in"]),
+    # what decides, from within
+    (["bash", "printf '\\033]7701;boot;bash\\007'", "touch {f}"], ["bash", "printf 'boot;bash\\n'", "echo tw''in"]),
+    (["bash", "printf '\\033]7701;0123456789abcdef;D;0;/\\007'", "touch {f}"], ["bash", "printf 'D;0;/\\n'", "echo tw''in"]),
+    (["printf '\\033]7701;boot;dash\\007'; bash", "touch {f}"], ["printf 'dash\\n'", "bash", "echo tw''in"]),
+    (["bash", "unset PS0", "touch {f}"], ["bash", "unset A", "echo tw''in"]),
+    (["bash", "trap - DEBUG; PS0=", "touch {f}"], ["bash", "trap -p", "echo tw''in"]),
+    (["export PROMPT_COMMAND PS1", "bash", "touch {f}"], ["export A=1", "bash", "echo tw''in"]),
+    (["zsh", "preexec_functions=()", "touch {f}"], ["zsh", "print_functions=x", "echo tw''in"]),
+    (["zsh", "unfunction -m '*'", "touch {f}"], ["zsh", "true '*'", "echo tw''in"]),
+    (["zsh", "setopt no_exec", "touch {f}"], ["zsh", "true no_exec", "echo tw''in"]),
+    (["fish", "functions -e __sp_belt __sp_enter", "touch {f}"], ["fish", "echo functions", "echo tw''in"]),
+    (["fish", "bind \\r execute", "touch {f}"], ["fish", "echo bind", "echo tw''in"]),
+    (["__sp_run", "touch {f}"], ["true _sp_run", "echo tw''in"]),
+    (["a=__sp", "${{a}}_run", "touch {f}"], ["a=sp", "echo ${{a}}_run", "echo tw''in"]),
+    (["bash\r__sp_run\r:touch {f}\x1e"], ["bash\rtrue run\recho tw''in"]),
+    # step by step
+    (["f() {{ t=$1; $t {f}; }}", "f touch"], ["f() {{ t=$1; echo tw''in; }}", "f touch"]),
+    (['f() {{ "$@"; }}', "f touch {f}"], ['f() {{ echo "$@"; }}', "f tw''in"]),
+    (["f() {{ command touch {f}; }}", "f"], ["f() {{ command echo tw''in; }}", "f"]),
+    (["f() {{ g; }}", "g() {{ touch {f}; }}", "f"], ["f() {{ g; }}", "g() {{ echo tw''in; }}", "f"]),
+    (["f() {{ x=$(t$1 {f}); }}", "f ouch"], ["f() {{ x=$(date); echo tw''in; }}", "f ouch"]),
+    (["echo 't$1 {f}' > {f}.rc", ". {f}.rc ouch"], ["echo 'echo tw$1' > {f}.rc", ". {f}.rc in"]),
+    (["echo 'echo $(t$1 {f})' > {f}.rc", ". {f}.rc ouch"], ["echo 'echo tw$1' > {f}.rc", ". {f}.rc in"]),
+    (["mkfifo {f}.p; (echo touch {f} > {f}.p) &", ". {f}.p"], ["mkfifo {f}.p", "echo tw''in"]),
+    (["eval 't\"\"ouch {f}'"], ["eval 'echo tw\"\"in'"]),
+    (["eval 'eval t\"\"ouch {f}'"], ["eval 'eval echo tw\"\"in'"]),
+    (["eval 'true & touch {f}'"], ["eval 'true && echo tw\"\"in'"]),
+    # values that arithmetic runs, carried from line to line
+    (["read x <<< 'a[$(touch {f})]'", "echo $((x))"], ["read x <<< twin", "echo $x"]),
+    (["read x <<< 'a[$(touch {f})]'", "[[ $x -eq 1 ]]"], ["read x <<< twin", "[[ $x == twin ]] && echo $x"]),
+    (["read x <<< 'a[$(touch {f})]'", "a=(1)", "echo ${{a[x]}}"], ["a=(twin)", "echo ${{a[0]}}"]),
+    (["read x <<< 'a[$(touch {f})]'", "echo ${{PWD:x}}"], ["x=twin", "echo ${{x:0}}"]),
+]
+
 #: Plain work, which the same policy lets through.
 ORDINARY = [
     "echo x",
@@ -185,6 +268,29 @@ async def test_it_does_not_run(guarded: Gateway, tmp_path: Path, row: list[str])
         await at_terminal(guarded.ssh(options=["-e", "none"]), person)
     await guarded.idle()
     assert not victim.exists()
+
+
+@pytest.mark.parametrize("row", [row for row, _ in INNER], ids=[" ⏎ ".join(row) for row, _ in INNER])
+async def test_it_does_not_run_inside_either(guarded: Gateway, tmp_path: Path, row: list[str]) -> None:
+    await test_it_does_not_run(guarded, tmp_path, row)
+
+
+@pytest.mark.parametrize("lines", [twin for _, twin in INNER], ids=[" ⏎ ".join(twin) for _, twin in INNER])
+async def test_the_innocent_twin_runs(guarded: Gateway, tmp_path: Path, lines: list[str]) -> None:
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        for number, line in enumerate(lines, 1):
+            child.send(line.format(f=tmp_path / "victim") + "\r")
+            if number == len(lines):
+                child.expect("twin\r\n")
+            child.expect(r"[#$>] ?(\x1b(\[[?0-9;]*[a-zA-Z]|[=>])| |\r)*$")
+        child.close(force=True)
+        raise pexpect.EOF("over")
+
+    with pytest.raises(pexpect.EOF):
+        await at_terminal(guarded.ssh(options=["-e", "none"]), person)
+    await guarded.idle()
+    assert guarded.serving.denied == 0
 
 
 async def test_plain_work_goes_on(guarded: Gateway) -> None:

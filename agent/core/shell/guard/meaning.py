@@ -61,7 +61,7 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
         return _refused(line[:1000] + "…", "too_large", TOO_LONG)
     if "__sp_" in line or any(nonce in line for nonce in nonces):
         return _refused(line, "not_supported", HIDDEN)
-    meaning = classify(line)
+    meaning = classify(line, carried=True)
     start = launch(line) if kind == b"L" else None
     guarded = settled(meaning, start) if start is not None else None
     one_by_one = None

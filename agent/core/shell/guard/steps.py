@@ -51,7 +51,7 @@ def stepped(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Cla
             if not head.rstrip().endswith("()"):
                 return None
         texts.append(text)
-        known.append(classify(text))
+        known.append(classify(text, carried=True))
         flags = flags | known[1].flags
     elif not flags & {"eval"} or "source" in flags:
         return None
@@ -103,6 +103,6 @@ def _in_order(text: str) -> bool:
         if inner.startswith("`"):
             brackets = (1, 1)
         inner = inner[brackets[0] : -brackets[1]]
-        if "`" in inner or "unknown" in classify(inner).effects:
+        if "`" in inner or "unknown" in classify(inner, carried=True).effects:
             return False
     return True

@@ -157,3 +157,67 @@ def test_the_answer_is_plain_data() -> None:
 def test_every_flag_is_documented_and_unknown_flags_are_flags() -> None:
     assert FLAGS.keys() >= UNKNOWN_FLAGS
     assert all(FLAGS.values())
+
+
+CARRIED = [
+    "echo $((x))",
+    "echo $[x]",
+    'echo "$((1 + x))"',
+    "echo ${PWD:x}",
+    "echo ${PWD:1:x}",
+    "echo ${a[x]}",
+    "echo ${a[$x]}",
+    "a[x]=1",
+    "a=([x]=1)",
+    "a=([$x]+=1)",
+    "[[ $x -eq 1 ]]",
+    "[[ x -gt 1 ]]",
+    "[[ -v $x ]]",
+    "[[ -v a[x] ]]",
+    "[ -v 'a[x]' ]",
+    "let x",
+    "read 'a[x]'",
+    "unset 'a[x]'",
+    "printf -v 'a[x]' 1",
+    "declare 'a[x]=1'",
+    "for ((i=0; i<x; i++)); do :; done",
+    "for ((i=0; x; i++)); do :; done",
+    "for ((i=x; i<1; i++)); do :; done",
+    "echo $((x)); x=1",
+    "false && x=1; echo $((x))",
+    "x=$y; echo $((x))",
+    "f() { echo $((x)); }",
+]
+
+
+@pytest.mark.parametrize("line", CARRIED)
+def test_a_value_that_another_line_set_may_be_code_to_arithmetic(line: str) -> None:
+    assert "dynamic_code" in classify(line, carried=True).flags
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "echo $((1 + 2))",
+        "x=1; echo $((x + 1))",
+        "echo $((UID))",
+        "[[ 1 -eq 2 ]]",
+        "[[ $x == y ]]",
+        "[[ -f $x ]]",
+        "[ $x -eq 1 ]",
+        "echo ${x:0:3}",
+        "echo ${x:-y}",
+        "echo ${a[0]}",
+        "echo ${a[-1]}",
+        "echo ${a[@]}",
+        "a=(x y)",
+        "for ((i=0; i<3; i++)); do :; done",
+        "printf '%d' 1",
+        "read x",
+        "unset x",
+        "declare x=1",
+    ],
+)
+def test_where_no_other_line_counts(line: str) -> None:
+    assert "unknown" not in classify(line, carried=True).effects
+    assert classify(line, carried=True) == classify(line)
