@@ -28,7 +28,7 @@ fuzz: ## run the fuzzers for longer (ten minutes; SEED=7 for other shell lines):
 		tests/unit/agent/core/shell/guard/test_cuts.py tests/unit/agent/protocols/ssh/test_files.py \
 		tests/integration/ssh/test_cuts.py tests/integration/ssh/test_fuzz.py
 
-check: lint test ## what CI runs: lint, types, import contracts, the tests (the package is one of them)
+check: lint test crash ## what CI runs: lint, types, import contracts, the tests (the package is one of them), and killed agents
 
 check-fast: ## the part of check without servers, for while you work
 	@infra/steps/setup.sh python
