@@ -323,6 +323,29 @@ async def test_a_disk_that_fails_ends_the_agent_and_another_start_delivers(
         assert rig.supervisor.failure is None
 
 
+async def test_a_log_that_fails_ends_every_session_and_the_agent(
+    run_rig: RunRig, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, "input/output error")
+
+    async with run_rig() as rig:
+        (first, tunnel), (second, _) = await serve_one(rig), await serve_one(rig)
+        monkeypatch.setattr("agent.runtime.journal.write_at", broken)
+        await asyncio.get_running_loop().sock_sendall(tunnel.client, b"not recorded\n")
+        assert rig.running is not None
+        async with asyncio.timeout(30):
+            await rig.running
+        assert rig.supervisor.failure is not None
+        assert (rig.supervisor.failure.code, bool(rig.supervisor.failure.hint)) == ("recording_failed", True)
+    monkeypatch.undo()
+    async with run_rig():
+        await until(lambda: {first, second} <= set(control.closes))
+    for sid in (first, second):
+        assert control.text_of(sid).startswith("hello\n")
+        assert control.chain_holds(sid)
+
+
 async def test_a_ticket_decided_by_newer_rules_fetches_them_first(run_rig: RunRig, control: FakeControlPlane) -> None:
     async with run_rig() as rig:
         control.document = document(version=7)
