@@ -46,7 +46,7 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if asked.pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    ready, tables = 0.0, []
+    ready, tables, failed = 0.0, [], []
     names = asked.suites or [*SUITES, *OTHERS]
     for suite, parts in (("postgres", postgres.PARTS), ("ssh", ssh.PARTS)):
         if suite in names and not set(asked.only) <= set(parts):
@@ -54,7 +54,8 @@ def main() -> int:
     if "postgres" in names:
         tables += [table.summary() for table in postgres.run(_postgres_sizes(asked), asked.only)]
     if "ssh" in names:
-        tables += [table.summary() for table in ssh.run(_ssh_sizes(asked), asked.only)]
+        found, failed = ssh.run(_ssh_sizes(asked), asked.only)
+        tables += [table.summary() for table in found]
     rounds = asked.rounds or 5
     for name, measure in (
         ("evidence", evidence.run),
@@ -74,7 +75,7 @@ def main() -> int:
     machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "pinned": asked.pin, "ready_s": ready}
     kept.write_text(json.dumps({"when": when.isoformat(), "machine": machine, "tables": tables}, indent=2) + "\n")
     print(f"kept in {kept}")
-    return 0
+    return 1 if failed else 0
 
 
 def _postgres_sizes(asked: argparse.Namespace) -> postgres.Sizes:

@@ -73,9 +73,10 @@ def _dense() -> bytes:
     return b"".join(_DENSE % (n, n, n % 665 + 1, n % 9998 + 1) for n in range(10_000))
 
 
-def run(sizes: Sizes, only: Sequence[str] = ()) -> list[Table]:
-    """Start everything, measure, end everything. Prints as it goes."""
+def run(sizes: Sizes, only: Sequence[str] = ()) -> tuple[list[Table], list[str]]:
+    """Start everything, measure, end everything. Prints as it goes. Returns the tables, and the parts that did not work."""
     tables: list[Table] = []
+    failed: list[str] = []
     # What is carried stays in memory, where there is room: the disk is not what is compared. The recordings go to the disk.
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
     with ExitStack() as everything:
@@ -83,10 +84,14 @@ def run(sizes: Sizes, only: Sequence[str] = ()) -> list[Table]:
         data = everything.enter_context(tempfile.TemporaryDirectory(prefix="sallyport-bench-", dir=memory))
         bench = Bench(everything.enter_context(Ways(Path(name))), sizes, Path(data))
         for part in only or PARTS:
-            for table in PARTS[part](bench):
-                print(table.render(), end="\n\n", flush=True)
-                tables.append(table)
-    return tables
+            try:
+                for table in PARTS[part](bench):
+                    print(table.render(), end="\n\n", flush=True)
+                    tables.append(table)
+            except (RuntimeError, OSError) as error:
+                print(f"{part} FAILED: {error}\n", flush=True)
+                failed.append(part)
+    return tables, failed
 
 
 # -- latency -----------------------------------------------------------------------------------------------------------------

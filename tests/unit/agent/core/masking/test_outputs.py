@@ -122,8 +122,9 @@ def test_a_terminal_is_a_terminal_whatever_it_is_shown() -> None:
     assert b"alice@" not in shown
 
 
-def test_who_may_see_everything_waits_for_nothing() -> None:
-    outputs = make(FOUND)
+@pytest.mark.parametrize("terminal", [None, (80, 24)])
+def test_who_may_see_everything_waits_for_nothing(terminal: tuple[int, int] | None) -> None:
+    outputs = make(FOUND, terminal=terminal)
     assert outputs.feed(b"alice@exam", "out", 0)[0].data == b"alice@exam"
     assert outputs.feed(BLOB, "out", 0)[0].data == BLOB
     assert outputs.due_ms is None
