@@ -46,7 +46,8 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if asked.pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    ready, tables, failed = 0.0, [], []
+    ready, tables = 0.0, []
+    failed: list[str] = []
     names = asked.suites or [*SUITES, *OTHERS]
     for suite, parts in (("postgres", postgres.PARTS), ("ssh", ssh.PARTS)):
         if suite in names and not set(asked.only) <= set(parts):

@@ -30,18 +30,44 @@ _TAB: Final = 8
 
 
 class Row:
-    """The cells of one line. A character of two cells stands in the first; the second is empty."""
+    """The cells of one line. A character of two cells stands in the first; the second is empty.
 
-    __slots__ = ("origin", "text")
+    A line that nobody has written to has no cells yet: most lines of most sessions are such lines.
+    """
+
+    __slots__ = ("_columns", "_origin", "_text")
 
     def __init__(self, columns: int) -> None:
-        self.text: list[str] = [" "] * columns
-        self.origin: list[int] = [NOWHERE] * columns
+        self._columns = columns
+        self._text: list[str] | None = None
+        self._origin: list[int] | None = None
+
+    @property
+    def text(self) -> list[str]:
+        """The character in each cell."""
+        if self._text is None:
+            self._text = [" "] * self._columns
+        return self._text
+
+    @property
+    def origin(self) -> list[int]:
+        """The number of the byte that put it there."""
+        if self._origin is None:
+            self._origin = [NOWHERE] * self._columns
+        return self._origin
 
     @property
     def full(self) -> bool:
         """True where text may go on in the next line."""
-        return self.text[-1] != " "
+        return self._text is not None and self._text[-1] != " "
+
+    def resize(self, columns: int) -> None:
+        """Take another width. Text stays where it is, as far as there is room."""
+        missing, self._columns = columns - self._columns, columns
+        if self._text is not None:
+            self._text = self._text[:columns] + [" "] * missing
+        if self._origin is not None:
+            self._origin = self._origin[:columns] + [NOWHERE] * missing
 
 
 class Screen:
@@ -98,9 +124,7 @@ class Screen:
         self.columns, self.height = max(1, min(columns or 80, _MOST)), max(1, min(rows or 24, _MOST))
         self._other = None
         for row in self.rows:
-            missing = self.columns - len(row.text)
-            row.text = row.text[: self.columns] + [" "] * missing
-            row.origin = row.origin[: self.columns] + [NOWHERE] * missing
+            row.resize(self.columns)
         lost = max(0, self._y - self.height + 1)
         self.rows = (self.rows[lost:] + [Row(self.columns) for _ in range(self.height)])[: self.height]
         self._x, self._y = min(self._x, self.columns - 1), self._y - lost

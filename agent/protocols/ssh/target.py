@@ -6,6 +6,7 @@ import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import lru_cache
 from typing import Any
 
 import asyncssh
@@ -137,12 +138,18 @@ async def _dial(target: Target) -> socket.socket:
 def _pinned(target: Target) -> list[asyncssh.SSHKey]:
     lines = target.options.get("host_keys") or []
     try:
-        keys = [asyncssh.import_public_key(line) for line in lines]
+        keys = [_public(line) for line in lines]
     except asyncssh.KeyImportError:
         keys = []
     if not keys:
         raise Fault("target_host_key", f"No host key of {target.name} is pinned in the gateway's configuration.")
     return keys
+
+
+@lru_cache(maxsize=256)
+def _public(line: str) -> asyncssh.SSHKey:
+    """Return a pinned key, read once for all connections to its host. Raises KeyImportError."""
+    return asyncssh.import_public_key(line)
 
 
 def _host_key_kinds(pinned: list[asyncssh.SSHKey]) -> list[str]:

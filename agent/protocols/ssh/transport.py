@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import Awaitable, Callable, Coroutine
+from functools import lru_cache
 from typing import Any, Final
 
 import asyncssh
@@ -57,6 +58,12 @@ SCRIPTS: Final = 8
 TOO_MANY: Final = "sallyport: too many channels in this session"
 
 Opening = Callable[[login.Person | None, str], Awaitable[Serving]]
+
+
+@lru_cache(maxsize=1)
+def _host_key(private_key: bytes) -> asyncssh.SSHKey:
+    """Return the listener's key, which is read once for all connections. Raises ValueError."""
+    return asyncssh.import_private_key(private_key)
 
 
 class Connection(asyncssh.SSHServer):
@@ -113,7 +120,7 @@ class Connection(asyncssh.SSHServer):
 
     async def _handshake(self, sock: socket.socket) -> asyncssh.SSHServerConnection:
         sock.setblocking(False)
-        key = asyncssh.import_private_key(self._identity.private_key)
+        key = _host_key(self._identity.private_key)
         certificate = self._identity.certificate
         async with asyncio.timeout(HANDSHAKE_S):
             return await asyncssh.run_server(

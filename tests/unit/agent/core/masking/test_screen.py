@@ -154,3 +154,14 @@ def test_tmux_shows_the_same(tmp_path: Path) -> None:
         assert [line.rstrip() for line in shown] == drawn(script, columns=20, rows=6)
     finally:
         tmux("kill-server")
+
+
+def test_a_line_that_nobody_wrote_to_costs_no_cells() -> None:
+    screen = Screen(80, 24, lambda row: None)
+    screen.write(b"one\r\ntwo", 0)
+    screen.resize(100, 30)
+    assert [row._text is not None for row in screen.rows] == [True, True] + [False] * 28
+    assert (
+        len(screen.rows[0].text) == len(screen.rows[0].origin) == len(screen.rows[29].text) == len(screen.rows[29].origin) == 100
+    )
+    assert not screen.rows[28].full
