@@ -143,7 +143,8 @@ class Onlookers:
         if target is None:
             raise Fault("denied", "The target was taken out of the gateway's configuration.")
         about = (session.sid, session.claims.sub, "live")
-        moment = Moment(now_ms=self._identity.now_ms(), source_ip=claims.source_ip)
+        # As of the question: rules about the hour of the day decide about beginning, not about going on.
+        moment = Moment(now_ms=claims.iat * 1000, source_ip=claims.source_ip)
         verdict = policy.watch(claims.principal, about, target, moment)
         if not verdict.allowed:
             raise Fault("denied", verdict.message, hint=f"Decided by rule {verdict.rule}." if verdict.rule else "")

@@ -107,6 +107,24 @@ def test_a_shell_is_watched_and_ended(world: World, bob: Person) -> None:
     assert "/nothing" not in told.stdout
 
 
+def test_a_watch_goes_on_when_every_socket_breaks(world: World, bob: Person) -> None:
+    with terminal(world.alice, ["ssh", "-tt", "prod-web"]) as alice:
+        text(alice, "recorded")
+        sid = live(bob, "prod-web")
+        with terminal(bob, ["sallyport", "watch", sid]) as watching:
+            text(watching, "Watching alice@example.com")
+            alice.send("echo be''fore\r")
+            text(watching, "before")
+            world.cloud.gateway.kill()
+            alice.send("echo af''ter\r")
+            text(alice, "after")
+            text(watching, "after")
+            watching.sendintr()
+            text(watching, "You watch no more.")
+        alice.send("exit\r")
+        alice.expect(pexpect.EOF)
+
+
 def test_statements_are_watched_and_the_session_ended(world: World, bob: Person) -> None:
     with terminal(world.alice, ["sallyport", "connect", "prod-db"], PSQLRC="/dev/null", PAGER="", TERM="dumb") as alice:
         alice.expect("prod-db=> ")

@@ -17,7 +17,7 @@ from agent.runtime import identity as identities
 from agent.runtime.identity import Enrolled, Identity
 from chalicelib.contracts import ids
 from chalicelib.contracts.api import AgentEnrolled, Trust
-from chalicelib.contracts.capability import PROOF_TYP, TICKET_TYP, ProofClaims, TicketClaims, check_proof
+from chalicelib.contracts.capability import PROOF_TYP, TICKET_TYP, WATCH_TYP, ProofClaims, TicketClaims, WatchClaims, check_proof
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import SEALING_TYP, SealingClaims
 
@@ -198,3 +198,33 @@ def test_a_key_of_another_gateway_target_or_month_is_refused(identity: Identity,
     with pytest.raises(Fault) as raised:
         identity.sealing_key(text, TICKET_NOW)
     assert raised.value.code == "recording_failed"
+
+
+WATCH = WatchClaims(
+    iss="https://gateway.test",
+    aud=AGENT,
+    wid="wat_01JD8QZ6T3N0V9C4K2M7X5B1HR",
+    sid=CLAIMS.sid,
+    sub="bob@example.com",
+    iat=NOW_MS // 1000,
+    exp=NOW_MS // 1000 + 60,
+    deadline_ms=NOW_MS + 3_600_000,
+)
+
+
+def test_a_watchers_ticket_is_one_kind_and_a_sessions_another(identity: Identity) -> None:
+    assert identity.watch_ticket(signed(WATCH, typ=WATCH_TYP)) == WATCH
+    for text in (
+        signed(),
+        signed(WATCH),
+        signed(CLAIMS, typ=WATCH_TYP),
+        signed(WATCH, typ=WATCH_TYP, key=ECKey.generate_key("P-256")),
+        signed(msgspec.structs.replace(WATCH, iss="https://elsewhere.test"), typ=WATCH_TYP),
+        signed(msgspec.structs.replace(WATCH, wid="../x"), typ=WATCH_TYP),
+    ):
+        with pytest.raises(Fault) as caught:
+            identity.watch_ticket(text)
+        assert caught.value.code == "ticket_invalid"
+    with pytest.raises(Fault) as caught:
+        identity.ticket(signed(WATCH, typ=WATCH_TYP))
+    assert caught.value.code == "ticket_invalid"

@@ -6,6 +6,7 @@ import asyncio
 
 from agent.runtime.reports import BATCH, WAITING, Reports
 from chalicelib.contracts.api import DeniedOperation, Done, SessionReport
+from chalicelib.contracts.api_live import WatchNews
 from chalicelib.contracts.faults import Fault, Notice
 from tests.unit.agent.runtime.conftest import quick
 
@@ -81,3 +82,16 @@ async def test_what_waits_is_bounded() -> None:
         reports.denied(denied(number))
     await run(reports)
     assert [each.time_ms for report in office.taken for each in report.denied] == list(range(WAITING))
+
+
+async def test_watches_are_reported_in_order_until_they_arrive() -> None:
+    office = Office()
+    reports = Reports(SID, office.send, quick)
+    reports.watch(WatchNews(ticket="a"))
+    reports.watch(WatchNews(ticket="a", code="ok", shown=7))
+    office.faults = [Fault("control_plane_unreachable", "Away.")]
+    await run(reports)
+    assert [(each.ticket, each.code, each.shown) for report in office.taken for each in report.watches] == [
+        ("a", "", 0),
+        ("a", "ok", 7),
+    ]

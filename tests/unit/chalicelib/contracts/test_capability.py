@@ -103,3 +103,17 @@ def test_an_approval_of_anything_else_is_refused(changed: dict[str, object], cod
     claims = msgspec.structs.replace(APPROVAL, **changed)
     check = lambda: capability.check_approval(claims, agent_id="agt_a", ticket=TICKET, digest="ab" * 32, now_ms=NOW_MS)  # noqa: E731
     assert code_of(check) == code
+
+
+WATCH = capability.WatchClaims(
+    iss="https://g", aud="agt_a", wid="wat_x", sid="ses_x", sub="bob", iat=NOW_S, exp=NOW_S + 60, deadline_ms=NOW_MS + 100_000
+)
+
+
+def test_a_watch_begins_within_a_minute_and_goes_on_to_its_end() -> None:
+    capability.check_watch(WATCH, "agt_a", NOW_MS)
+    assert code_of(lambda: capability.check_watch(WATCH, "agt_a", NOW_MS + 60_000)) == "ticket_expired"
+    assert code_of(lambda: capability.check_watch(WATCH, "agt_a", NOW_MS - 31_000)) == "ticket_invalid"
+    capability.check_watch(WATCH, "agt_a", NOW_MS + 60_000, begun=True)
+    assert code_of(lambda: capability.check_watch(WATCH, "agt_a", NOW_MS + 100_000, begun=True)) == "session_ended"
+    assert code_of(lambda: capability.check_watch(WATCH, "agt_b", NOW_MS)) == "ticket_mismatch"

@@ -157,6 +157,21 @@ def test_replay_knows_the_owner() -> None:
     assert rules.replay(BOB, "ses_x", ALICE.name, "ended", WEB, NOW).decision == DENY
 
 
+def test_watching_and_ending_are_actions_of_their_own() -> None:
+    rules = policy(
+        look='permit(principal, action == Action::"watch", resource in Tag::"prod") unless { resource.owner == principal };',
+        end='permit(principal, action == Action::"kill", resource) '
+        'when { context.reason == "ticket" && resource.state == "live" };',
+    )
+    about = ("ses_x", ALICE.name, "live")
+    assert rules.watch(BOB, about, WEB, NOW).decision == ALLOW
+    assert rules.watch(ALICE, about, WEB, NOW).decision == DENY
+    assert rules.replay(BOB, *about, WEB, NOW).decision == DENY
+    assert rules.kill(BOB, about, WEB, NOW).rule == "end"
+    assert rules.kill(BOB, about, WEB, Moment(now_ms=1, reason="fun")).decision == DENY
+    assert rules.kill(BOB, ("ses_x", ALICE.name, "offered"), WEB, NOW).decision == DENY
+
+
 def test_administer_is_its_own_action() -> None:
     rules = policy(**RULES)
     assert rules.administer(Principal(name="pat", groups=["platform"]), NOW).decision == ALLOW
