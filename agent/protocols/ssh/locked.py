@@ -57,6 +57,15 @@ class LockedRelay(ShellRelay):
         super()._after()
         self._completing()
 
+    def client_eof(self) -> None:
+        """The client types no more; lines that it has typed still run."""
+        self._perform(self._locked.ended())
+
+    def interrupted(self) -> None:
+        """Draw the line that is edited anew, below what was said."""
+        self._perform(self._locked.redrawn())
+        self._owner.keep_pace()
+
     def resized(self, columns: int, rows: int) -> None:
         """Draw the line that is edited anew."""
         self._perform(self._locked.resized(columns, rows))

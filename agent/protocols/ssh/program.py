@@ -446,6 +446,8 @@ class Program:
     def _say_asides(self) -> None:
         if words := self._asides.due():
             self._say(words, "out" if isinstance(self._relay, ShellRelay) else "err")
+            if isinstance(self._relay, ShellRelay):
+                self._relay.interrupted()
 
     async def _relieve(self) -> None:
         await self._connection.opened.recorder.relieved()

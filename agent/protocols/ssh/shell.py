@@ -171,6 +171,9 @@ class ShellRelay:
             self._settle()  # nothing comes behind a prompt, and a line that has ended has its part of the cast
         self._after()
 
+    def interrupted(self) -> None:
+        """Words of ours were shown in the middle of it."""
+
     def resized(self, columns: int, rows: int) -> None:
         """The person's terminal has another size."""
 

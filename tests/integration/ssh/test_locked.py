@@ -388,3 +388,52 @@ async def test_nothing_is_completed_where_policy_forbids_it(locked: Gateway, ser
     await locked.idle()
     assert not [entry for entry in locked.serving.recorder.lines(1, "jsonl") if entry.get("kind") == "complete"]
     assert locked.serving.denied == 0
+
+
+async def test_lines_that_were_sent_in_advance_run_and_then_the_shell_ends(locked: Gateway) -> None:
+    def run() -> subprocess.CompletedProcess[bytes]:
+        text = b"echo $((6*7))\ntouch /nowhere\nsh -c 'exit 3'\n"
+        return subprocess.run(locked.ssh(options=["-tt"]), input=text, capture_output=True, timeout=30, check=False)
+
+    done = await asyncio.to_thread(run)
+    assert b"42\r\n" in done.stdout
+    assert b"Not that." in done.stdout
+    assert done.returncode == 3
+    await locked.idle()
+    assert [each["exit"] for each in commands(locked.serving)] == [0, 3]
+
+
+async def test_what_is_said_beside_the_shell_leaves_its_line(locked: Gateway) -> None:
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.send("echo ha" + "l" * 120)
+        child.expect("l{20}\\Z")
+        loop.call_soon_threadsafe(warn)
+        child.expect_exact("sallyport: 5 minutes left")
+        child.expect("l{30}\\Z")
+        child.send("f\r")
+        child.expect_exact("\r\n\x1b[?2004lha" + "l" * 120 + "f")
+        child.send("exit\r")
+
+    def warn() -> None:
+        locked.serving.warned("5 minutes left")
+
+    loop = asyncio.get_running_loop()
+    assert await at_terminal(locked.ssh(), person) == 0
+
+
+async def test_secrets_in_a_line_are_masked_where_it_is_recorded(locked: Gateway, server: Sshd) -> None:
+    locked.serving = serving_for(server, 'permit(principal, action == Action::"run", resource);', shell="locked")
+
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        for key in "echo 4111111111111111":
+            child.send(key)
+            child.expect(pexpect.TIMEOUT, timeout=0.02)
+        child.send(" x\x1b[D\x1b[D\r")
+        child.expect(READY)
+        child.send("exit\r")
+
+    await at_terminal(locked.ssh(), person)
+    await locked.idle()
+    assert b"4111111111111111" not in b"".join(locked.serving.recorder.written.values())

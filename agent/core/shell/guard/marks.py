@@ -69,6 +69,11 @@ class Splitter:
                     raise EndlessError
                 self._held = data[begin:]
                 return
+            # A mark holds no other: what has begun before one is somebody's, who would have it swallowed.
+            inner = data.rfind(BEGIN, begin + len(BEGIN), end)
+            if inner >= 0:
+                self.forged += 1
+                begin = inner
             mark = self._mark(data[begin + len(BEGIN) : end])
             if mark is not None:
                 yield mark

@@ -60,6 +60,7 @@ class Locked:
         self._asked: Operation | None = None
         self._asked_with = ""
         self._under_way: tuple[Operation, int, int] | None = None
+        self._no_more = False
         self._passed = False
         """Keys went to the program that runs."""
         self._tail = b""
@@ -125,6 +126,8 @@ class Locked:
                 outcome = None
         units: list[Unit] = []
         if self.state == "prompt":
+            if outcome is None and self._no_more:
+                outcome = self._editor.leave()
             units = self._show(self._editor.draw())
         match outcome:
             case Completing():
@@ -136,6 +139,11 @@ class Locked:
                 self.state = "asking"
                 units.append(self._meaning(outcome))
         return units
+
+    def ended(self) -> list[Unit]:
+        """The person types no more: the shell ends where it would wait for keys."""
+        self._no_more = True
+        return self._typing()
 
     def completed(self, names: list[str]) -> list[Unit]:
         """Put in what was found for :attr:`wanted`."""
@@ -150,6 +158,13 @@ class Locked:
         """The terminal has another size."""
         drawn = self._editor.resize(columns, rows)
         return self._show(drawn) if self.state in ("prompt", "completing") else []
+
+    def redrawn(self) -> list[Unit]:
+        """Something else was shown over the line, which is drawn again where the cursor is."""
+        if self.state not in ("prompt", "completing"):
+            return []
+        self._editor.hide()
+        return self._show(b"\r\x1b[K" + self._editor.draw())
 
     def _show(self, drawn: bytes) -> list[Unit]:
         return [Output(drawn)] if drawn else []

@@ -114,8 +114,7 @@ class Editor:
         elif name == "tab":
             return self._completing()
         elif name == "ctrl-d" and not self._line.text and not self._overlong:
-            self._finish()
-            return Left()
+            return self.leave()
         elif name == "ctrl-c":
             self._drop()
         elif name == "ctrl-l":
@@ -127,6 +126,11 @@ class Editor:
         else:
             self._said += _BELL
         return None
+
+    def leave(self) -> Left:
+        """End the line that is edited, and the shell."""
+        self._finish()
+        return Left()
 
     def complete(self, word: str, names: list[str]) -> None:
         """Put in what all of ``names`` begin with, in the place of ``word``; show them where that is no more than was there."""

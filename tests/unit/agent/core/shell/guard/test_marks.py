@@ -26,6 +26,13 @@ def joined(pieces: list[bytes | Mark]) -> list[bytes | Mark]:
     return whole
 
 
+def test_a_mark_that_somebody_begins_before_one_swallows_nothing() -> None:
+    splitter = Splitter("0123456789abcdef")
+    found = list(splitter.feed(b"a\x1b]7701;\x1b]7701;fed;x\x1b]7701;0123456789abcdef;A\x07b"))
+    assert [each.kind if isinstance(each, Mark) else each for each in found] == [b"a", "A", b"b"]
+    assert splitter.forged == 1
+
+
 def test_text_and_marks_come_in_their_order() -> None:
     data = b"a" + mark(b"A") + b"b" + mark(rb"D;0;'/tmp'") + mark(b"B") + b"c"
     assert list(Splitter(NONCE).feed(data)) == [

@@ -151,6 +151,24 @@ def test_the_end() -> None:
     assert locked.typed(b"ls\r") == []
 
 
+def test_the_end_of_all_keys_is_the_end_of_the_shell_once_lines_have_run() -> None:
+    locked = booted()
+    unit = asked(locked.typed(b"one\rtwo"))
+    assert unit.operation.text == "one"
+    assert locked.ended() == []
+    assert sent(locked.denied()).endswith(b":x:126\n")
+    locked = running()
+    assert locked.ended() == []
+    assert sent(locked.receive(report(SECOND, 3), 0)) == SECOND.encode() + b":x:3\n"
+
+
+def test_words_of_others_leave_the_line_as_it_was() -> None:
+    locked = booted()
+    locked.typed(b"x" * 100)
+    assert shown(locked.redrawn()) == b"\r\x1b[Kweb@prod:/tmp$ " + b"x" * 100
+    assert running().redrawn() == []
+
+
 def test_output_of_the_background_stands_above_the_line() -> None:
     locked = booted()
     locked.typed(b"half")
