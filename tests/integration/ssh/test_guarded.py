@@ -215,3 +215,16 @@ async def test_what_runs_before_a_prompt_is_nobodys_line(guarded: Gateway, sshd:
         profile.unlink()
     await guarded.idle()
     assert guarded.serving.denied == 2
+
+
+async def test_a_shell_that_prompts_without_end_is_ended(guarded: Gateway, sshd: Sshd) -> None:
+    profile = sshd.home / ".bash_profile"
+    profile.write_text("PS1='$(kill -INT $$)$ '\n")
+
+    def person(child: pexpect.spawn) -> None:
+        child.expect_exact("sallyport: The shell asked without end, so it was ended.")
+
+    try:
+        assert await at_terminal(guarded.ssh(), person) == 126
+    finally:
+        profile.unlink()

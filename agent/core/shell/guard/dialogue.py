@@ -216,6 +216,8 @@ class Dialogue:
         if mark.nonce == boot.NAME:
             return self._booted(mark.kind)
         layer = self._layers[mark.nonce]
+        if layer.shell not in boot.GUARDS:
+            raise ValueError(mark.kind)  # it cannot know its nonce yet
         if layer.dialect.PERCENT:
             mark = Mark(mark.kind, tuple(unpercent(field) for field in mark.fields), mark.nonce)
         if layer is not self._top:
@@ -276,8 +278,7 @@ class Dialogue:
                 self._paid(now_ms)
                 layer.steps = None
                 if layer.state != "replacing":
-                    layer.gone = False
-                    layer.launch, layer.muted = None, False
+                    self._stand(layer)
                     self._ended(layer.over(int(mark.fields[0]), now_ms))
             case "Q":
                 if layer.steps is None:
@@ -286,6 +287,14 @@ class Dialogue:
             case _:
                 raise ValueError(mark.kind)
         return []
+
+    def _stand(self, layer: Layer) -> None:
+        """A shell is before its prompt, whatever was to be started at the one before."""
+        layer.gone, layer.launch, layer.muted = False, None, False
+        if layer.goes in ("replacing", "fetching", "starting"):
+            layer.goes = "entered"
+        if layer.state in ("retyped", "fetching"):
+            layer.state = "entered"
 
     def _too_old(self, layer: Layer, version: str) -> list[Unit]:
         words = f"{layer.shell} {version} is too old to be guarded."

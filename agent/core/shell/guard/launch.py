@@ -180,7 +180,8 @@ def _ssh(words: list[str]) -> tuple[str, bool] | None:
         return None
     if not all(_SSH_SETTING.fullmatch(value.text or "") for value in parsed.values("o")):
         return None
-    return " ".join([words[0], "-t", *words[1:], quoted(BOOT)]), True
+    # Without escape characters: behind `~C` ssh takes orders of its own, which nobody decides.
+    return " ".join([words[0], "-t", "-e", "none", *words[1:], quoted(BOOT)]), True
 
 
 _READERS: Final = {

@@ -34,8 +34,8 @@ OWN = f"sh -c {quoted(code())}"
         ("docker exec -it web bash", f"command docker exec -it web {BASH}", False),
         ("docker exec -i -t -u root web /bin/bash", f"command docker exec -i -t -u root web {BASH}", False),
         ("kubectl exec -n prod -it web -c app -- bash", f"command kubectl exec -n prod -it web -c app -- {BASH}", False),
-        ("ssh -p 22 bob@db", f"command ssh -t -p 22 bob@db {quoted(BOOT)}", True),
-        ("ssh -o Port=22 db", f"command ssh -t -o Port=22 db {quoted(BOOT)}", True),
+        ("ssh -p 22 bob@db", f"command ssh -t -e none -p 22 bob@db {quoted(BOOT)}", True),
+        ("ssh -o Port=22 db", f"command ssh -t -e none -o Port=22 db {quoted(BOOT)}", True),
     ],
 )
 def test_it_starts_and_reports(line: str, text: str, login: bool) -> None:
