@@ -46,17 +46,27 @@ def main() -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if asked.pin:
         os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
-    ready, tables = 0.0, []
-    failed: list[str] = []
     names = asked.suites or [*SUITES, *OTHERS]
     for suite, parts in (("postgres", postgres.PARTS), ("ssh", ssh.PARTS)):
         if suite in names and not set(asked.only) <= set(parts):
             parser.error(f"--only: parts of {suite} are {', '.join(parts)}")
+    tables: list[dict[str, object]] = []
+    machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "pinned": asked.pin, "ready_s": 0.0}
+    try:
+        _measure(asked, names, tables, machine)
+    finally:
+        # Whoever interrupts a long run keeps what it has measured.
+        if tables:
+            _keep(tables, machine)
+    return 0
+
+
+def _measure(asked: argparse.Namespace, names: list[str], tables: list[dict[str, object]], machine: dict[str, object]) -> None:
     if "postgres" in names:
         tables += [table.summary() for table in postgres.run(_postgres_sizes(asked), asked.only)]
     if "ssh" in names:
-        found, failed = ssh.run(_ssh_sizes(asked), asked.only)
-        tables += [table.summary() for table in found]
+        for table in ssh.run(_ssh_sizes(asked), asked.only):
+            tables.append(table.summary())
     rounds = asked.rounds or 5
     for name, measure in (
         ("evidence", evidence.run),
@@ -69,14 +79,15 @@ def main() -> int:
             tables.append(table.summary())
     suites = [name for name in names if name in SUITES]
     if suites:
-        ready, more = _whole_gateway(suites, rounds, pinned=asked.pin)
+        machine["ready_s"], more = _whole_gateway(suites, rounds, pinned=asked.pin)
         tables += more
+
+
+def _keep(tables: list[dict[str, object]], machine: dict[str, object]) -> None:
     when = dt.datetime.now(dt.UTC)
     kept = results_folder() / f"{when:%Y%m%dT%H%M%SZ}.json"
-    machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "pinned": asked.pin, "ready_s": ready}
     kept.write_text(json.dumps({"when": when.isoformat(), "machine": machine, "tables": tables}, indent=2) + "\n")
     print(f"kept in {kept}")
-    return 1 if failed else 0
 
 
 def _postgres_sizes(asked: argparse.Namespace) -> postgres.Sizes:

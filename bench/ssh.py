@@ -73,9 +73,8 @@ def _dense() -> bytes:
     return b"".join(_DENSE % (n, n, n % 665 + 1, n % 9998 + 1) for n in range(10_000))
 
 
-def run(sizes: Sizes, only: Sequence[str] = ()) -> tuple[list[Table], list[str]]:
-    """Start everything, measure, end everything. Prints as it goes. Returns the tables, and the parts that did not work."""
-    tables: list[Table] = []
+def run(sizes: Sizes, only: Sequence[str] = ()) -> Iterator[Table]:
+    """Start everything, measure, end everything. Prints as it goes. Raises SystemExit in the end where a part did not work."""
     failed: list[str] = []
     # What is carried stays in memory, where there is room: the disk is not what is compared. The recordings go to the disk.
     memory = "/dev/shm" if Path("/dev/shm").is_dir() else None
@@ -87,11 +86,12 @@ def run(sizes: Sizes, only: Sequence[str] = ()) -> tuple[list[Table], list[str]]
             try:
                 for table in PARTS[part](bench):
                     print(table.render(), end="\n\n", flush=True)
-                    tables.append(table)
+                    yield table
             except (RuntimeError, OSError) as error:
                 print(f"{part} FAILED: {error}\n", flush=True)
                 failed.append(part)
-    return tables, failed
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}")
 
 
 # -- latency -----------------------------------------------------------------------------------------------------------------

@@ -32,8 +32,12 @@ class Shell:
         os.close(slave)
         self._master = master
         self._number = 0
-        self._until(PROMPT)
-        self._settle()
+        try:
+            self._until(PROMPT)
+            self._settle()
+        except BaseException:
+            self.close()
+            raise
 
     def enter(self, count: int) -> list[float]:
         """Run ``count`` commands; return the milliseconds from Enter until the first output of each."""

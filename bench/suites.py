@@ -71,8 +71,12 @@ class Typist:
         self._process = subprocess.Popen(command, env=way.environment, stdin=slave, stdout=slave, stderr=subprocess.DEVNULL)
         os.close(slave)
         self._master = master
-        os.write(master, b"~")
-        self._read_until(b"~")
+        try:
+            os.write(master, b"~")
+            self._read_until(b"~")
+        except BaseException:
+            self.close()
+            raise
 
     def type(self, count: int, *, apart_s: float = 0.0) -> list[float]:
         """Type ``count`` keys; return the milliseconds of each. The next one is typed ``apart_s`` after the echo."""
