@@ -8,22 +8,22 @@ it does not know moves nothing. Everything is bounded by the size of the screen.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any, Final
 
-import re2  # type: ignore[import-untyped]
-
-from agent.core.masking.patterns import options
+from agent.core.masking.patterns import bytewise
 from agent.core.masking.widths import SILENT, char_cells
 
 #: A cell that nothing of ours was written to, or that was shown long ago.
 NOWHERE: Final = -1
-_PART: Final = re2.compile(rb"[ -~]+|[\x80-\xff]+|\r\n|" + SILENT, options(latin1=True))
-#: A sequence or character that the end of a read has cut. A terminal shows nothing of it.
-BEGUN: Final = re2.compile(
+#: Not RE2, which takes many times as long for many short matches; no alternative can begin where another did, so it is linear.
+_PART: Final = re.compile(rb"[ -~]+|[\x80-\xff]+|\r\n|" + SILENT)
+#: A sequence or character that the end of a read has cut, and the longest: longer ones are let go.
+_LONGEST: Final = 410
+_BEGUN: Final = bytewise(
     rb"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,400}\x1b?|[ -/]+)?"
-    rb"|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\z",
-    options(latin1=True),
+    rb"|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\z"
 )
 _MOST: Final = 500
 _TAB: Final = 8
@@ -135,9 +135,9 @@ class Screen:
         if self._begun:
             data, origin = self._begun + data, origin - len(self._begun) if origin >= 0 else NOWHERE
             self._begun = b""
-        cut = BEGUN.search(data)
-        if cut is not None:
-            data, self._begun = data[: cut.start()], cut.group()
+        cut = begun(data)
+        if cut < len(data):
+            data, self._begun = data[:cut], data[cut:]
         for match in _PART.finditer(data):
             part = match.group()
             where = origin + match.start() if origin >= 0 else NOWHERE
@@ -352,6 +352,12 @@ class Screen:
         self.rows = [Row(self.columns) for _ in range(self.height)]
         self._x = self._y = self._top = 0
         self._bottom, self._insert = self.height - 1, False
+
+
+def begun(data: bytes) -> int:
+    """Return where a sequence or character begins that the end of ``data`` has cut: a terminal shows nothing of it yet."""
+    cut = _BEGUN.search(data, max(0, len(data) - _LONGEST))
+    return len(data) if cut is None else int(cut.start())
 
 
 def _first(numbers: list[int]) -> int:

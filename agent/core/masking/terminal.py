@@ -10,18 +10,20 @@ What was shown before the secret could be told cannot be taken back; its other p
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from agent.core.masking.checks import Span
 from agent.core.masking.classes import Report, Tally
 from agent.core.masking.detectors import Detectors, merge
 from agent.core.masking.patterns import bytewise
-from agent.core.masking.screen import BEGUN, NOWHERE, Row, Screen
+from agent.core.masking.screen import NOWHERE, Row, Screen, begun
 from agent.core.masking.stream import Piece, StreamMasker
 from agent.core.masking.widths import SameWidth, sized, stars
 
 #: What puts text elsewhere than into the next cell or the next line, or takes no room and is not seen through by folding.
 #: Colours, modes and character sets are.
 _MOVES = bytewise(
-    rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\r(?:[^\r\n]|\z)|\xc2[\x80-\x9f]"
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\r[^\r\n]|\xc2[\x80-\x9f]"
     rb"|\x1b(?:\[[0-9;:?]*(?:[^0-9;:?mhlnqt]|\z)|[^\[()=>]|[()][^AB012]|\z|\[4[hl]|\[\?(?:1049|1047|47)[hl])"
 )
 #: Bytes that are kept unread: a screenful and more.
@@ -44,9 +46,12 @@ class TerminalMasker:
         self._begun = b""
         self._unread: list[bytes] = []
         self._size = 0
-        self._column = 0
+        self._line = b""
+        """What the line has so far that was written last."""
         self._follows = False
         """The cells are followed."""
+        self._returned = False
+        """The last byte was a carriage return, with which a line may end."""
         self._written = 0
         """The number of the next byte of the stream."""
         self._base = 0
@@ -86,9 +91,9 @@ class TerminalMasker:
     def take(self, data: bytes, now_ms: int) -> list[Piece]:
         """Take ``data`` and return what may be shown by now. A sequence that has only begun waits for its end."""
         data, self._begun = self._begun + data, b""
-        cut = BEGUN.search(data)
-        if cut is not None:
-            data, self._begun = data[: cut.start()], cut.group()
+        cut = begun(data)
+        if cut < len(data):
+            data, self._begun = data[:cut], data[cut:]
         return self._shown(self._stream.take(data, now_ms))
 
     def overdue(self, now_ms: int) -> list[Piece]:
@@ -114,7 +119,8 @@ class TerminalMasker:
         moves = False
         for raw, _ in pieces:
             self._keys = self._keys or b"PRIVATE KEY" in raw
-            moves = _MOVES.search(raw) is not None or self._fills(raw) or moves
+            moves = _MOVES.search(b"\r" + raw if self._returned else raw) is not None or self._wraps(raw) or moves
+            self._returned = raw.endswith(b"\r")
         self._follows = moves or (self._follows and sum(len(raw) for raw, _ in pieces) < _BULK)
         if not self._follows:
             for raw, _ in pieces:
@@ -144,15 +150,29 @@ class TerminalMasker:
             self._screen.write(unread, NOWHERE)
             self._screen.settle()
 
-    def _fills(self, raw: bytes) -> bool:
-        """Return True if a line of ``raw`` has as many characters as the terminal has columns: its text may go on in the next."""
-        first, *others = raw.split(b"\n")
+    def _wraps(self, raw: bytes) -> bool:
+        """Return True if a value goes on in another line because a program has broken the line at the edge of the screen."""
         columns = self._screen.columns
-        sizes = {self._column + len(first), *map(len, others)}
-        self._column = len(others[-1]) if others else self._column + len(first)
-        if b"\x1b" in raw or not raw.isascii():
-            return any(size >= columns for size in sizes) and bool(others)
-        return bool(others) and (columns in sizes or columns + 1 in sizes)
+        text = self._line + raw
+        lines = text.split(b"\n")
+        plain = b"\x1b" not in text and text.isascii()
+        # A line that fills its last row is kept beside the one behind it; the rest is cut row by row, so that it fills it still.
+        kept = lines[-2:] if len(lines) > 1 and len(lines[-2]) >= columns else lines[-1:]
+        self._line = b"\n".join([line[max(0, len(line) // columns - _SHORT // columns - 1) * columns :] for line in kept])
+        sizes = set(map(len, lines[:-1]))
+        if not (
+            sizes and max(sizes) >= columns and (not plain or any(not size % columns or size % columns == 1 for size in sizes))
+        ):
+            return False
+        for line, following in pairwise(lines):
+            size = len(line)
+            if size < columns or (plain and size % columns > 1):
+                continue
+            before = line.rstrip(b"\r")[-_SHORT:]
+            joined = before + following[:_SHORT]
+            if any(name and start < len(before) < end for start, end, name, _ in self._detectors.spans(joined)):
+                return True
+        return False
 
     def _look(self, row: Row) -> None:
         """Cover what is to be covered of the text that ``row`` is part of."""

@@ -7,22 +7,21 @@ secret still ends behind it. The price is that a screen shows how long a secret 
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator
 from typing import Final
 
-import re2  # type: ignore[import-untyped]
-
 from agent.core.masking.detectors import Detectors
-from agent.core.masking.patterns import options
+from agent.core.masking.patterns import bytewise
 
 #: What takes no room: control sequences, strings and other escapes (ECMA-48 §5), and C0 controls.
 SILENT: Final = (
     rb"\x1b\[[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-Z\\^-~]"
     rb"|\x1b\[?[0-?]*[ -/]*|[\x00-\x1a\x1c-\x1f\x7f]"
 )
-_TOKEN: Final = re2.compile(rb"(" + SILENT + rb")|[ -~]+|[\xc2-\xf4][\x80-\xbf]{1,3}|[\x80-\xff]", options(latin1=True))
-_ELSEWHERE: Final = re2.compile(rb"\x1b(?:\[[0-9;:?]*[A-HJLMSTade-gr-u`]|[78DEMc])", options(latin1=True))
+_TOKEN: Final = re.compile(rb"[ -~]+|[\xc2-\xf4][\x80-\xbf]{1,3}|[\x80-\xff]|" + SILENT)
+_ELSEWHERE: Final = bytewise(rb"\x1b(?:\[[0-9;:?]*[A-HJLMSTade-gr-u`]|[78DEMc])")
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 _STAR: Final = b"*"
 _BLANK: Final = bytes(byte if chr(byte).isspace() else 0x2A for byte in range(256))
