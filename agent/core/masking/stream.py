@@ -23,7 +23,7 @@ from typing import Final, Protocol
 from agent.core.masking.checks import Span, run_end
 from agent.core.masking.classes import Report, Tally
 from agent.core.masking.detectors import Detectors, merge
-from agent.core.masking.folding import PARTIAL, fold
+from agent.core.masking.folding import PARTIAL, disguised, fold
 from agent.core.masking.patterns import LONGEST, bytewise
 from agent.core.masking.widths import width
 
@@ -38,10 +38,10 @@ _BEGIN: Final = len(b"-----BEGIN PRIVATE KEY-----")
 #: An e-mail's local part reaches this far back, so a token is certain only when it is longer.
 _CERTAIN: Final = 66
 
-_HARD: Final = bytewise(rb"(?s).*[\n\r\x00\x07\x08,]")
-_SOFT: Final = bytewise(rb"(?s).*(?:[\n\r\x00\x07\x08,]|[^0-9A-Z)=:>\"' \tyn][ \t])")
-_LINE: Final = bytewise(rb"(?s).*\n")
-_DISGUISED: Final = bytewise(rb"[\x1b\\&%\x80-\xff]")
+#: No value has one of these inside, but for the lines of a key block.
+_HARD: Final = tuple(bytes((byte,)) for byte in b"\n\r\x00\x07\x08,")
+#: Behind one of these a blank may be a part of a value.
+_GLUE: Final = frozenset(b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ)=:>\"' \tyn")
 _INCIPIENT: Final = bytewise(
     rb"(?:[A-Za-z0-9._%+'\x80-\xff-]@\S*"
     rb"|\d(?:[ .()/-]{0,2}\d){4,}[ .()/-]?"
@@ -227,9 +227,8 @@ class StreamMasker:
         base = len(self._context)
         low = max(base, len(buffer) - LONGEST)
         window = buffer[low:]
-        breaks = _LINE if self._detectors.custom else _HARD if _DISGUISED.search(window) is not None else _SOFT
-        last = breaks.match(window)
-        cut = low + (0 if last is None else last.end())
+        lines = self._detectors.custom
+        cut = low + (window.rfind(b"\n") + 1 if lines else _broken(window, soft=not disguised(window)))
         while cut > base and cut < len(buffer) and 0x80 <= buffer[cut] < 0xC0 and len(buffer) - cut <= LONGEST:
             cut -= 1
         for start, end, name, _ in sorted(spans, reverse=True):
@@ -302,6 +301,17 @@ def _tail(block: bytes) -> bytes:
     """Return the end of ``block``, enough to see an END line that the end of the data has cut."""
     folded = fold(block)
     return block[-_TAIL:] if folded is None else block[folded.start(max(0, len(folded.data) - _TAIL)) :]
+
+
+def _broken(window: bytes, *, soft: bool) -> int:
+    """Return where the last break of ``window`` ends. With ``soft``, most blanks are breaks."""
+    hard = max([window.rfind(byte) for byte in _HARD]) + 1
+    blank = max(window.rfind(b" "), window.rfind(b"\t")) if soft else 0
+    while blank >= hard and blank > 0:
+        if window[blank - 1] not in _GLUE:
+            return blank + 1
+        blank = max(window.rfind(b" ", 0, blank), window.rfind(b"\t", 0, blank))
+    return hard
 
 
 def _ended(block: bytes) -> bool:
