@@ -44,6 +44,9 @@ unless { context.approvals.contains("auditors") };
 forbid (principal, action == Action::"connect", resource) when { context.reason like "*let me in*" }
 unless { context.approvals.contains("auditors") };
 
+@id("sre-sees-bytes")
+permit (principal in Group::"sre", action == Action::"reveal", resource == Target::"sealed-web") when { context.data_class == "binary" };
+
 @id("auditors-unmask") permit (principal in Group::"auditors", action in [Action::"unmask", Action::"erase"], resource);
 
 @id("platform-answers") permit (principal in Group::"platform", action == Action::"approve", resource)

@@ -155,6 +155,33 @@ def test_bytes_that_a_cast_cannot_hold_are_kept_for_ssh(world: World, carol: Per
     assert "PK" not in out
 
 
+def test_what_ssh_masks_is_kept_and_nowhere_else(world: World, carol: Person, pat: Person, scratch: Path) -> None:
+    ran = subprocess.run(
+        world.alice.command(["ssh", "sealed-web", f"echo 'paid with {CARD}'; exit 3"]),
+        env=world.alice.environment | {"SALLYPORT_WAY": "relay"},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert (ran.returncode, ran.stdout) == (3, "paid with **** **** **** 1111\n"), ran.stderr
+    sid = ended(world, "sealed-web")["sid"]
+    for key, body in files(world, sid).items():
+        assert CARD.encode() not in (text(body) if key.endswith(".zst") else body), key
+    replayed = carol.run(["sallyport", "replay", sid, "--text"]).stdout
+    assert "paid with **** **** **** 1111" in replayed
+    assert CARD not in replayed
+    assert CARD.encode() not in (world.stack.folder / "agent.log").read_bytes()
+    file = scratch / "masked.jsonl"
+    asked = Asked(carol, pat, sid, "--output", str(file))
+    assert pat.run(["sallyport", "approve", asked.request["rid"], "--yes"]).returncode == 0
+    status, _, err = asked.ended()
+    assert status == 0, err
+    kept = [json.loads(line) for line in file.read_text().splitlines()]
+    assert [each["text"] for each in kept if each["event"] == "operation"] == [f"echo 'paid with {CARD}'; exit 3"]
+    assert "".join(each["text"] for each in kept if each["event"] == "output") == f"paid with {CARD}\n"
+
+
 def test_every_proof_covers_what_is_sealed(world: World, carol: Person, scratch: Path) -> None:
     words = ["sallyport", "connect", "sealed-db", "--", "psql", "-XAt", "-c", f"select '{CARD}'"]
     done = world.alice.run(words)

@@ -32,6 +32,9 @@ _PATIENCE: Final = 10
 _KEYSTROKE: Final = 8
 #: What an editor of lines may send to show one key: colours and moves among its bytes.
 _DRAWN: Final = 256
+#: A read of so many bytes is bulk, and of bulk so many may be held that could be shown.
+_BULK: Final = 8 * 1024
+_SURPLUS: Final = 1024
 _TAIL: Final = 64
 #: The shortest line that begins a key block.
 _BEGIN: Final = len(b"-----BEGIN PRIVATE KEY-----")
@@ -153,8 +156,10 @@ class StreamMasker:
         if not self._held:
             self._since_ms = now_ms
         self._last_ms = now_ms
+        # In bulk no more is shown than came, so that a read that fills a packet fills one and does not begin another.
+        most = len(data) if len(self._held) < _SURPLUS and len(data) >= _BULK else None
         self._held += data
-        out += self._advance()
+        out += self._advance(most)
         overdue = self._since_ms + _PATIENCE * self._deadline_ms <= now_ms
         if self._held and (overdue or (echo and _INCIPIENT.search(self._context + self._held) is None)):
             out += self._release()
@@ -172,7 +177,7 @@ class StreamMasker:
         held, self._held = self._held, b""
         return [(held, self._form.more(held))]
 
-    def _advance(self) -> list[Piece]:
+    def _advance(self, most: int | None) -> list[Piece]:
         out: list[Piece] = []
         if self._run:
             out = self._swallow()
@@ -183,7 +188,7 @@ class StreamMasker:
         opened = self._open(buffer, spans)
         if opened is not None and len(buffer) - opened[0] > _CERTAIN:
             return out + self._enter(buffer, spans, opened)
-        cut = self._cut(buffer, spans)
+        cut = self._cut(buffer, spans, most)
         if opened is not None:
             cut = min(cut, opened[0])
         return out + self._show(buffer, spans, cut) if cut > len(self._context) else out
@@ -222,11 +227,12 @@ class StreamMasker:
             out.append((buffer[at:], None))
         return out
 
-    def _cut(self, buffer: bytes, spans: list[Span]) -> int:
-        """Return how much of ``buffer`` no later byte can change."""
+    def _cut(self, buffer: bytes, spans: list[Span], most: int | None) -> int:
+        """Return how much of ``buffer`` no later byte can change, and ``most`` of what was not shown at the most."""
         base = len(self._context)
-        low = max(base, len(buffer) - LONGEST)
-        window = buffer[low:]
+        end = len(buffer) if most is None else min(len(buffer), base + most)
+        low = max(base, end - LONGEST)
+        window = buffer[low:end]
         lines = self._detectors.custom
         cut = low + (window.rfind(b"\n") + 1 if lines else _broken(window, soft=not disguised(window)))
         while cut > base and cut < len(buffer) and 0x80 <= buffer[cut] < 0xC0 and len(buffer) - cut <= LONGEST:
