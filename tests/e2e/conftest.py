@@ -45,7 +45,8 @@ forbid (principal, action == Action::"connect", resource) when { context.reason 
 unless { context.approvals.contains("auditors") };
 
 @id("sre-sees-bytes")
-permit (principal in Group::"sre", action == Action::"reveal", resource == Target::"sealed-web") when { context.data_class == "binary" };
+permit (principal in Group::"sre", action == Action::"reveal", resource == Target::"sealed-web")
+when { context.data_class == "binary" };
 
 @id("auditors-unmask") permit (principal in Group::"auditors", action in [Action::"unmask", Action::"erase"], resource);
 
