@@ -45,7 +45,7 @@ forbid (principal, action == Action::"connect", resource) when { context.reason 
 unless { context.approvals.contains("auditors") };
 
 @id("sre-sees-bytes")
-permit (principal in Group::"sre", action == Action::"reveal", resource == Target::"sealed-web")
+permit (principal in Group::"sre", action == Action::"reveal", resource in Tag::"prod")
 when { context.data_class == "binary" };
 
 @id("auditors-unmask") permit (principal in Group::"auditors", action in [Action::"unmask", Action::"erase"], resource);

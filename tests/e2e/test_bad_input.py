@@ -379,14 +379,13 @@ def test_a_control_that_the_protocol_cannot_enforce_is_refused(world: World, tmp
     folder = tmp_path / "gateway"
     shutil.copytree(world.stack.folder / "gateway", folder)
     file = folder / "gateway.yaml"
-    # A target whose shells are only recorded cannot promise to block; nothing can promise to forward yet.
+    # A target whose shells are only recorded cannot promise to block.
     text = file.read_text().replace("shell: guarded", "shell: recorded")
-    file.write_text(text.replace("require: [record]", "require: [record, block, forward]"))
+    file.write_text(text.replace("require: [record]", "require: [record, block]"))
     answer = world.stack.person("pat").run(["sallyport", "apply", "--yes", str(folder)])
     said = answer.stdout + answer.stderr
     assert answer.returncode == 6, said
     assert "block" in said
-    assert "forward" in said
     assert "config_unenforceable" in said
 
 
