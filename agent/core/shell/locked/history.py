@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
-#: Lines that are remembered.
+#: Lines that are remembered, and the characters in all of them.
 LIMIT: Final = 1000
+SIZE: Final = 256 * 1024
 
 
 class History:
@@ -14,13 +15,16 @@ class History:
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._at = 0
+        self._size = 0
         self._typed = ""
 
     def add(self, line: str) -> None:
         """Remember a line that was entered; nobody looks at an older one any more."""
         if line.strip():
             self._lines.append(line)
-            del self._lines[:-LIMIT]
+            self._size += len(line)
+            while len(self._lines) > LIMIT or self._size > SIZE:
+                self._size -= len(self._lines.pop(0))
         self._at = len(self._lines)
 
     def begin(self) -> None:

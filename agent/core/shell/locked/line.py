@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from typing import Final
 
 from agent.core.shell.locked.width import width
 
-#: Changes that can be undone.
+#: Changes that can be undone, and characters that are kept for that.
 _UNDO_LIMIT: Final = 500
-_WORD_LEFT: Final = re.compile(r"\w+\W*\Z")
-_WORD_RIGHT: Final = re.compile(r"\W*\w+")
-_BLANK_LEFT: Final = re.compile(r"\S+\s*\Z")
+_UNDO_SIZE: Final = 512 * 1024
 
 
 class Line:
@@ -77,15 +74,20 @@ class Line:
 
     def cut_blank(self) -> None:
         """Cut back to the last blank."""
-        self._cut(self._found_left(_BLANK_LEFT), self.cursor)
+        at, text = self.cursor, self.text
+        while at and text[at - 1].isspace():
+            at -= 1
+        while at and not text[at - 1].isspace():
+            at -= 1
+        self._cut(at, self.cursor)
 
     def cut_word_left(self) -> None:
         """Cut the word before the cursor."""
-        self._cut(self._found_left(_WORD_LEFT), self.cursor)
+        self._cut(self._word_start(), self.cursor)
 
     def cut_word_right(self) -> None:
         """Cut the word after the cursor."""
-        self._cut(self.cursor, self._found_right())
+        self._cut(self.cursor, self._word_end())
 
     def yank(self) -> None:
         """Insert what was cut."""
@@ -110,11 +112,11 @@ class Line:
 
     def word_left(self) -> None:
         """Move to the beginning of a word."""
-        self.cursor = self._found_left(_WORD_LEFT)
+        self.cursor = self._word_start()
 
     def word_right(self) -> None:
         """Move to the end of a word."""
-        self.cursor = self._found_right()
+        self.cursor = self._word_end()
 
     def home(self) -> None:
         """Move to the beginning of the row."""
@@ -147,7 +149,7 @@ class Line:
     def _keep(self) -> None:
         self._typed_to = -1
         self._before.append((self.text, self.cursor))
-        del self._before[:-_UNDO_LIMIT]
+        del self._before[: -min(_UNDO_LIMIT, 1 + _UNDO_SIZE // (1 + len(self.text)))]
 
     def _remove(self, begin: int, end: int) -> None:
         if begin < end:
@@ -180,10 +182,24 @@ class Line:
         end = self.text.find("\n", self.cursor)
         return end if end >= 0 else len(self.text)
 
-    def _found_left(self, pattern: re.Pattern[str]) -> int:
-        found = pattern.search(self.text, 0, self.cursor)
-        return found.start() if found else 0
+    # Character by character: a pattern that is sought backwards costs the square of a line's length.
 
-    def _found_right(self) -> int:
-        found = _WORD_RIGHT.match(self.text, self.cursor)
-        return found.end() if found else len(self.text)
+    def _word_start(self) -> int:
+        at, text = self.cursor, self.text
+        while at and not _in_word(text[at - 1]):
+            at -= 1
+        while at and _in_word(text[at - 1]):
+            at -= 1
+        return at
+
+    def _word_end(self) -> int:
+        at, text = self.cursor, self.text
+        while at < len(text) and not _in_word(text[at]):
+            at += 1
+        while at < len(text) and _in_word(text[at]):
+            at += 1
+        return at
+
+
+def _in_word(char: str) -> bool:
+    return char.isalnum() or char == "_"

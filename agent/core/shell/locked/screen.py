@@ -14,6 +14,9 @@ from agent.core.shell.locked.width import shown, width
 #: What stands before the second row of a line and every further one.
 CONTINUED: Final = "> "
 _LEAST: Final = 4
+#: Characters of a line that are laid out, and how far apart the places are at which they may begin.
+_WINDOW: Final = 8 * 1024
+_STEP: Final = 1024
 
 
 class Screen:
@@ -40,6 +43,11 @@ class Screen:
 
     def draw(self, prompt: str, text: str, cursor: int) -> bytes:
         """Return what shows ``prompt`` and ``text``, instead of what was shown before."""
+        if len(text) > _WINDOW:
+            # More than a screen holds; laying out all of it for every key would cost more than the key is worth.
+            begin = max(0, cursor - _WINDOW // 2) // _STEP * _STEP
+            prompt = "…" if begin else prompt
+            text, cursor = text[begin : begin + _WINDOW], cursor - begin
         wanted, drawn = (prompt, text, cursor), self._drawn
         if wanted == drawn:
             return b""

@@ -20,9 +20,13 @@ _GOES_ON: Final = frozenset({"then", "else", "elif", "do", "if", "while", "until
 _QUOTING: Final = frozenset({'"', "}$", "))"})
 
 
+#: Characters that are looked at. A longer text is finished: it is asked about again at each Enter.
+LIMIT: Final = 16 * 1024
+
+
 def unfinished(text: str) -> bool:
     """Tell whether ``text`` is the beginning of something."""
-    return _Scan(text).waits()
+    return len(text) <= LIMIT and _Scan(text).waits()
 
 
 class _Scan:

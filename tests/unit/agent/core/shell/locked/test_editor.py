@@ -7,7 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.shell.locked.editor import LIMIT, Completing, Editor, Entered, Left, Outcome
+from agent.core.shell.locked.history import History
 from agent.core.shell.locked.keys import Keys
+from agent.core.shell.locked.line import Line
 from agent.core.shell.locked.unfinished import unfinished
 from tests.fakes.terminal import FakeTerminal
 
@@ -189,6 +191,35 @@ def test_a_line_longer_than_the_screen_is_seen_around_its_cursor() -> None:
     assert person.terminal.shown[0] == "$ 00000000"
     person.type("X\r")
     assert person.lines[0].startswith("X0000000001")
+
+
+def test_a_very_long_line_is_whole_however_little_is_seen_of_it() -> None:
+    text = "".join(f"{number:05} " for number in range(5000))
+    person = Person(columns=100, rows=30).type(text)
+    assert person.terminal.shown[-1].endswith("04999")
+    person.type("x\x01y")
+    assert person.terminal.shown[0].startswith("$ y00000 00001")
+    person.type("\x1bf\x1bd\r")
+    assert person.lines == ["y00000" + text[11:] + "x"]
+
+
+def test_words_of_a_hostile_line_cost_no_more_than_its_length() -> None:
+    person = Person().type("a" * 60_000 + "!b c")
+    person.type("\x17\x1b\x7f\x1bbx")
+    assert person.type("\r").lines == ["x" + "a" * 60_000 + "!"]
+
+
+def test_what_is_remembered_is_bounded() -> None:
+    history = History()
+    for number in range(100):
+        history.add(str(number % 10) * 60_000)
+    assert [history.older("") is not None for _ in range(6)] == [True] * 4 + [False] * 2
+    line = Line("x" * 60_000)
+    for _ in range(100):
+        line.insert("y" * 10)
+    for _ in range(100):
+        line.undo()
+    assert len(line.text) > 60_000
 
 
 def test_another_size() -> None:
