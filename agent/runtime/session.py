@@ -116,8 +116,11 @@ class Recording:
         """Why a part of it cannot be read from this disk."""
         return self._uploader.unread
 
-    async def deliver_end(self, end: End) -> None:
-        """Tell the control plane that the session is over, until it knows. Its refusal is final, and harmless: all is stored."""
+    async def deliver_end(self, end: End) -> Fault | None:
+        """Tell the control plane that the session is over, until it knows. Returns its refusal, which is final.
+
+        All is stored, so that is harmless, unless the control plane misses a chunk: ``chunk_conflict``.
+        """
         progress = self.recorder.progress
         close = SessionClose(
             state=end.state,
@@ -137,6 +140,8 @@ class Recording:
             )
         except Fault as fault:
             logger(sid=sid).warning("session.close_refused", code=fault.code, detail=fault.detail)
+            return fault
+        return None
 
 
 class LiveSession:

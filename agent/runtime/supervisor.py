@@ -433,15 +433,15 @@ class Supervisor:
 
     async def _finish(self, kept: Recording, end: End) -> None:
         folder, told = kept.folder, logger(sid=kept.folder.sid)
-        if kept.stored:
-            await kept.deliver_end(end)
+        refusal = await kept.deliver_end(end) if kept.stored else kept.refusal
+        if kept.stored and (refusal is None or refusal.code != "chunk_conflict"):
             await self._around.disk.run(folder.remove)
             await kept.recorder.forget()
             told.info("session.closed", chunks=kept.recorder.progress.n)
-        elif kept.refusal is not None and kept.recorder.complete:
+        elif refusal is not None and kept.recorder.complete:
             place = await self._around.disk.run(folder.set_aside, self._state / REFUSED)
             await kept.recorder.forget()
-            told.error("recording.refused", code=kept.refusal.code, detail=kept.refusal.detail, kept=str(place))
+            told.error("recording.refused", code=refusal.code, detail=refusal.detail, kept=str(place))
         elif kept.recorder.complete:
             told.error("recording.unreadable", detail=kept.unread.detail if kept.unread else "", kept=str(folder.path))
         else:

@@ -531,6 +531,16 @@ async def test_a_recording_that_is_refused_for_good_is_kept_aside(run_rig: RunRi
         assert sid not in control.closes
 
 
+async def test_a_close_that_misses_a_chunk_leaves_a_sign(run_rig: RunRig, control: FakeControlPlane) -> None:
+    """What the disk forgot after it had said that it was stored cannot be brought back; that it is missing can be said."""
+    async with run_rig() as rig:
+        sid, tunnel = await serve_one(rig)
+        control.faults["close"] = [Fault("chunk_conflict", "The gateway knows 0 chunks of this session.")]
+        tunnel.client.close()
+        await until(lambda: rig.supervisor.live() == [])
+        assert (rig.supervisor._state / "refused" / sid / "end.json").exists()
+
+
 async def test_a_refused_close_is_not_repeated(run_rig: RunRig, control: FakeControlPlane) -> None:
     async with run_rig() as rig:
         _sid, tunnel = await serve_one(rig)
