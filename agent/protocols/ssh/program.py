@@ -261,6 +261,7 @@ class Program:
         task = asyncio.ensure_future(self._guard(coroutine))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(lambda _: coroutine.close())  # a task that is cancelled at once has not begun it
         return task
 
     def send_target(self, data: bytes) -> None:
