@@ -60,6 +60,10 @@ SMALL_WINDOW: Final = 256 * 1024
 #: Largest packet of channel data that is accepted, in bytes. Larger packets are fewer packets, and a command has to fit into one.
 PACKET: Final = 128 * 1024
 
+#: Smallest limit for packets that a peer may set. Clients ask for 16 or 32 KiB. To send a page in packets of one byte would take
+#: a second, and everybody else would wait for it.
+LEAST_PACKET: Final = 1024
+
 
 def window(channels: int) -> int:
     """Return the receive window of one more channel, where ``channels`` are open."""

@@ -14,6 +14,12 @@ from asyncssh.constants import MSG_CHANNEL_CLOSE
 
 from agent.core.units import Refused
 from agent.protocols.ssh import engine
+from agent.protocols.ssh.algorithms import LEAST_PACKET
+
+
+async def _crumbs() -> asyncssh.SSHServerSession[bytes]:
+    words = f"sallyport: packets of less than {LEAST_PACKET} bytes are not sent"
+    raise asyncssh.ChannelOpenError(asyncssh.OPEN_RESOURCE_SHORTAGE, words)
 
 
 class Hearer(Protocol):
@@ -57,6 +63,10 @@ class ServerChannel(asyncssh.SSHServerChannel[bytes]):
     @property
     def _hearer(self) -> Hearer:
         return cast(Hearer, self._session)
+
+    def process_open(self, send_chan: int, send_window: int, send_pktsize: int, session: Any) -> None:
+        """The client opens the channel, and says how large packets may be."""
+        super().process_open(send_chan, send_window, send_pktsize, session if send_pktsize >= LEAST_PACKET else _crumbs())
 
     def _process_close(self, kind: int, number: int, packet: Any) -> None:
         if self.left:

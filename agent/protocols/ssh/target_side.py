@@ -8,7 +8,7 @@ from typing import Any, Final, Protocol
 import asyncssh
 
 from agent.core.units import Stream
-from agent.protocols.ssh.algorithms import PACKET
+from agent.protocols.ssh.algorithms import LEAST_PACKET, PACKET
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.leg import BROKEN, Gather
 from agent.protocols.ssh.valve import Valve
@@ -142,4 +142,7 @@ async def start(
         raise Fault("target_closed", detail[:300]) from None
     except BROKEN as error:
         raise Fault("target_closed", "The target hung up while it was being started.", detail=str(error)) from None
+    if channel._send_pktsize < LEAST_PACKET:
+        channel.abort()
+        raise Fault("target_closed", "The target takes only crumbs.", detail=f"packets of {channel._send_pktsize} bytes")
     return channel

@@ -334,3 +334,11 @@ async def test_a_credential_that_is_none_leaves_nothing_open(gateway: Gateway) -
     assert b"credential_missing" in (await run(gateway.ssh("id"))).err
     await gateway.idle()
     await eventually(lambda: sockets() <= before)
+
+
+async def test_packets_of_crumbs_are_not_sent(gateway: Gateway) -> None:
+    async with await connect(gateway, encryption_algs=["aes128-gcm@openssh.com"]) as conn:
+        with pytest.raises(asyncssh.ChannelOpenError, match="less than 1024 bytes"):
+            await conn.run("seq 100000", max_pktsize=1023)
+        ran = await conn.run("seq 10000", max_pktsize=1024)
+        assert ran.stdout == "".join(f"{number}\n" for number in range(1, 10_001))

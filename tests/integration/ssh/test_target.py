@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import asyncssh
 import msgspec
@@ -219,3 +220,33 @@ async def test_a_target_reaches_nothing_through_the_gateway(gateway: Gateway) ->
         ran = await run(gateway.ssh("id"))
     assert ran.out == b"done\n", ran
     assert tried == [f"{name} refused" for name in ("forwarded-tcpip", "forwarded-streamlocal", "x11", "auth-agent")]
+
+
+class Picky(asyncssh.SSHServer):
+    """Lets everybody in, and takes packets of ten bytes."""
+
+    def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
+        self.conn = conn
+
+    def begin_auth(self, username: str) -> bool:
+        return False
+
+    def session_requested(self) -> Any:
+        return self.conn.create_server_channel(encoding=None, max_pktsize=10), Taking()
+
+
+class Taking(asyncssh.SSHServerSession[bytes]):
+    """Starts whatever is asked for."""
+
+    def exec_requested(self, command: str) -> bool:
+        return True
+
+
+async def test_a_target_that_takes_only_crumbs_gets_none(gateway: Gateway) -> None:
+    key = asyncssh.generate_private_key("ssh-ed25519")
+    async with await asyncssh.listen("127.0.0.1", 0, server_factory=Picky, server_host_keys=[key], encoding=None) as server:
+        pinned = key.export_public_key().decode().strip()
+        aim(gateway, address=f"127.0.0.1:{server.get_port()}", options={"host_keys": [pinned]})
+        ran = await run(gateway.ssh("cat"))
+    assert ran.status == 255, ran
+    assert b"target_closed" in ran.err
