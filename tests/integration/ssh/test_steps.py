@@ -53,9 +53,8 @@ async def test_a_function_is_decided_command_by_command(guarded: Gateway, tmp_pa
 
 
 async def test_a_denied_command_ends_its_function(guarded: Gateway, tmp_path: Path) -> None:
-    file = tmp_path / "rc"
-    file.write_text(f"f() {{ echo before; g; echo behind; }}\ng() {{ echo in-g; frobnicate {tmp_path}/victim; }}\n")
-    decided = await typed(guarded, f"source {file}", "f")
+    one, two = "f() { echo before; g; echo behind; }", f"g() {{ echo in-g; frobnicate {tmp_path}/victim; }}"
+    decided = await typed(guarded, one, two, "f")
     assert decided[-1] == f"denied: frobnicate {tmp_path}/victim"
     assert "allowed: echo in-g" in decided
     assert "allowed: echo behind" not in decided
@@ -107,11 +106,26 @@ async def test_the_text_of_an_eval(guarded: Gateway, tmp_path: Path) -> None:
     ],
 )
 async def test_what_cannot_be_asked_about_is_not_run(guarded: Gateway, tmp_path: Path, text: str) -> None:
-    file = tmp_path / "rc"
-    file.write_text(text.format(f=f"{tmp_path}/victim") + "\n")
-    decided = await typed(guarded, f"source {file}", f"f touch {tmp_path}/victim")
-    assert all(each.startswith("denied:") for each in decided), decided
+    definition = text.format(f=f"{tmp_path}/victim")
+    decided = await typed(guarded, definition, f"f touch {tmp_path}/victim")
+    assert decided[0].split(": ", 1)[1] == definition
+    assert decided[1:] == [f"denied: f touch {tmp_path}/victim"]
     assert not victims(tmp_path)
+
+
+async def test_a_name_that_means_something_is_not_defined_anew(guarded: Gateway, sshd: Sshd) -> None:
+    profile = sshd.home / ".bash_profile"
+    profile.write_text(f"mark() {{ :; }}\nPATH=$PATH:{sshd.home}\n")
+    program = sshd.home / "promptly"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o755)
+    lines = ("mark() { frobnicate; }", "promptly() { frobnicate; }", "function mark { frobnicate; }", "_x() { frobnicate; }")
+    try:
+        decided = await typed(guarded, *lines, "fresh () { frobnicate; }")
+    finally:
+        profile.unlink()
+        program.unlink()
+    assert decided == [*(f"denied: {line}" for line in lines), "allowed: fresh () { frobnicate; }"]
 
 
 async def test_a_function_of_a_programs_name_is_seen(guarded: Gateway, sshd: Sshd, tmp_path: Path) -> None:

@@ -52,7 +52,9 @@ __sp_about() {
   builtin local b= f w
   w=${1#"${1%%[![:space:]]*}"}
   f=${w%%[[:space:]\;\&|\<\>()]*} o=
-  if builtin declare -F -- "$f" > /dev/null; then
+  if [[ $w == "$f"*([[:blank:]])'('* ]]; then
+    b=$(builtin type -t -- "$f"); o=";D;${b@Q}"
+  elif builtin declare -F -- "$f" > /dev/null; then
     b=$(builtin declare -f -- "$f"); o=";F;${b@Q}"
   elif [[ $f == @(source|.) ]]; then
     w=${w#"$f"}; w=${w#"${w%%[![:space:]]*}"}; w=${w%%[[:space:]]*}

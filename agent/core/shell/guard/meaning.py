@@ -67,9 +67,9 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
     one_by_one = None
     if guarded is None:
         start = None
-        if layer.shell == "bash" and (question.about or "unknown" in meaning.effects):
+        if layer.shell == "bash" and (question.about[:1] == (b"F",) or "unknown" in meaning.effects):
             one_by_one = stepped(line, meaning, question.about)
-            meaning = one_by_one or defined(line, meaning) or _veiled(meaning, question.about)
+            meaning = one_by_one or defined(line, meaning, question.about) or _veiled(meaning, question.about)
     else:
         meaning = guarded
         if layer.depth >= DEPTH_LIMIT or len(layer.chain) > 4 * DEPTH_LIMIT:

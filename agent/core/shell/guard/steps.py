@@ -8,6 +8,7 @@ is decided step by step only where everything of the second kind in it is known 
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
@@ -24,7 +25,9 @@ TEXT_LIMIT: Final = 64 * 1024
 
 _BASH: Final = Language(tree_sitter_bash.language())
 #: What each step will be asked about.
-_STEPPED: Final = frozenset({"eval", "source", "function_definition"})
+_STEPPED: Final = frozenset({"eval", "source"})
+#: What a function may be called that runs where it is called and nowhere else: no hook, no name of a completion.
+_PLAIN_NAME: Final = re.compile(r"(?!precmd|preexec|chpwd)[a-z][a-z0-9]*", re.ASCII)
 #: What runs where the shell cannot ask, and how much of its text is brackets.
 _BESIDE: Final = {"command_substitution": (2, 1), "process_substitution": (2, 1), "subshell": (1, 1)}
 _SIMPLE: Final = frozenset({"command", "redirected_statement", "test_command", "declaration_command", "variable_assignment"})
@@ -62,12 +65,19 @@ def stepped(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Cla
     return _joined(known, (flags - _STEPPED) | {"steps"})
 
 
-def defined(line: str, meaning: Classification) -> Classification | None:
-    """Return what ``line`` means where it only defines a function: nothing yet. None where it does more."""
-    if meaning.flags & UNKNOWN_FLAGS != {"function_definition"}:
+def defined(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Classification | None:
+    """Return what ``line`` means where it only defines a function: nothing yet. None where it does more.
+
+    A function that takes the place of another, or of a program, may run without being called in a line: a prompt or a completion
+    names it. So the shell has to say (``D`` and nothing) that the name meant nothing.
+    """
+    if meaning.flags & UNKNOWN_FLAGS != {"function_definition"} or about != (b"D", b""):
         return None
     nodes = Parser(_BASH).parse(line.encode()).root_node.named_children
     if [node.type for node in nodes] != ["function_definition"]:
+        return None
+    name = nodes[0].child_by_field_name("name")
+    if name is None or not _PLAIN_NAME.fullmatch((name.text or b"").decode("utf-8", "replace")):
         return None
     return _joined([meaning], meaning.flags - {"function_definition"})
 

@@ -60,6 +60,8 @@ def test_what_can_be_asked_about(body: str) -> None:
         'eval "$1"',
         "trap 'ls' EXIT",
         "ls() { frobnicate; }",
+        "g() { frobnicate; }",
+        "eval 'g() { frobnicate; }'",
         "alias ls=frobnicate",
         "PATH=/tmp",
         "set -o posix",
@@ -112,8 +114,20 @@ def test_the_text_of_an_eval() -> None:
 
 def test_a_definition_runs_nothing() -> None:
     line = "f() { frobnicate /x; }"
-    meaning = defined(line, classify(line))
+    meaning = defined(line, classify(line), (b"D", b""))
     assert meaning is not None
     assert "unknown" not in meaning.effects
-    for line in ("f() { ls; }; f", "ls() { ls; }", "f() { $x; }", "ls", "f() { ls; } | cat", "f() { trap x EXIT; }"):
-        assert defined(line, classify(line)) is None, line
+    for about in ((b"D", b"file"), (b"D", b"function"), (), (b"F", b"x")):
+        assert defined(line, classify(line), about) is None, about
+    for line in (
+        "_f() { x; }",
+        "precmd() { x; }",
+        "f-g() { x; }",
+        "f() { ls; }; f",
+        "ls() { ls; }",
+        "f() { $x; }",
+        "ls",
+        "f() { ls; } | cat",
+        "f() { trap x EXIT; }",
+    ):
+        assert defined(line, classify(line), (b"D", b"")) is None, line
