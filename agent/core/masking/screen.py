@@ -26,6 +26,9 @@ _BEGUN: Final = bytewise(
     rb"|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\z"
 )
 _MOST: Final = 500
+#: More moves of the cursor than a program needs that draws a whole screen. A row that is written over after so many of them in
+#: one read is looked at as it stands at the end: the time that a hostile program can cost is bounded so.
+_PATIENCE: Final = 500
 _TAB: Final = 8
 
 
@@ -79,6 +82,8 @@ class Screen:
         self.rows: list[Row] = [Row(self.columns) for _ in range(self.height)]
         self.dirty: dict[int, Row] = {}
         """Rows that have changed since they were looked at, by identity."""
+        self.patience = _PATIENCE
+        """How often rows are looked at before all of them are, at the end of a read."""
         self.spread: dict[int, int] = {}
         """How many bytes put many cells there at once, by where they begin."""
         self._look = look
@@ -159,6 +164,7 @@ class Screen:
         for row in [*self.dirty.values()]:
             self._look(row)
         self.dirty.clear()
+        self.patience = _PATIENCE
 
     def around(self, row: Row) -> list[Row]:
         """Return the rows that a text in ``row`` may be spread over: those before and behind it that are full."""
@@ -219,6 +225,19 @@ class Screen:
         self._x += cells
         self._last = char
 
+    def _repeat(self, count: int, origin: int) -> None:
+        """Put the last character there again, all of them from one place. A row of them at the most: more are of no use."""
+        if char_cells(self._last) != 1:
+            for _ in range(count):
+                self._put(self._last, char_cells(self._last), origin)
+            return
+        while count > 0:
+            begin = self._x if self._x < self.columns else 0
+            size = min(count, self.columns - begin)
+            self._print(self._last * size, NOWHERE)
+            self._row().origin[begin : begin + size] = [origin] * size
+            count -= size
+
     # -- control -------------------------------------------------------------------------------------------------------------
 
     def _control(self, byte: int) -> None:
@@ -260,11 +279,11 @@ class Screen:
         if body.strip(b"0123456789;"):
             return
         numbers = [min(int(each or 0), 9999) for each in body.split(b";")[:4]]
-        if final == b"b":
+        if final == b"b" and self.patience > 0:
+            self.patience -= 1
             if origin >= 0:
                 self.spread[origin] = len(part)
-            for _ in range(min(_first(numbers), self.columns * self.height)):
-                self._put(self._last, char_cells(self._last), origin)
+            self._repeat(min(_first(numbers), self.columns), origin)
         elif final in b"hl" and numbers == [4]:
             self._insert = final == b"h"
         elif (order := self._orders.get(final)) is not None:
@@ -274,7 +293,8 @@ class Screen:
     def _seen(self) -> None:
         """The cursor's row may lose what it shows: have it looked at."""
         row = self._row()
-        if self.dirty.pop(id(row), None) is not None:
+        if self.patience > 0 and self.dirty.pop(id(row), None) is not None:
+            self.patience -= 1
             self._look(row)
 
     def _row(self) -> Row:

@@ -296,3 +296,43 @@ async def test_vim_draws_a_masked_file_without_a_cell_out_of_place(masked: Make,
     kept = await stored(gate)
     assert SECRET not in kept
     assert CARD not in kept
+
+
+async def test_what_a_line_editor_writes_again_is_covered(masked: Make, tmp_path: Path) -> None:
+    gate = await masked()
+
+    def person(child: pexpect.spawn) -> None:
+        child.sendline("bind 'set enable-bracketed-paste off'; PS1='ready''> '; printf '\\e[2J'")
+        child.expect("ready> ")
+        child.send(f": export K={SECRET.decode()} ; : end")
+        child.expect("end")
+        for _ in range(14):
+            child.send("\x1b[D")
+        child.send("xy")  # readline draws the rest of the line again, and again
+        child.send("\x01:\x05 # done")
+        child.expect("done")
+        child.send("\r")
+        child.expect("ready> ")
+        child.sendline("exit 4")
+
+    assert await at_terminal(gate.ssh(), person) == 4
+    kept = await stored(gate)
+    assert SECRET not in kept
+    assert SECRET[8:] not in kept
+
+
+async def test_a_locked_shell_is_masked(masked: Make, tmp_path: Path) -> None:
+    gate = await masked(shell="locked")
+    path = files(tmp_path)
+
+    def person(child: pexpect.spawn) -> None:
+        child.expect_exact("locked shell")
+        child.send(f"cat {path}\r")
+        child.expect_exact("ann a***@******.com **** **** **** 1111")
+        child.expect_exact("key=[masked secret]*****")
+        child.send("exit 4\r")
+
+    assert await at_terminal(gate.ssh(), person) == 4
+    kept = await stored(gate)
+    assert SECRET not in kept
+    assert CARD not in kept

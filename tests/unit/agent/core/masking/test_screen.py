@@ -165,3 +165,22 @@ def test_a_line_that_nobody_wrote_to_costs_no_cells() -> None:
         len(screen.rows[0].text) == len(screen.rows[0].origin) == len(screen.rows[29].text) == len(screen.rows[29].origin) == 100
     )
     assert not screen.rows[28].full
+
+
+@pytest.mark.parametrize("part", [b"a\b", b"\x1b[1;1Hx", b"a\x1b[9999b"])
+def test_a_hostile_program_has_a_row_looked_at_only_so_often(part: bytes) -> None:
+    looks: list[Row] = []
+    screen = Screen(500, 50, looks.append)
+    screen.write(part * 4_000, 0)
+    assert len(looks) <= 600
+    screen.settle()
+    screen.write(b"\x1b[5;1Hseen\r", 0)
+    assert "seen" in "".join(looks[-1].text)
+
+
+def test_a_character_that_is_repeated_comes_from_one_place() -> None:
+    screen = Screen(COLUMNS, ROWS, lambda row: None)
+    screen.write(b"12345678a\x1b[3b", 100)
+    assert "".join(screen.rows[0].text + screen.rows[1].text).rstrip() == "12345678aaaa"
+    assert screen.rows[0].origin[8:] + screen.rows[1].origin[:2] == [108, 109, 109, 109]
+    assert screen.spread == {109: 4}
