@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 
 from bench.measure import DIRECT, Table, percentile
+from bench.ssh_server import ended_if_interrupted
 from bench.ssh_typing import Shell
 from bench.ssh_ways import GUARDED, JUMP, MASKED, PASS, RECORDED, SshWay, Ways
 from bench.suites import Typist
@@ -293,7 +294,9 @@ class _crowd:  # noqa: N801 - used as a statement
         here = Path(__file__).parent.parent
         self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=here)
         assert self._process.stdout is not None
-        if not self._process.stdout.readline():
+        with ended_if_interrupted(self._process):
+            said = self._process.stdout.readline()
+        if not said:
             raise RuntimeError(f"the crowd did not come: exit status {self._process.wait()}")
 
     def __exit__(self, *_: object) -> None:

@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bench.postgres_server import Road, free_port
@@ -21,6 +22,17 @@ _RC = {
     ".zshrc": "PS1='ready''> '\nunsetopt prompt_sp\n",
     ".config/fish/config.fish": "function fish_prompt; echo -n 'ready''> '; end\nfunction fish_greeting; end\n",
 }
+
+
+@contextlib.contextmanager
+def ended_if_interrupted(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    """End ``process``, for which nobody else is responsible yet, where what is done with it does not come to its end."""
+    try:
+        yield
+    except BaseException:
+        process.kill()
+        process.wait()
+        raise
 
 
 def keys(folder: Path) -> None:
@@ -62,7 +74,10 @@ class Sshd(Road):
         with (folder / f"{name}.log").open("wb") as log:
             command = [program, "-D", "-e", "-f", str(config)]
             super().__init__(name, port, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log))
-        if not self._answers():
+        assert self._process is not None
+        with ended_if_interrupted(self._process):
+            answers = self._answers()
+        if not answers:
             self.stop()
             raise RuntimeError(f"sshd did not start:\n{(folder / f'{name}.log').read_text()}")
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from bench.measure import DIRECT
 from bench.postgres_server import Road, pin
 from bench.ssh_gateway import Layers, masks
-from bench.ssh_server import ACCOUNT, Sshd, keys, public
+from bench.ssh_server import ACCOUNT, Sshd, ended_if_interrupted, keys, public
 from bench.ways import Way
 
 JUMP = "ssh -J, a plain OpenSSH host"
@@ -129,7 +129,8 @@ def _gateway(name: str, port: int, folder: Path, place: Path) -> Road:
     command = [sys.executable, "-m", "bench.ssh_gateway", _LAYERS[name], str(port), str(folder), str(place)]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, cwd=Path(__file__).parent.parent)
     assert process.stdout is not None
-    said = process.stdout.readline()
+    with ended_if_interrupted(process):
+        said = process.stdout.readline()
     if not said:
         raise RuntimeError(f"{name} did not start: exit status {process.wait()}")
     return _Gateway(name, int(said), process)
