@@ -90,6 +90,17 @@ async def test_the_text_of_an_eval(guarded: Gateway, tmp_path: Path) -> None:
     assert not victims(tmp_path)
 
 
+async def test_what_is_too_long_is_not_known(guarded: Gateway, sshd: Sshd, tmp_path: Path) -> None:
+    file = tmp_path / "rc"
+    file.write_text("echo 'grüße'\n" * 8000)
+    profile = sshd.home / ".bash_profile"
+    profile.write_text("long() {\n" + "echo 'grüße'\n" * 8000 + "}\n")
+    try:
+        assert await typed(guarded, f". {file}", "long", "echo x") == [f"denied: . {file}", "denied: long", "allowed: echo x"]
+    finally:
+        profile.unlink()
+
+
 @pytest.mark.parametrize(
     "text",
     [

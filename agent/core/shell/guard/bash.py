@@ -49,13 +49,13 @@ __sp_ask() {
   case ${r: -1} in a) builtin return 0 ;; s) builtin return 2 ;; *) builtin return 1 ;; esac
 }
 __sp_about() {
-  builtin local b= f w
+  builtin local b= f w LC_ALL=C
   w=${1#"${1%%[![:space:]]*}"}
   f=${w%%[[:space:]\;\&|\<\>()]*} o=
   if [[ $w == "$f"*([[:blank:]])'('* ]]; then
     b=$(builtin type -t -- "$f"); o=";D;${b@Q}"
   elif builtin declare -F -- "$f" > /dev/null; then
-    b=$(builtin declare -f -- "$f"); o=";F;${b@Q}"
+    b=$(builtin declare -f -- "$f"); (( ${#b} <= 65536 )) || b=; o=";F;${b@Q}"
   elif [[ $f == @(source|.) ]]; then
     w=${w#"$f"}; w=${w#"${w%%[![:space:]]*}"}; w=${w%%[[:space:]]*}
     if [[ -f $w && -r $w ]]; then IFS= builtin read -r -N 65537 b < "$w"; o=";S;${b@Q}"; fi
