@@ -1,0 +1,88 @@
+"""What questions of a guarded shell ask for."""
+
+import pytest
+
+from agent.core.shell.guard.layer import Layer
+from agent.core.shell.guard.meaning import HIDDEN, TOO_DEEP, Meant, Question, read, unguarded
+from agent.core.units import Refused
+
+NONCE = "0123456789abcdef"
+FIRST = Layer(NONCE, shell="bash")
+INNER = Layer("f" * 16, outer=FIRST, by="sudo -i", shell="bash")
+FUNCTION = (b"F", b"f () \n{ \n    frobnicate\n}")
+
+
+def asked(line: bytes, layer: Layer = FIRST, kind: bytes = b"L", about: tuple[bytes, ...] = ()) -> Meant:
+    found = read(layer, {NONCE}, Question(kind, b"/srv", line, about))
+    assert isinstance(found, Meant)
+    return found
+
+
+def test_a_line_in_the_first_shell() -> None:
+    found = asked(b"ls -l")
+    assert (found.launch, found.steps) == (None, False)
+    assert found.operation.kind == "line"
+    assert found.operation.environment == (("PWD", "/srv"),)
+    assert found.operation.flags == {"pty", "shell"}
+    assert asked(b"ls", kind=b"S").operation.kind == "step"
+
+
+def test_an_inner_shell_is_part_of_what_is_approved() -> None:
+    assert asked(b"ls", INNER).operation.environment == (("PWD", "/srv"), ("INSIDE", "sudo -i"))
+    assert asked(b"ls", INNER).operation.digest() != asked(b"ls").operation.digest()
+
+
+def test_a_line_that_starts_a_shell_is_not_opaque() -> None:
+    found = asked(b"sudo -i")
+    assert found.launch is not None
+    assert found.operation.effects == {"execute"}
+    assert not found.operation.flags & {"opaque", "code_from_stdin"}
+    assert asked(b"sudo -i", kind=b"S").launch is None, "only where a line can be discarded"
+    again = unguarded(Layer("e" * 16, outer=FIRST, shell="dash"), found.operation)
+    assert {"unknown", "execute"} <= again.effects
+    assert "opaque" in again.flags
+    assert again.digest() != found.operation.digest(), "a yes to the one is no yes to the other"
+
+
+def test_shells_are_not_guarded_without_end() -> None:
+    layer = FIRST
+    for number in range(8):
+        layer = Layer(f"{number:016d}", outer=layer, by="bash", shell="bash")
+    found = read(layer, {NONCE}, Question(b"L", b"/", b"bash"))
+    assert isinstance(found, Refused)
+    assert found.message == TOO_DEEP
+
+
+def test_a_function_is_decided_by_its_text() -> None:
+    found = asked(b"f", about=FUNCTION)
+    assert found.steps
+    assert "unknown" not in found.operation.effects
+    assert "frobnicate" in found.operation.verbs
+    assert "unknown" in asked(b"f").operation.effects
+
+
+@pytest.mark.parametrize("about", [(b"F", b"ls () \n{ \n    $x\n}"), (b"F", b"")])
+def test_a_known_name_that_a_function_has_says_nothing(about: tuple[bytes, ...]) -> None:
+    found = asked(b"ls", about=about)
+    assert not found.steps
+    assert "unknown" in found.operation.effects
+
+
+@pytest.mark.parametrize("shell", ["zsh", "fish"])
+def test_only_bash_asks_about_each_command(shell: str) -> None:
+    found = asked(b"eval 'echo x'", Layer(NONCE, shell=shell))
+    assert not found.steps
+    assert "unknown" in found.operation.effects
+    assert asked(b"eval 'echo x'").steps
+
+
+def test_a_variable_may_hold_anything() -> None:
+    assert "unknown" in asked(b"echo $((x))").operation.effects
+    assert "unknown" not in asked(b"x=1; echo $((x))").operation.effects
+
+
+@pytest.mark.parametrize("line", [b"__sp_run", b"echo " + NONCE.encode()])
+def test_the_guard_is_nobodys_business(line: bytes) -> None:
+    found = read(INNER, {NONCE, "f" * 16}, Question(b"L", b"/", line))
+    assert isinstance(found, Refused)
+    assert found.message == HIDDEN
