@@ -137,15 +137,15 @@ class Screen:
 
     def write(self, data: bytes, origin: int) -> None:
         """Show ``data``, whose first byte has the number ``origin``, or NOWHERE where nobody will ask."""
-        if self._begun:
-            data, origin = self._begun + data, origin - len(self._begun) if origin >= 0 else NOWHERE
-            self._begun = b""
+        # What has begun before has its first byte elsewhere, and is not covered from here.
+        before = len(self._begun)
+        data, self._begun = self._begun + data, b""
         cut = begun(data)
         if cut < len(data):
             data, self._begun = data[:cut], data[cut:]
         for match in _PART.finditer(data):
             part = match.group()
-            where = origin + match.start() if origin >= 0 else NOWHERE
+            where = origin + match.start() - before if origin >= 0 and match.start() >= before else NOWHERE
             first = part[0]
             if first == 0x1B:
                 self._escape(part, where)

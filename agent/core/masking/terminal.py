@@ -18,7 +18,7 @@ from agent.core.masking.detectors import Detectors, merge
 from agent.core.masking.patterns import bytewise
 from agent.core.masking.screen import NOWHERE, Row, Screen, begun
 from agent.core.masking.stream import Piece, StreamMasker
-from agent.core.masking.widths import SameWidth, sized, stars
+from agent.core.masking.widths import SameWidth, sized
 
 #: What puts text elsewhere than into the next cell or the next line, or takes no room and is not seen through by folding.
 #: Colours, modes and character sets are.
@@ -200,7 +200,7 @@ class TerminalMasker:
             # Beside a part that was shown, nothing of the value is kept.
             whole = min(origins[first:last]) >= self._base and (start, end) in known
             value = data[start:end]
-            glyphs = sized(self._detectors.replacement(name, value), last - first) if whole else stars(value)
+            glyphs = sized(self._detectors.replacement(name, value), last - first) if whole else _stars(cells[first:last])
             self._cover(name, origins[first:last], glyphs)
 
     def _look_for_keys(self, row: Row) -> None:
@@ -215,7 +215,7 @@ class TerminalMasker:
         for _, end, name, run in self._detectors.spans(above.encode(errors="replace") + data):
             if run == "pem" and end > before:
                 last = _places(cells)[end - before - 1] + 1
-                self._cover(name, row.origin[:last], stars(data[: end - before]))
+                self._cover(name, row.origin[:last], _stars(cells[:last]))
 
     def _again(self, data: bytes) -> list[Span]:
         """Return where the end of a token stands that was whole a moment ago: somebody edits in its middle."""
@@ -248,14 +248,18 @@ class TerminalMasker:
         place = next(places, None)
         for raw, instead in pieces:
             at = 0
-            while instead is None and place is not None and place < begin + len(raw):
-                size = spread.get(place) or _size(raw, place - begin)
-                if place - begin > at:
-                    out.append((raw[at : place - begin], None))
-                out.append((raw[place - begin : place - begin + size], covered[place]))
-                at = place - begin + size
+            while place is not None and place < begin + len(raw):
+                start = place - begin
+                # Bytes that are no characters may belong to one that was covered, or to a piece that was masked.
+                if instead is None and start >= at:
+                    size = spread.get(place) or _size(raw, start)
+                    if start > at:
+                        out.append((raw[at:start], None))
+                    out.append((raw[start : start + size], covered[place]))
+                    at = start + size
                 place = next(places, None)
-            out.append((raw[at:], instead))
+            if at < len(raw):
+                out.append((raw[at:], instead))
             begin += len(raw)
         return out
 
@@ -263,6 +267,10 @@ class TerminalMasker:
 def _places(cells: list[str]) -> list[int]:
     """Return the cell of every byte of the text in ``cells``."""
     return [place for place, cell in enumerate(cells) for _ in cell.encode(errors="replace")]
+
+
+def _stars(cells: list[str]) -> bytes:
+    return b"".join([b" " if cell == " " else b"*" for cell in cells])
 
 
 def _size(data: bytes, at: int) -> int:

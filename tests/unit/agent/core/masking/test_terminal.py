@@ -9,6 +9,7 @@ from agent.core.masking.detectors import Detectors
 from agent.core.masking.screen import Screen
 from agent.core.masking.stream import Piece, shown
 from agent.core.masking.terminal import TerminalMasker
+from tests.unit.agent.core.masking.test_stream import SECRETS
 
 DETECTORS = Detectors()
 KEY = b"AKIAIOSFODNN7EXAMPLE"
@@ -148,3 +149,40 @@ def test_lines_of_a_key_that_are_drawn_again_are_covered() -> None:
     assert lines[1] not in out
     assert lines[2] not in out
     assert out.endswith(b"text\x1b[6;1H")
+
+
+ODD = [
+    b"\x1b[",
+    b"\x1b[99b",
+    b"\xf0\x9f\x99",
+    "４１".encode(),
+    "e\u0301".encode(),
+    b"\x1bc",
+    b"\x1b[2;3r",
+    b"\x1b[?1049h",
+    b"\x1b[?1049l",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.binary(max_size=30) | st.sampled_from(MOVES + TEXTS + ODD + SECRETS), st.sampled_from([0, 5, 11, 200]))
+    ),
+    st.sampled_from([0, 1, 2, 7, 80, 9_999]),
+)
+def test_whatever_comes_when_nothing_is_lost_or_raised(parts: list[tuple[bytes, int]], columns: int) -> None:
+    masker = TerminalMasker(DETECTORS, columns, columns)
+    pieces: list[Piece] = []
+    now = 0
+    for number, (part, pause) in enumerate(parts):
+        now += pause
+        pieces += masker.overdue(now) + masker.take(part, now)
+        if number % 7 == 6:
+            pieces += masker.rest()
+            masker.resize(number, number)
+    pieces += masker.rest()
+    sent = b"".join(part for part, _ in parts)
+    got = b"".join(raw for raw, _ in pieces)
+    assert sent.startswith(got)
+    assert len(sent) - len(got) <= 410
