@@ -34,7 +34,7 @@ from agent.protocols.ssh.leg import Ear
 READ: Final = ("2.24.",)
 
 #: Seconds of packets of one leg in one turn of the loop.
-TURN_S: Final = 0.004
+TURN_S: Final = 0.002
 
 _TURN: Final = "others have their turn"
 _TAG: Final = 16
@@ -99,6 +99,7 @@ class Quick(SSHConnection):
 
     ear: Ear
     _turn_ends = 0.0
+    _in_turn = False
     _begun = False
     _resting = False
 
@@ -106,8 +107,15 @@ class Quick(SSHConnection):
         """Take packets until there are no more, or the turn is over."""
         if self._resting:
             return  # it goes on by itself
-        self._turn_ends, self._begun = time.monotonic() + TURN_S, False
+        if not self._in_turn:
+            # libuv reads a busy socket up to 32 times before it looks at any other: together they are one turn.
+            self._in_turn = True
+            self._turn_ends, self._begun = time.monotonic() + TURN_S, False
+            asyncio.get_running_loop().call_soon(self._end_turn)
         super()._recv_data()
+
+    def _end_turn(self) -> None:
+        self._in_turn = False
 
     def _turn_is_over(self) -> bool:
         # Every turn takes one packet at least, however late it comes to it.
