@@ -85,7 +85,7 @@ class Detectors:
                 inner += self._named(folded.data)
             found += [(folded.start(start), folded.end(end), name, run) for start, end, name, run in inner]
             found += [(start, end, "", "") for start, end in folded.spans]
-        return found
+        return [_behind_escape(data, span) for span in found] if b"\x1b" in data else found
 
     def scrub(self, data: bytes, reveal: frozenset[str], tally: Tally) -> bytes:
         """Return ``data`` with the secrets of all classes but ``reveal`` replaced, each counted in ``tally``."""
@@ -219,3 +219,11 @@ def _joined(patterns: list[str]) -> Any:
         reason = error.args[0] if error.args else b""
         text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
         raise ValueError(f"a custom detector is not RE2 syntax: {text[:200]}") from None
+
+
+def _behind_escape(data: bytes, span: Span) -> Span:
+    """Return ``span`` without a first letter that ends an escape sequence of two bytes. Those are not folded: they may move."""
+    start, end, name, run = span
+    if start and data[start - 1] == 0x1B and data[start] != 0x1B and end - start > 1:
+        return start + 1, end, name, run
+    return span

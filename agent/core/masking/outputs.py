@@ -138,6 +138,7 @@ class Outputs:
             # Where nothing is hidden, nothing is looked for either.
             before = _parts(stream, way.masker.rest()) if way.masker.holds else []
             if way.terminal is not None:
+                data = way.terminal.begun() + data
                 way.terminal.tell(data)
             return [*before, Part(stream, data, b"")]
         way.masker.reveal = revealed

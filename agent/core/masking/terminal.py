@@ -96,6 +96,11 @@ class TerminalMasker:
             data, self._begun = data[:cut], data[cut:]
         return self._shown(self._stream.take(data, now_ms))
 
+    def begun(self) -> bytes:
+        """Return the sequence that has only begun, for whoever shows what follows unlooked at."""
+        kept, self._begun = self._begun, b""
+        return kept
+
     def overdue(self, now_ms: int) -> list[Piece]:
         """Return what is held if its time has come."""
         return self._shown(self._stream.overdue(now_ms))

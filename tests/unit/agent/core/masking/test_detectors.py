@@ -253,6 +253,10 @@ def test_boundaries() -> None:
     ]
 
 
+def test_the_letter_of_an_escape_sequence_is_no_part_of_a_secret() -> None:
+    assert DETECTORS.scrub(b"\x1bMalice@example.com", frozenset(), Tally()).startswith(b"\x1bMa***@")
+
+
 def test_five_pairs_are_a_phone_unless_they_are_octets() -> None:
     for text in (b"12 06 12 34 56 78", b"06 12 34 56 78 9a", b"00000010: 0a 06 12 34 56 78"):
         assert DETECTORS.find(text) == []

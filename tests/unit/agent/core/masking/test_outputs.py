@@ -147,6 +147,15 @@ class Failing(Detectors):
         raise MemoryError
 
 
+def test_a_sequence_that_has_begun_stays_in_front_when_all_is_revealed_meanwhile() -> None:
+    now = NONE
+    outputs = Outputs(DETECTORS, lambda: now, terminal=(80, 24))
+    parts = outputs.feed(b"x\x1b[3", "out", 0)
+    now = FOUND
+    parts += outputs.feed(b"1my", "out", 100)
+    assert b"".join(part.data for part in parts) == b"x\x1b[31my"
+
+
 def test_a_masker_that_fails_shows_nothing_more() -> None:
     outputs = Outputs(Failing(), lambda: NONE)
     with pytest.raises(Fault) as failed:
