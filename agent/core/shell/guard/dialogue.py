@@ -76,7 +76,7 @@ class Dialogue:
 
     def __init__(self, nonce: str, mint: Callable[[], str]) -> None:
         """``mint`` makes the nonces of further shells."""
-        self._mint: Final = mint
+        self._fresh: Final = mint
         self._top = Layer(_plain(nonce), muted=True)
         self._layers: Final = {nonce: self._top}
         self._marks: Final = Splitter(nonce, boot.NAME)
@@ -271,7 +271,7 @@ class Dialogue:
                 self._keys[:0] = mark.fields[0]
                 return self._acknowledged(layer, now_ms)
             case "N" if layer.state == "fetching" and layer.launch is not None:
-                layer.state, layer.goes, self._word = "answered", "starting", self._mint()
+                layer.state, layer.goes, self._word = "answered", "starting", self._fresh()
                 text = layer.launch.text.replace(boot.WORD, self._word)
                 return [_type(mark.fields[0] + b":" + text.encode() + layer.dialect.END)]
             case "D":
@@ -319,7 +319,7 @@ class Dialogue:
         start, layer.launch = layer.launch, None
         layer.state, layer.muted = "running", False
         by = layer.launched.text if layer.launched else ""
-        inner = Layer(_plain(self._mint()), outer=layer, by=by, word=self._word, login=start.login)
+        inner = Layer(_plain(self._fresh()), outer=layer, by=by, word=self._word, login=start.login)
         if start.replaces:
             layer.gone = True
             self._ended(layer.over(None, now_ms))
