@@ -118,6 +118,22 @@ async def guarded(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIt
     await gate.close()
 
 
+def type_out(child: pexpect.spawn, scenario: Scenario, *, human: bool) -> None:
+    """Type a scenario at a prompt, key by key as a ``human`` does or piece by piece, and leave the shell."""
+    pieces = [scenario.keys] if isinstance(scenario.keys, str) else scenario.keys
+    for number, piece in enumerate(pieces):
+        if number:
+            # A program reads what follows; give it the time to be there.
+            child.expect(pexpect.TIMEOUT, timeout=0.3)
+        for key in piece if human else [piece]:
+            child.send(key)
+            if human:
+                child.expect(pexpect.TIMEOUT, timeout=0.08 if key in ENTERS else 0.002)
+    child.send("echo th''e-end\r")
+    child.expect_exact("the-end")
+    child.send("exit 0\r")
+
+
 @pytest.mark.parametrize("human", [False, True], ids=["burst", "human"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.name for each in SCENARIOS])
 async def test_the_lines_are_exact(guarded: Gateway, scenario: Scenario, human: bool) -> None:
@@ -126,18 +142,7 @@ async def test_the_lines_are_exact(guarded: Gateway, scenario: Scenario, human: 
         child.expect_exact("every line is decided before it runs")
         child.send("PS1='ready''> '\r")
         child.expect(r"ready> (\x1b\[[?0-9]*[a-zA-Z])*$")
-        pieces = [scenario.keys] if isinstance(scenario.keys, str) else scenario.keys
-        for number, piece in enumerate(pieces):
-            if number:
-                # A program reads what follows; give it the time to be there.
-                child.expect(pexpect.TIMEOUT, timeout=0.3)
-            for key in piece if human else [piece]:
-                child.send(key)
-                if human:
-                    child.expect(pexpect.TIMEOUT, timeout=0.08 if key in ENTERS else 0.002)
-        child.send("echo th''e-end\r")
-        child.expect_exact("the-end")
-        child.send("exit 0\r")
+        type_out(child, scenario, human=human)
 
     if not (human or scenario.burst):
         pytest.skip("typed by people alone")

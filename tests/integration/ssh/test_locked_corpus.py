@@ -9,7 +9,7 @@ import pexpect
 import pytest
 
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
-from tests.integration.ssh.test_guarded_corpus import COMMON, DOWN, ENTERS, LEFT, PERMIT, UP, Scenario
+from tests.integration.ssh.test_guarded_corpus import COMMON, DOWN, LEFT, PERMIT, UP, Scenario, type_out
 from tests.integration.ssh.test_locked import SHELLS, account, commands, prompt
 from tests.integration.ssh.test_shell import at_terminal
 
@@ -87,18 +87,7 @@ NAMES = [f"{shell} {'human' if human else 'burst'}" for shell, human in HOW]
 async def test_the_lines_are_exact(gateway: Gateway, scenario: Scenario, human: bool) -> None:
     def person(child: pexpect.spawn) -> None:
         prompt(child)
-        pieces = [scenario.keys] if isinstance(scenario.keys, str) else scenario.keys
-        for number, piece in enumerate(pieces):
-            if number:
-                # A program reads what follows; give it the time to be there.
-                child.expect(pexpect.TIMEOUT, timeout=0.3)
-            for key in piece if human else [piece]:
-                child.send(key)
-                if human:
-                    child.expect(pexpect.TIMEOUT, timeout=0.08 if key in ENTERS else 0.002)
-        child.send("echo th''e-end\r")
-        child.expect_exact("the-end")
-        child.send("exit 0\r")
+        type_out(child, scenario, human=human)
 
     if not (human or scenario.burst):
         pytest.skip("typed by people alone")
