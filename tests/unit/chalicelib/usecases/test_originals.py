@@ -91,7 +91,7 @@ class TestUnmasking:
         request = world.agreed(sid)
         found = world.unmasked(request.rid, sid)
         everything = msgspec.json.encode([*world.store.recorded, *world.store.kept_cases.values()])
-        for secret in (found.content_key.encode(), b"4111", b"u" * 16):
+        for secret in (found.content_key.encode(), b"4111 1111", b"u" * 16):
             assert secret not in everything
         for event in world.store.recorded:
             assert b"case 12" not in leaves.leaf_of(msgspec.json.encode(event))

