@@ -63,7 +63,7 @@ class Unmasked:
         """This."""
         return self
 
-    def copy(self, meaning: Meaning, overall: int, columns: int) -> Unmasked:
+    def copy(self, meaning: Meaning, overall: int, columns: int, described: tuple[Field, ...] | None = None) -> Unmasked:
         """This."""
         return self
 
@@ -82,6 +82,10 @@ class Unmasked:
     def text(self, words: str, about: Meaning | None = None) -> str:
         """The words."""
         return words
+
+    def asks(self, meaning: Meaning) -> str:
+        """Nothing has to be known of the columns."""
+        return ""
 
     def rows(self, rows: Rows) -> tuple[bytes, int]:
         """The rows."""

@@ -2,16 +2,17 @@
 
 Whole rows are taken off the front of what has arrived; the rest waits for more. In the text and CSV formats the rows are scanned
 at once, and only rows with a tagged column or a hit are taken apart (text: fields between delimiters, backslash escapes, ``\\N``;
-CSV: doubled quotes, an empty unquoted field is NULL). Sources: "COPY", sections Text, CSV and Binary Format.
+CSV: doubled quotes, an empty unquoted field is NULL). The binary format has a file of its own (``binary_copies``). Sources:
+"COPY", sections Text and CSV Format.
 """
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 from agent.core.masking.batch import Ints
+from agent.core.masking.binary_copies import LONGEST_ROW, BinaryCopy
 from agent.core.masking.checks import Span
 from agent.core.masking.classes import MaskFault, Report, Tally, data_class
 from agent.core.masking.detectors import Detectors, merge
@@ -25,15 +26,9 @@ CopyForm = Literal["text", "csv", "binary"]
 
 #: Rows from which on a batch is masked at once.
 FEW: Final = 8
-#: A row longer than this is not waited for. PostgreSQL's own limit for a value is 1 GiB.
-LONGEST_ROW: Final = 64 << 20
-_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00"
-_INT: Final = struct.Struct(">i")
-_NULL: Final = b"\xff\xff\xff\xff"
 _COPY_NULL: Final = b"\\N"
 #: Types whose values are replaced as text: text, bpchar, varchar.
 _TEXTS: Final = frozenset({25, 1042, 1043})
-_TRAILER: Final = b"\xff\xff"
 _ESCAPE: Final = bytewise(rb"(?s)\\(?:[0-7]{1,3}|x[0-9A-Fa-f]{1,2}|.)")
 _CONTROLS: Final = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t", b"v": b"\v"}
 _ESCAPED: Final = {0x08: b"\\b", 0x0C: b"\\f", 0x0A: b"\\n", 0x0D: b"\\r", 0x09: b"\\t", 0x0B: b"\\v", 0x5C: b"\\\\"}
@@ -88,29 +83,26 @@ class CopyMasker:
         #: Custom patterns may say what is around a match, which is not the same in a batch.
         self._batches = batches if form != "binary" and not detectors.custom and (self._quick or not self._apart) else None
         self._held = b""
-        self._begun = False
-        self._ended = False
+        self._typed = BinaryCopy(columns, detectors, reveal, catalog=catalog) if form == "binary" else None
 
     def report(self) -> Report:
         """Return how many values of each class were replaced since the last report."""
-        return self._tally.take()
+        return self._tally.take() if self._typed is None else self._typed.report()
 
     def feed(self, data: bytes) -> bytes:
         """Take the content of a CopyData message and return the masked rows that are whole by now."""
+        if self._typed is not None:
+            return self._typed.feed(data)
         data = self._held + data
-        if self._form == "binary":
-            return self._binary(data)
         cut = self._last_row(data)
         self._hold(data[cut:])
         return self._rows(data[:cut])
 
     def end(self) -> bytes:
-        """Return the last row, which may lack its newline. Raises MaskFault if binary data ends inside a row."""
+        """Return the last row, which may lack its newline. Raises MaskFault if binary data ends early."""
+        if self._typed is not None:
+            return self._typed.end()
         data, self._held = self._held, b""
-        if self._form == "binary":
-            if data:
-                raise MaskFault("binary COPY data ends inside a row")
-            return b""
         return self._rows(data)
 
     def mask_framed(self, raw: bytes, starts: Ints) -> bytes | None:
@@ -118,6 +110,8 @@ class CopyMasker:
 
         None where they have to be fed one by one, or are too few to gain by it.
         """
+        if self._typed is not None:
+            return self._typed.messages(raw, starts)
         if self._batches is None or self._held or len(starts) < FEW:
             return None
         if self._quick:
@@ -245,7 +239,7 @@ class CopyMasker:
         if field == b"\\N":
             return field
         value = _ESCAPE.sub(lambda match: _plain(match.group()), field) if b"\\" in field else field
-        shown = self._value(at, 0, value)
+        shown = self._value(at, value)
         if shown is None or shown == value:
             return field if shown is not None else b"\\N"
         return b"".join(
@@ -268,80 +262,17 @@ class CopyMasker:
         if not field:
             return field
         value = field[1:-1].replace(b'""', b'"') if field[:1] == b'"' and field[-1:] == b'"' and len(field) > 1 else field
-        shown = self._value(at, 0, value)
+        shown = self._value(at, value)
         if shown == value:
             return field
         return b"" if shown is None else b'"' + shown.replace(b'"', b'""') + b'"'
 
-    def _value(self, at: int, form: int, value: bytes) -> bytes | None:
+    def _value(self, at: int, value: bytes) -> bytes | None:
         column, name = self._columns[at], self._names[at]
         if name is None:
-            return self._scrubber.scrub_value(column.oid, form, value)
+            return self._scrubber.scrub_value(column.oid, 0, value)
         self._tally.add(name)
-        return mask_value(name, column.oid, form, value, self._catalog)
-
-    def _binary(self, data: bytes) -> bytes:
-        out: list[bytes] = []
-        at = 0
-        if not self._begun:
-            at = _header(data)
-            if not at:
-                self._hold(data)
-                return b""
-            self._begun = True
-            out.append(data[:at])
-        while not self._ended and len(data) - at >= 2:
-            if data[at : at + 2] == _TRAILER:
-                out.append(_TRAILER)
-                at += 2
-                self._ended = True
-                break
-            end = self._tuple_end(data, at)
-            if end is None:
-                break
-            out.append(self._tuple(data, at))
-            at = end
-        if self._ended and at != len(data):
-            raise MaskFault("bytes follow the end of binary COPY data")
-        self._hold(data[at:])
-        return b"".join(out)
-
-    def _tuple_end(self, data: bytes, at: int) -> int | None:
-        if int.from_bytes(data[at : at + 2], "big") != len(self._columns):
-            raise MaskFault("a row of COPY data has another number of columns than its description")
-        at += 2
-        for _ in self._columns:
-            if len(data) < at + 4:
-                return None
-            size = _INT.unpack_from(data, at)[0]
-            if size < -1 or size > LONGEST_ROW:
-                raise MaskFault("a value of COPY data has an impossible length")
-            at += 4 + max(size, 0)
-        return at if at <= len(data) else None
-
-    def _tuple(self, data: bytes, at: int) -> bytes:
-        out = [data[at : at + 2]]
-        at += 2
-        for index in range(len(self._columns)):
-            size = _INT.unpack_from(data, at)[0]
-            at += 4
-            shown = None if size < 0 else self._value(index, 1, data[at : at + size])
-            at += max(size, 0)
-            out.append(_NULL if shown is None else _INT.pack(len(shown)) + shown)
-        return b"".join(out)
-
-
-def _header(data: bytes) -> int:
-    """Return the length of the file header, or 0 if it is not whole: signature, flags, length of the extension, extension."""
-    if not _SIGNATURE.startswith(data[: len(_SIGNATURE)]):
-        raise MaskFault("binary COPY data does not begin with its signature")
-    fixed = len(_SIGNATURE) + 8
-    if len(data) < fixed:
-        return 0
-    extension = _INT.unpack_from(data, fixed - 4)[0]
-    if not 0 <= extension <= 1 << 16:
-        raise MaskFault("the header of binary COPY data has an impossible length")
-    return fixed + extension if len(data) >= fixed + extension else 0
+        return mask_value(name, column.oid, 0, value, self._catalog)
 
 
 def _plain(escape: bytes) -> bytes:

@@ -71,7 +71,10 @@ class RowMasker:
         reveal: frozenset[str] = frozenset(),
         *,
         catalog: Catalog = BUILT_IN,
+        copied: bool = False,
     ) -> None:
+        """``copied`` rows are those of a COPY in binary, in CopyData messages; nobody described them together with the data."""
+        self._kind: Final = b"d" if copied else b"D"
         self._columns = tuple(columns)
         self._detectors = detectors
         self._reveal = reveal
@@ -97,6 +100,8 @@ class RowMasker:
         ]
         #: Columns in which nothing is tagged and nothing looked for.
         self._passed = frozenset(range(len(columns))) - self._masked.keys() - set(rest)
+        #: Of those, what every value has, lest something else passes for it: its size, or the type of an array's elements.
+        self._exact = {at: self._form(one) for at, one in enumerate(columns) if at in self._passed} if copied else {}
 
     def report(self) -> Report:
         """Return how many values of each class were replaced since the last report."""
@@ -131,7 +136,12 @@ class RowMasker:
             row: Row = []
             changed = self._row(raw, start + 5, end, row) or changed
             rows.append(row)
-        return (b"".join(map(_framed, rows)) if changed else raw), rows
+        return (b"".join([_framed(row, self._kind) for row in rows]) if changed else raw), rows
+
+    def row(self, body: bytes) -> bytes:
+        """Return the body of one row as it is shown: the same object where nothing changes."""
+        shown: Row = []
+        return _framed(shown)[_FRAME.size :] if self._row(body, 0, len(body), shown) else body
 
     def counted(self) -> int:
         """Return how many values were replaced since the last report or count."""
@@ -140,6 +150,7 @@ class RowMasker:
     def _batch(self, raw: bytes, starts: Ints) -> bytes:
         ends = ends_of(starts, len(raw))
         layout = self._layout(raw, starts, ends)
+        self._check(raw, layout)
         if not (self._masked or self._scanned or self._each):
             return raw
         batch = Batch(raw, starts, ends - starts - 5)
@@ -189,10 +200,33 @@ class RowMasker:
                 masked = self._value(index, column, value)
                 changed = changed or masked != value
                 value = masked
+            elif index in self._exact and not self._alike(value, *self._exact[index]):
+                raise MaskFault("a value is not of its column's type")
             shown.append(value)
         if at != end:
             raise MaskFault("bytes follow the last column of a row")
         return changed
+
+    def _form(self, column: Column) -> tuple[int, bytes]:
+        """Return the size of every value of a column in which nothing is looked for, 0 for any, and how its ninth to twelfth
+        bytes read where it is an array."""
+        element = self._catalog.element(column.oid)
+        return (0, _INT.pack(element)) if element is not None else (self._catalog.kind(column.oid).size, b"")
+
+    def _alike(self, value: bytes | None, size: int, element: bytes) -> bool:
+        return value is None or (value[8:12] == element if element else size in (0, len(value)))
+
+    def _check(self, raw: bytes, layout: Layout) -> None:
+        """Check the columns in which nothing is looked for."""
+        for column, (size, element) in self._exact.items():
+            begins, sizes = layout.begins[column], layout.sizes[column]
+            there = sizes >= 0
+            if element:
+                good = bool((sizes[there] >= 12).all()) and bool((items(raw, 4)[begins[there] + 8] == item(element)).all())
+            else:
+                good = not size or bool((sizes[there] == size).all())
+            if not good:
+                raise MaskFault("a value is not of its column's type")
 
     def _value(self, index: int, column: Column, value: bytes | None) -> bytes | None:
         how = self._masked.get(index)
@@ -336,8 +370,8 @@ class RowMasker:
                 batch.edit(row, start, length, shown)
 
 
-def _framed(row: Row) -> bytes:
-    """Return the DataRow message of ``row``."""
+def _framed(row: Row, kind: bytes = b"D") -> bytes:
+    """Return the message of ``row``."""
     values = [_NULL if value is None else _INT.pack(len(value)) + value for value in row]
     body = len(row).to_bytes(2, "big") + b"".join(values)
-    return _FRAME.pack(b"D", len(body) + 4) + body
+    return _FRAME.pack(kind, len(body) + 4) + body

@@ -5,18 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 from agent.core.sql.catalogue import Relation
+from agent.core.sql.grammar import PgQueryError, postgast
 from agent.core.sql.model import CopyForm
 
 _FORMATS = ("text", "csv", "binary")
 _UTF8 = ("utf8", "unicode")
+_OPEN, _CLOSE = (postgast.pg_query_pb2.Token.Value(name) for name in ("ASCII_40", "ASCII_41"))
 #: They change when quotes are used, never which, or concern COPY FROM alone.
 _HARMLESS = frozenset(
     {"force_quote", "force_not_null", "force_null", "freeze", "on_error", "log_verbosity", "reject_limit", "null"}
 )
 
 
-def copy_form(node: Any, relation: Relation | None) -> CopyForm:
-    """The form of a CopyStmt. `relation` is what it copies, None for a query or where it is not known."""
+def copy_form(node: Any, relation: Relation | None, text: str = "") -> CopyForm:
+    """The form of a CopyStmt, which is `text`. `relation` is what it copies, None for a query or where it is not known."""
     form, delimiter, header, plain = "text", "", False, True
     for option in node.options:
         name, value = option.def_elem.defname, _value(option.def_elem)
@@ -34,7 +36,27 @@ def copy_form(node: Any, relation: Relation | None) -> CopyForm:
             plain = plain and name in _HARMLESS
     plain = plain and form in _FORMATS and len(delimiter.encode()) <= 1
     through = "" if node.filename or node.is_program else "in" if node.is_from else "out"
-    return CopyForm(through, form, delimiter, header, plain, _types(node, relation))
+    query = _query(text) if form == "binary" and node.HasField("query") else ""
+    return CopyForm(through, form, delimiter, header, plain, _types(node, relation), query)
+
+
+def _query(text: str) -> str:
+    """What stands between the first parenthesis of `text` and the one that closes it, or nothing."""
+    raw = text.encode()
+    depth = start = 0
+    try:
+        tokens = postgast.scan(text).tokens
+    except PgQueryError:
+        return ""
+    for token in tokens:
+        if token.token == _OPEN:
+            start = start or token.end
+            depth += 1
+        elif token.token == _CLOSE:
+            depth -= 1
+            if not depth:
+                return raw[start : token.start].decode()
+    return ""
 
 
 def _value(option: Any) -> str:

@@ -145,6 +145,8 @@ class CopyForm(msgspec.Struct, frozen=True):
     plain: bool = True
     types: tuple[int, ...] = ()
     """Type OIDs of the columns, where all of them are known."""
+    query: str = ""
+    """The query in parentheses as it stands, where only a server could tell the types of what it shows in binary."""
 
 
 class Statement(msgspec.Struct, frozen=True, kw_only=True):

@@ -249,7 +249,7 @@ class Utilities(Changes):
             findings.flags.add("file_access" if node.is_program else "copy_file")
             if not node.is_from:
                 findings.store(rows.everything())
-        self.copy = copy_form(node, relation)
+        self.copy = copy_form(node, relation, self.text)
         return Rows() if node.is_from or node.filename else rows
 
     def _explain(self, node: Any, scope: Scope) -> Rows:

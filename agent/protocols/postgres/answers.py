@@ -14,6 +14,7 @@ from agent.core.sql.tags import Tagged
 from agent.protocols.postgres import messages
 from agent.protocols.postgres.classify import Meaning
 from agent.protocols.postgres.codec import Copied, Message, Rows
+from agent.protocols.postgres.describing import reason
 from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
 from agent.protocols.postgres.kept import ROWS, Kept
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
@@ -73,6 +74,7 @@ class Answers:
         self._fields: tuple[Field, ...] = ()
         self._copy_mask: CopyMask | None = None
         self._copy_binary = False
+        self._copy_types: tuple[int, ...] = ()
         self._late: list[tuple[frozenset[str], frozenset[str]]] = []
         self._now_ms = 0
         self.done: list[dict[str, Any]] = []
@@ -150,7 +152,7 @@ class Answers:
         types = messages.read_parameter_types(found.body)
         if head.prepared is not None:
             head.prepared.types = types
-        return found.raw
+        return b"" if head.silent else found.raw
 
     def _columns(self, found: Message) -> bytes:
         head = self._head(found.kind, Kind.QUERY, Kind.DESCRIBE_STATEMENT, Kind.DESCRIBE_PORTAL)
@@ -161,6 +163,8 @@ class Answers:
             return found.raw
         self._shared.queue.pop()
         fields = self.described(found.body) if found.kind == "T" else ()
+        if head.described is not None:
+            head.described.fields = fields
         if head.kind is Kind.DESCRIBE_STATEMENT and head.prepared is not None:
             head.prepared.fields, head.prepared.described = fields, True
         if head.kind is Kind.DESCRIBE_PORTAL and head.portal is not None:
@@ -272,7 +276,8 @@ class Answers:
             # Portals live as long as their transaction (§55.2.3).
             self._shared.portals.clear()
         if head.silent:
-            self._shared.book.answered(status)
+            if head.described is None:
+                self._shared.book.answered(status)
             return b""
         return found.raw
 
@@ -312,8 +317,8 @@ class Answers:
     # -- errors and what comes unasked ---------------------------------------------------------------------------------------
 
     def _error(self, found: Message) -> bytes:
-        fields = messages.read_fields(found.body)
         head = self._shared.queue.head()
+        fields = reason(head, messages.read_fields(found.body))
         about = _about(head, fields)
         shown = messages.fields("E", self._scrubbed(fields, about))
         if head is None or head.kind is Kind.SYNC:
@@ -322,18 +327,23 @@ class Answers:
         failed = [head] if head.kind is Kind.QUERY else self._shared.queue.fail()
         for expected in failed:
             expected.forget()
-        for number, expected in enumerate(failed):
+        at_fault = failed[0]
+        if head.described is not None and not head.described.apart:
+            at_fault = next((each for each in failed if each.runs and each.described is head.described), head)
+        for expected in failed:
             for run in expected.runs[expected.at :]:
-                outcome = "error" if number == 0 and run is expected.runs[expected.at] else "skipped"
+                outcome = "error" if expected is at_fault and run is expected.runs[expected.at] else "skipped"
                 extra = {"state": fields.get("C", ""), "message": self._masks.text(fields.get("M", ""), about)}
                 self._over(run, outcome, **({"said": fields.get("M", ""), **extra} if outcome == "error" else {}))
         head.failed = True
         self._shared.end_copy()
         self._mask = self._copy_mask = None
+        fatal = fields.get("V", fields.get("S")) in ("FATAL", "PANIC")
+        if head.described is not None:
+            return b"" if head.silent and head.described.apart and not fatal else shown
         if head.silent and head.kind is not Kind.DESCRIBE_PORTAL:
             self._shared.book.failed()
             return b""
-        fatal = fields.get("V", fields.get("S")) in ("FATAL", "PANIC")
         return shown if fatal else head.denial or shown
 
     def _scrubbed(self, fields: dict[str, str], about: Meaning | None) -> dict[str, str]:
@@ -376,7 +386,10 @@ class Answers:
         self._copy_binary = overall == 1
         if run.meaning.copy != "out":
             raise _unexpected("H")
-        self._copy_mask = self._masks.copy(run.meaning, overall, len(formats))
+        described = head.described.fields if head.described is not None else None
+        known = run.meaning.form.types if run.meaning.form is not None else ()
+        self._copy_types = tuple(each.type for each in described) if described else known
+        self._copy_mask = self._masks.copy(run.meaning, overall, len(formats), described)
         if self._copy_mask is None:
             raise Fault("not_supported", "This form of COPY cannot be masked, so it is not shown. Use the text format.")
         return found.raw
@@ -386,7 +399,7 @@ class Answers:
         shown, masked = mask.messages(copied)
         self._keep_copied_plain(run, copied.raw)
         if shown:
-            run.saw(shown, copied.count, masked)
+            run.saw(shown, copied.count - (self._copy_binary and _marked(copied)), masked)
             self._keep_copied(run, shown)
         return shown
 
@@ -394,12 +407,12 @@ class Answers:
         run.kept = run.kept or self._new_kept()
         plain = run.kept.plain
         if plain is not None and plain.room:
-            plain.copied(framed, binary=self._copy_binary)
+            plain.copied(framed, binary=self._copy_binary, types=self._copy_types)
 
     def _keep_copied(self, run: Run, framed: bytes) -> None:
         run.kept = run.kept or self._new_kept()
         if run.kept.room:
-            run.kept.copied(framed, binary=self._copy_binary)
+            run.kept.copied(framed, binary=self._copy_binary, types=self._copy_types)
 
     def _copy_done(self, found: Message) -> bytes:
         mask, run = self._copying_out("c")
@@ -418,6 +431,11 @@ class Answers:
         framed = messages.message("d", shown)
         self._keep_copied(run, framed)
         return framed
+
+
+def _marked(copied: Copied) -> bool:
+    """Return whether the last message of a COPY in binary is no row but the mark behind them."""
+    return len(copied.raw) - int(copied.starts[-1]) == 7 and copied.raw.endswith(b"\xff\xff")
 
 
 def name_alone(name: str) -> bool:

@@ -32,7 +32,7 @@ from agent.core.policy import Decision, Yes
 from agent.core.recording.jsonl import Shown
 from agent.core.sql.model import Session
 from agent.core.units import Side
-from agent.protocols.postgres import messages
+from agent.protocols.postgres import describing, messages
 from agent.protocols.postgres.answers import Answers, Shared
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable
 from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer, Message, Rows
@@ -52,6 +52,7 @@ from chalicelib.contracts.operation import UNKNOWN, Operation
 
 _FUNCTION: Final = "Functions are called with SELECT or CALL behind the gateway: a call by number cannot be decided."
 _BINARY: Final = "This form of COPY cannot be masked, so it is not shown. Use the text or the CSV format, or copy a table."
+_ALONE: Final = "The columns of a COPY in binary have to be asked for first, so send it alone."
 _RESERVED: Final = NAME.encode()
 _TAKEN: Final = f"The name {NAME} is the gateway's own."
 _COPIES: Final = "Only one COPY FROM STDIN at a time can be followed. Send them one by one."
@@ -310,6 +311,9 @@ class Engine:
             return self._refused(text, Unreadable("not_supported", "0A000", _COPIES), Kind.QUERY, "query")
         if not self._copies(reading):
             return self._refused(text, Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY), Kind.QUERY, "query")
+        asks = [(meaning, query) for meaning in reading.statements if (query := self._masks.asks(meaning))]
+        if asks and not (len(reading.statements) == 1 and self._segment_empty):
+            return self._refused(text, Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _ALONE), Kind.QUERY, "query")
         operations = [one for meaning in reading.statements for one in meaning.operations("query")]
         if not operations:
             self._asking(Kind.QUERY, reading)
@@ -317,13 +321,15 @@ class Engine:
         ruling = self._judge.ask(operations, self._shown(reading))
         if not ruling.allowed:
             return self._denied(ruling, Kind.QUERY)
+        question, described = describing.ask(self._shared.queue, *asks[0], apart=True) if asks else (b"", None)
         expected = self._asking(Kind.QUERY, reading)
+        expected.described = described
         number = ruling.number
         for meaning in reading.statements:
             expected.runs.append(Run(meaning, number, self._judge.now_ms))
             number += 2 if meaning.copy else 1
         self._watch_copy(expected)
-        return [*ruling.effects, *forward(operations, ruling.permits, found.raw)]
+        return [*ruling.effects, *forward(operations, ruling.permits, question + found.raw)]
 
     def _shown(self, reading: Reading, values: tuple[str, ...] = ()) -> list[Shown]:
         """What the transcript may hold of each operation of ``reading``."""
@@ -434,8 +440,10 @@ class Engine:
         if portal.started:
             effects.append(self._judge.remark({"event": "continued", "statement": portal.number}, durable=True))
         effects += self._described(name, portal)
+        asks = [(meaning, query) for meaning in portal.reading.statements if (query := self._masks.asks(meaning))]
+        question, described = describing.ask(self._shared.queue, *asks[0], apart=False) if asks else (b"", None)
         expected = self._shared.queue.push(Expected(Kind.EXECUTE))
-        expected.portal = portal
+        expected.portal, expected.described = portal, described
         expected.runs = [Run(meaning, portal.number, self._judge.now_ms) for meaning in portal.reading.statements]
         if not portal.started:
             self._shared.book.leave(after, portal.reading.kinds)
@@ -443,7 +451,7 @@ class Engine:
         self._watch_copy(expected)
         if not portal.operations:
             return [*effects, Housekeep(Side.TARGET, found.raw)]
-        return [*effects, *forward(portal.operations, _permits(decisions), found.raw)]
+        return [*effects, *forward(portal.operations, _permits(decisions), question + found.raw)]
 
     def _described(self, name: str, portal: Portal) -> list[Effect]:
         """Ask for the columns where nobody did: rows without a description could not be masked."""

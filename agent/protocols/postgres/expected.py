@@ -167,10 +167,36 @@ class Shown(NamedTuple):
     values: list[list[str | None]]
 
 
+class Description:
+    """What the server says about the query of a COPY in binary (``describing``)."""
+
+    __slots__ = ("apart", "error", "fields")
+
+    def __init__(self, *, apart: bool) -> None:
+        self.apart: Final = apart
+        """A Sync of its own stands behind the question, so it fails apart from the COPY."""
+        self.fields: tuple[Field, ...] | None = None
+        self.error: dict[str, str] = {}
+
+
 class Expected:
     """One question under way."""
 
-    __slots__ = ("about", "asks", "at", "denial", "failed", "kind", "name", "portal", "prepared", "runs", "segment", "silent")
+    __slots__ = (
+        "about",
+        "asks",
+        "at",
+        "denial",
+        "described",
+        "failed",
+        "kind",
+        "name",
+        "portal",
+        "prepared",
+        "runs",
+        "segment",
+        "silent",
+    )
 
     def __init__(self, kind: Kind) -> None:
         self.kind = kind
@@ -185,6 +211,8 @@ class Expected:
         self.failed = False
         self.about: Meaning | None = None
         """The statement that is prepared or bound, and does not run yet."""
+        self.described: Description | None = None
+        """What is asked about the query of a COPY, or what was asked before it."""
         self.prepared: Prepared | None = None
         self.portal: Portal | None = None
         self.name: tuple[str, str] | None = None

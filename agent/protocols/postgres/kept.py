@@ -24,6 +24,11 @@ OVERHEAD: Final = 4
 _BYTEA: Final = 17
 _TEXT: Final = 25
 
+#: What the header of a COPY in binary begins with, its length, and what stands behind the last row ("COPY", Binary Format).
+_COPY_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00"
+_COPY_HEADER: Final = 19
+_COPY_MARK: Final = b"\xff\xff"
+
 _FRAME: Final = struct.Struct(">BI")
 _COUNT: Final = struct.Struct(">H")
 _SIZE: Final = struct.Struct(">i")
@@ -68,14 +73,19 @@ class Kept:
                 self._values.append(values)
             at += 1 + _FRAME.unpack_from(shown, at)[1]
 
-    def copied(self, shown: bytes, *, binary: bool) -> None:
-        """Keep the first of the CopyData messages in ``shown``."""
+    def copied(self, shown: bytes, *, binary: bool, types: tuple[int, ...] = ()) -> None:
+        """Keep the first of the CopyData messages in ``shown``. ``types`` are those of the columns, as far as they are known."""
         at = 0
         while self.room and at < len(shown):
             end = at + 1 + _FRAME.unpack_from(shown, at)[1]
             body = shown[at + 5 : end]
-            line = readable(body, 1, _BYTEA) if binary else readable(body.rstrip(b"\r\n"), 0, _TEXT)
-            if self._takes(len(line) + OVERHEAD):
+            if binary:
+                row = body[_COPY_HEADER:] if body.startswith(_COPY_SIGNATURE) else body
+                typed = _typed(row, types)
+                line = None if row in (b"", _COPY_MARK) else readable(body, 1, _BYTEA) if typed is None else typed
+            else:
+                line = readable(body.rstrip(b"\r\n"), 0, _TEXT)
+            if line is not None and self._takes(len(line) + OVERHEAD):
                 self._lines.append(line)
             at = end
 
@@ -99,6 +109,21 @@ class Kept:
         self._rows -= 1
         self.room = self._rows > 0 and self._characters > 0
         return self._characters >= 0
+
+
+def _typed(row: bytes, types: tuple[int, ...]) -> str | None:
+    """Return a row of a COPY in binary with tabs between its values, or None where it is not one of ``types``."""
+    if not types or row[:2] != _COUNT.pack(len(types)):
+        return None
+    at, values = 2, []
+    for kind in types:
+        if at + 4 > len(row):
+            return None
+        (size,) = _SIZE.unpack_from(row, at)
+        at += 4
+        values.append("\\N" if size < 0 else readable(row[at : at + size], 1, kind))
+        at += max(size, 0)
+    return "\t".join(values) if at == len(row) else None
 
 
 def _row(shown: bytes, at: int, columns: tuple[Field, ...]) -> list[str | None]:

@@ -59,8 +59,11 @@ class Masks(Protocol):
         """Return what masks a result with these columns. Without a ``meaning`` only the columns' origin is known."""
         ...
 
-    def copy(self, meaning: Meaning, overall: int, columns: int) -> CopyMask | None:
-        """Return what masks a COPY of ``columns`` columns, or None where the format cannot be (``overall`` 1 is binary)."""
+    def copy(self, meaning: Meaning, overall: int, columns: int, described: tuple[Field, ...] | None = None) -> CopyMask | None:
+        """Return what masks a COPY of ``columns`` columns, or None where the format cannot be (``overall`` 1 is binary).
+
+        ``described`` is what the server says of the columns, where it was asked.
+        """
         ...
 
     def recorded(self, text: str, values: tuple[str, ...], meaning: Meaning | None) -> tuple[str, tuple[str, ...]]:
@@ -73,6 +76,10 @@ class Masks(Protocol):
 
     def copies(self, meaning: Meaning) -> bool:
         """Return False where the COPY out of ``meaning`` would have to be masked, and cannot be."""
+        ...
+
+    def asks(self, meaning: Meaning) -> str:
+        """Return the query whose columns the server has to describe before this COPY can be masked, or nothing."""
         ...
 
     def text(self, words: str, about: Meaning | None = None) -> str:

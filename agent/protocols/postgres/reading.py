@@ -105,7 +105,7 @@ class SessionMasks:
         tagged = meaning.tagged if meaning is not None else None
         return RowMask(fields, columns.classes(fields, tagged), _DETECTORS, self.revealed)
 
-    def copy(self, meaning: Meaning, overall: int, columns: int) -> CopyMask | None:
+    def copy(self, meaning: Meaning, overall: int, columns: int, described: tuple[Field, ...] | None = None) -> CopyMask | None:
         """Return what masks a COPY of ``columns`` columns, or None where its form cannot be."""
         revealed = self.revealed()
         if self._every <= revealed:
@@ -113,9 +113,15 @@ class SessionMasks:
         form = meaning.form
         if form is None or not form.plain or (overall == 1) != (form.format == "binary"):
             return None
+        if described is not None and not form.types:
+            form = msgspec.structs.replace(form, types=tuple(each.type for each in described))
         if overall and len(form.types) != columns:
             return None
-        classes = [meaning.tagged.column(place) for place in range(columns)]
+        if described is not None and len(described) == columns:
+            snapshot = self._snapshot()
+            classes = Columns(self._tags, snapshot.catalogue, snapshot.relations).classes(described, meaning.tagged)
+        else:
+            classes = [meaning.tagged.column(place) for place in range(columns)]
         return LineCopyMask(form, classes, _DETECTORS, revealed)
 
     def recorded(self, text: str, values: tuple[str, ...], meaning: Meaning | None) -> tuple[str, tuple[str, ...]]:
@@ -139,7 +145,14 @@ class SessionMasks:
         form = meaning.form
         if self._every <= self.revealed():
             return True
-        return form is not None and form.plain and (form.format != "binary" or bool(form.types))
+        return form is not None and form.plain and (form.format != "binary" or bool(form.types or form.query))
+
+    def asks(self, meaning: Meaning) -> str:
+        """Return the query whose columns the server has to describe before it is copied in binary."""
+        form = meaning.form
+        if meaning.copy != "out" or form is None or form.types or self._every <= self.revealed():
+            return ""
+        return form.query
 
     def text(self, words: str, about: Meaning | None = None) -> str:
         """Return a text that may quote data: of what ``about`` reaches, where it is known, or else of anything."""

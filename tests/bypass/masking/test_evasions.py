@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from agent.core.masking.binary_copies import BinaryCopy
 from agent.core.masking.classes import Tally
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.rows import FEW, Column, RowMasker
@@ -68,6 +69,16 @@ def test_neither_does_it_pass_a_stream(row: dict[str, str], size: int) -> None:
         masker = StreamMasker(DETECTORS)
         shown = b"".join(masker.feed(data[at : at + size], 0) for at in range(0, len(data), size)) + masker.flush()
         assert shown == DETECTORS.scrub(data, frozenset(), Tally())
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if "oid" not in row], ids=[row["about"] for row in ROWS if "oid" not in row])
+def test_nor_a_copy_in_binary(row: dict[str, str]) -> None:
+    head = b"PGCOPY\n\xff\r\n\x00" + bytes(8)
+    for text in (row["evasion"], row["twin"]):
+        value, want = text.encode(), DETECTORS.scrub(text.encode(), frozenset(), Tally())
+        data = head + b"\x00\x01" + len(value).to_bytes(4, "big") + value + b"\xff\xff"
+        masked = BinaryCopy([Column(25)], DETECTORS).feed(data)
+        assert masked == head + b"\x00\x01" + len(want).to_bytes(4, "big") + want + b"\xff\xff"
 
 
 @pytest.mark.parametrize("row", ROWS, ids=NAMES)

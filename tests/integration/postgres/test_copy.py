@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import ssl
+from collections.abc import Iterator
+
+import asyncpg
 import psycopg
 import pytest
 
 from tests.integration.postgres.conftest import RUN, Gateway
+from tests.integration.postgres.server import PASSWORD
 
 pytestmark = pytest.mark.servers
 
@@ -44,8 +50,119 @@ async def test_a_table_is_copied_in_binary_and_masked_by_type(gateway: Gateway) 
     assert rows[0][2] != 1.5
 
 
+MIXED = """
+CREATE TABLE mixed (id int4, big int8, mail text, ssn varchar(20), born date, paid numeric, at timestamptz, tags text[],
+  doc jsonb, raw bytea, uid uuid, ok bool, net inet, ratio float8);
+INSERT INTO mixed SELECT n, n, 'person' || n || '@example.com', '078-05-' || (1000 + n), date '1980-01-01' + n, n * 1.5,
+  '2024-05-01 12:00+00', ARRAY['bob@example.com', 'plain', NULL], jsonb_build_object('n', n, 'mail', 'bob@example.com'),
+  'bob@example.com', '550e8400-e29b-41d4-a716-446655440000', true, '10.0.0.1', n / 3.0 FROM generate_series(1, 40) n;
+CREATE TABLE again (LIKE mixed);
+"""
+MIXED_TAGS = ["public.mixed.mail=email", "public.mixed.ssn=ssn", "public.mixed.born=birthdate", "public.mixed.uid=personal"]
+
+
+@pytest.fixture
+def mixed(gateway: Gateway) -> Iterator[None]:
+    gateway.options = {"columns": MIXED_TAGS}
+    gateway.postgres.direct(MIXED)
+    yield
+    gateway.postgres.direct("DROP TABLE mixed, again")
+
+
+@pytest.mark.parametrize("what", ["mixed", "(SELECT * FROM mixed ORDER BY id)", "(SELECT m.* FROM mixed m, again RIGHT JOIN"
+                                  " (VALUES (1)) v (x) ON true)"])  # fmt: skip
+async def test_what_is_masked_in_binary_can_be_read_back(gateway: Gateway, mixed: None, what: str) -> None:
+    data = await copied(gateway, f"COPY {what} TO STDOUT (FORMAT binary)")
+    for secret in (b"person", b"078-05", b"bob@"):
+        assert secret not in data
+    assert data.count(b"p***@***.com") == 40
+    with psycopg.connect(f"host=127.0.0.1 port={gateway.postgres.port} user=app dbname=shop password={PASSWORD!r}") as direct:
+        with direct.cursor().copy("COPY again FROM STDIN (FORMAT binary)") as back:
+            back.write(data)
+        found = direct.execute(
+            "SELECT count(*), count(DISTINCT a.mail), min(a.ssn), max(a.born)::text, bool_and(a.big = m.big AND a.paid = m.paid"
+            " AND a.at = m.at AND a.net = m.net AND a.ratio = m.ratio AND a.ok), min(a.tags[1]), min(a.doc ->> 'mail'),"
+            " min(convert_from(a.raw, 'UTF8')), min(a.uid::text) FROM again a JOIN mixed m USING (id)"
+        ).fetchone()
+    assert found == (
+        40, 1, "***-**-****", "2000-01-01", True, "b***@***.com", "b***@***.com", "b***@***.com",
+        "00000000-0000-4000-8000-000000000000",
+    )  # fmt: skip
+
+
+async def test_binary_and_text_masks_agree(gateway: Gateway, mixed: None) -> None:
+    query = "SELECT id, mail, ssn, born, paid::text AS paid, doc::text AS doc, tags FROM mixed ORDER BY id"
+    connected = await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True)
+    async with connected as connection:
+        rows = await (await connection.execute(query)).fetchall()
+        async with connection.cursor().copy(f"COPY ({query}) TO STDOUT (FORMAT binary)") as data:
+            data.set_types(["int4", "text", "varchar", "date", "text", "text", "text[]"])
+            copied = [row async for row in data.rows()]
+    assert copied == rows
+    done = gateway.recorded("done")[-1]
+    assert (done["outcome"], done["rows"], done["masked"]) == ("ok", 40, 40 * 5)
+    lines = done["lines"]
+    assert isinstance(lines, list)
+    assert len(lines) == 40
+    assert lines[1].startswith("2\tp***@***.com\t***-**-****\t2000-01-01\t3.0\t")
+
+
+async def test_lineage_reaches_into_binary(gateway: Gateway) -> None:
+    text = "COPY (SELECT id, upper(mail) || '!' AS shout, ssn::bytea, balance + 1 FROM customers) TO STDOUT (FORMAT binary)"
+    data = await copied(gateway, text)
+    assert b"PERSON" not in data
+    assert b"078-05" not in data
+
+
+async def test_asyncpg_copies_a_query_in_binary(gateway: Gateway) -> None:
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    connection = await asyncpg.connect(host="127.0.0.1", port=gateway.port, user="ann", database="shop", ssl=context)
+    try:
+        found = io.BytesIO()
+        tag = await connection.copy_from_query(
+            "SELECT id, mail FROM customers WHERE id < $1 ORDER BY id", 4, output=found, format="binary"
+        )
+    finally:
+        await connection.close()
+    assert tag == "COPY 3"
+    assert found.getvalue().count(b"p***@***.com") == 3
+
+
+async def test_a_copy_in_binary_works_in_every_state_of_a_transaction(gateway: Gateway) -> None:
+    text = f"COPY {TAGGED} TO STDOUT (FORMAT binary)"
+    async with await psycopg.AsyncConnection.connect(gateway.dsn) as connection:
+        for _ in range(2):
+            async with connection.cursor().copy(text) as data:
+                assert b"***-**-****" in b"".join([bytes(each) async for each in data])
+        with pytest.raises(psycopg.errors.UndefinedFunction, match="nowhere"):
+            async with connection.cursor().copy("COPY (SELECT nowhere(id) FROM customers) TO STDOUT (FORMAT binary)") as data:
+                await data.read()
+        with pytest.raises(psycopg.errors.InFailedSqlTransaction):
+            await connection.execute("SELECT 1")
+        await connection.rollback()
+        with pytest.raises(psycopg.errors.DivisionByZero):
+            async with connection.cursor().copy("COPY (SELECT id / 0, mail FROM customers) TO STDOUT (FORMAT binary)") as data:
+                await data.read()
+        await connection.rollback()
+        await connection.set_autocommit(True)
+        with pytest.raises(psycopg.errors.UndefinedFunction, match="nowhere"):
+            async with connection.cursor().copy("COPY (SELECT nowhere(id) FROM customers) TO STDOUT (FORMAT binary)") as data:
+                await data.read()
+        assert await (await connection.execute("SELECT 1")).fetchone() == (1,)
+
+
+async def test_a_temporary_table_of_the_same_block(gateway: Gateway) -> None:
+    async with await psycopg.AsyncConnection.connect(gateway.dsn) as connection:
+        await connection.execute("CREATE TEMP TABLE fresh AS SELECT id, mail FROM customers")
+        async with connection.cursor().copy("COPY (SELECT id, mail FROM fresh) TO STDOUT (FORMAT binary)") as data:
+            found = b"".join([bytes(each) async for each in data])
+    assert b"person" not in found
+    assert found.count(b"p***@***.com") == 50
+
+
 @pytest.mark.parametrize("form", [
-    "(FORMAT binary)", "(FORMAT csv, QUOTE '''')", "(FORMAT csv, ESCAPE '\\')", "(ENCODING 'LATIN1')", "BINARY",
+    "(FORMAT csv, QUOTE '''')", "(FORMAT csv, ESCAPE '\\')", "(ENCODING 'LATIN1')", "(FORMAT binary, ENCODING 'LATIN1')",
 ])  # fmt: skip
 async def test_what_cannot_be_masked_is_refused_and_the_session_lives(gateway: Gateway, form: str) -> None:
     text = f"COPY {TAGGED} TO STDOUT {form}"

@@ -62,3 +62,22 @@ def test_a_plan_of_code_may_show_anything() -> None:
     assert not analyse("EXPLAIN SELECT id FROM orders", CATALOGUE).outputs[0].tainted
     assert analyse("EXPLAIN SELECT get_ssn(1)", CATALOGUE).outputs[0].tainted
     assert analyse("EXPLAIN SELECT nowhere(1)", CATALOGUE).outputs[0].tainted
+
+
+@pytest.mark.parametrize(
+    ("text", "query"),
+    [
+        ("COPY (SELECT 1) TO STDOUT (FORMAT binary)", "SELECT 1"),
+        ("copy ( SELECT ')' || $$)$$, (SELECT (1)) -- )\n ) TO STDOUT WITH BINARY", " SELECT ')' || $$)$$, (SELECT (1)) -- )\n "),
+        ("/* ( */ COPY (VALUES ('größe', E'\\')')) TO STDOUT (FORMAT 'BINARY')", "VALUES ('größe', E'\\')')"),
+        ('COPY (SELECT a[1], "(" FROM t) TO STDOUT BINARY', 'SELECT a[1], "(" FROM t'),
+        ("COPY (SELECT 1) TO STDOUT", ""),
+        ("COPY (SELECT 1) TO STDOUT (FORMAT csv)", ""),
+        ("COPY orders TO STDOUT (FORMAT binary)", ""),
+        ("COPY orders (id) TO STDOUT (FORMAT binary)", ""),
+    ],
+)
+def test_the_query_of_a_copy_in_binary_is_told_as_it_stands(text: str, query: str) -> None:
+    (statement,) = analyse(text, CATALOGUE).statements
+    assert statement.copy is not None
+    assert statement.copy.query == query

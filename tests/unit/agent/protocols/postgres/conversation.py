@@ -105,8 +105,11 @@ class FakeMasks:
     def words(self, meaning: Meaning) -> FakeWords:
         return FakeWords()
 
-    def copy(self, meaning: Meaning, overall: int, columns: int) -> FakeMasks | None:
-        return None if overall else self
+    def copy(self, meaning: Meaning, overall: int, columns: int, described: tuple[Field, ...] | None = None) -> FakeMasks | None:
+        return None if overall and (described is None or len(described) != columns) else self
+
+    def asks(self, meaning: Meaning) -> str:
+        return "SELECT described" if "describable" in meaning.text else ""
 
     def data(self, body: bytes) -> tuple[bytes, int]:
         return body.replace(b"hunter2", b"****"), body.count(b"hunter2")

@@ -160,6 +160,14 @@ def question_fails() -> str:
     return "—"
 
 
+def copy_not_described() -> str:
+    talk = Conversation(ALLOW)
+    talk.says(query("COPY (describable) TO STDOUT (FORMAT binary)"))
+    talk.answers(error("57014", "canceling statement"), IDLE)
+    copied = messages.message("H", b"\1\0\1\0\1") + messages.message("d", b"SECRET")
+    return ended(talk, lambda: talk.answers(copied))
+
+
 HUGE = (1 << 30).to_bytes(4)
 TESTS: dict[str, Callable[[], str]] = {
     "policy-permits-nothing": lambda: refused(Conversation("forbid(principal, action, resource);"), query("SELECT SECRET")),
@@ -172,6 +180,7 @@ TESTS: dict[str, Callable[[], str]] = {
     "strings-set": lambda: refused(Conversation(ALLOW), query("SET standard_conforming_strings TO off")),
     "function-call": lambda: refused(Conversation(ALLOW), messages.message("F", b"SECRET\0\0\0\0")),
     "copy-not-maskable": lambda: refused(Conversation(ALLOW), query("COPY unmaskable TO STDOUT")),
+    "copy-not-described": copy_not_described,
     "name-not-known": lambda: refused(Conversation(ALLOW), bind("", "SECRET"), SYNC),
     "portal-not-known": lambda: refused(Conversation(ALLOW), execute("SECRET"), SYNC),
     "reading-breaks": reading_breaks,

@@ -121,3 +121,15 @@ def test_the_first_lines_of_a_copy_are_kept() -> None:
     binary = Kept(2)
     binary.copied(join_copied([b"\x00\x01"]), binary=True)
     assert binary.take([]) == {"lines": ["\\x0001"]}
+
+
+def test_rows_of_a_copy_in_binary_are_read_by_their_types() -> None:
+    head, mark = b"PGCOPY\n\xff\r\n\x00" + bytes(8), b"\xff\xff"
+    one = b"\x00\x02" + struct.pack(">ii", 4, 7) + struct.pack(">i", 3) + b"ann"
+    two = b"\x00\x02" + struct.pack(">ii", 4, -1) + struct.pack(">i", -1)
+    kept = Kept(9)
+    kept.copied(join_copied([head + one, two, two[:-1], b"\x00\x03", head, mark]), binary=True, types=(23, 25))
+    assert kept.take([])["lines"] == ["7\tann", "-1\t\\N", f"\\x{two[:-1].hex()}", "\\x0003"]
+    kept = Kept(9)
+    kept.copied(join_copied([b"\x00\x01" + bytes(4)]), binary=True, types=(25,))
+    assert kept.take([])["lines"] == [""]
