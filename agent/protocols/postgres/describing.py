@@ -5,8 +5,8 @@ Texts read the same whatever their types are; in binary, eight bytes may be a nu
 types and origins as RowDescription does for a SELECT, and travels behind the same permit and in the same write as the COPY: no
 answer is waited for.
 
-    simple protocol     Parse Describe Close Sync, Query    its failure is not shown: the COPY fails as well, in its own words
-    extended protocol   Parse Describe Close, Execute       its failure is that of the segment: the server skips the Execute
+    simple protocol     Close Parse Describe Close Sync, Query    its failure is not shown: the COPY fails as well, in its own words
+    extended protocol   Close Parse Describe Close, Execute       its failure is that of the segment: the server skips the Execute
 
 Inside a block a question that fails ends the transaction, as the COPY would have. The client reads why, and not that what came
 after it found a failed transaction.
@@ -28,8 +28,10 @@ _FAILED: Final = "25P02"
 def ask(queue: Queue, meaning: Meaning, query: str, *, apart: bool) -> tuple[bytes, Description]:
     """Return the question about ``query``, which is that of the COPY ``meaning``, and where its answer will be."""
     found = Description(apart=apart)
-    asked = [messages.parse(NAME, query), messages.describe("S", NAME), messages.close("S", NAME)]
-    kinds = [Kind.PARSE, Kind.DESCRIBE_STATEMENT, Kind.CLOSE]
+    # A cancel may have left an earlier one behind.
+    close = messages.close("S", NAME)
+    asked = [close, messages.parse(NAME, query), messages.describe("S", NAME), close]
+    kinds = [Kind.CLOSE, Kind.PARSE, Kind.DESCRIBE_STATEMENT, Kind.CLOSE]
     if apart:
         asked.append(messages.message("S"))
         kinds.append(Kind.SYNC)

@@ -30,9 +30,10 @@ from tests.unit.agent.protocols.postgres.conversation import (
 
 COPY = "COPY (describable) TO STDOUT (FORMAT binary)"
 NAME = "sallyport_asks"
-QUESTION = messages.parse(NAME, "SELECT described") + messages.describe("S", NAME) + messages.close("S", NAME)
+CLOSE = messages.close("S", NAME)
+QUESTION = CLOSE + messages.parse(NAME, "SELECT described") + messages.describe("S", NAME) + CLOSE
 NO_PARAMETERS = messages.message("t", b"\0\0")
-DESCRIBED = PARSED + NO_PARAMETERS + columns("a") + CLOSED
+DESCRIBED = CLOSED + PARSED + NO_PARAMETERS + columns("a") + CLOSED
 OUT = messages.message("H", b"\1\0\1\0\1")
 DATA = messages.message("d", b"hunter2")
 MASKED = messages.message("d", b"****")
@@ -76,7 +77,7 @@ def test_answers_may_be_cut_anywhere(parts: int) -> None:
 def test_a_question_that_fails_is_not_shown_and_the_copy_fails_in_its_own_words() -> None:
     talk = Conversation()
     talk.says(query(COPY))
-    assert talk.answers(error("42703", "no such column"), IDLE) == b""
+    assert talk.answers(CLOSED, error("42703", "no such column"), IDLE) == b""
     shown = talk.answers(error("42703", "no such column here"), IDLE)
     assert said(shown)["M"] == "no such column here"
     assert shown.endswith(IDLE)
@@ -107,7 +108,7 @@ def test_without_its_answer_nothing_is_shown() -> None:
 def test_neither_where_it_speaks_of_other_columns() -> None:
     talk = Conversation()
     talk.says(query(COPY))
-    talk.answers(PARSED, NO_PARAMETERS, columns("a", "b"), CLOSED, IDLE)
+    talk.answers(CLOSED, PARSED, NO_PARAMETERS, columns("a", "b"), CLOSED, IDLE)
     assert fault_of(lambda: talk.answers(OUT)) == "not_supported"
 
 
