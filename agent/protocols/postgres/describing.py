@@ -5,7 +5,7 @@ Texts read the same whatever their types are; in binary, eight bytes may be a nu
 types and origins as RowDescription does for a SELECT, and travels behind the same permit and in the same write as the COPY: no
 answer is waited for.
 
-    simple protocol     Close Parse Describe Close Sync, Query    its failure is not shown: the COPY fails as well, in its own words
+    simple protocol     Close Parse Describe Close Sync, Query    its failure is not shown: the COPY fails too, in its own words
     extended protocol   Close Parse Describe Close, Execute       its failure is that of the segment: the server skips the Execute
 
 Inside a block a question that fails ends the transaction, as the COPY would have. The client reads why, and not that what came
