@@ -15,7 +15,7 @@ demo: ## play the tour on this machine: embedded cloud, agent, real ssh (DEMO_ON
 
 test: ## run the tests (installs what they drive)
 	@infra/steps/setup.sh test
-	$(PY) -m pytest -n 2 --dist loadgroup -q -m "not crash"
+	$(PY) -m pytest -n 3 --maxschedchunk 1 -q -m "not crash"
 
 crash: ## kill agents fifty times while people work, and take away their disk, cloud and network (two minutes, more for a soak)
 	@infra/steps/setup.sh test
@@ -33,7 +33,7 @@ check: lint test crash ## what CI runs: lint, types, import contracts, the tests
 check-fast: ## the part of check without servers, for while you work
 	@infra/steps/setup.sh python
 	@$(MAKE) --no-print-directory lint
-	$(PY) -m pytest -n 2 -q -m "not servers"
+	$(PY) -m pytest -n 3 -q -m "not servers"
 
 lint: ## format, ruff, mypy --strict, import contracts
 	@infra/steps/setup.sh python

@@ -28,7 +28,7 @@ from tests.crash import recordings
 from tests.crash.conftest import STALE_S, Ward
 from tests.crash.people import Door, Numbers, Query, Shell, Worker
 
-pytestmark = [pytest.mark.servers, pytest.mark.crash, pytest.mark.xdist_group("crash")]
+pytestmark = [pytest.mark.servers, pytest.mark.crash]
 
 KILLS = int(os.environ.get("SALLYPORT_CRASH_KILLS", "50"))
 SEED = int(os.environ.get("SALLYPORT_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)

@@ -26,7 +26,7 @@ from tests.crash import recordings, test_crashes
 from tests.crash.conftest import STALE_S, Ward, stand_up
 from tests.crash.people import Door
 
-pytestmark = [pytest.mark.servers, pytest.mark.crash, pytest.mark.xdist_group("crash")]
+pytestmark = [pytest.mark.servers, pytest.mark.crash]
 
 MB = 1_000_000
 DISK = 24 * MB

@@ -11,7 +11,7 @@ import pytest
 
 from infra.demo.stack import Person, Stack
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.servers
 
 
 def sessions(stack: Stack) -> list[dict[str, object]]:

@@ -16,7 +16,7 @@ import pytest
 from infra.demo.stack import Person
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.servers
 
 
 def until(condition: Callable[[], object], what: str, seconds: float = 30) -> Any:

@@ -20,7 +20,7 @@ from websockets.sync.client import connect as open_websocket
 from agent.runtime.tunnel import Tunnel, TunnelError
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.servers
 
 
 def run(world: World, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:

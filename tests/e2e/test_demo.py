@@ -15,7 +15,6 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.servers
-@pytest.mark.xdist_group("demo")
 def test_the_tour_holds_what_it_promises(tmp_path: Path) -> None:
     environment = os.environ | {"DEMO_ONCE": "1", "DEMO_DIR": str(tmp_path / "demo")}
     run = subprocess.run([sys.executable, "-m", "infra.demo"], cwd=ROOT, env=environment, capture_output=True, text=True)

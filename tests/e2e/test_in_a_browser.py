@@ -14,7 +14,7 @@ from tests.e2e.conftest import World
 from tests.e2e.test_approvals import psql
 from tests.integration.pages.conftest import log_in
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.servers
 
 NOTE = "update customers set note = 'agreed from a browser' where id = 2"
 

@@ -18,7 +18,7 @@ from chalicelib.usecases import request_originals
 from infra.demo.stack import Person
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.servers
 
 CARD = "4111 1111 1111 1111"
 

@@ -22,7 +22,7 @@ import zstandard
 from infra.demo.database import LOGIN
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.servers
 
 WAYS = ["relay", "direct"]
 #: What a signed token looks like: the base64 of ``{"``, twice.

@@ -14,7 +14,7 @@ import pytest
 from infra.local.chaos import Chaos, SocketView
 from tests.e2e.conftest import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
+pytestmark = pytest.mark.servers
 
 MEGABYTES = 50
 

@@ -19,7 +19,7 @@ from chalicelib.contracts.faults import Fault
 from chalicelib.domain.identity import Wanted
 from chalicelib.ports import PendingLogin
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("oidc")]
+pytestmark = pytest.mark.servers
 
 REDIRECT = "http://127.0.0.1:9/login/callback"
 SECRET = "a secret with spaces & signs: %+"

@@ -15,7 +15,7 @@ from tests.bypass.http import ask
 from tests.bypass.world import World
 from tests.integration.control.parties import PROTOCOL, AgentParty, Api, Chunks, Socket
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
+pytestmark = pytest.mark.servers
 
 SECOND = """
   second:

@@ -24,7 +24,7 @@ from chalicelib.contracts.faults import Fault
 from tests.bypass.world import World
 from tests.integration.control.parties import Socket
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
+pytestmark = pytest.mark.servers
 
 #: Steals the clipboard, asks the terminal for its name, sets a title, clears the scrollback.
 HOSTILE = r"printf '\033]52;c;cm0gLXJm\007\033[c\033]0;owned\007\033[3J\033P+q544e\033\\ha%srmless\n' ''"

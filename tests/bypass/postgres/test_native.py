@@ -18,7 +18,7 @@ import pytest
 from tests.bypass.world import World
 from tests.integration.plugin_listener import eventually
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
+pytestmark = pytest.mark.servers
 
 SSL_REQUEST = b"\0\0\0\x08\x04\xd2\x16\x2f"
 ALICE = "alice@example.com"

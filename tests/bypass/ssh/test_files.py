@@ -14,7 +14,7 @@ import pytest
 from tests.bypass.raw import Heard, raw_channel
 from tests.bypass.world import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
+pytestmark = pytest.mark.servers
 
 OK, DENIED, FAILURE, BAD, UNSUPPORTED = 0, 3, 4, 5, 8
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.bypass.world import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
+pytestmark = pytest.mark.servers
 
 MB = 1 << 20
 

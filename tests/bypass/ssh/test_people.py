@@ -20,7 +20,7 @@ from tests.bypass.raw import ask, raw_channel
 from tests.bypass.ssh.test_files import s
 from tests.bypass.world import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
+pytestmark = pytest.mark.servers
 
 
 async def named(world: World, sid: str, client_keys: Any) -> str:

@@ -15,7 +15,7 @@ from asyncssh.packet import Boolean, String, UInt32
 from tests.bypass.raw import ask, raw_channel
 from tests.bypass.world import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
+pytestmark = pytest.mark.servers
 
 
 @pytest.mark.parametrize(

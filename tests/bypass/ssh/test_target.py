@@ -11,7 +11,7 @@ from tests.bypass.raw import ask
 from tests.bypass.ssh.test_files import client, opening, s
 from tests.bypass.world import World
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("bypass")]
+pytestmark = pytest.mark.servers
 
 
 def last(world: World, target: str = "hostile") -> str:

@@ -20,7 +20,7 @@ from tests.fakes.agent_plugins import EchoPlugin
 from tests.integration.agent.conftest import Cloud
 from tests.integration.control.parties import Person
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("agent")]
+pytestmark = pytest.mark.servers
 
 GATEWAY = """
 version: 1

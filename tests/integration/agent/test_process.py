@@ -18,7 +18,7 @@ from chalicelib.contracts import relay
 from tests.fakes.control_plane import FakeControlPlane, document
 from tests.integration.agent.conftest import ROOT
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("agent")]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture

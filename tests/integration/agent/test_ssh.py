@@ -21,7 +21,7 @@ from tests.fakes.control_plane import FakeControlPlane, document
 from tests.integration.agent.test_process import ended, until
 from tests.integration.ssh.conftest import USER, Sshd
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("agent")]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(scope="module")

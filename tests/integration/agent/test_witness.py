@@ -16,7 +16,7 @@ from tests.fakes.agent_plugins import EchoPlugin
 from tests.integration.agent.conftest import Cloud
 from tests.integration.agent.test_embedded_cloud import GATEWAY, POLICY, called, closed, online, through
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("agent")]
+pytestmark = pytest.mark.servers
 
 
 async def memory(state: Path, enough: Callable[[Memory], bool]) -> Memory:

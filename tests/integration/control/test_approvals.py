@@ -17,7 +17,7 @@ from infra.local.people import Person as Account
 from tests.integration.control.conftest import FILES, enrolled
 from tests.integration.control.parties import PROTOCOL, AgentParty, Api, Person, Socket
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("control")]
+pytestmark = pytest.mark.servers
 
 ASK = """
 @id("ask-dba") @message("A DBA has to agree.") @approval("group:dba ttl:10m")

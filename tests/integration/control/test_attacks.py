@@ -14,7 +14,7 @@ from infra.local.cloud import EmbeddedCloud
 from tests.integration.control.conftest import FILES, enrolled
 from tests.integration.control.parties import AgentParty, Api, Chunks, Person, Socket
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("control")]
+pytestmark = pytest.mark.servers
 
 
 def code(answer: tuple[int, Any]) -> str:

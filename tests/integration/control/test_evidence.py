@@ -13,7 +13,7 @@ from infra.local.cloud import EmbeddedCloud
 from tests.integration.control.parties import AgentParty, Api, Chunks, Person, Socket
 from tests.integration.control.test_session_flow import opened
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("control")]
+pytestmark = pytest.mark.servers
 
 
 def recorded(engineer: Person, agent: AgentParty, control: Socket, bodies: tuple[bytes, ...]) -> str:

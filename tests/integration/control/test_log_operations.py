@@ -17,7 +17,7 @@ from infra.resume_log import main as resume
 from tests.integration.control.parties import AgentParty, Api, Person, Socket
 from tests.integration.control.test_evidence import recorded
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("control")]
+pytestmark = pytest.mark.servers
 SECOND = "sallyport-checkpoints-of-others"
 
 

@@ -8,7 +8,7 @@ import urllib3
 from infra.local.cloud import EmbeddedCloud
 from tests.integration.control.parties import AgentParty, Chunks, Person, Socket
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("control")]
+pytestmark = pytest.mark.servers
 
 
 def opened(engineer: Person, control: Socket) -> tuple[str, str]:

@@ -16,7 +16,7 @@ from infra.local.cloud import EmbeddedCloud
 from tests.integration.control.parties import AgentParty, Api, Person, Socket
 from tests.integration.control.test_evidence import recorded
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("control")]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("package")]
+pytestmark = pytest.mark.servers
 ROOT = Path(__file__).parents[3]
 
 

@@ -20,7 +20,6 @@ BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"))
 
 pytestmark = [
     pytest.mark.servers,
-    pytest.mark.xdist_group("masking-postgresql"),
     pytest.mark.skipif(not BINARIES, reason="PostgreSQL is not installed"),
 ]
 
