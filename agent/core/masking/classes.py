@@ -51,11 +51,13 @@ class DataClass(msgspec.Struct, frozen=True):
         rest = value.translate(None, separators)
         if rest.translate(None, alphabet) or not self.least <= len(rest) <= self.most or len(value) > 2 * self.most:
             return self.whole
-        cut = len(value)
-        for _ in range(self.keep_last):
-            cut -= 1
-            while value[cut] in separators:
+        cut = len(value) - self.keep_last
+        if value[cut:].translate(None, alphabet):
+            cut = len(value)
+            for _ in range(self.keep_last):
                 cut -= 1
+                while value[cut] in separators:
+                    cut -= 1
         return value[:cut].translate(_STARRED) + value[cut:]
 
 
@@ -116,8 +118,9 @@ class Tally:
 
     def add_all(self, names: Iterable[str]) -> None:
         """Count one replacement for each of ``names``."""
+        hits = self._hits
         for name in names:
-            self.add(name)
+            hits[name] = hits.get(name, 0) + 1
 
     def count(self) -> int:
         """Return how many replacements there were so far, and start again from nothing."""

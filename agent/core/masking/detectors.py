@@ -7,16 +7,18 @@ Work is linear in the data: every pattern is bounded and a rejected match has at
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 import msgspec
 import re2  # type: ignore[import-untyped]
 
+from agent.core.masking.certain import certain
 from agent.core.masking.checks import Span, inspect
 from agent.core.masking.classes import DataClass, Tally, data_class
 from agent.core.masking.folding import disguised, fold, plain
-from agent.core.masking.patterns import ALL, NEXT, options
+from agent.core.masking.patterns import FIRST, NEXT, THERE, options
 
 MOST_CUSTOM: Final = 64
 LONGEST_PATTERN: Final = 1_000
@@ -26,6 +28,10 @@ _UNDISGUISED: Final = bytes(set(range(0x20, 0x7F)) - set(b"%&\\\x1b"))
 _NEAR: Final = 256
 #: Bytes that are looked through for where and what at once: several searches would take longer than one.
 _FEW: Final = 512
+#: Text is dense where so many values stand in so many bytes each, and what is left of it is worth a look of another kind.
+_MANY: Final = 16
+_APART: Final = 256
+_BULK: Final = 4 * 1024
 _SEPARATOR: Final = re2.compile(rb"[^0-9A-Za-z]", options(latin1=True))
 
 
@@ -96,17 +102,19 @@ class Detectors:
 
     def quiet(self, data: bytes) -> bool:
         """True where one look tells that :meth:`spans` would find nothing in ``data``, which is short."""
-        return self._built_in and not self.custom and not disguised(data) and ALL.search(data) is None
+        return self._built_in and not self.custom and not disguised(data) and FIRST(data, 0)[0] < 0
 
     def replaced(self, data: bytes, hits: Iterable[Span], tally: Tally) -> bytes:
         """Return ``data`` with ``hits`` (in order, without overlaps) replaced."""
         out: list[bytes] = []
+        names: list[str] = []
         at = 0
         for start, end, name, _ in hits:
             out += (data[at:start], self.replacement(name, data[start:end]))
-            tally.add(name)
+            names.append(name)
             at = end
         out.append(data[at:])
+        tally.add_all(names)
         return b"".join(out)
 
     def replacement(self, name: str, value: bytes) -> bytes:
@@ -146,19 +154,29 @@ def _scan(data: bytes, at: int) -> list[Span]:
     found: list[Span] = []
     following: int | None = at
     ahead = _Ahead(data)
+    most = _MANY if len(data) - at >= _BULK else sys.maxsize
     while following is not None:
-        following = _scan_from(data, following, found, ahead)
+        following = _scan_from(data, following, found, ahead, most)
+        if len(found) >= most:
+            most = sys.maxsize
+            if following is not None and following - at < _MANY * _APART and len(data) - following >= _BULK:
+                sure, rest = certain(data, following)
+                found += sure
+                ahead = _Ahead(rest)
     return found
 
 
-def _scan_from(data: bytes, at: int, found: list[Span], ahead: _Ahead) -> int | None:
-    """Add what is in ``data`` from ``at`` on; return where to look again after a match that was not what it seemed."""
+def _scan_from(data: bytes, at: int, found: list[Span], ahead: _Ahead, most: int) -> int | None:
+    """Add what is in ``data`` from ``at`` on; return where to look again after a match that was not what it seemed.
+
+    Returns as well when ``most`` were found. ``ahead`` looks at the text, which may lack what was found already.
+    """
+    text = ahead.text
     near = len(data) - at < _FEW
     while True:
-        match = ALL.search(data, at) if near else ahead.match(at)
-        if match is None:
+        start, end = FIRST(text, at) if near else ahead.match(at)
+        if start < 0:
             return None
-        start, end = match.span()
         # Where hits are dense, looking once for where and what is cheaper than looking for each.
         near = start - at < _NEAR or len(data) - end < _FEW
         span = inspect(data, start, end)
@@ -174,26 +192,28 @@ def _scan_from(data: bytes, at: int, found: list[Span], ahead: _Ahead) -> int | 
             if separator is not None:
                 return int(separator.start())
         at = end
+        if len(found) >= most:
+            return at
 
 
 class _Ahead:
     """Looks for the next match of ``ALL``, through text that holds few of them."""
 
-    __slots__ = ("_data", "_starts")
+    __slots__ = ("_starts", "text")
 
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self._starts = [-1 if sign in data else len(data) + 1 for sign, _ in NEXT]
+    def __init__(self, text: bytes) -> None:
+        self.text = text
+        self._starts = [-1 if sign in text else len(text) + 1 for sign, _ in NEXT]
 
-    def match(self, at: int) -> Any:
-        """Return what ``ALL.search(data, at)`` would."""
-        data, starts = self._data, self._starts
+    def match(self, at: int) -> tuple[int, int]:
+        """Return where the first match of ``ALL`` from ``at`` on begins and ends, or -1 twice."""
+        text, starts = self.text, self._starts
         for place, (_, pattern) in enumerate(NEXT):
             if starts[place] < at:
-                found = pattern.search(data, at)
-                starts[place] = len(data) + 1 if found is None else found.start()
+                start = pattern(text, at)[0]
+                starts[place] = len(text) + 1 if start < 0 else start
         first = min(starts)
-        return None if first > len(data) else ALL.match(data, first)
+        return (-1, -1) if first > len(text) else THERE(text, first)
 
 
 def _compiled(rule: Custom) -> Any:

@@ -9,9 +9,14 @@ consume one byte of left context.
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
+
+#: Looks through some bytes from a place on, and returns where a match begins and ends, or -1 twice.
+Seek = Callable[[bytes, int], tuple[int, int]]
 
 #: No built-in match is longer than this, other than runs. A stream holds back at most this many bytes.
 LONGEST: Final = 512
@@ -107,6 +112,28 @@ def bytewise(pattern: bytes) -> Any:
     return re2.compile(pattern, options(latin1=True))
 
 
+def seeker(pattern: bytes, *, there: bool = False) -> Seek:
+    """Return what looks for ``pattern``, anywhere or just ``there`` where it is told to begin, and makes no objects of matches.
+
+    The wrapper of RE2 makes a generator and an object for each, which costs more than the match. What lies below it has no
+    name to rely on; without it, the wrapper is asked.
+    """
+    compiled = bytewise(pattern)
+    try:
+        match, anchors = compiled._regexp.Match, compiled._regexp.Anchor
+        anchor = anchors.ANCHOR_START if there else anchors.UNANCHORED
+        if match(anchor, b"", 0, 0)[0] != (-1, -1):
+            raise AttributeError
+    except (AttributeError, TypeError, IndexError):
+        return partial(_sought, compiled.match if there else compiled.search)
+    return lambda data, at: match(anchor, data, at, len(data))[0]
+
+
+def _sought(look: Callable[[bytes, int], Any], data: bytes, at: int) -> tuple[int, int]:
+    found = look(data, at)
+    return (-1, -1) if found is None else found.span()
+
+
 _TAIL: Final = re.compile(rb"\{(\d+),\d+\}(?=\||\)*\Z)")
 
 
@@ -120,23 +147,25 @@ def _joined(*patterns: bytes) -> bytes:
 
 
 #: Says what a match is, from its first byte to its last.
-ALL: Final = bytewise(
-    rb"|".join((_LEFT + _joined(_GROUPED, _CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN), _GROUPED, _PEM, _EMAIL)),
-)
+_ALL: Final = rb"|".join((_LEFT + _joined(_GROUPED, _CARD, _SSN, _PHONE, _JWT, _KEY, _IBAN), _GROUPED, _PEM, _EMAIL))
+ALL: Final = bytewise(_ALL)
+#: The same: where it is found first, and how far it reaches from a place.
+FIRST: Final = seeker(_ALL)
+THERE: Final = seeker(_ALL, there=True)
 #: Together they say where the next match of ``ALL`` begins; each is for texts that hold the bytes beside it. RE2 builds its
 #: automaton as it reads, and unrolls repeats: on hexadecimal numbers, which always look a little like the name in an address and
 #: like everything else at once, the states of ``ALL`` multiply, and each new one costs more than a kilobyte of text.
 NEXT: Final = (
     (
         b"",
-        bytewise(
+        seeker(
             _LEFT
             + _joined(_GROUPED, _CARD, _SSN, _shortest(_PHONE), _JWT, *map(_shortest, _KEYS), _shortest(_IBAN))
             + rb"|"
             + _joined(_GROUPED, _PEM)
         ),
     ),
-    (b"@", bytewise(_EMAIL)),
+    (b"@", seeker(_EMAIL)),
 )
 KEY: Final = bytewise(_KEY)
 AFTER_AT: Final = bytewise(rb"[A-Za-z0-9\x80-\xff.-]{0,190}")

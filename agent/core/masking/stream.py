@@ -17,7 +17,7 @@ The promise ends where waiting must end, and time is an argument:
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final, Protocol
 
 from agent.core.masking.checks import Span, run_end
@@ -70,26 +70,26 @@ class Form(Protocol):
         """Return what is shown instead of ``data``, which carries a token or key block on."""
         ...
 
-    def reach(self, data: bytes) -> int:
-        """Return how much of ``data`` may be one word: no value reaches beyond."""
+    @property
+    def reach(self) -> Callable[[bytes], int] | None:
+        """Returns how much of some bytes may be one word: no value reaches beyond. None where that is all of them."""
         ...
 
 
 class _Short:
     """One replacement for a value, however long."""
 
+    reach = None
+
     def __init__(self, detectors: Detectors) -> None:
-        self._detectors = detectors
+        self._replacement = detectors.replacement
 
     def instead(self, name: str, value: bytes, seen: int) -> bytes:
         # As in ``widths``: what a replacement keeps is not shown beside the rest.
-        return b"****" if seen else self._detectors.replacement(name, value)
+        return b"****" if seen else self._replacement(name, value)
 
     def more(self, data: bytes) -> bytes:
         return b""
-
-    def reach(self, data: bytes) -> int:
-        return len(data)
 
 
 class StreamMasker:
@@ -194,10 +194,13 @@ class StreamMasker:
         return out + self._show(buffer, spans, cut) if cut > len(self._context) else out
 
     def _spans(self, buffer: bytes) -> list[Span]:
-        spans = [span for span in self._detectors.spans(buffer, self._at) if span[2] not in self.reveal]
-        for place, (start, end, name, _) in enumerate(spans):
-            if name and self._form.reach(buffer[start:end]) < end - start:
-                spans[place] = (start, end, "", "")
+        spans, reveal, reach = self._detectors.spans(buffer, self._at), self.reveal, self._form.reach
+        if reveal:
+            spans = [span for span in spans if span[2] not in reveal]
+        if reach is not None:
+            for place, (start, end, name, _) in enumerate(spans):
+                if name and reach(buffer[start:end]) < end - start:
+                    spans[place] = (start, end, "", "")
         return spans
 
     def _show(self, buffer: bytes, spans: list[Span], cut: int) -> list[Piece]:
@@ -215,14 +218,15 @@ class StreamMasker:
         if not hits:
             return [(buffer[base:], None)] if base < len(buffer) else []
         out: list[Piece] = []
+        instead = self._form.instead
         at = base
         for start, end, name, _ in hits:
-            begin = max(at, start)
-            if begin > at:
-                out.append((buffer[at:begin], None))
-            out.append((buffer[begin:end], self._form.instead(name, buffer[start:end], begin - start)))
-            self._tally.add(name)
+            if start > at:
+                out.append((buffer[at:start], None))
+                at = start
+            out.append((buffer[at:end], instead(name, buffer[start:end], at - start)))
             at = end
+        self._tally.add_all([hit[2] for hit in hits])
         if at < len(buffer):
             out.append((buffer[at:], None))
         return out
@@ -237,9 +241,14 @@ class StreamMasker:
         cut = low + (window.rfind(b"\n") + 1 if lines else _broken(window, soft=not disguised(window)))
         while cut > base and cut < len(buffer) and 0x80 <= buffer[cut] < 0xC0 and len(buffer) - cut <= LONGEST:
             cut -= 1
-        for start, end, name, _ in sorted(spans, reverse=True):
-            if start < cut and (cut < end or (cut == end and not name)):
-                cut = start
+        # What ends before the cut is not cut by it, wherever it moves: but for that all would be sorted.
+        while near := [span for span in spans if span[1] >= cut]:
+            before = cut
+            for start, end, name, _ in sorted(near, reverse=True):
+                if start < cut and (cut < end or (cut == end and not name)):
+                    cut = start
+            if cut == before:
+                break
         return max(cut, base)
 
     def _open(self, buffer: bytes, spans: list[Span]) -> Span | None:
@@ -268,7 +277,7 @@ class StreamMasker:
             end, is_open = max(end, folded.end(inner) if inner else 0), is_open or inner_open
         begun = len(block) - end <= LONGEST and PARTIAL.fullmatch(block, end) is not None
         end = max(end, known)
-        reach = known + self._form.reach(block[known:])
+        reach = end if self._form.reach is None else known + self._form.reach(block[known:])
         if reach < end:
             end, is_open, begun = reach, False, False
         self._held = block[end:]
