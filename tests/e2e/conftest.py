@@ -27,7 +27,7 @@ forbid (principal, action == Action::"connect", resource) when { context.reason 
 forbid (principal, action == Action::"run", resource == Target::"prod-web") when { context.verbs.contains("mkfifo") }
 unless { context.approvals.contains("auditors") };
 
-@id("ask-for-pipes-at-once") @message("In a hurry.") @approval("group:auditors ttl:2s")
+@id("ask-for-pipes-at-once") @message("In a hurry.") @approval("group:auditors ttl:6s")
 forbid (principal, action == Action::"run", resource == Target::"prod-web") when { context.verbs.contains("mknod") }
 unless { context.approvals.contains("auditors") };
 
