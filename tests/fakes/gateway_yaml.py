@@ -14,13 +14,15 @@ def ssh_target(
     *,
     credential: str = "prod-web",
     tags: Sequence[str] = ("prod",),
-    shell: str = "",
+    shell: str | Sequence[str] = "",
+    require: Sequence[str] = (),
     originals: str = "",
     forward: Sequence[str] = (),
 ) -> str:
     """Return an SSH target on this machine that edge-1 serves, indented by two. The first login is the default."""
     # JSON is YAML: names and keys need no thought about quotes.
-    options = {"host_keys": [host_key]} | ({"shell": shell} if shell else {}) | ({"forward": list(forward)} if forward else {})
+    modes = shell if isinstance(shell, str) else list(shell)
+    options = {"host_keys": [host_key]} | ({"shell": modes} if modes else {}) | ({"forward": list(forward)} if forward else {})
     settings = {
         "protocol": "ssh",
         "agent": "edge-1",
@@ -29,5 +31,6 @@ def ssh_target(
         "default_login": logins[0],
         "logins": {login: {"credential": credential} for login in logins},
         "options": options,
+        "require": list(require),
     } | ({"originals": originals} if originals else {})
     return f"  {name}:\n" + "".join(f"    {setting}: {json.dumps(value)}\n" for setting, value in settings.items())
