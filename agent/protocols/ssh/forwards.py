@@ -4,11 +4,13 @@
     client ◄── recorded ◄────────────────── somebody connects at the target      (forwarded-tcpip, where -R was permitted)
 
 Nothing is dialled or listened on from here: where a connection goes is the target's network and the target's names. What passes
-is counted and not looked at. The target is asked for nothing before policy, and others where it says so, have said yes.
+is counted and hashed, and neither decided nor kept. The target is asked for nothing before policy, and others where it says so,
+have said yes.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
 
@@ -24,6 +26,7 @@ from agent.protocols.ssh.leg import BROKEN
 from agent.protocols.ssh.outside import Outside
 from agent.protocols.ssh.pipe import End, Pipe
 from agent.protocols.ssh.places import EVERYWHERE
+from agent.protocols.ssh.spoken import guess
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import Operation
 
@@ -216,7 +219,7 @@ class _Forwarded:
         self.outside: Final = standing.outside
         self.operation: Final = standing.operation
         self.origin = origin
-        self.pipe: Final = Pipe(self.over, standing.stands)
+        self.pipe: Final = Pipe(self.over, standing.stands, asyncio.get_running_loop().call_soon)
         self._number = number
         self._among = among
         self._began_ms = standing.outside.now_ms()
@@ -232,12 +235,16 @@ class _Forwarded:
         if self not in self._among:
             return
         self._among.discard(self)
+        sent, received = self.pipe.client.passed, self.pipe.target.passed
         self.outside.note(
             event="forward.closed",
             text=self.operation.text,
             forward=self._number,
-            sent=self.pipe.client.passed,
-            received=self.pipe.target.passed,
+            looks_like=guess(sent.head, received.head),
+            sent=sent.bytes,
+            sent_sha256=sent.sha256,
+            received=received.bytes,
+            received_sha256=received.sha256,
             duration_ms=max(0, self.outside.now_ms() - self._began_ms),
         )
 

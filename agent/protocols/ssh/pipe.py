@@ -2,33 +2,62 @@
 
 Whoever is slow (a side's window, its transport) holds the other side's :class:`Valve`, so what waits is bounded by two windows.
 The end of one direction is passed on without ending the other, as TCP has it; the end of a channel ends the other behind what was
-written to it.
+written to it. What arrives within one turn of the loop is passed on as one, so that crumbs cost a packet for each turn and not
+for each byte; :mod:`agent.protocols.ssh.packets` bounds what one turn takes.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable
 from typing import Any, Final
 
 import asyncssh
 
+from agent.protocols.ssh.leg import Gather
+from agent.protocols.ssh.spoken import HEAD
 from agent.protocols.ssh.valve import Valve
+
+#: Runs a function after what runs now.
+Soon = Callable[[Callable[[], None]], object]
 
 #: Why the end that was opened first does not read: there is nobody yet to pass it on to.
 _ALONE: Final = "nobody at the other end"
 
 
+class Passed:
+    """What is known of the bytes of one direction: how many, their SHA-256, and the first ones, of which only a word is told."""
+
+    def __init__(self) -> None:
+        self.bytes = 0
+        self.head = b""
+        self._hash = hashlib.sha256()
+
+    @property
+    def sha256(self) -> str:
+        """In hexadecimal digits."""
+        return self._hash.hexdigest()
+
+    def add(self, data: bytes) -> None:
+        """Count ``data``."""
+        if self.bytes < HEAD:
+            self.head = (self.head + data)[:HEAD]
+        self.bytes += len(data)
+        self._hash.update(data)
+
+
 class End(asyncssh.SSHTCPSession[bytes]):
-    """One end of a forwarded connection. ``passed`` counts the bytes that came from it."""
+    """One end of a forwarded connection. ``passed`` is what came from it."""
 
     other: End
 
-    def __init__(self, over: Callable[[], None], stands: Callable[[], bool]) -> None:
+    def __init__(self, over: Callable[[], None], stands: Callable[[], bool], soon: Soon) -> None:
         self._over = over
         self._stands = stands
         self._channel: Any = None
         self.valve: Final = Valve()
-        self.passed = 0
+        self.passed: Final = Passed()
+        self._gather: Final = Gather(self._pass_on, soon)
         self.done = False
 
     def connection_made(self, chan: asyncssh.SSHTCPChannel[bytes]) -> None:
@@ -46,11 +75,19 @@ class End(asyncssh.SSHTCPSession[bytes]):
             self.close()
             self.other.close()
             return
-        self.passed += len(data)
+        self._gather.add(data, datatype)
+
+    def _pass_on(self, data: bytes, datatype: object) -> None:
+        self.passed.add(data)
         self.other.write(data)
+
+    def flush(self) -> None:
+        """Pass on what arrived in this turn of the loop."""
+        self._gather.flush()
 
     def eof_received(self) -> bool:
         """Pass it on. The other direction goes on."""
+        self.flush()
         if self.other._channel is not None:
             self.other._channel.write_eof()
         return True
@@ -69,6 +106,7 @@ class End(asyncssh.SSHTCPSession[bytes]):
         waiting = self._channel._recv_buf
         while waiting:
             self.data_received(*waiting.pop(0))
+        self.flush()
         self.done = True
         self.other.close()
         self._over()
@@ -80,6 +118,7 @@ class End(asyncssh.SSHTCPSession[bytes]):
 
     def close(self) -> None:
         """Close the channel behind what was written to it."""
+        self.other.flush()
         if self._channel is not None and not self.done:
             self._channel.close()
 
@@ -87,10 +126,10 @@ class End(asyncssh.SSHTCPSession[bytes]):
 class Pipe:
     """Two ends. ``over`` is told once both are closed; ``stands`` is asked at every read, and a no closes both."""
 
-    def __init__(self, over: Callable[[], None], stands: Callable[[], bool]) -> None:
+    def __init__(self, over: Callable[[], None], stands: Callable[[], bool], soon: Soon) -> None:
         self._over = over
-        self.client: Final = End(self._ended, stands)
-        self.target: Final = End(self._ended, stands)
+        self.client: Final = End(self._ended, stands, soon)
+        self.target: Final = End(self._ended, stands, soon)
         self.client.other, self.target.other = self.target, self.client
 
     def _ended(self) -> None:

@@ -81,7 +81,7 @@ async def ended(process: asyncio.subprocess.Process) -> bytes:
 
 
 async def test_stdio_is_forwarded_and_recorded(forwarding: Gateway, echo: Echo) -> None:
-    data = os.urandom(3_000_000)
+    data = bytes(16) + os.urandom(3_000_000)
     ran = await run(forwarding.ssh(options=["-W", f"127.0.0.1:{echo.port}"]), data)
     assert (ran.status, ran.err) == (0, b"")
     assert hashlib.sha256(ran.out).digest() == hashlib.sha256(data + b"bye").digest()
@@ -92,7 +92,10 @@ async def test_stdio_is_forwarded_and_recorded(forwarding: Gateway, echo: Echo) 
     assert (asked["kind"], asked["verdict"], asked["objects"]) == ("direct-tcpip", "allowed", [f"127.0.0.1:{echo.port}"])
     assert (opened["event"], closed["event"]) == ("forward.opened", "forward.closed")
     assert (closed["sent"], closed["received"]) == (len(data), len(data) + 3)
+    hashes = [hashlib.sha256(passed).hexdigest() for passed in (data, data + b"bye")]
+    assert [closed["sent_sha256"], closed["received_sha256"]] == hashes
     assert closed["duration_ms"] >= 0
+    assert closed["looks_like"] == ""
     assert forwarding.serving.operations == 1
     happened = [what for what, *_ in forwarding.serving.recorder.happened]
     assert happened[0] == "record", "it is on disk before it is opened"
@@ -245,6 +248,8 @@ async def test_a_jump_through_the_target(forwarding: Gateway, sshd: Sshd, tmp_pa
     )  # fmt: skip
     assert (ran.status, ran.err) == (0, b"")
     assert ran.out.split()[2:] == [b"127.0.0.1", b"%d" % sshd.port]
+    await eventually(lambda: events(forwarding)[-1]["event"] == "forward.closed")
+    assert events(forwarding)[-1]["looks_like"] == "ssh"
 
 
 async def test_the_target_listens_and_the_client_is_reached(forwarding: Gateway, echo: Echo) -> None:
