@@ -63,6 +63,8 @@ class Gcm(Encryption):
         self._count = int.from_bytes(cipher._iv[4:], "big")
         self.opened: bytes | None = None
         """A packet that was opened already, for asyncssh, which is about to open it."""
+        self.taken = 0
+        """Bytes that were received under this key."""
 
     def _nonce(self) -> bytes:
         nonce = self._fixed + self._count.to_bytes(8, "big")
@@ -159,12 +161,22 @@ class Quick(SSHConnection):
             if not self._take(packet):
                 opener.opened = packet
                 self._inpbuf = read[at:]
+                self._wear(opener, at)
                 return super()._recv_pkthdr()
             at = stop
             if self._turn_is_over():
                 break
         self._inpbuf = read[at:]
+        self._wear(opener, at)
         return False
+
+    def _wear(self, opener: Gcm, size: int) -> None:
+        """Count what was received. asyncssh counts what it sends; a peer that sends a lot need not change keys by itself."""
+        before = opener.taken
+        opener.taken += size
+        # Not while keys change already: between its own new keys and the peer's, asyncssh would begin once more.
+        if before < self._rekey_bytes <= opener.taken and self._kex_complete and self._next_recv_encryption is None:
+            self._rekey_bytes_sent = self._rekey_bytes  # whatever is sent next begins it
 
     def _take(self, packet: bytes) -> bool:
         """Pass on what ``packet`` says if it is of the common kind and right in every respect."""

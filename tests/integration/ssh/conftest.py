@@ -9,7 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
 import asyncssh
@@ -30,7 +30,7 @@ pytestmark = pytest.mark.servers
 class Sshd:
     """A real sshd on loopback with keys of its own, ended by its pid."""
 
-    def __init__(self, folder: Path, *, shell: str | None = None, path: str | None = None) -> None:
+    def __init__(self, folder: Path, *, shell: str | None = None, path: str | None = None, config: Sequence[str] = ()) -> None:
         if SSHD is None:
             pytest.fail("sshd is missing: apt-get install openssh-server (make setup does)")
         self.folder = folder
@@ -43,7 +43,7 @@ class Sshd:
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port = int(probe.getsockname()[1])
-        config = [
+        lines = [
             "ListenAddress 127.0.0.1",
             f"Port {self.port}",
             f"HostKey {folder}/host_key",
@@ -61,8 +61,9 @@ class Sshd:
             "Subsystem sftp internal-sftp",
             # What the account's own shell files print is no business of a test.
             f"SetEnv HOME={self.home}" + (f" SHELL={shell}" if shell else "") + (f" PATH={path}" if path else ""),
+            *config,
         ]
-        self._write("sshd_config", ("\n".join(config) + "\n").encode(), 0o600)
+        self._write("sshd_config", ("\n".join(lines) + "\n").encode(), 0o600)
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         self.process = subprocess.Popen(
