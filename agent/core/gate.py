@@ -59,6 +59,8 @@ class Gate:
         self._masker = masker or Masker()
         self._says_on: Final = says_on
         self._now_ms = 0
+        self._said_last = False
+        """What was shown last are words of ours."""
         self._rules: dict[type, Callable[[Any], list[Effect]]] = {
             Asked: self._asked,
             Answered: self._answered,
@@ -141,6 +143,7 @@ class Gate:
 
     def _output(self, output: Output) -> list[Effect]:
         if self._outputs is not None and not output.own:
+            self._said_last = False
             return self._shown(self._outputs.feed(output.data, output.stream, self._now_ms), recorded=output.recorded)
         before = self._lull(Lull())
         clean = self._own(output.data)
@@ -155,6 +158,7 @@ class Gate:
     def _own(self, data: bytes) -> Clean:
         if self._outputs is not None:
             self._outputs.tell(data)
+            self._said_last = True
         return self._masker.mask(data)
 
     def _resized(self, event: Resized) -> list[Effect]:
@@ -165,9 +169,12 @@ class Gate:
     def _lull(self, lull: Lull) -> list[Effect]:
         if self._outputs is None:
             return []
+        if lull.last:
+            # Behind words of ours, which say why it ended, the beginning of a sequence would swallow what follows on the screen.
+            return self._shown(self._outputs.end(self._now_ms), silent=self._said_last)
         return self._shown(self._outputs.flush() if lull.due_ms is None else self._outputs.tick(lull.due_ms))
 
-    def _shown(self, parts: list[tuple[Clean, Part]], *, recorded: bool = True) -> list[Effect]:
+    def _shown(self, parts: list[tuple[Clean, Part]], *, recorded: bool = True, silent: bool = False) -> list[Effect]:
         effects: list[Effect] = []
         for clean, part in parts:
             stream = cast(Stream, part.stream)
@@ -177,12 +184,12 @@ class Gate:
             if self._originals and (part.raw or not recorded or not self._transcript.holds(part.data)):
                 kept = (output_line(self._transcript.channel, self._now_ms, stream, part.raw or part.data),)
             effects += self._record(lines, kept)
-            if clean.data:
+            if clean.data and not silent:
                 effects.append(ToClient(clean, stream))
         return effects
 
     def _exited(self, event: Exited) -> list[Effect]:
-        effects = self._lull(Lull())
+        effects = self._lull(Lull(last=True))
         masked = self.masked
         lines = b""
         if masked:

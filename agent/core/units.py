@@ -88,9 +88,13 @@ class Exited(msgspec.Struct, frozen=True):
 
 
 class Lull(msgspec.Struct, frozen=True):
-    """Nothing has come for a while: what masking holds back is shown, or so much of it as was due at ``due_ms``."""
+    """Nothing has come for a while: what masking holds back is shown, or so much of it as was due at ``due_ms``.
+
+    With ``last`` nothing will come: also an escape sequence that has only begun is shown.
+    """
 
     due_ms: int | None = None
+    last: bool = False
 
 
 class Tick(msgspec.Struct, frozen=True):

@@ -214,6 +214,10 @@ class CleanOutputs:
         """Return everything that was held back."""
         return _minted(self._outputs.flush())
 
+    def end(self, now_ms: int) -> list[tuple[Clean, Part]]:
+        """Return everything that was held back, where nothing comes any more."""
+        return _minted(self._outputs.end(now_ms))
+
 
 def _minted(parts: list[Part]) -> list[tuple[Clean, Part]]:
     return [(_mint(part.data), part) for part in parts]

@@ -92,6 +92,10 @@ class Outputs:
         """Return everything that was held back."""
         return self._safely(lambda: self._each(lambda masker: masker.rest()))
 
+    def end(self, now_ms: int) -> list[Part]:
+        """Return everything that was held back, where nothing comes any more."""
+        return self._safely(lambda: self._each(lambda masker: masker.end(now_ms)))
+
     def tell(self, words: bytes) -> None:
         """The terminal, where there is one, was shown words of somebody else."""
         self._safely(lambda: self._told(words))

@@ -177,6 +177,10 @@ class StreamMasker:
         held, self._held = self._held, b""
         return [(held, self._form.more(held))]
 
+    def end(self, now_ms: int) -> list[Piece]:
+        """The same as :meth:`rest`, where the stream does not go on."""
+        return self.rest()
+
     def _advance(self, most: int | None) -> list[Piece]:
         out: list[Piece] = []
         if self._run:

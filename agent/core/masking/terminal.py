@@ -109,6 +109,11 @@ class TerminalMasker:
         """Return everything held, but for a sequence that has only begun."""
         return self._shown(self._stream.rest())
 
+    def end(self, now_ms: int) -> list[Piece]:
+        """Return everything: nothing comes any more, so a sequence that has only begun is shown like text."""
+        begun, pieces = self.begun(), self.rest()
+        return [*pieces, *self._stream.take(begun, now_ms), *self._stream.rest()] if begun else pieces
+
     def tell(self, words: bytes) -> None:
         """The terminal is shown ``words`` of somebody else, or bytes that need no masking."""
         self._keep(words)

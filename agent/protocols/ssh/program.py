@@ -181,7 +181,9 @@ class Program:
 
     def on_target_eof(self) -> None:
         """The program closed its output; it may still read, and has not ended."""
-        self._tell(Lull())
+        if isinstance(self._relay, ShellRelay):
+            self._relay.target_eof()
+        self._tell(Lull(last=True))
         if self._channel is not None:
             self._channel.write_eof()
 
@@ -192,6 +194,7 @@ class Program:
         if self._relay is not None:
             self._relay.finish(self.exit if isinstance(self.exit, int) else None)
         if self._channel is None:
+            self._tell(Lull(last=True))
             self._tell(Remark({"event": "left", "text": "the client left"}))
             return
         if self.exit is None and exc is not None:

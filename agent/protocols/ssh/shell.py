@@ -181,8 +181,12 @@ class ShellRelay:
         """The client types no more."""
         self._owner.send_target_eof()
 
+    def target_eof(self) -> None:
+        """The shell says no more: show what was held back."""
+        self._perform(self._dialogue.flush())
+
     def finish(self, status: int | None) -> None:
-        """The shell is over, with ``status`` where it has one: show what was held back, and record its last line."""
+        """The shell is over, with ``status`` where it has one: record its last line."""
         self._finished = True
         self._perform(self._dialogue.flush())
         self._settle()

@@ -336,3 +336,13 @@ async def test_a_locked_shell_is_masked(masked: Make, tmp_path: Path) -> None:
     kept = await stored(gate)
     assert SECRET not in kept
     assert CARD not in kept
+
+
+@pytest.mark.parametrize("begun", [b"\x1b[", b"\x1b]0;title", b"\xe2\x82"])
+async def test_what_has_only_begun_where_the_output_ends_is_shown_and_recorded(masked: Make, begun: bytes) -> None:
+    gate = await masked()
+    octal = "".join(f"\\{byte:03o}" for byte in begun)
+    ran = await run(gate.ssh("-tt", f"printf 'last {octal}'"))
+    assert ran.out == b"last " + begun
+    await gate.idle()
+    assert ("last " + begun.decode(errors="replace")) in gate.serving.recorder.text(1)

@@ -398,6 +398,7 @@ class Dialogue:
 
     def over(self, status: int | None, now_ms: int) -> None:
         """The first shell has ended, with ``status`` where it has one, and all others with it."""
+        self._marks.end()
         for layer in self._top.chain:
             self._ended(layer.over(None if layer.depth else status, now_ms))
 

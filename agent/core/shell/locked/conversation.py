@@ -212,6 +212,7 @@ class Locked:
 
     def over(self, status: int | None, now_ms: int) -> None:
         """The line that runs, if one does, has ended."""
+        self._marks.end()  # does nothing while output is read: then nothing is held
         if self._under_way is not None:
             operation, began_ms, shown_from = self._under_way
             self._under_way = None

@@ -156,3 +156,22 @@ def test_a_stream_of_files_is_shown_and_not_written_down_but_kept_where_original
         assert shown(effects) == [("out", b"\0\0\0\2second")]
         assert recorded(effects) == b""
         assert bool(left_out(effects)) is originals
+
+
+@pytest.mark.parametrize("end", [Exited(0), Lull(last=True)])
+def test_a_sequence_that_has_only_begun_at_the_end_is_recorded_and_shown(end: Exited | Lull) -> None:
+    gate = make_gate(terminal=(80, 24))
+    gate.handle(Output(b"last\x1b["))
+    assert shown(gate.handle(Lull())) == [("out", b"last")]
+    effects = gate.handle(end)
+    assert shown(effects) == [("out", b"\x1b[")]
+    assert rb"\u001b[" in recorded(effects)
+
+
+def test_behind_words_of_ours_it_is_recorded_alone() -> None:
+    gate = make_gate(terminal=(80, 24))
+    gate.handle(Output(b"last\x1b["))
+    gate.handle(Output(b"sallyport: It is over.\r\n", "err", own=True))
+    effects = gate.handle(Exited(255))
+    assert shown(effects) == []
+    assert rb"\u001b[" in recorded(effects)

@@ -183,3 +183,21 @@ def test_only_masking_vouches() -> None:
     ((clean, part),) = found.feed(b"alice@example.com\n", "out", 0)
     assert clean.genuine
     assert (clean.data, part.raw) == (b"a***@***.com\n", b"alice@example.com\n")
+
+
+@pytest.mark.parametrize("begun", [b"\x1b", b"\x1b[", b"\x1b[3", b"\x1b]0;title", b"\x1bP", b"\xe2\x82", b"\x1b[?25"])
+def test_what_has_only_begun_at_the_end_is_shown_at_the_end(begun: bytes) -> None:
+    outputs = Outputs(DETECTORS, lambda: NONE, terminal=(80, 24))
+    parts = outputs.feed(b"alice@example.com\r\nx" + begun, "out", 0) + outputs.flush()
+    before = b"".join(part.data for part in parts)
+    assert (before[:1], before[-3:], b"alice" in before) == (b"a", b"\r\nx", False)
+    assert b"".join(part.data for part in outputs.end(0)) == begun
+    assert outputs.end(0) == []
+
+
+def test_what_has_only_begun_at_the_end_is_masked_too() -> None:
+    outputs = Outputs(DETECTORS, lambda: NONE, terminal=(80, 24))
+    assert outputs.feed(b"\x1b]0;alice@example.com", "out", 0) == []
+    parts = outputs.end(0)
+    assert b"alice" not in b"".join(part.data for part in parts)
+    assert b"".join(part.raw or part.data for part in parts) == b"\x1b]0;alice@example.com"

@@ -82,6 +82,19 @@ def test_a_mark_that_has_begun_is_never_shown() -> None:
         list(splitter.feed(b"x" * LONGEST))
 
 
+@pytest.mark.parametrize(
+    ("said", "forged"), [(b"\x1b]7701;hidden text", 1), (b"\x1b]7701;" + NONCE.encode() + b";Q", 0), (b"\x1b]77", 0), (b"x", 0)]
+)
+def test_what_was_hidden_behind_a_mark_without_an_end_is_told_of_at_the_end(said: bytes, forged: int) -> None:
+    splitter = Splitter(NONCE)
+    list(splitter.feed(said))
+    splitter.flush()
+    splitter.end()
+    assert splitter.forged == forged
+    splitter.end()
+    assert splitter.forged == forged
+
+
 @given(
     st.lists(
         st.one_of(
