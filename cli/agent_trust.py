@@ -3,6 +3,9 @@
 The agent shows a certificate that it signed itself, so nothing in it counts but two things: its key, whose possession TLS 1.3
 proves, and the SSH host certificate in an extension. That one is held against the same facts as ssh holds it against: the CA that
 login saved, the target's name, its kind, its times. Both must be about the same key.
+
+To clients that know nothing of that, the agent shows a certificate under a root of its own. The one that was checked carries that
+root, so it can be given to such a client.
 """
 
 from __future__ import annotations
@@ -20,6 +23,8 @@ from cli.home import public_key
 
 #: The extension in which the agent carries the line of its SSH host certificate.
 HOST_CERTIFICATE: Final = x509.ObjectIdentifier("2.25.185137061426283517254683741960205471234")
+#: The extension in which it carries the root under which native clients meet it.
+NATIVE_ROOT: Final = x509.ObjectIdentifier("2.25.243190586023172644120538196731105247318")
 #: The names that a login trusts the CA for; `known_hosts` says the same to ssh.
 ALIASES: Final = ".sallyport"
 _LIMIT: Final = 32 * 1024
@@ -42,6 +47,21 @@ def check_agent(shown: bytes | None, ssh_ca: str, alias: str, now_ms: int) -> No
     if certificate.critical_options:
         # PROTOCOL.certkeys: what is critical and not understood must be refused; hosts have none that exist.
         raise _stranger("shows a certificate with conditions that are not supported")
+
+
+def native_root(shown: bytes) -> bytes:
+    """Return the root, in PEM, under which native clients meet the agent that has ``shown`` this, and that was checked.
+
+    Nothing where its operator gave it a certificate for them. Raises Fault(agent_unverified) where it cannot be read.
+    """
+    try:
+        extension = x509.load_der_x509_certificate(shown).extensions.get_extension_for_oid(NATIVE_ROOT).value
+        assert isinstance(extension, x509.UnrecognizedExtension)
+        return x509.load_der_x509_certificate(extension.value).public_bytes(Encoding.PEM)
+    except x509.ExtensionNotFound:
+        return b""
+    except _UNREADABLE:
+        raise _stranger("shows a certificate that cannot be read") from None
 
 
 def _read(shown: bytes | None) -> tuple[SSHCertificate, bytes]:

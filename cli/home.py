@@ -5,6 +5,7 @@
     id_ed25519          a key made for this login; its private half never leaves this folder
     id_ed25519-cert.pub the gateway's certificate for it
     session.json        the access token; written last, so it exists only when everything else does
+    roots/TARGET.pem    what a client that knows PostgreSQL alone may know the target's agent by
 
 Every write is atomic (a new file, then a rename). A secret that others could read or write is refused, like ssh does.
 """
@@ -98,6 +99,14 @@ class Home:
         write_atomically(self.known_hosts_file, known_hosts_line(trust.ssh_ca).encode())
         write_atomically(self.trust_file, _json(trust))
         write_atomically(self.session_file, _json(login))
+
+    def keep_root(self, target: str, root: bytes) -> Path:
+        """Keep the root, in PEM, of the agent that serves ``target``, and return where: a client's settings may name the file."""
+        self._prepare()
+        (self.path / "roots").mkdir(mode=0o700, exist_ok=True)
+        file = self.path / "roots" / f"{target}.pem"
+        write_atomically(file, root, 0o644)
+        return file
 
     def forget(self) -> None:
         """Remove the login and its key; what is public stays."""

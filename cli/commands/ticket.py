@@ -12,6 +12,7 @@ import msgspec
 
 from chalicelib.contracts import api
 from chalicelib.contracts.faults import Fault
+from cli.agent_root import fetch_root
 from cli.commands.targets import fetch_targets
 from cli.control_plane import ControlPlane
 from cli.home import Home, SavedLogin
@@ -22,6 +23,14 @@ from cli.screen import facts, note, say
 
 #: Protocols whose clients can give a ticket as their password.
 _PASSWORD: Final = frozenset({"postgres"})
+
+_KNOWN: Final = (
+    "The root is this agent's alone, so verify-ca checks that it is the agent. Another machine needs the file as well."
+)
+_OPERATORS: Final = (
+    "The agent has a certificate of your company's: sslmode=verify-full with its authority's file checks who answers."
+)
+_UNKNOWN: Final = "The agent could not be asked from here how to know it: sslmode=require encrypts, and trusts whoever answers."
 
 
 class Ticket(msgspec.Struct, kw_only=True, frozen=True):
@@ -34,6 +43,9 @@ class Ticket(msgspec.Struct, kw_only=True, frozen=True):
     user: str
     password: str
     expires_ms: int
+    sslmode: str = "require"
+    sslrootcert: str = ""
+    """A file on this machine with the root of the agent's certificate; empty where the agent is not known by one."""
 
     @property
     def dsn(self) -> str:
@@ -47,7 +59,8 @@ class Ticket(msgspec.Struct, kw_only=True, frozen=True):
 
     def _uri(self, login: str) -> str:
         host = f"[{self.host}]" if ":" in self.host else self.host
-        return f"postgresql://{login}@{host}:{self.port}/{quote(self.target, '')}?sslmode=require"
+        root = f"&sslrootcert={quote(self.sslrootcert)}" if self.sslrootcert else ""
+        return f"postgresql://{login}@{host}:{self.port}/{quote(self.target, '')}?sslmode={self.sslmode}{root}"
 
 
 @click.command()
@@ -72,19 +85,23 @@ def ticket(target: str, login: str, reason: str, as_json: bool) -> None:
     speaks = {each.name: each.protocol for each in fetch_targets(home)}.get(target)
     if speaks is not None and speaks not in _PASSWORD:
         raise Fault("not_supported", f"{target} speaks {speaks}, whose clients cannot give a ticket as their password.")
-    found = _open(saved, target, login, reason)
+    found, root = _open(home, saved, target, login, reason)
+    if root:
+        found = msgspec.structs.replace(found, sslmode="verify-ca", sslrootcert=str(home.keep_root(target, root)))
     if as_json:
         say(msgspec.json.encode({**msgspec.structs.asdict(found), "dsn": found.dsn, "psql": found.psql}).decode())
         return
     say(f"{clean(found.target)} as {clean(found.user)}: one connection, until {until(found.expires_ms, now_ms())}.")
     say()
     place = [("Host", found.host), ("Port", str(found.port)), ("Database", found.target), ("User", found.user)]
-    for line in facts([*place, ("Password", found.password), ("DSN", found.dsn), ("psql", found.psql)]):
+    place += [("Password", found.password)] + ([("Root", found.sslrootcert)] if root else [])
+    for line in facts([*place, ("DSN", found.dsn), ("psql", found.psql)]):
         say(line)
-    note("sslmode=require encrypts; verify-full also checks the agent, where its operator gave it a certificate that you know.")
+    note(_KNOWN if root else _UNKNOWN if root is None else _OPERATORS)
 
 
-def _open(saved: SavedLogin, target: str, login: str, reason: str) -> Ticket:
+def _open(home: Home, saved: SavedLogin, target: str, login: str, reason: str) -> tuple[Ticket, bytes | None]:
+    """Return the ticket, and the root of the agent's certificate as :func:`fetch_root` has it."""
     with Progress(f"Opening a session to {target}"):
         body = api.SessionOpen(target=target, login=login, reason=reason)
         offer = ControlPlane(saved.url, saved.token).post("/sessions", api.SessionOffer, body)
@@ -93,7 +110,7 @@ def _open(saved: SavedLogin, target: str, login: str, reason: str) -> Ticket:
     if not port.isascii() or not port.isdigit():
         hint = f"Through the relay: sallyport connect {target}"
         raise Fault("agent_offline", f"The agent of {target} has no listener for native clients.", hint=hint)
-    return Ticket(
+    found = Ticket(
         sid=offer.sid,
         target=target,
         host=host.strip("[]"),
@@ -102,3 +119,4 @@ def _open(saved: SavedLogin, target: str, login: str, reason: str) -> Ticket:
         password=offer.ticket,
         expires_ms=offer.expires_ms,
     )
+    return found, fetch_root(home, direct, offer.sid, offer.host_alias)

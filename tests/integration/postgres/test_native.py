@@ -10,13 +10,15 @@ import asyncpg
 import psycopg
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from agent.protocols.postgres.plugin import PostgresPlugin
 from agent.runtime.agent_tls import HOST_CERTIFICATE
+from agent.runtime.native_tls import NativeTls
 from agent.runtime.operator_tls import OperatorCertificate
 from chalicelib.contracts.faults import Fault
-from tests.fakes.agent_runtime import SID, FakeDoor, FakeServing
-from tests.integration.plugin_listener import eventually
+from tests.fakes.agent_runtime import SID, FakeDoor, FakeIdentity, FakeServing
+from tests.integration.plugin_listener import eventually, run
 from tests.integration.postgres.conftest import Gateway
 
 pytestmark = pytest.mark.servers
@@ -90,6 +92,29 @@ async def test_psql_verifies_the_operators_certificate(gateway: Gateway, dsn: st
     assert "does not match host name" in elsewhere.err
     ran = await gateway.psql("SELECT 1;", dsn=words)
     assert ran.out == "1\n", ran
+
+
+async def test_psql_verifies_the_agents_own_root(gateway: Gateway, door: TicketDoor, dsn: str, folder: Path) -> None:
+    for name, identity in (("mine", gateway.identity), ("other", FakeIdentity())):
+        root = x509.load_der_x509_certificate(NativeTls(identity, lambda _: None).root)
+        (folder / name).write_bytes(root.public_bytes(Encoding.PEM))
+    ran = await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=verify-ca sslrootcert={folder}/other")
+    assert "certificate verify failed" in ran.err
+    assert door.asked == []
+    ran = await gateway.psql("SELECT 1;", dsn=f"{dsn} sslmode=verify-ca sslrootcert={folder}/mine")
+    assert ran.out == "1\n", ran
+
+
+@pytest.mark.parametrize("version", ["-tls1_2", "-tls1_3"])
+async def test_a_client_that_knows_nothing_newer_than_p256(gateway: Gateway, door: TicketDoor, version: str) -> None:
+    """What Java before 16 and Windows' own TLS offer: no Ed25519 and no X25519."""
+    ran = await run(
+        ["openssl", "s_client", "-connect", f"127.0.0.1:{gateway.port}", "-starttls", "postgres", version, "-brief",
+         "-sigalgs", "ECDSA+SHA256:RSA-PSS+SHA256:RSA+SHA256", "-groups", "P-256"]
+    )  # fmt: skip
+    said = (ran.out + ran.err).decode()
+    assert "CONNECTION ESTABLISHED" in said
+    assert "Signature type: ECDSA" in said or "Signature type: ecdsa_secp256r1_sha256" in said, said
 
 
 async def test_without_one_nobody_is_verified_and_no_ticket_is_sent(gateway: Gateway, door: TicketDoor, dsn: str) -> None:

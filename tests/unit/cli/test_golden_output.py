@@ -214,7 +214,10 @@ def test_a_plan_without_changes(golden: Golden, world: FakeControlPlane, folder:
     assert world.applied == []
 
 
-def test_a_ticket_to_paste(golden: Golden, world: FakeControlPlane) -> None:
+def test_a_ticket_to_paste(golden: Golden, world: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    roots: list[bytes | None] = [b"", None, b"a root"]
+    monkeypatch.setattr("cli.commands.ticket.fetch_root", lambda *_: roots.pop(0))
+    monkeypatch.setattr("cli.home.Home.keep_root", lambda *_: Path("/home/alice/.config/sallyport/roots/db-1.pem"))
     direct = api.Way(kind="direct", address="10.0.0.9:2222")
     offer = api.SessionOffer(
         sid="ses_01JD8QZ6T3N0V9C4K2M7X5B1HR",
@@ -227,6 +230,7 @@ def test_a_ticket_to_paste(golden: Golden, world: FakeControlPlane) -> None:
     world.offer = offer
     golden.check("ticket", "ticket", "db-1", "--reason", "INC-7")
     golden.check("ticket_json", "ticket", "db-1", "--json")
+    golden.check("ticket_known", "ticket", "db-1")
     world.offer = msgspec.structs.replace(offer, ways=offer.ways[1:])
     golden.check("ticket_no_listener", "ticket", "db-1")
     golden.check("ticket_for_ssh", "ticket", "prod-web")
