@@ -59,6 +59,8 @@ RULES = (
 class Unmasked:
     """Shows everything: what is left when masking is not asked for. Nothing in the agent can do this."""
 
+    passes = True
+
     def result(self, fields: tuple[Field, ...], meaning: Meaning | None) -> Unmasked:
         """This."""
         return self
@@ -114,6 +116,10 @@ class Whole:
     def text(self, text: str) -> str:
         """The text."""
         return text
+
+    def steady(self, lead: str, tail: str) -> bool:
+        """True."""
+        return True
 
     def values(self, values: tuple[str, ...]) -> tuple[str, ...]:
         """The values."""

@@ -85,6 +85,13 @@ class Permit:
         return self._data is data or self._data == data
 
 
+def permitted(permit: Permit) -> bytes:
+    """Return the very bytes that ``permit`` is for. Raises PermissionError for anything but a permit that was minted for some."""
+    if type(permit) is Permit and getattr(permit, "_seal", None) is _SEAL and permit._data is not None:
+        return permit._data
+    raise PermissionError("bytes are forwarded only with a permit that policy minted for them")
+
+
 class Standing:
     """A yes that a decider remembers, to operations that policy cannot tell apart. Worth nothing without that decider."""
 
@@ -217,7 +224,12 @@ class Decider:
             return None
         if standing._text is not None and standing._text != text:
             return None
-        return _mint(None, data)
+        # What ``_mint`` does, without a call: this is done for every statement.
+        permit: Permit = _new(Permit)
+        _put_operation(permit, None)
+        _put_data(permit, data)
+        _put_seal(permit, _SEAL)
+        return permit
 
     def _seen(self, one: Operation) -> tuple[Any, ...]:
         """Everything of an operation that policy can see: what ``Policy.operate`` makes its context of, and the action."""

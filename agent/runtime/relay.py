@@ -16,8 +16,9 @@ import msgspec
 
 from agent.core.effects import Ask, Close, Count, Effect, Housekeep, Record, Repeat, Report, Show, ToClient, ToTarget, Use
 from agent.core.gate import Gate
+from agent.core.masking import shown
 from agent.core.plugin import Engine
-from agent.core.policy import Decider
+from agent.core.policy import Decider, permitted
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Side, Stream, Tick
@@ -52,14 +53,19 @@ class Stage(Protocol):
         ...
 
 
+#: Is given what is asked for again, to be sent to the target; or nothing, and why.
+Again = Callable[[bytes, Exception | None], None]
+
+
 class Performer:
     """Performs effects in their order, on behalf of one session."""
 
     def __init__(self, serving: Serving, stage: Stage) -> None:
         self._serving = serving
+        self._recorder = serving.recorder
         self._stage = stage
-        self._repeating: Repeat
-        self._done: Callable[[list[Effect], Exception | None], None]
+        self._repeating = b""
+        self._again: Again
         self._orders: dict[type, Callable[[Any], None]] = {
             ToClient: self._show,
             Record: self._record,
@@ -112,29 +118,32 @@ class Performer:
         else:
             done(rest, None)
 
-    def repeat(self, effect: Repeat, done: Callable[[list[Effect], Exception | None], None]) -> None:
-        """Perform ``effect``, then call ``done`` as ``perform_then`` does. One at a time."""
-        self._repeating, self._done = effect, done
+    def repeat(self, effect: Repeat, again: Again) -> None:
+        """Perform ``effect``: ``again`` is called with what is to be sent to the target, at once or later. One at a time."""
+        self._again = again
         try:
+            self._repeating = permitted(effect.permit)
             if effect.originals:
                 self._keep(effect.originals)
-            self._serving.recorder.write_then(effect.channel, effect.kind, effect.lines, self._on_disk)
-        except Exception as error:  # noqa: BLE001 - raised again by whoever owns ``done``
-            done([], error)
+            self._recorder.write_then(effect.channel, effect.kind, effect.lines, self._on_disk)
+        except Exception as error:  # noqa: BLE001 - raised again by whoever owns ``again``
+            again(b"", error)
 
     def _on_disk(self, fault: Fault | None) -> None:
         """Forward what was asked again, unless its lines could not be kept."""
         if fault is None:
             self._serving.count(operations=1)
-            self._stage.to_target(self._repeating.data)
-        self._done([], fault)
+            self._again(self._repeating, None)
+        else:
+            self._again(b"", fault)
 
     def show(self, effect: Show) -> None:
-        """Perform ``effect``."""
+        """Perform ``effect``. Raises PermissionError for bytes that masking has not seen, before anything is written."""
+        data = shown(effect.clean)
         if effect.originals:
             self._keep(effect.originals)
-        self._serving.recorder.write_soon(effect.channel, effect.kind, effect.lines)
-        self._stage.to_client(effect.clean.data, "out")
+        self._recorder.write_soon(effect.channel, effect.kind, effect.lines)
+        self._stage.to_client(data, "out")
 
     def _recorded(self, rest: list[Effect], done: Callable[[list[Effect], Exception | None], None], fault: Fault | None) -> None:
         if fault is None:

@@ -76,14 +76,15 @@ class Operation(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
 class Alike:
     """Operations that are one but for their text and arguments: their digests, without making them."""
 
-    __slots__ = ("_before", "_behind")
+    __slots__ = ("before", "behind")
 
     def __init__(self, one: Operation) -> None:
         """``one`` is any of them."""
         head = msgspec.json.encode(["sallyport-operation-v1", one.action, one.kind])
-        self._before: Final = head[:-1] + b","
-        self._behind: Final = b"," + msgspec.json.encode([list(pair) for pair in sorted(one.environment)]) + b"]"
+        self.before: Final = head[:-1] + b","
+        """What :meth:`Operation.canonical` has before the text, and behind the arguments."""
+        self.behind: Final = b"," + msgspec.json.encode([list(pair) for pair in sorted(one.environment)]) + b"]"
 
     def digest(self, text: bytes, arguments: bytes) -> str:
         """What :meth:`Operation.digest` says of the one with this ``text`` and these ``arguments``, both as compact JSON."""
-        return hashlib.sha256(b"%b%b,%b%b" % (self._before, text, arguments, self._behind)).hexdigest()
+        return hashlib.sha256(b"%b%b,%b%b" % (self.before, text, arguments, self.behind)).hexdigest()

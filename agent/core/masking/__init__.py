@@ -223,8 +223,20 @@ def _minted(parts: list[Part]) -> list[tuple[Clean, Part]]:
     return [(_mint(part.data), part) for part in parts]
 
 
+def shown(clean: Clean) -> bytes:
+    """Return the bytes to show. Raises PermissionError for anything that masking did not mint."""
+    if type(clean) is Clean and getattr(clean, "_seal", None) is _SEAL:
+        return clean._data
+    raise PermissionError("bytes are shown only after masking")
+
+
 def _mint(data: bytes) -> Clean:
-    clean = object.__new__(Clean)
-    object.__setattr__(clean, "_data", data)
-    object.__setattr__(clean, "_seal", _SEAL)
+    clean: Clean = _new(Clean)
+    _put_data(clean, data)
+    _put_seal(clean, _SEAL)
     return clean
+
+
+_new: Final = object.__new__
+#: The slots themselves: past the ``__setattr__`` that says no.
+_put_data, _put_seal = (Clean.__dict__[name].__set__ for name in ("_data", "_seal"))

@@ -25,7 +25,7 @@ class Form:
     Of operations that are one but for their text and arguments; the line says ``text`` of them where they have one text.
     """
 
-    __slots__ = ("_about", "_head", "_rest")
+    __slots__ = ("about", "head", "rest")
 
     def __init__(self, operation: Operation, decision: Decision, text: str | None = None) -> None:
         """``text`` is what may be kept of the operation's. None where each has a text of its own."""
@@ -33,21 +33,24 @@ class Form:
         about = _about(operation, decision, "")
         behind = list(about).index("text") + 1
         words = list(about.items())
-        self._about: Final = _members(dict(words[: behind - 1])) + b',"text":'
+        self.about: Final = _members(dict(words[: behind - 1])) + b',"text":'
+        """What the line has between its time and its text."""
         head = b"," + _members(dict(words[behind:])) + b',"digest":"'
-        self._head: Final = head if text is None else self._about + encoded(text) + head
-        self._rest: Final = b"" if text is None else _exact(text, operation.text)
+        self.head: Final = head if text is None else self.about + encoded(text) + head
+        """What it has from there up to its digest: from its time on, where the text is everybody's."""
+        self.rest: Final = b"" if text is None else _exact(text, operation.text)
+        """What follows the arguments."""
 
     def line(self, t: int, digest: str, arguments: bytes = b"") -> bytes:
         """Return the line at ``t`` of the operation with this digest. ``arguments`` is what may be kept of them, as JSON."""
         if not arguments:
-            return b'{"t":%d,%b%b"%b}\n' % (t, self._head, digest.encode(), self._rest)
-        return b'{"t":%d,%b%b","arguments":%b%b}\n' % (t, self._head, digest.encode(), arguments, self._rest)
+            return b'{"t":%d,%b%b"%b}\n' % (t, self.head, digest.encode(), self.rest)
+        return b'{"t":%d,%b%b","arguments":%b%b}\n' % (t, self.head, digest.encode(), arguments, self.rest)
 
     def worded(self, t: int, digest: str, text: str, exact: str) -> bytes:
         """Return the line at ``t`` of an operation without arguments whose text is ``exact``, and may be kept as ``text``."""
         rest = b"" if text is exact else _exact(text, exact)
-        return b'{"t":%d,%b%b%b%b"%b}\n' % (t, self._about, encoded(text), self._head, digest.encode(), rest)
+        return b'{"t":%d,%b%b%b%b"%b}\n' % (t, self.about, encoded(text), self.head, digest.encode(), rest)
 
 
 def _exact(text: str, exact: str) -> bytes:
@@ -63,7 +66,7 @@ class JsonlWriter:
     def __init__(self, heading: Heading, *, protocol: str, shows: bool = False) -> None:
         """With ``shows``, what the client is shown becomes part of the transcript as text."""
         self.channel: Final = heading.channel
-        self._opened_ms = heading.opened_ms
+        self.opened_ms: Final = heading.opened_ms
         self._shows = shows
         self._heading: bytes | None = _line(
             {"format": "sallyport-transcript", "version": 1, "protocol": protocol, **msgspec.to_builtins(heading)}
@@ -103,7 +106,7 @@ class JsonlWriter:
 
     def since(self, now_ms: int) -> int:
         """Return the ``t`` of a line that is written at ``now_ms``."""
-        return max(0, now_ms - self._opened_ms)
+        return max(0, now_ms - self.opened_ms)
 
     def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:
         """Text that was shown, where this protocol's transcript holds it."""

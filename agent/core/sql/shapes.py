@@ -57,6 +57,17 @@ def alike(text: str) -> Matches | None:
     return re.compile("[0-9]+".join([*parts, re.escape(text[at:])]), re.ASCII).fullmatch
 
 
+def number(text: str) -> tuple[int, int] | None:
+    """Return where the one number stands that is all that the shape of `text` leaves out; None where it leaves out anything else.
+
+    What stands in front of it is a comparison's operator, and behind it what ends a condition.
+    """
+    found = [each for each in _CONSTANT.finditer(text) if each[1] is not None] if shape(text) is not None else []
+    if len(found) != 1 or found[0][0].endswith("'"):
+        return None
+    return found[0].end(1), found[0].end()
+
+
 def _left_out(match: re.Match[str]) -> str:
     operator = match[1]
     return match[0] if operator is None else f"{operator}\0"

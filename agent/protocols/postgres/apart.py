@@ -54,22 +54,21 @@ class Apart:
     def __init__(self) -> None:
         self._free = asyncio.Event()
         self._free.set()
-
-    @property
-    def busy(self) -> bool:
+        self.busy = False
         """True while the thread has the engine, and nobody else may touch it."""
-        return not self._free.is_set()
 
     async def run(self, act: Callable[[], T]) -> T:
         """Return what ``act`` returns, called on the thread. Raises what it raises.
 
         Whoever is cancelled here never learns what ``act`` made of the text, so nothing follows from it.
         """
+        self.busy = True
         self._free.clear()
         try:
             with _manners:
                 return await asyncio.get_running_loop().run_in_executor(_reader(), act)
         finally:
+            self.busy = False
             self._free.set()
 
     async def settled(self) -> None:

@@ -24,25 +24,26 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
-from agent.core.effects import Effect, Housekeep, Repeat, Show, ToClient
+from agent.core.effects import Effect, Housekeep, ToClient
 from agent.core.masking import Masker
 from agent.core.policy import Decision, Yes
-from agent.core.recording.jsonl import Shown
 from agent.core.sql.model import Session
 from agent.core.units import Side
 from agent.protocols.postgres import describing, messages
 from agent.protocols.postgres.answers import Answers, Shared
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable
 from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer, Message, Rows
+from agent.protocols.postgres.copy_in import CopyIn
 from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE, denial, refusal
 from agent.protocols.postgres.expected import OUTSTANDING_LIMIT, Expected, Kind, Portal, Prepared, Run
 from agent.protocols.postgres.judge import Held, Judge, Ruling, forward, recorded_first
 from agent.protocols.postgres.kept import ROWS
-from agent.protocols.postgres.masks import Masks
+from agent.protocols.postgres.masks import Masks, copies, kept
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.names import Wait
+from agent.protocols.postgres.questions import close, describe, described
 from agent.protocols.postgres.repeats import Repeats
 from agent.protocols.postgres.session import NAME
 from agent.protocols.postgres.snapshot import Known
@@ -78,7 +79,9 @@ class Engine:
         self._sid = sid
         self._shared = Shared(known)
         self._answers = Answers(self._shared, masks, rows, keep=judge.keep if judge.originals else None)
-        self._repeats = Repeats(self._shared, self._answers, judge, classifier, masks)
+        self.repeats: Final = Repeats(self._shared, self._answers, judge, classifier, masks, self._fresh)
+        """What was asked before; what it does not take goes to :meth:`receive`."""
+        self._copy = CopyIn(self._shared)
         self._client = Framer(CLIENT_LIMITS, whose="client")
         self._server = Framer(SERVER_LIMITS, whose="target", rows=True)
         self._inbox: deque[Message] = deque()
@@ -86,8 +89,6 @@ class Engine:
         self._segment_empty = True
         self._segment_begins = True
         self._wanted = False
-        self._calm = False
-        """Since :attr:`_fresh` was asked for last, nothing has happened that could change it."""
         self._long_prepared = False
         """A long text was prepared, which every Bind and Execute reads again."""
         self._failing: Final = f"denied by the gateway (session {sid})"
@@ -107,9 +108,9 @@ class Engine:
             "H": self._flush,
             "X": self._terminate,
             "F": self._function,
-            "d": self._copy_data,
-            "c": self._copy_end,
-            "f": self._copy_end,
+            "d": self._copy.data,
+            "c": self._copy.end,
+            "f": self._copy.end,
         }
 
     @property
@@ -143,7 +144,7 @@ class Engine:
 
     def adopt(self, mark: Session, *, fresh: bool) -> None:
         """The catalogue was read again after ``mark``, or could not be. What is known has changed either way."""
-        self._calm = False
+        self.repeats.calm = False
         self._classifier.adopt(self._shared.book.known.current.catalogue)
         self._shared.book.catalogue_read(mark, fresh=fresh)
 
@@ -160,47 +161,28 @@ class Engine:
         assert self.held is not None, "nobody is asked"
         return self._judge.remark({"event": "held", "kind": self.held.kind, "digest": self.held.digest()}, durable=True)
 
-    def repeat(self, data: bytes, now_ms: int) -> Repeat | None:
-        """Return what follows from ``data`` of the client's, where it was asked before; None where :meth:`receive` has to say."""
-        if not self._calm and not (self._fresh and self._repeats.possible):
-            return None
-        self._judge.now_ms = now_ms
-        found = self._repeats.asked(data) if data else None
-        self._calm = found is None
-        return found
-
-    def show(self, data: bytes, now_ms: int) -> Show | None:
-        """Return what follows from ``data`` of the server's, where it is all of the answer to :meth:`repeat`; else None."""
-        if not data or not self._repeats.under_way:
-            return None
-        self._judge.now_ms = now_ms
-        found = self._repeats.answered(data, now_ms)
-        self._calm = found is not None
-        return found
-
     def receive(self, side: Side, data: bytes, now_ms: int) -> list[Effect]:
         """Return what follows from ``data``, in order. Raises Fault(protocol_error | target_protocol | target_unmaskable).
 
         After the server's data, :meth:`proceed` has to be called where the client was :attr:`waiting`.
         """
-        self._calm = False
+        self.repeats.calm = False
         self._judge.now_ms = now_ms
         if side is Side.TARGET:
-            # What was not offered to :meth:`show`, because it is large, may answer a repeated statement too.
-            self._repeats.unfold()
+            # What was not offered there, because it is large, may answer a repeated statement too.
+            self.repeats.unfold()
             return self._receive_target(self._server.feed(data))
         self._inbox.extend([found for found in self._client.feed(data) if isinstance(found, Message)])
         return self.proceed()
 
     def proceed(self) -> list[Effect]:
         """Return what follows from messages of the client that had to wait. All that reaches the server comes from here."""
-        self._calm = False
-        self._repeats.unfold()
+        self.repeats.calm = False
+        self.repeats.unfold()
         return recorded_first(self._proceed())
 
-    @property
     def _fresh(self) -> bool:
-        """True where what the client sends next begins a message and a segment, and nothing waits in front of it."""
+        """Return True where what the client sends next begins a message and a segment, and nothing waits in front of it."""
         waits = self._inbox or self._skipping or self._wanted or self.over or self.held
         return self._segment_empty and not (waits or self._client.partial or self._server.partial)
 
@@ -309,7 +291,7 @@ class Engine:
             return self._refused(text, why, Kind.QUERY, "query")
         if sum(meaning.copy == "in" for meaning in reading.statements) > 1:
             return self._refused(text, Unreadable("not_supported", "0A000", _COPIES), Kind.QUERY, "query")
-        if not self._copies(reading):
+        if not copies(self._masks, reading):
             return self._refused(text, Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY), Kind.QUERY, "query")
         asks = [(meaning, query) for meaning in reading.statements if (query := self._masks.asks(meaning))]
         if asks and not (len(reading.statements) == 1 and self._segment_empty):
@@ -318,7 +300,7 @@ class Engine:
         if not operations:
             self._asking(Kind.QUERY, reading)
             return [Housekeep(Side.TARGET, messages.query(""))]
-        ruling = self._judge.ask(operations, self._shown(reading))
+        ruling = self._judge.ask(operations, kept(self._masks, reading))
         if not ruling.allowed:
             return self._denied(ruling, Kind.QUERY)
         question, described = describing.ask(self._shared.queue, *asks[0], apart=True) if asks else (b"", None)
@@ -328,19 +310,8 @@ class Engine:
         for meaning in reading.statements:
             expected.runs.append(Run(meaning, number, self._judge.now_ms))
             number += 2 if meaning.copy else 1
-        self._watch_copy(expected)
+        self._copy.watch(expected)
         return [*ruling.effects, *forward(operations, ruling.permits, question + found.raw)]
-
-    def _shown(self, reading: Reading, values: tuple[str, ...] = ()) -> list[Shown]:
-        """What the transcript may hold of each operation of ``reading``."""
-        found: list[Shown] = []
-        for meaning in reading.statements:
-            kept = self._masks.recorded(meaning.text, values, meaning)
-            found += [kept] * (2 if meaning.copy else 1)
-        return found
-
-    def _copies(self, reading: Reading) -> bool:
-        return all(self._masks.copies(meaning) for meaning in reading.statements if meaning.copy == "out")
 
     def _asking(self, kind: Kind, reading: Reading) -> Expected:
         expected = self._shared.queue.push(Expected(kind))
@@ -349,10 +320,6 @@ class Engine:
             # Nothing before it can make the server skip it, so its own ReadyForQuery settles what it changes.
             expected.segment = self._end_segment()
         return expected
-
-    def _watch_copy(self, expected: Expected) -> None:
-        if any(run.meaning.copy == "in" for run in expected.runs):
-            self._shared.copy_in = expected
 
     # -- the extended protocol -----------------------------------------------------------------------------------------------
 
@@ -366,7 +333,7 @@ class Engine:
             if len(reading.statements) > 1:
                 # The server refuses it too; this way it is refused before it is forwarded.
                 raise Unreadable("bad_request", "42601", "A prepared statement is one statement.")
-            if not self._copies(reading):
+            if not copies(self._masks, reading):
                 raise Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY)
         except Unreadable as why:
             return self._refused(parse.text, why, Kind.PARSE, "prepare")
@@ -375,7 +342,7 @@ class Engine:
         operations = [one for meaning in reading.statements for one in meaning.operations("prepare")]
         # Preparing runs nothing: others are asked once the values are there, which they are to see.
         waits = self._judge.waits(operations)
-        ruling = self._judge.ask(operations, self._shown(reading), counted=False) if operations and not waits else None
+        ruling = self._judge.ask(operations, kept(self._masks, reading), counted=False) if operations and not waits else None
         if ruling is not None and not ruling.allowed:
             return self._denied(ruling, Kind.PARSE)
         expected = self._shared.queue.push(Expected(Kind.PARSE))
@@ -407,7 +374,7 @@ class Engine:
             return self._refused(text, why, Kind.BIND, "execute")
         values = arguments(bind, prepared.types)
         operations = [one for meaning in reading.statements for one in meaning.operations("execute", values)]
-        ruling = self._judge.ask(operations, self._shown(reading, values)) if operations else None
+        ruling = self._judge.ask(operations, kept(self._masks, reading, values)) if operations else None
         if ruling is not None and not ruling.allowed:
             return self._denied(ruling, Kind.BIND)
         portal = Portal(prepared, reading, operations, ruling.number if ruling is not None else 0)
@@ -434,61 +401,37 @@ class Engine:
         decisions = [self._judge.again(one, yes) for one, yes in zip(portal.operations, portal.yes, strict=True)]
         refusing = next((place for place, each in enumerate(decisions) if each.permit is None), None)
         if refusing is not None:
-            shown = self._shown(portal.reading, portal.operations[0].arguments)
+            shown = kept(self._masks, portal.reading, portal.operations[0].arguments)
             return self._denied(self._judge.ask(portal.operations, shown), Kind.EXECUTE)
         effects: list[Effect] = []
         if portal.started:
             effects.append(self._judge.remark({"event": "continued", "statement": portal.number}, durable=True))
-        effects += self._described(name, portal)
+        effects += described(self._shared, name, portal)
         asks = [(meaning, query) for meaning in portal.reading.statements if (query := self._masks.asks(meaning))]
-        question, described = describing.ask(self._shared.queue, *asks[0], apart=False) if asks else (b"", None)
+        question, description = describing.ask(self._shared.queue, *asks[0], apart=False) if asks else (b"", None)
         expected = self._shared.queue.push(Expected(Kind.EXECUTE))
-        expected.portal, expected.described = portal, described
+        expected.portal, expected.described = portal, description
         expected.runs = [Run(meaning, portal.number, self._judge.now_ms) for meaning in portal.reading.statements]
         if not portal.started:
             self._shared.book.leave(after, portal.reading.kinds)
         portal.started = True
-        self._watch_copy(expected)
+        self._copy.watch(expected)
         if not portal.operations:
             return [*effects, Housekeep(Side.TARGET, found.raw)]
-        return [*effects, *forward(portal.operations, _permits(decisions), question + found.raw)]
-
-    def _described(self, name: str, portal: Portal) -> list[Effect]:
-        """Ask for the columns where nobody did: rows without a description could not be masked."""
-        if portal.asked or portal.prepared.asked or not portal.operations:
-            return []
-        portal.asked = True
-        expected = self._shared.queue.push(Expected(Kind.DESCRIBE_PORTAL))
-        expected.portal, expected.silent = portal, True
-        return [Housekeep(Side.TARGET, messages.describe("P", name))]
+        permits = [each.permit for each in decisions if each.permit is not None]
+        return [*effects, *forward(portal.operations, permits, question + found.raw)]
 
     def _describe(self, found: Message) -> list[Effect]:
-        named = messages.read_named(found.body)
         self._segment_empty = False
-        if named.kind == "S":
-            expected = Expected(Kind.DESCRIBE_STATEMENT)
-            expected.prepared = self._shared.statements.get(named.name)
-        else:
-            expected = Expected(Kind.DESCRIBE_PORTAL)
-            expected.portal = self._shared.portals.get(named.name)
-        for about in (expected.prepared, expected.portal):
-            if about is not None:
-                about.asked = True
-        self._shared.queue.push(expected)
-        return [Housekeep(Side.TARGET, found.raw)]
+        return describe(self._shared, found)
 
     def _close(self, found: Message) -> list[Effect]:
-        named = messages.read_named(found.body)
         self._segment_empty = False
-        names: Any = self._shared.statements if named.kind == "S" else self._shared.portals
-        names.change(named.name, None)
-        expected = self._shared.queue.push(Expected(Kind.CLOSE))
-        expected.name = (named.kind, named.name)
-        return [Housekeep(Side.TARGET, found.raw)]
+        return close(self._shared, found)
 
     def _sync(self, found: Message) -> list[Effect]:
         self._skipping = False
-        if self._shared.copying and not self._copy_ended():
+        if self._shared.copying and not self._copy.ended():
             return []
         expected = self._shared.queue.push(Expected(Kind.SYNC))
         expected.segment = self._end_segment()
@@ -505,27 +448,3 @@ class Engine:
     def _terminate(self, found: Message) -> list[Effect]:
         self.over = True
         return [Housekeep(Side.TARGET, found.raw)]
-
-    def _copy_ended(self) -> bool:
-        return self._shared.copy_in is None or self._shared.copy_ended
-
-    def _copy_data(self, found: Message) -> list[Effect]:
-        expected = self._shared.copy_in
-        if expected is None or self._shared.copy_ended:
-            # A COPY that failed: the server ignores the rest of its data (§55.2.6), so it need not see it.
-            return []
-        for run in expected.runs:
-            if run.meaning.copy == "in":
-                run.saw(found.body, 1, 0)
-        return [Housekeep(Side.TARGET, found.raw)]
-
-    def _copy_end(self, found: Message) -> list[Effect]:
-        if self._copy_ended():
-            return []
-        self._shared.copy_ended = True
-        self._shared.queue.push(Expected(Kind.COPY_END))
-        return [Housekeep(Side.TARGET, found.raw)]
-
-
-def _permits(decisions: list[Decision]) -> list[Any]:
-    return [each.permit for each in decisions if each.permit is not None]

@@ -7,7 +7,8 @@ that asks for it begins and ends, and how the answer begins. It decides nothing:
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from hashlib import sha256
 from typing import Final
 
 import msgspec
@@ -42,9 +43,9 @@ class Form:
     """One statement, asked for by a Query (``kind`` is ``query``), or by messages of the extended protocol (``execute``)."""
 
     __slots__ = (
-        "_alike", "_behind", "_count", "_fields", "_lead", "_line", "_plain", "_preparing", "_room", "_tail", "_text",
-        "_types", "_words", "answer", "columns", "described", "fields", "mask", "meaning", "name", "operation", "operations",
-        "prepared", "prepares", "reading", "result_formats", "standing",
+        "_after", "_alike", "_behind", "_count", "_exact", "_fields", "_fresh", "_lead", "_plain", "_preparing", "_tail",
+        "_types", "_words", "answer", "columns", "described", "fields", "line", "mask", "meaning", "name", "operation",
+        "operations", "prepared", "prepares", "reading", "result_formats", "room", "standing", "steady", "swift", "width",
     )  # fmt: skip
 
     def __init__(self, reading: Reading, kind: str, *, prepares: bool = False) -> None:
@@ -56,10 +57,14 @@ class Form:
         self.operations = [*self.meaning.operations("prepare"), self.operation] if prepares else [self.operation]
         self.standing: Standing | None = None
         self._alike: Final = Alike(self.operation)
-        self._text: Final = encoded(self.meaning.text)
-        self._line: Line
+        self._exact: Final = self._alike.before + encoded(self.meaning.text) + b","
+        self._after: Final = self._alike.behind
+        self.line: Line
+        """The line about it in the transcript; with the next two, what was decided."""
         self._preparing: bytes = b""
         self._words: Words
+        self.steady: Callable[[str, str], bool]
+        """As in ``masks.Words``."""
         self.prepared: Prepared | None = None
         """What is bound, and ``name`` what it is called; None for a Query. What is parsed anew each time has its like here."""
         self.name = ""
@@ -76,7 +81,13 @@ class Form:
         self.mask: ResultMask | None = None
         self.fields: tuple[Field, ...] = ()
         self.columns = b""
-        self._room = 0
+        self.room = 0
+        """Bytes of rows up to which the transcript keeps every one of a few."""
+        self.swift: bytes | None = None
+        """:attr:`answer`, where the rows behind it are shown and kept as they come, whatever policy says."""
+        self.width = -1
+        """Columns of the result; -1 where it has no rows."""
+        self._fresh: Prepared | None = None
 
     def like(self, text: str, values: tuple[str, ...]) -> list[Operation]:
         """Return the operations of one with this text and these values."""
@@ -88,22 +99,30 @@ class Form:
     def decided(self, decisions: Sequence[Decision], masks: Masks) -> None:
         """Compile what the transcript says: those ``decisions``, which allowed it, and what may be kept of it now."""
         self._words = masks.words(self.meaning)
+        self.steady = self._words.steady
         kept, _ = masks.recorded(self.meaning.text, (), self.meaning)
         fixed = None if self.operation.kind == "query" else kept
-        self._line = Line(self.operation, decisions[-1], fixed)
+        self.line = Line(self.operation, decisions[-1], fixed)
         if self.prepares:
             preparing = self.operations[0]
             self._preparing = Line(preparing, decisions[0], kept).line(0, preparing.digest()).partition(b",")[2]
 
     def worded(self, t: int, text: str) -> bytes:
         """Return the line at ``t`` of a Query with ``text``."""
-        return self._line.worded(t, self._alike.digest(encoded(text), _NONE), self._words.text(text), text)
+        return self.line.worded(t, self._alike.digest(encoded(text), _NONE), self._words.text(text), text)
 
     def valued(self, t: int, values: tuple[str, ...]) -> bytes:
         """Return the lines at ``t`` of one that runs with ``values``."""
-        exact = encoded(values)
-        line = self._line.line(t, self._alike.digest(self._text, exact), encoded(self._words.values(values)) if values else b"")
-        return b'{"t":%d,%b%b' % (t, self._preparing, line) if self._preparing else line
+        exact, line = encoded(values), self.line
+        digest = sha256(self._exact + exact + self._after).hexdigest().encode()
+        if values:
+            kept = self._words.values(values)
+            rest = b'","arguments":%b%b}\n' % (exact if kept == values else encoded(kept), line.rest)
+        else:
+            rest = b'"%b}\n' % line.rest
+        if self._preparing:
+            return b'{"t":%d,%b{"t":%d,%b%b%b' % (t, self._preparing, t, line.head, digest, rest)
+        return b'{"t":%d,%b%b%b' % (t, line.head, digest, rest)
 
     # -- how it is asked for -------------------------------------------------------------------------------------------------
 
@@ -120,7 +139,7 @@ class Form:
         self._count = len(bind.values)
         self._plain = not any(bind.formats)
         self._types, self._fields = prepared.types, prepared.fields
-        self.answer = b""
+        self.answer, self.swift = b"", None
         self.described = TAILS[after]
         self.result_formats = bind.result_formats
 
@@ -155,8 +174,11 @@ class Form:
 
     def unnamed(self) -> Prepared:
         """Return the statement as the server knows it after a Parse, of which nothing else is known."""
+        fresh = self._fresh
         assert self.prepared is not None
-        return Prepared(self.prepared.raw, self.prepared.types)
+        if fresh is None or fresh.asked or fresh.described or fresh.types is not self.prepared.types:
+            fresh = self._fresh = Prepared(self.prepared.raw, self.prepared.types)
+        return fresh
 
     # -- how it is answered --------------------------------------------------------------------------------------------------
 
@@ -187,12 +209,15 @@ class Form:
             at += len(_NO_DATA) if extended else 0
             self.mask = None
         self.answer = data[:at]
-        self._room = VALUE_LIMIT
-        self.columns = b""
+        self.room = VALUE_LIMIT
+        self.columns, self.swift = b"", None
+        self.width = len(self.fields) if self.mask is not None else -1
         names = [field.name for field in self.fields]
         if all(map(name_alone, names)) and not any(field.format for field in self.fields):
-            self._room = min(VALUE_LIMIT, CHARACTERS - sum(len(name) + OVERHEAD for name in names))
+            self.room = min(VALUE_LIMIT, CHARACTERS - sum(len(name) + OVERHEAD for name in names))
             self.columns = encoded(names)
+            if self.mask is None or self.mask.passes:
+                self.swift = self.answer
         return at
 
     def shown(self, rows: bytes, starts: tuple[int, ...], keep: int) -> Shown | None:
@@ -200,10 +225,10 @@ class Form:
 
         ``keep`` is how many the transcript keeps. Raises Fault(target_unmaskable).
         """
-        if self.mask is None or not self.columns or len(starts) > min(keep, FEW) or len(rows) > self._room:
+        if self.mask is None or not self.columns or len(starts) > min(keep, FEW) or len(rows) > self.room:
             return None
         data, masked, values = self.mask.few(rows, starts)
-        if len(data) > self._room:
+        if len(data) > self.room:
             return None
         try:
             texts = [[None if value is None else value.decode() for value in row] for row in values]

@@ -76,7 +76,11 @@ class Judge:
         self._transcript = transcript
         self.channel: Final = transcript.channel
         self.kind: Final = transcript.kind
-        self._lines = 0
+        self.opened_ms: Final = transcript.opened_ms
+        self.lines = 0
+        """Lines of operations that were written."""
+        self.repeat: Final = decider.repeat
+        """Decides bytes that ask for the like of what a standing is about. Returns None where operations have to be decided."""
         self.now_ms = 0
         self.answers: dict[str, Yes | Decision] = {}
         """What others have answered about operations of the message that is decided now, by digest. A yes is counted already."""
@@ -92,7 +96,7 @@ class Judge:
             if decision.permit is not None:
                 line = self.decided(only, decision, shown[0])
                 effects: list[Effect] = [Count(operations=1)] if counted else []
-                return Ruling([*effects, self._record(line, durable=True)], [decision.permit], decision, self._lines)
+                return Ruling([*effects, self._record(line, durable=True)], [decision.permit], decision, self.lines)
             decisions = [decision]
         else:
             decisions = [self._decide(operation) for operation in operations]
@@ -101,7 +105,7 @@ class Judge:
             if waiting is not None:
                 raise Held(waiting)
         refusal = next((each for each in decisions if each.permit is None), None)
-        number = self._lines + 1
+        number = self.lines + 1
         lines = b"".join(self.decided(one, each, kept) for one, each, kept in zip(operations, decisions, shown, strict=True))
         if refusal is None:
             count: list[Effect] = [Count(operations=len(operations))] if counted else []
@@ -118,7 +122,7 @@ class Judge:
     def refuse(self, operation: Operation, shown: Shown, code: str, message: str) -> Ruling:
         """Record that the gateway itself refuses ``operation``, whatever policy says."""
         decision = Decision(verdict=Verdict(DENY, message=message), code=code)
-        number = self._lines + 1
+        number = self.lines + 1
         line = self.decided(operation, decision, shown)
         effects: list[Effect] = [
             Count(operations=1, denied=1),
@@ -162,18 +166,14 @@ class Judge:
         """Return what :meth:`repeat` needs to decide the like of ``operations``, which were all allowed just now."""
         return self._decider.standing(operations)
 
-    def repeat(self, standing: Standing, text: str, data: bytes) -> Permit | None:
-        """Decide ``data``, which asks for the like of what ``standing`` is about. None where operations have to be decided."""
-        return self._decider.repeat(standing, text, data, self.now_ms)
-
     def since(self) -> int:
         """Return the time of a line that is written now."""
         return self._transcript.since(self.now_ms)
 
     def wrote(self, count: int) -> int:
         """So many lines of operations were written by their form. Returns the number of the last one."""
-        self._lines += count
-        return self._lines
+        self.lines += count
+        return self.lines
 
     def line(self, entry: dict[str, Any]) -> bytes:
         """Return the line about a fact."""
@@ -187,7 +187,7 @@ class Judge:
 
     def decided(self, operation: Operation, decision: Decision, shown: Shown) -> bytes:
         """Return the line of a decision."""
-        self._lines += 1
+        self.lines += 1
         if self.originals:
             self.keep_operation(operation, shown)
         return self._transcript.decided(operation, decision, self.now_ms, shown)
@@ -207,7 +207,7 @@ class Judge:
         """Have the operation sealed whose line was the last, where that shows anything else."""
         if shown == (operation.text, operation.arguments):
             return
-        entry: dict[str, Any] = {"event": "operation", "statement": self._lines, "kind": operation.kind, "text": operation.text}
+        entry: dict[str, Any] = {"event": "operation", "statement": self.lines, "kind": operation.kind, "text": operation.text}
         if operation.arguments:
             entry["arguments"] = operation.arguments
         self.keep(entry | {"digest": operation.digest()})

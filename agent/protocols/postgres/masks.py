@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Final, Protocol
 
-from agent.protocols.postgres.classify import Meaning
+from agent.protocols.postgres.classify import Meaning, Reading
 from agent.protocols.postgres.codec import Copied, Rows
 from agent.protocols.postgres.messages import Field
+
+#: Digits of a number that :meth:`Words.steady` is about. Nothing that a detector finds is so few of them and nothing else.
+DIGITS: Final = 8
 
 
 class ResultMask(Protocol):
     """Masks the rows of one result."""
+
+    @property
+    def passes(self) -> bool:
+        """True where every row is shown as it came, whatever policy reveals: nothing is tagged, and nothing is looked for."""
+        ...
 
     def rows(self, rows: Rows) -> tuple[bytes, int]:
         """Return the rows as the client may see them, with their headers, and how many values were masked."""
@@ -45,6 +53,13 @@ class Words(Protocol):
 
     def text(self, text: str) -> str:
         """Return the text of one of them."""
+        ...
+
+    def steady(self, lead: str, tail: str) -> bool:
+        """Return True where :meth:`text` changes nothing of ``lead``, a number of up to ``DIGITS`` digits, and ``tail``.
+
+        The number is compared with something, and ends a condition (``shapes.number``).
+        """
         ...
 
     def values(self, values: tuple[str, ...]) -> tuple[str, ...]:
@@ -85,3 +100,16 @@ class Masks(Protocol):
     def text(self, words: str, about: Meaning | None = None) -> str:
         """Return an error, a notice or a setting as the client may see it: of the statement ``about``, or of who knows what."""
         ...
+
+
+def kept(masks: Masks, reading: Reading, values: tuple[str, ...] = ()) -> list[tuple[str, tuple[str, ...]]]:
+    """Return what the transcript may hold of each operation of ``reading``."""
+    found: list[tuple[str, tuple[str, ...]]] = []
+    for meaning in reading.statements:
+        found += [masks.recorded(meaning.text, values, meaning)] * (2 if meaning.copy else 1)
+    return found
+
+
+def copies(masks: Masks, reading: Reading) -> bool:
+    """Return False where one of the statements is a COPY out that would have to be masked, and cannot be."""
+    return all(masks.copies(meaning) for meaning in reading.statements if meaning.copy == "out")

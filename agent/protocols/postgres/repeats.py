@@ -16,12 +16,16 @@ the client, an error, a notice, half of a row), ``unfold`` puts there what the l
 there. So there is one form of the protocol's state, and this is an abbreviation of it; a property test holds both roads to the
 same bytes, lines and counters.
 
+**Twice over.** ``asked`` and ``answered`` are what runs for nearly every statement, so each is one method that reads, writes and
+decides nothing that does not depend on the very bytes, and leaves all else to the ones below it, which learn.
+
 **Texts that differ in numbers.** A Query carries its constants in its text. Without any of its digits, a text finds the form of
 the last one that looked so, and one regular expression says whether it is the same but for numbers that its shape leaves out.
 """
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Final
 
@@ -37,11 +41,12 @@ from agent.protocols.postgres import messages
 from agent.protocols.postgres.answers import Answers, Shared
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable, keep
 from agent.protocols.postgres.codec import Rows, run_of_rows
-from agent.protocols.postgres.expected import Expected, Kind, Prepared, Run, ended
-from agent.protocols.postgres.forms import TAILS, Form
+from agent.protocols.postgres.expected import Expected, Kind, Prepared, Run, Shown, ended
+from agent.protocols.postgres.forms import FEW, TAILS, Form
 from agent.protocols.postgres.judge import Judge
-from agent.protocols.postgres.masks import Masks
+from agent.protocols.postgres.masks import DIGITS, Masks
 from agent.protocols.postgres.messages import Malformed
+from agent.protocols.postgres.numbered import Numbered, numbered
 from agent.protocols.postgres.session import NAME, UNWINDING
 from agent.protocols.postgres.values import arguments
 
@@ -55,6 +60,9 @@ _LONGEST_TAG: Final = 100
 _RESERVED: Final = NAME.encode()
 _QUERY, _PARSE, _BIND, _ROW, _COMPLETE = (ord(kind) for kind in "QPBDC")
 _DIGITS: Final = b"0123456789"
+#: A DataRow's length and number of columns, and a value's length.
+_ROW_HEAD: Final = struct.Struct(">IH")
+_SIZE: Final = struct.Struct(">i")
 
 
 class _Alike(msgspec.Struct, frozen=True, gc=False):
@@ -70,7 +78,19 @@ class _Alike(msgspec.Struct, frozen=True, gc=False):
 class Repeats:
     """The short road of one connection."""
 
-    def __init__(self, shared: Shared, answers: Answers, judge: Judge, classifier: Classifier, masks: Masks) -> None:
+    def __init__(
+        self,
+        shared: Shared,
+        answers: Answers,
+        judge: Judge,
+        classifier: Classifier,
+        masks: Masks,
+        fresh: Callable[[], bool] = lambda: True,
+    ) -> None:
+        """``fresh`` says whether what the client sends next begins a message and a segment, and nothing waits in front of it."""
+        self.calm = False
+        """Since ``fresh`` and :attr:`possible` were asked for last, nothing has happened that could change them."""
+        self._fresh = fresh
         self._shared = shared
         self._answers = answers
         self._judge = judge
@@ -81,12 +101,17 @@ class Repeats:
         self._generation = -1
         self._forms: dict[object, Form | None] = {}
         self._alike: dict[bytes, _Alike] = {}
+        self._numbered: dict[bytes, Numbered | None] = {}
+        """The same, where they differ in one number; None where they do not."""
+        self._tags: dict[bytes, bytes] = {}
+        """What the transcript calls a CommandComplete, by the message."""
+        self._few: Final = min(answers.keep, FEW)
         self._named: dict[bytes, Form] = {}
         """Forms by the name of the statement that they bind."""
         self._form: Form | None = None
         """What is under way: asked for with ``_data``, by a line of this number, at that time; ``_text`` is its own text."""
         self._data = b""
-        self._text = ""
+        self._text: str | Numbered = ""
         self._number = 0
         self._started_ms = 0
 
@@ -108,35 +133,57 @@ class Repeats:
             return False
         if self._session is not book.now or self._generation != self._classifier.generation:
             self._session, self._generation = book.now, self._classifier.generation
-            for forms in (self._forms, self._alike, self._named):
+            for forms in (self._forms, self._alike, self._numbered, self._named):
                 forms.clear()
         return True
 
     # -- asking --------------------------------------------------------------------------------------------------------------
 
-    def asked(self, data: bytes) -> Repeat | None:
-        """Return what follows from ``data``, which is all that the client has sent; None where the long road has to say.
+    def asked(self, data: bytes, now_ms: int) -> Repeat | None:
+        """Return what follows from ``data``, all that the client has sent, where it was asked before; else None.
 
-        The caller knows that it is :attr:`possible`, that no segment is begun and nothing of the client waits. Nothing is changed
-        where it is None.
+        Nothing is changed where it is None.
         """
-        if len(data) > LONGEST or self._generation != self._classifier.generation:
+        if not self.calm and not (self._fresh() and self.possible):
             return None
+        judge = self._judge
+        judge.now_ms = now_ms
+        size = len(data)
+        self.calm = True
+        if not 5 <= size <= LONGEST or self._generation != self._classifier.generation:
+            return None
+        if data[0] == _QUERY:
+            if int.from_bytes(data[1:5]) != size - 1:
+                return None
+            bare = data[5:].translate(None, _DIGITS)
+            known = self._numbered.get(bare)
+            if known is not None and data.startswith(known.lead, 5) and data.endswith(known.tail):
+                digits = data[known.at : known.behind]
+                if digits.isdigit() and len(digits) <= DIGITS:
+                    permit = judge.repeat(known.standing, "", data, now_ms)
+                    if permit is not None:
+                        self.calm = False
+                        self._form, self._text, self._data, self._started_ms = known.form, known, data, now_ms
+                        self._number = judge.lines = judge.lines + 1
+                        t = now_ms - judge.opened_ms
+                        return Repeat(judge.channel, judge.kind, known.line(t if t > 0 else 0, digits), permit)
         try:
-            return self._query(data) if data[0] == _QUERY else self._extended(data)
+            found = self._query(data, bare) if data[0] == _QUERY else self._extended(data)
         except (Malformed, Unreadable):
             return None
+        self.calm = found is None
+        return found
 
-    def _query(self, data: bytes) -> Repeat | None:
-        if int.from_bytes(data[1:5]) != len(data) - 1:
-            return None
+    def _query(self, data: bytes, bare: bytes) -> Repeat | None:
         body = data[5:]
-        bare = body.translate(None, _DIGITS)
         known = self._alike.get(bare)
         if known is not None:
             text = body[:-1].decode()
             if known.matches(text):
-                return self._worded(known.form, text[: len(text) - known.behind], data)
+                found = self._worded(known.form, text[: len(text) - known.behind], data)
+                if found is not None and bare not in self._numbered and not self._judge.originals:
+                    keep(self._numbered, bare, numbered(known.form, text, known.behind), _KEPT)
+                return found
         raw = messages.read_query(body)
         if _RESERVED in raw:
             return None
@@ -224,7 +271,8 @@ class Repeats:
 
         The long road asks once more for the Execute: of the same policy, at the same time, with the same answer.
         """
-        permit = self._judge.repeat(form.standing, text, data) if form.standing is not None else None
+        judge = self._judge
+        permit = judge.repeat(form.standing, text, data, judge.now_ms) if form.standing is not None else None
         return permit if permit is not None else self._decide(form, text, values, data)
 
     def _decide(self, form: Form, text: str, values: tuple[str, ...], data: bytes) -> Permit | None:
@@ -236,6 +284,7 @@ class Repeats:
         if len(permits) < len(operations):
             return None
         form.decided(decisions, self._masks)
+        self._numbered.clear()
         form.standing = judge.standing(operations)
         return joined(permits, data)
 
@@ -245,24 +294,41 @@ class Repeats:
         self._started_ms = judge.now_ms
         if not judge.originals:
             self._number = judge.wrote(len(form.operations))
-            return Repeat(judge.channel, judge.kind, lines, data, permit)
+            return Repeat(judge.channel, judge.kind, lines, permit)
         for operation in form.like(text, values):
             self._number = judge.wrote(1)
             judge.keep_operation(operation, self._masks.recorded(text, operation.arguments, form.meaning))
-        return Repeat(judge.channel, judge.kind, lines, data, permit, judge.left_out())
+        return Repeat(judge.channel, judge.kind, lines, permit, judge.left_out())
 
     # -- answering -----------------------------------------------------------------------------------------------------------
 
     def answered(self, data: bytes, now_ms: int) -> Show | None:
         """Return what follows from the server's ``data``; None where it is not the whole answer, and the round was unfolded."""
-        form = self._form
-        assert form is not None
+        form, judge = self._form, self._judge
+        if form is None:
+            return None
+        judge.now_ms = now_ms
+        # One that begins as the last one did, and whose few rows are shown as they come.
+        if form.swift is not None and data.startswith(form.swift) and data.endswith(_IDLE) and not judge.originals:
+            at = len(form.swift)
+            try:
+                rows = _plain_rows(data, at, form.width, self._few)
+            except (struct.error, UnicodeDecodeError):
+                rows = None
+            tag = self._tags.get(data[rows[0] : -len(_IDLE)]) if rows is not None else None
+            if rows is not None and tag is not None and rows[0] - at <= form.room:
+                shown = Shown(data[at : rows[0]], 0, form.columns, rows[1]) if rows[1] else None
+                lines = ended(judge.since(), self._number, tag, max(0, now_ms - self._started_ms), shown)
+                self._over(form, now_ms)
+                self.calm = True
+                return Show(judge.channel, judge.kind, lines, self._as_clean(data))
         try:
             show = self._answered(form, data, now_ms)
         except Malformed:
             show = None
         if show is None:
             self.unfold()
+        self.calm = show is not None
         return show
 
     def _answered(self, form: Form, data: bytes, now_ms: int) -> Show | None:
@@ -282,6 +348,7 @@ class Repeats:
         plain = not self._judge.originals
         shown = form.shown(rows, starts, self._answers.keep) if starts and plain else None
         if tag and (shown is not None or not starts):
+            keep(self._tags, data[end:last], encoded(tag), _KEPT)
             masked = shown.data if shown is not None else b""
             lines = ended(self._judge.since(), self._number, encoded(tag), max(0, now_ms - self._started_ms), shown)
         else:
@@ -306,7 +373,8 @@ class Repeats:
         if form is None:
             return
         queue, shared, data = self._shared.queue, self._shared, self._data
-        meaning = form.meaning if form.meaning.text == self._text else msgspec.structs.replace(form.meaning, text=self._text)
+        text = self._text if isinstance(self._text, str) else self._text.text(data)
+        meaning = form.meaning if form.meaning.text == text else msgspec.structs.replace(form.meaning, text=text)
         run = Run(meaning, self._number, self._started_ms)
         if form.prepared is None:
             expected = queue.push(Expected(Kind.QUERY))
@@ -330,6 +398,38 @@ class Repeats:
         expected.portal, expected.runs = portal, [run]
         portal.started = True
         queue.push(Expected(Kind.SYNC)).segment = (shared.statements.end_segment(), shared.portals.end_segment())
+
+
+def _plain_rows(data: bytes, at: int, width: int, most: int) -> tuple[int, list[list[str | None]]] | None:
+    """Read the DataRows from ``at`` on. Returns where they end and their values, in text; None where masking has to judge.
+
+    Behind them is what no row begins with. Raises struct.error, UnicodeDecodeError.
+    """
+    rows: list[list[str | None]] = []
+    last = len(data) - len(_IDLE)
+    while data[at] == _ROW:
+        size, count = _ROW_HEAD.unpack_from(data, at + 1)
+        end = at + 1 + size
+        if end > last or count != width or len(rows) == most:
+            return None
+        at += 7
+        row: list[str | None] = []
+        for _ in range(count):
+            (size,) = _SIZE.unpack_from(data, at)
+            at += 4
+            if size < 0:
+                if size < -1:
+                    return None
+                row.append(None)
+                continue
+            if at + size > end:
+                return None
+            row.append(data[at : at + size].decode())
+            at += size
+        if at != end:
+            return None
+        rows.append(row)
+    return at, rows
 
 
 def _parsed(raw: bytes) -> Prepared | None:

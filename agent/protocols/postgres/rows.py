@@ -16,6 +16,7 @@ from agent.core.masking.classes import MaskFault
 from agent.core.masking.copies import CopyForm as CopyFormat
 from agent.core.masking.copies import CopyMasker
 from agent.core.masking.detectors import Detectors
+from agent.core.masking.pgtypes import HARMLESS
 from agent.core.masking.rows import Column, RowMasker
 from agent.core.sql.model import CopyForm
 from agent.protocols.postgres.codec import Copied, Rows, join_copied
@@ -38,6 +39,7 @@ class RowMask:
         self._classes = classes
         self._detectors = detectors
         self._reveals = reveals
+        self.passes: Final = not any(classes) and all(field.type in HARMLESS for field in fields)
         self._revealed: frozenset[str] | None = None
         self._masker: RowMasker
 

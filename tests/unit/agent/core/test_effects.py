@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from agent.core.effects import Repeat, Show, ToClient, ToTarget
-from agent.core.masking import Clean, Masker
-from agent.core.policy import Decider, Permit, joined
+from agent.core.masking import Clean, Masker, shown
+from agent.core.policy import Decider, Permit, joined, permitted
 from agent.core.units import Asked
 from chalicelib.contracts.operation import Operation
 from tests.fakes.agent_runtime import NOW_MS, make_claims, make_policy
@@ -50,14 +50,14 @@ def test_masked_bytes_can_be_shown() -> None:
 
 def test_bytes_are_repeated_with_a_permit_for_them() -> None:
     carried = joined([(permit(), LIST)], b"ls")
-    assert Repeat(1, "jsonl", b"line\n", b"ls", carried).data == b"ls"
-    for data, proof in ((b"rm", carried), (b"ls", permit()), (b"ls", None), (b"ls", object.__new__(Permit))):
+    assert permitted(Repeat(1, "jsonl", b"line\n", carried).permit) == b"ls"
+    for proof in (permit(), None, b"ls", object.__new__(Permit)):
         with pytest.raises(PermissionError):
-            Repeat(1, "jsonl", b"line\n", data, proof)  # type: ignore[arg-type]
+            permitted(Repeat(1, "jsonl", b"line\n", proof).permit)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("forged", [b"bytes", None, object.__new__(Clean)])
 def test_no_unmasked_answer_is_shown(forged: Any) -> None:
     with pytest.raises(PermissionError):
-        Show(1, "jsonl", b"line\n", forged)
-    assert Show(1, "jsonl", b"line\n", Masker().mask(b"x")).clean.data == b"x"
+        shown(Show(1, "jsonl", b"line\n", forged).clean)
+    assert shown(Show(1, "jsonl", b"line\n", Masker().mask(b"x")).clean) == b"x"

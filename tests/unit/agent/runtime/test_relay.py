@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from agent.core.effects import Close, Count, Effect, Housekeep, Record, Repeat, Report, Show, ToClient, ToTarget
-from agent.core.masking import Masker
-from agent.core.policy import Decider, joined
+from agent.core.masking import Clean, Masker
+from agent.core.policy import Decider, Permit, joined
 from agent.core.units import Asked, Side
 from agent.runtime import relay
 from agent.runtime.relay import Ended, EnginePlugin, Performer, split_address
@@ -93,14 +93,19 @@ async def test_nothing_is_forwarded_before_the_disk_has_it() -> None:
 def repeated() -> Repeat:
     asked = permitted()
     data = asked.asked.data
-    return Repeat(1, "jsonl", b"one\n", data, joined([(asked.permit, asked.asked.operation)], data))
+    return Repeat(1, "jsonl", b"one\n", joined([(asked.permit, asked.asked.operation)], data))
 
 
 async def test_what_is_repeated_waits_for_the_disk() -> None:
     serving = FakeServing()
     serving.recorder.gate = asyncio.Event()
     over = asyncio.Event()
-    Performer(serving, Stage(serving.happened)).repeat(repeated(), lambda rest, error: over.set())
+
+    def again(data: bytes, error: Exception | None) -> None:
+        serving.happened.append(("target", data))
+        over.set()
+
+    Performer(serving, Stage(serving.happened)).repeat(repeated(), again)
     for _ in range(10):
         await asyncio.sleep(0)
     assert serving.happened == []
@@ -115,10 +120,47 @@ async def test_what_is_repeated_and_cannot_be_recorded_is_not_forwarded() -> Non
     serving = FakeServing()
     serving.recorder.failing = True
     told: asyncio.Future[Exception | None] = asyncio.get_running_loop().create_future()
-    Performer(serving, Stage(serving.happened)).repeat(repeated(), lambda rest, error: told.set_result(error))
+    sent = []
+
+    def again(data: bytes, error: Exception | None) -> None:
+        sent.append(data)
+        told.set_result(error)
+
+    Performer(serving, Stage(serving.happened)).repeat(repeated(), again)
     assert isinstance(await told, Fault)
+    assert sent == [b""]
     assert serving.happened == []
     assert serving.operations == 0
+
+
+@pytest.mark.parametrize("forged", [object.__new__(Permit), permitted().permit, object(), b"hello", None])
+async def test_what_no_permit_holds_is_neither_recorded_nor_forwarded(forged: Any) -> None:
+    serving = FakeServing()
+    told: list[tuple[bytes, Exception | None]] = []
+    Performer(serving, Stage(serving.happened)).repeat(
+        Repeat(1, "jsonl", b"one\n", forged), lambda data, error: told.append((data, error))
+    )
+    ((data, error),) = told
+    assert data == b""
+    assert isinstance(error, PermissionError)
+    assert serving.happened == []
+    assert serving.operations == 0
+
+
+class Dirty:
+    """Looks like clean bytes."""
+
+    genuine = True
+    data = _data = b"secret"
+    _seal = True
+
+
+@pytest.mark.parametrize("forged", [object.__new__(Clean), Dirty(), b"secret", None])
+async def test_what_masking_has_not_seen_is_neither_recorded_nor_shown(forged: Any) -> None:
+    serving = FakeServing()
+    with pytest.raises(PermissionError):
+        Performer(serving, Stage(serving.happened)).show(Show(1, "jsonl", b"one\n", forged))
+    assert serving.happened == []
 
 
 async def test_an_answer_is_recorded_and_shown() -> None:

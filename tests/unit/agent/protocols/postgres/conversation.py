@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 
 from agent.core.effects import Count, Effect, Housekeep, Record, Repeat, Report, Show, ToClient, ToTarget
-from agent.core.policy import Decider
+from agent.core.policy import Decider, permitted
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.sql.catalogue import Catalogue
@@ -69,6 +69,9 @@ class FakeWords:
     def text(self, text: str) -> str:
         return text.replace("hunter2", "****")
 
+    def steady(self, lead: str, tail: str) -> bool:
+        return "hunter2" not in lead and "hunter2" not in tail
+
     def values(self, values: tuple[str, ...]) -> tuple[str, ...]:
         return tuple(map(self.text, values))
 
@@ -79,14 +82,20 @@ class FakeMasks:
     def result(self, fields: tuple[Field, ...], meaning: Meaning | None) -> FakeMasks:
         masked = FakeMasks()
         masked.places = {place for place, field in enumerate(fields) if field.name == "secret"}
+        masked.passes = not masked.places
+        masked.width = len(fields)
         return masked
 
     places: set[int] = set()
+    passes = True
+    width = 0
 
     def rows(self, rows: Rows) -> tuple[bytes, int]:
         found, count = [], 0
         for body in rows.bodies():
             values = read_row(body)
+            if len(values) != self.width or row_body(*values) != body:
+                raise Fault("target_unmaskable", "The row is not what was described.")
             for place in self.places:
                 values[place] = b"****"
                 count += 1
@@ -164,7 +173,8 @@ class Conversation:
 
     def _take(self, side: Side, data: bytes, *, large: bool = False) -> tuple[bytes, bytes]:
         target, client = len(self.target), len(self.client)
-        short = None if large else (self.engine.repeat if side is Side.CLIENT else self.engine.show)(data, NOW_MS)
+        repeats = self.engine.repeats
+        short = None if large else (repeats.asked if side is Side.CLIENT else repeats.answered)(data, NOW_MS)
         self.perform(self.engine.receive(side, data, NOW_MS) if short is None else [short])
         if side is Side.TARGET and short is None:
             self.perform(self.engine.proceed())
@@ -184,11 +194,11 @@ class Conversation:
                 case Record(lines=lines, originals=originals):
                     self.originals += [msgspec.json.decode(line) for line in originals]
                     self.lines += lines
-                case Repeat(lines=lines, data=data, originals=originals):
+                case Repeat(lines=lines, permit=permit, originals=originals):
                     self.originals += [msgspec.json.decode(line) for line in originals]
                     self.lines += lines
                     self.operations += 1
-                    self.target += data
+                    self.target += permitted(permit)
                 case Show(lines=lines, clean=clean, originals=originals):
                     self.originals += [msgspec.json.decode(line) for line in originals]
                     self.lines += lines
@@ -283,10 +293,12 @@ def row(*values: bytes | None) -> bytes:
 
 
 def read_row(body: bytes) -> list[bytes | None]:
-    (count,) = struct.unpack_from(">H", body)
+    (count,) = struct.unpack_from(">H", body) if len(body) > 1 else (0,)
     values: list[bytes | None] = []
     at = 2
-    for _ in range(count):
+    for _ in range(count if len(body) >= 2 + 4 * count else 0):
+        if len(body) < at + 4:
+            break
         (size,) = struct.unpack_from(">i", body, at)
         at += 4
         values.append(None if size < 0 else body[at : at + size])
