@@ -19,18 +19,21 @@ from functools import partial
 from pathlib import Path
 from typing import Final
 
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
 from agent.runtime.leftovers import Found, Logged, OldSegment, name, read_log
+from agent.runtime.packing import Lines, Packed
 from agent.runtime.spool import LOG, Disk, folders
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.wal import FRAME_BYTES, Frame, Head, Place, Progress, Type, checkpoint, encode, encode_head
-from agent.runtime.writer import Open, Writer, begin, keep, write_at
+from agent.runtime.writer import Open, Writer, begin, keep, write_at, write_made
 from chalicelib.contracts.faults import Fault
 
 LINGER_S: Final = 0.025
 #: A segment is allocated with this many bytes; it goes once its lines are in chunks. Small ones cost a synced directory each.
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
-#: The most that is written, and sealed on the loop, at once.
-BATCH_BYTES: Final = 1024 * 1024
+#: The most that is written at once, before it is packed; and sealed on the loop, where nothing is packed.
+BATCH_BYTES: Final = 2 * 1024 * 1024
 
 Done = Callable[[Fault | None], None]
 
@@ -65,7 +68,7 @@ class SessionLog:
         self.needs = 0
         """Segments that hold a frame from this number on must stay."""
 
-    def append(self, kind: Type, channel: int, time_ms: int, operations: int, denied: int, payload: bytes) -> int:
+    def append(self, kind: Type, channel: int, time_ms: int, operations: int, denied: int, payload: Lines) -> int:
         """Take a frame, to be written soon. Returns its number. Raises Fault(recording_failed)."""
         seq = self.next_seq
         self._journal.take(self, Frame(kind, channel, seq, time_ms, operations, denied, payload))
@@ -288,9 +291,11 @@ class Journal:
             self._close_segment()
             path = self._folder / name(self._number, self.keys.salt)
             work: Callable[[], object] = partial(begin, path, max(self._segment_bytes, len(head) + size), head, data)
-        else:
+        elif isinstance(data, bytes):
             work = partial(write_at, now.descriptor, data, now.end)
             now.end += size
+        else:
+            work = partial(write_made, now.descriptor, data, now.end)
         self._writer.submit(work)
 
     def _next_batch(self) -> tuple[list[tuple[SessionLog, Frame]], int]:
@@ -311,20 +316,25 @@ class Journal:
         self._number += 1
         head = encode_head(Head(self._number, self._counter + 1), self._cipher)
         checkpoints = [(log, checkpoint(log.progress(), log.taken + 1)) for log in self._logs.values()]
-        return head + self._seal(checkpoints)
+        sealed = self._seal(checkpoints)
+        assert isinstance(sealed, bytes)  # a checkpoint is small
+        return head + sealed
 
-    def _seal(self, batch: list[tuple[SessionLog, Frame]]) -> bytes:
-        counter, acknowledged, sealed = self._counter, self._acknowledged, []
+    def _seal(self, batch: list[tuple[SessionLog, Frame]]) -> bytes | Callable[[], bytes]:
+        """Return the bytes of ``batch``; where something has to be packed first, what makes them, for the writer's thread."""
+        counter, acknowledged, later = self._counter, self._acknowledged, False
+        places = []
         for log, frame in batch:
             counter += 1
             place = Place(log.number, counter, acknowledged)
             if frame.type is Type.CHECKPOINT:
-                sealed.append(encode(frame, place, self._cipher))
+                places.append((frame, place, self._cipher))
             else:
                 log.taken = frame.seq
-                sealed.append(encode(frame, place, log.cipher))
+                later = later or isinstance(frame.payload, Packed)
+                places.append((frame, place, log.cipher))
         self._counter = counter
-        return b"".join(sealed)
+        return partial(_sealed, places) if later else _sealed(places)
 
     def _close_segment(self) -> None:
         if self._now is not None:
@@ -342,6 +352,8 @@ class Journal:
             self._now = made
             self._closed += self._closing
             self._closing = []
+        elif isinstance(made, int) and self._now is not None:
+            self._now.end += made
         self._acknowledged = self._counter
         batch, self._under_way = self._under_way, []
         called, self._called = self._called, []
@@ -376,6 +388,10 @@ class Journal:
         for log in live:
             log.on_failure(self.fault)
         self.on_fault(self.fault)
+
+
+def _sealed(places: list[tuple[Frame, Place, AESGCM]]) -> bytes:
+    return b"".join([encode(*each) for each in places])
 
 
 def _tell(done: Done, fault: Fault | None) -> None:

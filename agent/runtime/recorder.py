@@ -1,7 +1,10 @@
 """A session's recording: lines go into the write-ahead log at once and into numbered, chained chunks behind it.
 
-    write ─► journal (durable) ─► done                 what a caller with ``durable`` waits for
-        └──► buffer per channel ─► chunk file ─► uploader
+    write ─► (gathered) ─► journal (durable) ─► done     what a caller with ``durable`` waits for
+                      └──► buffer per channel ─► chunk file ─► uploader
+
+Output that floods is gathered first (``packing``), for a few milliseconds: its lines are one frame of the log. Whatever else is
+written, or waited for, comes behind what was gathered.
 
 A chunk is cut per channel after ``CHUNK_BYTES`` of text or ``CHUNK_SECONDS``, and at the end. Cutting is serial, because each
 chunk is chained to the one before. A recording that an earlier process left is the same thing, begun with ``Leftover``.
@@ -17,6 +20,7 @@ from typing import Final
 import msgspec
 
 from agent.runtime.journal import Journal, SessionLog
+from agent.runtime.packing import GATHERED, LEAST, Lines, Packed
 from agent.runtime.spool import Disk, End, Folder, Leftover, SpooledChunk
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import FRAME_BYTES, TYPES, Progress, Type, cut_payload
@@ -31,6 +35,20 @@ LOW_BYTES: Final = HIGH_BYTES // 2
 HARD_BYTES: Final = 32 * 1024 * 1024
 #: The longest line, in bytes: a chunk's limit must hold even if nothing compresses.
 LINE_LIMIT: Final = 1024 * 1024
+#: Seconds for which output is gathered, before the log's own.
+GATHER_S: Final = 0.01
+
+
+class _Gathered:
+    """Output of one channel that goes into the log as one frame."""
+
+    def __init__(self, channel: int, kind: recording.Kind, time_ms: int, timer: asyncio.TimerHandle) -> None:
+        self.channel = channel
+        self.kind = kind
+        self.time_ms = time_ms
+        self.timer = timer
+        self.parts: list[bytes] = []
+        self.size = 0
 
 
 class _Buffer:
@@ -42,10 +60,10 @@ class _Buffer:
         self.upto = first_seq
         self.time_ms = time_ms
         self.due = due
-        self.parts: list[bytes] = []
+        self.parts: list[Lines] = []
         self.size = 0
 
-    def add(self, seq: int, lines: bytes) -> None:
+    def add(self, seq: int, lines: Lines) -> None:
         self.parts.append(lines)
         self.size += len(lines)
         self.upto = seq
@@ -81,6 +99,7 @@ class SpoolRecorder:
         self._log: SessionLog
         self._open: dict[str, _Buffer] = {}
         self._full: deque[_Buffer] = deque()
+        self._gathered: _Gathered | None = None
         self._held = 0
         self._wake = asyncio.Event()
         self._relief = asyncio.Event()
@@ -119,7 +138,10 @@ class SpoolRecorder:
     def write_soon(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
         try:
-            self._append(channel, kind, lines)
+            if LEAST <= len(lines) <= LINE_LIMIT or (self._gathers(channel, kind) and len(lines) < LEAST):
+                self._gather(channel, kind, lines)
+            else:
+                self._append(channel, kind, lines)
         except Fault as fault:
             self._on_failure(fault)
 
@@ -147,6 +169,9 @@ class SpoolRecorder:
     async def forget(self) -> None:
         """Have the log forget the recording: it is delivered, or kept elsewhere, or ``run`` was never called for it."""
         self._closed = True
+        if self._gathered is not None:
+            self._gathered.timer.cancel()
+            self._gathered = None
         try:
             await self._log.forget()
         except OSError as error:
@@ -154,6 +179,7 @@ class SpoolRecorder:
 
     async def close(self, end: End) -> None:
         """Take no more lines, and have ``run`` finish. ``end`` is kept on disk for whoever has to report it."""
+        self._pass_on_soon()
         self._closed = True
         self._wake.set()
         try:
@@ -162,19 +188,54 @@ class SpoolRecorder:
             self._failed(Fault("recording_failed", "The end of the recording could not be written.", detail=str(error)))
 
     def _append(self, channel: int, kind: recording.Kind, lines: bytes) -> int:
+        self._check(channel, lines)
+        self._pass_on()
+        now_ms, seq = self._now_ms(), 0
+        for piece in _pieces(lines):
+            seq = self._put(channel, kind, now_ms, piece)
+        return seq
+
+    def _check(self, channel: int, lines: bytes) -> None:
         if self._closed:
             raise Fault("recording_failed", "The recording is closed.")
         if not lines.endswith(b"\n"):
             raise Fault("recording_failed", "A recording takes whole lines.", detail=f"channel {channel}, {len(lines)} bytes")
         if self._behind > HARD_BYTES:
             raise Fault("recording_failed", "Output arrived faster than it could be recorded.")
-        now_ms, seq = self._now_ms(), 0
-        for piece in _pieces(lines):
-            seq = self._log.append(TYPES[kind], channel, now_ms, self.operations, self.denied, piece)
-            self._buffer(f"ch{channel:02d}.{kind}", seq, now_ms, piece)
+
+    def _put(self, channel: int, kind: recording.Kind, time_ms: int, lines: Lines) -> int:
+        seq = self._log.append(TYPES[kind], channel, time_ms, self.operations, self.denied, lines)
+        self._buffer(f"ch{channel:02d}.{kind}", seq, time_ms, lines)
         return seq
 
-    def _buffer(self, kind: str, seq: int, time_ms: int, lines: bytes) -> None:
+    def _gathers(self, channel: int, kind: recording.Kind) -> bool:
+        gathered = self._gathered
+        return gathered is not None and gathered.channel == channel and gathered.kind == kind
+
+    def _gather(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
+        self._check(channel, lines)
+        gathered = self._gathered
+        if gathered is None or not self._gathers(channel, kind) or gathered.size + len(lines) > GATHERED:
+            self._pass_on()
+            timer = asyncio.get_running_loop().call_later(GATHER_S, self._pass_on_soon)
+            gathered = self._gathered = _Gathered(channel, kind, self._now_ms(), timer)
+        gathered.parts.append(lines)
+        gathered.size += len(lines)
+
+    def _pass_on(self) -> None:
+        """Have what was gathered written. Raises Fault(recording_failed)."""
+        gathered, self._gathered = self._gathered, None
+        if gathered is not None:
+            gathered.timer.cancel()
+            self._put(gathered.channel, gathered.kind, gathered.time_ms, Packed(gathered.parts))
+
+    def _pass_on_soon(self) -> None:
+        try:
+            self._pass_on()
+        except Fault as fault:
+            self._on_failure(fault)
+
+    def _buffer(self, kind: str, seq: int, time_ms: int, lines: Lines) -> None:
         buffer = self._open.get(kind)
         if buffer is not None and buffer.size + len(lines) > recording.CHUNK_BYTES:
             self._full.append(self._open.pop(kind))

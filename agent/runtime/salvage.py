@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from agent.runtime.leftovers import Logged
+from agent.runtime.packing import text
 from agent.runtime.spool import SPOOL, Folder, beyond, cut_of
 from agent.runtime.spool_keys import SpoolKeys
 from chalicelib.contracts import ids, recording
@@ -95,7 +96,7 @@ def unseal(what: Held, keys: SpoolKeys, into: Path, logged: Logged | None) -> Op
     texts: dict[str, list[bytes]] = defaultdict(list)
     if logged is not None and logged.progress is not None:
         for frame in beyond(logged, logged.progress, [cut_of(name) for name in names])[1]:
-            texts[frame.kind].append(frame.payload)
+            texts[frame.kind].append(text(frame.payload))
     for kind, parts in texts.items():
         _write(place / f"lines.{kind}", b"".join(parts))
     lines = sum(part.count(b"\n") for parts in texts.values() for part in parts)

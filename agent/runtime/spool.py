@@ -23,11 +23,11 @@ from pathlib import Path
 from typing import Final, Literal, NamedTuple, ParamSpec, TypeVar
 
 import msgspec
-import zstandard
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from agent.runtime.leftovers import Logged
+from agent.runtime.packing import Lines, frames
 from agent.runtime.spool_keys import SALT_BYTES, SpoolKeys
 from agent.runtime.wal import LINES, Cut, Frame, Progress, Type, read_cut
 from chalicelib.contracts import ids, recording
@@ -38,7 +38,6 @@ _CHUNK_MAGIC: Final = b"SLYCHK01"
 SPOOL: Final = "spool"
 #: Where the log is, in the spool.
 LOG: Final = "wal"
-_LEVEL: Final = 2
 _END: Final = "end.json"
 
 _P = ParamSpec("_P")
@@ -118,9 +117,9 @@ class Folder:
         self.path.mkdir(mode=0o700)
         sync_directory(self.path.parent)
 
-    def write_chunk(self, progress: Progress, kind: str, time_ms: int, upto: int, lines: Sequence[bytes]) -> SpooledChunk:
+    def write_chunk(self, progress: Progress, kind: str, time_ms: int, upto: int, lines: Sequence[Lines]) -> SpooledChunk:
         """Compress ``lines`` into the next chunk of ``progress`` and put it on disk. Raises OSError."""
-        body = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True).compress(b"".join(lines))
+        body = frames(lines)
         digest = hashlib.sha256(body).hexdigest()
         chain = recording.link(progress.chain, progress.n, time_ms, digest)
         chunk = recording.Chunk(n=progress.n, kind=kind, time_ms=time_ms, size=len(body), sha256=digest, chain=chain)

@@ -3,14 +3,15 @@
     segment = head ‖ frame ‖ frame ‖ … ‖ zeros
     head    = "SLYWAL02" ‖ u64 number ‖ u64 first ‖ tag[16]
     frame   = header ‖ sealed payload ‖ tag[16]
-    header  = "SWF2" ‖ u8 type ‖ u8 zero ‖ u16 channel ‖ u32 session ‖ u64 counter ‖ u64 acknowledged ‖ u64 seq ‖ u64 time_ms
+    header  = "SWF2" ‖ u8 type ‖ u8 form ‖ u16 channel ‖ u32 session ‖ u64 counter ‖ u64 acknowledged ‖ u64 seq ‖ u64 time_ms
               ‖ u32 operations ‖ u32 denied ‖ u32 length
 
-Integers are big-endian, ``length`` is the payload's. One log holds the frames of all sessions. A *run* is what one process wrote;
-its segments share a salt, which keys are made of and which is in their names. Frames of a run count ``counter`` up by one from
-segment to segment, those of a session count ``seq``; a CHECKPOINT has a counter and no seq of its own, it carries the one that
-follows. A checkpoint says whose a session's number is, and all that earlier segments said about its chunks. Every segment begins
-with one for each session, so an earlier one may go once its lines are in chunks.
+Integers are big-endian, ``length`` is the payload's, which is what it is (form 0) or a zstd frame of that (form 1, ``packing``).
+One log holds the frames of all sessions. A *run* is what one process wrote; its segments share a salt, which keys are made of and
+which is in their names. Frames of a run count ``counter`` up by one from segment to segment, those of a session count ``seq``; a
+CHECKPOINT has a counter and no seq of its own, it carries the one that follows. A checkpoint says whose a session's number is,
+and all that earlier segments said about its chunks. Every segment begins with one for each session, so an earlier one may go once
+its lines are in chunks.
 
 Every frame is sealed (AES-GCM; the header is authenticated with it, the counter is the nonce), so whole frames can be searched
 for behind a damaged one: nobody who fills a terminal with bytes can place a frame there. A frame names the last counter that was
@@ -29,6 +30,7 @@ import msgspec
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from agent.runtime.packing import Lines, Packed, text
 from chalicelib.contracts.recording import Kind
 
 #: The longest payload, in bytes. Longer lengths are damage, whatever follows them.
@@ -42,6 +44,8 @@ _TAG_BYTES: Final = 16
 #: A frame has this many bytes besides its payload.
 FRAME_BYTES: Final = _HEADER.size + _TAG_BYTES
 HEAD_BYTES: Final = _HEAD.size + _TAG_BYTES
+#: The form of a payload that is a zstd frame.
+_PACKED: Final = 1
 #: Disks write whole sectors of this many bytes.
 _SECTOR: Final = 512
 _FRAME_NONCE: Final = struct.Struct(">4xQ")
@@ -71,7 +75,7 @@ class Frame(NamedTuple):
     time_ms: int
     operations: int
     denied: int
-    payload: bytes
+    payload: Lines
 
     @property
     def kind(self) -> str:
@@ -165,11 +169,14 @@ def begun(data: bytes) -> bool:
 def encode(frame: Frame, place: Place, cipher: AESGCM) -> bytes:
     """Return the bytes of ``frame``. Raises ValueError for a payload past ``PAYLOAD_LIMIT``."""
     kind, channel, seq, time_ms, operations, denied, payload = frame
+    form = 0
+    if isinstance(payload, Packed):
+        form, payload = _PACKED, payload.body()
     if len(payload) > PAYLOAD_LIMIT:
         raise ValueError(f"a frame holds at most {PAYLOAD_LIMIT} bytes")
     session, counter, acknowledged = place
     header = _HEADER.pack(
-        _MAGIC, kind, 0, channel, session, counter, acknowledged, seq, time_ms, operations, denied, len(payload)
+        _MAGIC, kind, form, channel, session, counter, acknowledged, seq, time_ms, operations, denied, len(payload)
     )
     return header + cipher.encrypt(_FRAME_NONCE.pack(counter), payload, header)
 
@@ -181,7 +188,7 @@ def checkpoint(progress: Progress, next_seq: int) -> Frame:
 
 def read_checkpoint(frame: Frame) -> Progress:
     """Return what a CHECKPOINT says. It is genuine, so a payload that does not decode is our bug, and raises."""
-    return msgspec.json.decode(frame.payload, type=Progress)
+    return msgspec.json.decode(text(frame.payload), type=Progress)
 
 
 def cut_payload(cut: Cut) -> bytes:
@@ -191,7 +198,7 @@ def cut_payload(cut: Cut) -> bytes:
 
 def read_cut(frame: Frame) -> Cut:
     """Return what a CUT frame says. It is genuine, so a payload that does not decode is our bug, and raises."""
-    return msgspec.json.decode(frame.payload, type=Cut)
+    return msgspec.json.decode(text(frame.payload), type=Cut)
 
 
 def read_frames(data: bytes, ciphers: Ciphers, on_frame: Callable[[Placed], None] = lambda placed: None) -> Segment:
@@ -211,7 +218,7 @@ def read_frames(data: bytes, ciphers: Ciphers, on_frame: Callable[[Placed], None
         damaged = damaged or (at > after and not _unwritten(data, after, at))
         frames.append(found)
         on_frame(found)
-        at = after = at + FRAME_BYTES + len(found.frame.payload)
+        at = after = at + FRAME_BYTES + _stored(found.frame.payload)
     if damaged or (after < end and not _cut_off(data, after, end)):
         return Segment(frames, "damaged")
     return Segment(frames, "whole" if after >= end else "torn")
@@ -221,8 +228,8 @@ def _frame_at(data: bytes, at: int, ciphers: Ciphers) -> Placed | None:
     start = at + _HEADER.size
     if len(data) < start + _TAG_BYTES:
         return None
-    magic, kind, zero, channel, session, counter, acked, seq, time_ms, operations, denied, length = _HEADER.unpack_from(data, at)
-    if magic != _MAGIC or zero != 0 or kind not in Type._value2member_map_ or length > PAYLOAD_LIMIT:
+    magic, kind, form, channel, session, counter, acked, seq, time_ms, operations, denied, length = _HEADER.unpack_from(data, at)
+    if magic != _MAGIC or form > _PACKED or kind not in Type._value2member_map_ or length > PAYLOAD_LIMIT:
         return None
     cipher = ciphers(kind, session)
     sealed = data[start : start + length + _TAG_BYTES]
@@ -232,8 +239,14 @@ def _frame_at(data: bytes, at: int, ciphers: Ciphers) -> Placed | None:
         payload = cipher.decrypt(_FRAME_NONCE.pack(counter), sealed, data[at:start])
     except InvalidTag:
         return None
-    frame = Frame(Type(kind), channel, seq, time_ms, operations, denied, payload)
+    lines = Packed.read(payload) if form == _PACKED else payload
+    frame = Frame(Type(kind), channel, seq, time_ms, operations, denied, lines)
     return Placed(Place(session, counter, acked), frame)
+
+
+def _stored(payload: Lines) -> int:
+    """Bytes that a payload has in the log."""
+    return len(payload.body() if isinstance(payload, Packed) else payload)
 
 
 def _cut_off(data: bytes, at: int, end: int) -> bool:

@@ -60,8 +60,9 @@ class Writer:
                 self._loop.call_soon_threadsafe(self._done, made, failed)
 
 
-def begin(path: Path, size: int, head: bytes, data: bytes) -> Open:
+def begin(path: Path, size: int, head: bytes, data: bytes | Callable[[], bytes]) -> Open:
     """Allocate a segment of ``size`` bytes and write the first of them, ``head`` and ``data``. All is on disk on return."""
+    data = data if isinstance(data, bytes) else data()
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_DSYNC | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size)
@@ -79,6 +80,13 @@ def write_at(descriptor: int, data: bytes, at: int) -> None:
     done = os.pwrite(descriptor, data, at)
     while done < len(data):
         done += os.pwrite(descriptor, memoryview(data)[done:], at + done)
+
+
+def write_made(descriptor: int, make: Callable[[], bytes], at: int) -> int:
+    """Write all that ``make`` returns, to disk. Returns how many bytes that was."""
+    data = make()
+    write_at(descriptor, data, at)
+    return len(data)
 
 
 def keep(path: Path, where: Path) -> None:

@@ -1,13 +1,15 @@
 """A recording: a chain of immutable chunks under a key that a person can browse.
 
-Each chunk is one zstd frame of text lines. Chunks of one session are numbered from 0 without gaps and bound into a hash chain,
-so that none can be dropped, swapped or edited unseen. A chunk belongs to one *channel* of the session, named in its kind, because
-one SSH connection may run several programs at once: ``zstd -dc *.ch01.cast.zst`` is a complete asciicast v3 of channel 1.
+Each chunk is lines of text in zstd frames, one frame behind the other: readers must not stop at the end of the first. Chunks of
+one session are numbered from 0 without gaps and bound into a hash chain, so that none can be dropped, swapped or edited unseen. A
+chunk belongs to one *channel* of the session, named in its kind, because one SSH connection may run several programs at once:
+``zstd -dc *.ch01.cast.zst`` is a complete asciicast v3 of channel 1.
 
     chain_seed = SHA-256("sallyport-recording-v1" ‖ 0 ‖ sid ‖ 0 ‖ agent public key)
     chain_n    = SHA-256("sallyport-chunk-v1" ‖ 0 ‖ chain_(n-1) ‖ u64 n ‖ u64 time_ms ‖ SHA-256(body))
 
-Integers are big-endian. ``body`` is the compressed frame exactly as it is stored: compressing again need not give the same bytes.
+Integers are big-endian. ``body`` is the compressed frames exactly as they are stored: compressing again need not give the same
+bytes.
 """
 
 from __future__ import annotations

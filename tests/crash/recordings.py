@@ -7,9 +7,8 @@ import re
 from collections import Counter, defaultdict
 from typing import Any, NamedTuple
 
-import zstandard
-
 from infra.local.cloud import EmbeddedCloud
+from tests.fakes.chunks import text_of
 
 _CHUNK = re.compile(r"recordings/.*_(?P<sid>ses_[0-9A-Z]{26})/(?P<n>\d{6})_\d{6}Z\.(?P<kind>ch\d+\.(?:cast|jsonl))\.zst")
 _MARK = re.compile(r"mark-(\d+)-")
@@ -43,7 +42,7 @@ def read(cloud: EmbeddedCloud) -> Recorded:
     for key in sorted(versions(cloud)):
         if match := _CHUNK.fullmatch(key):
             body = cloud.boto("s3").get_object(Bucket=cloud.resources.bucket, Key=key)["Body"].read()
-            channels[match["sid"], match["kind"]].append(zstandard.ZstdDecompressor().decompress(body))
+            channels[match["sid"], match["kind"]].append(text_of(body))
             recorded.sessions.add(match["sid"])
     for (sid, kind), parts in channels.items():
         lines = [json.loads(line) for line in b"".join(parts).splitlines()]

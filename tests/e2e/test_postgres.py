@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import json
 import os
 import re
@@ -17,10 +16,10 @@ from typing import Any
 import pexpect
 import psycopg
 import pytest
-import zstandard
 
 from infra.demo.database import LOGIN
 from tests.e2e.conftest import World
+from tests.fakes.chunks import text_of
 
 pytestmark = pytest.mark.servers
 
@@ -352,4 +351,4 @@ def _command_lines() -> Iterator[bytes]:
 def _recorded(world: World, sid: str) -> Iterator[bytes]:
     for key, _ in world.stack.recordings():
         if sid in key and key.endswith(".zst"):
-            yield zstandard.ZstdDecompressor().stream_reader(io.BytesIO(world.stack.stored(key))).read()
+            yield text_of(world.stack.stored(key))

@@ -15,7 +15,6 @@ from email.utils import formatdate
 from typing import Any
 
 import msgspec
-import zstandard
 from aiohttp import WSMsgType, web
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
@@ -35,6 +34,7 @@ from chalicelib.contracts.faults import CODES, Fault
 from chalicelib.contracts.gateway import Login, Target
 from chalicelib.contracts.policy import Document, Rule
 from chalicelib.contracts.session import Session, State
+from tests.fakes.chunks import text_of
 
 HOUR_MS = 3_600_000
 #: Sent as they were signed, and required by the store: the real one binds them into the link.
@@ -175,7 +175,7 @@ class FakeControlPlane:
     def text_of(self, sid: str) -> str:
         """Everything that was stored of a session, in the order of its chunks."""
         parts = [self.stored[f"{sid}/{chunk.n}"] for chunk in self.chunks[sid]]
-        return b"".join(zstandard.ZstdDecompressor().decompress(part) for part in parts).decode()
+        return b"".join(text_of(part) for part in parts).decode()
 
     def chain_holds(self, sid: str) -> bool:
         """Tell whether the registered chunks and stored bodies form the chain that the contract describes."""

@@ -11,14 +11,14 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 #: Characters of the shortest run that is kept.
 SHORTEST: Final = 6
 
+#: Runs for each so many bytes, beyond which all bytes are looked at once more rather than each run for itself.
+_APART: Final = 128
 _DOT: Final = ord(".")
-#: Printable ASCII and white space are themselves, every other byte is 0; and 1 for each that is kept.
-_TEXT: Final = bytes(byte if 32 <= byte < 127 or byte in b"\t\r\n" else 0 for byte in range(256))
-_IS_TEXT: Final = bytes(1 if byte else 0 for byte in _TEXT)
 
 
 def readable(data: bytes) -> bytes:
@@ -26,15 +26,47 @@ def readable(data: bytes) -> bytes:
     size = len(data)
     if size < SHORTEST:
         return b"." if data else b""
-    begins = np.frombuffer(data.translate(_IS_TEXT), np.uint8)
+    found = np.frombuffer(data, np.uint8)
+    # Unsigned: what is below the least of a range is far above its greatest.
+    text = (found - np.uint8(0x20)) < 0x7F - 0x20
+    text |= (found - np.uint8(0x09)) < 2
+    text |= found == 0x0D
+    begins = text
     reach = 1
     while reach < SHORTEST:
         step = min(reach, SHORTEST - reach)
         begins = begins[:-step] & begins[step:]
         reach += step
+    # Where runs begin and end, as turns: before the first byte, and behind the last place where one may begin, nothing is text.
+    edges = np.zeros(len(begins) + 2, np.bool_)
+    edges[1:-1] = begins
+    turns = np.flatnonzero(edges[1:] != edges[:-1])
+    if len(turns) * _APART < 2 * size:
+        return _pieces(data, turns.tolist())
+    return _all(found, begins)
+
+
+def _pieces(data: bytes, turns: list[int]) -> bytes:
+    """Return the runs of ``data``: each begins at one of ``turns``, and at the next it is shorter than :data:`SHORTEST`."""
+    made: list[bytes] = []
+    at = 0
+    for start, last in zip(turns[::2], turns[1::2], strict=True):
+        end = last + SHORTEST - 1
+        if start > at:
+            made.append(b".")
+        made.append(data[start:end])
+        at = end
+    if at < len(data):
+        made.append(b".")
+    return b"".join(made)
+
+
+def _all(found: NDArray[np.uint8], begins: NDArray[np.bool_]) -> bytes:
+    """Return the same, in a fixed number of looks at every byte."""
+    size = len(found)
     # One byte more, in front, so that a stretch at the very beginning begins too.
-    kept = np.zeros(size + 1, np.uint8)
-    kept[0] = 1
+    kept = np.zeros(size + 1, np.bool_)
+    kept[0] = True
     kept[1 : len(begins) + 1] = begins
     inside = kept[1:]
     reach = 1
@@ -42,6 +74,6 @@ def readable(data: bytes) -> bytes:
         step = min(reach, SHORTEST - reach)
         inside[step:] |= inside[:-step].copy()
         reach += step
-    found = np.frombuffer(data.translate(_TEXT), np.uint8) * inside
-    found += (kept[:-1] & (inside ^ 1)) * np.uint8(_DOT)
-    return found.tobytes().translate(None, b"\0")
+    first = kept[:-1] & ~inside
+    told = np.where(first, np.uint8(_DOT), found)
+    return told[inside | first].tobytes()

@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 import urllib3
-import zstandard
 
 from agent import bootstrap
 from agent.config import Settings
 from agent.runtime.tunnel import Tunnel, TunnelError
 from chalicelib.contracts import recording
 from tests.fakes.agent_plugins import EchoPlugin
+from tests.fakes.chunks import text_of
 from tests.integration.agent.conftest import Cloud
 from tests.integration.control.parties import Person
 
@@ -120,7 +120,7 @@ async def test_a_session_from_offer_to_replay(cloud: Cloud, edge: EchoPlugin) ->
         body = (await asyncio.to_thread(urllib3.request, "GET", url)).data
         chunk = stored["chunk"]
         head = recording.link(head, chunk["n"], chunk["time_ms"], chunk["sha256"])
-        text += zstandard.ZstdDecompressor().decompress(body)
+        text += text_of(body)
     assert text == b"".join(b"line %d\n" % number for number in range(50))
     assert head == session["chain"]
     assert edge.served[0].claims.sub == session["principal"]

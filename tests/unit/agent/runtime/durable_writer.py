@@ -1,5 +1,7 @@
 """Run as a process that is going to be killed: writes durable lines as fast as it can, and says each once it is acknowledged.
 
+Before some of them it writes long ones that nobody waits for (:func:`flooded`), which are on disk no later than those.
+
 python -m tests.unit.agent.runtime.durable_writer SPOOL STORE SID SEED FIRST [BYTES]
 
 BYTES is the size of the log's segments behind the first.
@@ -47,10 +49,17 @@ async def main(spool: Path, store: Path, sid: str, seed: str, first: int, next_b
 async def _write(recorder: SpoolRecorder, writer: int, first: int) -> None:
     number = first
     while True:
+        if flooded(number):
+            recorder.write_soon(writer + 1, "jsonl", b"%d %s\n" % (-number, b"y" * 6000))
         await recorder.write(writer + 1, "jsonl", b"%d %s\n" % (number, b"x" * (number * 37 % 3000)), durable=True)
         # Unbuffered: what the parent reads was acknowledged, and nothing acknowledged is lost with the process.
         os.write(1, b"%d %d\n" % (writer + 1, number))
         number += 1
+
+
+def flooded(number: int) -> bool:
+    """Tell whether a long line, named by the negative number, stands before line ``number``."""
+    return number > 0 and number % 7 == 0
 
 
 def _die(fault: Exception) -> None:

@@ -18,7 +18,7 @@ from agent.runtime.spool import LOG, Disk, End, Folder
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.uploader import Uploader
 from chalicelib.contracts import recording
-from tests.unit.agent.runtime.durable_writer import SECRET
+from tests.unit.agent.runtime.durable_writer import SECRET, flooded
 from tests.unit.agent.runtime.folder_road import FolderRoad
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -51,6 +51,8 @@ async def test_no_acknowledged_line_is_lost(tmp_path: Path, seed: int) -> None:
         assert len(found) == len(set(found))
         assert set(numbers) <= set(found)
         assert [number for number in found if number in set(numbers)] == numbers
+        for number in filter(flooded, numbers):
+            assert found.index(-number) == found.index(number) - 1
 
 
 async def test_a_write_that_fails_ends_everything_and_loses_nothing(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from agent.runtime.backoff import Backoff
 from agent.runtime.journal import Journal
 from agent.runtime.leftovers import Logged, read_log
+from agent.runtime.packing import GATHERED, LEAST, Packed, text
 from agent.runtime.recorder import HARD_BYTES, HIGH_BYTES, LINE_LIMIT, SpoolRecorder
 from agent.runtime.sealing import Sealer
 from agent.runtime.spool import LOG, Disk, End, Folder
@@ -27,6 +28,7 @@ from chalicelib.contracts import originals, recording
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import SealingKey
 from chalicelib.contracts.recording import CHUNK_BYTES
+from tests.unit.agent.runtime.conftest import until
 from tests.unit.agent.runtime.folder_road import FolderRoad
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -322,6 +324,82 @@ async def test_a_log_that_is_behind_is_pressure_too(bench: Bench, monkeypatch: p
     assert not bench.faults
 
 
+async def test_what_floods_is_one_frame_of_the_log_and_as_it_is_in_its_chunk(bench: Bench) -> None:
+    flood = [b"%d " % number + b"x" * LEAST + b"\n" for number in range(8)]
+    async with bench.recording() as recorder:
+        for lines in flood:
+            recorder.write_soon(1, "cast", lines)
+        await recorder.write(1, "cast", b"end\n", durable=True)
+        first, last = bench.logged().frames
+        assert isinstance(first.payload, Packed)
+        assert (first.payload.text(), last.payload) == (b"".join(flood), b"end\n")
+    assert bench.road.lines("ch01.cast") == b"".join([*flood, b"end\n"]).decode().splitlines()
+    stored = (bench.road.root / "0.zst").read_bytes()
+    assert stored.startswith(first.payload.body())
+
+
+async def test_whatever_comes_behind_a_flood_stands_behind_it(bench: Bench) -> None:
+    big, bigger = b"x" * LEAST + b"\n", b"y" * (GATHERED - 1) + b"\n"
+    async with bench.recording() as recorder:
+        recorder.write_soon(1, "cast", big)
+        recorder.write_soon(1, "cast", b"small\n")
+        recorder.write_soon(2, "cast", big)
+        recorder.write_soon(2, "jsonl", b"{}\n")
+        recorder.write_soon(2, "jsonl", bigger)
+        recorder.write_soon(2, "jsonl", b"[]\n")
+        recorder.write_soon(1, "cast", b"z" * (LINE_LIMIT - 1) + b"\n" + big)
+        await recorder.write(1, "cast", b"end\n", durable=True)
+        found = [(frame.seq, frame.kind, text(frame.payload)) for frame in bench.logged().frames]
+    assert found == [
+        (1, "ch01.cast", big + b"small\n"),
+        (2, "ch02.cast", big),
+        (3, "ch02.jsonl", b"{}\n"),
+        (4, "ch02.jsonl", bigger),
+        (5, "ch02.jsonl", b"[]\n"),
+        (6, "ch01.cast", b"z" * (LINE_LIMIT - 1) + b"\n"),
+        (7, "ch01.cast", big),
+        (8, "ch01.cast", b"end\n"),
+    ]
+    assert not bench.faults
+
+
+async def test_what_was_gathered_is_written_without_anything_behind_it(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        recorder.write_soon(1, "cast", b"x" * LEAST + b"\n")
+        await until(lambda: recorder._log.durable == 1)
+
+
+async def test_a_flood_that_is_in_no_chunk_is_recovered_from_the_log(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    flood = b"x" * LEAST + b"\n"
+    async with bench.recording() as recorder:
+        recorder.write_soon(1, "cast", flood)
+        await recorder.write(1, "cast", b"behind\n", durable=True)
+        monkeypatch.setattr("agent.runtime.spool.write_whole", full)
+    assert bench.road.chunks() == []
+    monkeypatch.undo()
+    async with bench.recording():
+        pass
+    assert bench.road.lines("ch01.cast") == [flood.decode().strip(), "behind"]
+
+
+async def test_a_flood_that_the_log_cannot_take_is_a_failure(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    async with bench.recording() as recorder:
+        await recorder.write(1, "cast", b"kept\n", durable=True)
+        monkeypatch.setattr("agent.runtime.writer.os.pwrite", full)
+        recorder.write_soon(1, "cast", b"x" * LEAST + b"\n")
+        await until(lambda: bench.faults)
+        monkeypatch.undo()
+        recorder.write_soon(1, "cast", b"x" * LEAST + b"\n")
+        await until(lambda: len(bench.faults) > 1)
+    assert {fault.code for fault in bench.faults} == {"recording_failed"}
+
+
 async def test_sealed_lines_are_in_the_log_before_what_they_belong_to_and_survive(bench: Bench) -> None:
     async with bench.recording() as recorder:
         recorder.write_soon(0, "sealed", b'{"n":0,"sealed":"AAAA"}\n')
@@ -339,7 +417,7 @@ async def test_the_disk_never_holds_what_was_sealed(bench: Bench) -> None:
     async with bench.recording() as recorder:
         recorder.write_soon(originals.CHANNEL, "sealed", sealer.seal([b'{"text":"4111 1111 1111 1111"}\n']))
         await recorder.write(1, "jsonl", b"{}\n", durable=True)
-        assert b'"sealed":' in b"".join(frame.payload for frame in bench.logged().frames), "it is in the log"
+        assert b'"sealed":' in b"".join(text(frame.payload) for frame in bench.logged().frames), "it is in the log"
         found = b"".join(path.read_bytes() for path in bench.spool.rglob("*") if path.is_file())
         assert b"4111 1111" not in found
         assert b'"sealed":' not in found, "and that is sealed once more"

@@ -8,7 +8,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import zstandard
 from click.testing import CliRunner, Result
 
 from agent.__main__ import main
@@ -16,6 +15,7 @@ from agent.bootstrap import locked
 from agent.runtime.salvage import held
 from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
+from tests.fakes.chunks import text_of
 from tests.fakes.control_plane import FakeControlPlane
 from tests.unit.agent.runtime.conftest import RunRig, until
 from tests.unit.agent.runtime.left_behind import Left, line, spoil
@@ -31,7 +31,7 @@ def run(state: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
 
 
 def text(path: Path) -> bytes:
-    return zstandard.ZstdDecompressor().decompress(path.read_bytes())
+    return text_of(path.read_bytes())
 
 
 async def test_what_was_refused_is_opened_as_it_would_have_been_stored(

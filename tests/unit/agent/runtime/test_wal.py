@@ -10,6 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from agent.runtime.leftovers import Found, name, read_log
+from agent.runtime.packing import Packed, text
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.wal import (
     FRAME_BYTES,
@@ -44,6 +45,8 @@ class Log:
         self.data = encode_head(Head(1, 1), log)
         self.frames: list[tuple[int, int, bytes]] = []
         """Of whom, where it ends, what it says."""
+        self.begins: list[int] = []
+        """Where each of them begins."""
         self.batches: list[int] = []
         """Where each batch ends."""
         for session, sid in enumerate(SIDS):
@@ -51,7 +54,10 @@ class Log:
         acknowledged = self.counter
         for batch in written:
             for session, payload in batch:
-                self.add(Frame(Type.CAST, 1, self.seqs[session], 5, 0, 0, payload), session, acknowledged)
+                self.begins.append(len(self.data))
+                # Long ones are packed, as what floods is.
+                said = Packed([payload]) if len(payload) > 300 else payload
+                self.add(Frame(Type.CAST, 1, self.seqs[session], 5, 0, 0, said), session, acknowledged)
                 self.seqs[session] += 1
                 self.frames.append((session, len(self.data), payload))
             acknowledged = self.counter
@@ -76,7 +82,7 @@ def read(folder: Path, data: bytes) -> Found:
 
 
 def lines(found: Found) -> list[list[bytes]]:
-    return [[frame.payload for frame in found.sessions[sid].frames] if sid in found.sessions else [] for sid in SIDS]
+    return [[text(frame.payload) for frame in found.sessions[sid].frames] if sid in found.sessions else [] for sid in SIDS]
 
 
 def is_part(some: list[bytes], whole: list[bytes]) -> bool:
@@ -124,7 +130,7 @@ def test_a_flipped_bit_costs_one_frame_and_is_said(
     spoiled[at] ^= 1 << data.draw(st.integers(0, 7))
     found = read(tmp_path, bytes(spoiled) + ZEROS)
     said, whole = lines(found), log.said(len(log.data))
-    heads = log.frames[0][1] - FRAME_BYTES - len(log.frames[0][2]) if log.frames else len(log.data)
+    heads = log.begins[0] if log.frames else len(log.data)
     if at >= heads:
         assert all(map(is_part, said, whole))
         assert sum(map(len, said)) == len(log.frames) - 1
@@ -206,6 +212,34 @@ def test_a_length_past_the_limit_is_damage_and_not_an_allocation(tmp_path: Path)
     at = log.frames[0][1] - FRAME_BYTES - 4
     spoiled[at + 52 : at + 56] = (PAYLOAD_LIMIT + 1).to_bytes(4)
     found = read(tmp_path, bytes(spoiled))
+    assert lines(found) == [[], [b"two\n"]]
+    assert found.damaged
+
+
+def test_what_is_packed_is_as_long_as_it_is_on_disk_and_no_longer(tmp_path: Path) -> None:
+    lines_ = [b"x" * 3000 + b"\n", b"short\n", b"y" * 100_000 + b"\n", b"last\n"]
+    log = Log([[(0, each) for each in lines_]])
+    assert len(log.data) < 2000
+    found = read(tmp_path, log.data + ZEROS)
+    assert lines(found) == [lines_, []]
+    assert not found.damaged
+
+
+def test_a_form_that_nobody_knows_is_damage(tmp_path: Path) -> None:
+    log = Log([[(0, b"one\n")], [(1, b"two\n")]])
+    spoiled = bytearray(log.data)
+    spoiled[log.begins[0] + 5] = 2
+    found = read(tmp_path, bytes(spoiled) + ZEROS)
+    assert lines(found) == [[], [b"two\n"]]
+    assert found.damaged
+
+
+def test_a_form_is_sealed_with_what_it_is_of(tmp_path: Path) -> None:
+    log = Log([[(0, b"z" * 400)], [(1, b"two\n")]])
+    spoiled = bytearray(log.data)
+    assert spoiled[log.begins[0] + 5] == 1
+    spoiled[log.begins[0] + 5] = 0
+    found = read(tmp_path, bytes(spoiled) + ZEROS)
     assert lines(found) == [[], [b"two\n"]]
     assert found.damaged
 

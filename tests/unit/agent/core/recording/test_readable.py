@@ -30,8 +30,9 @@ def test_texts_stay_and_what_is_between_is_a_dot(data: bytes, told: bytes) -> No
 PIECES = st.lists(st.binary(max_size=20) | st.text(st.characters(min_codepoint=32, max_codepoint=126)).map(str.encode))
 
 
-@given(PIECES)
-def test_it_is_what_a_pattern_would_find(pieces: list[bytes]) -> None:
-    data = b"\0".join(pieces)
+@pytest.mark.parametrize("between", [1, 2000])
+@given(pieces=PIECES)
+def test_it_is_what_a_pattern_would_find(pieces: list[bytes], between: int) -> None:
+    data = (b"\0" * between).join(pieces)
     runs = re.split(rb"(?s)((?:[\t\r\n -~]){%d,})" % SHORTEST, data)
     assert readable(data) == b"".join(run if number % 2 else b"." if run else b"" for number, run in enumerate(runs))

@@ -1,0 +1,87 @@
+"""Lines on their way to disk, packed once: the write-ahead log and the chunk hold the same zstd frame of them.
+
+What floods is gathered to :data:`GATHERED` bytes and packed by the log's thread, just before it is sealed there; a chunk is made
+of these frames as they are, and of one more for each stretch of lines between them that came in small pieces. zstd frames in a
+row are one stream. So the log seals and writes what is left of the text, and nothing is packed twice.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+from typing import Final
+
+import zstandard
+
+#: Lines of fewer bytes than this are kept as they are until their chunk is cut: a frame of their own would be mostly overhead.
+LEAST: Final = 4 * 1024
+#: So much is packed together. What zstd finds again is within one frame.
+GATHERED: Final = 1024 * 1024
+_LEVEL: Final = 1
+
+_local: Final = threading.local()
+
+
+class Packed:
+    """Whole lines, to be packed by whoever needs them packed first. ``len`` is that of the text."""
+
+    __slots__ = ("_body", "_lines", "_size")
+
+    def __init__(self, lines: Sequence[bytes]) -> None:
+        self._lines: Sequence[bytes] | None = lines
+        self._body = b""
+        self._size = sum(map(len, lines))
+
+    @classmethod
+    def read(cls, body: bytes) -> Packed:
+        """Return what was read as ``body`` from where only this agent can have written it."""
+        made = cls(())
+        made._lines, made._body = None, body
+        made._size = zstandard.get_frame_parameters(body).content_size
+        return made
+
+    def __len__(self) -> int:
+        return self._size
+
+    def body(self) -> bytes:
+        """Return the zstd frame. The first call packs. Two threads may call at once, and get the same bytes."""
+        lines = self._lines
+        if lines is not None:
+            # In this order: whoever finds no lines finds the frame.
+            self._body = packed(b"".join(lines))
+            self._lines = None
+        return self._body
+
+    def text(self) -> bytes:
+        """Return the lines."""
+        lines = self._lines
+        return b"".join(lines) if lines is not None else zstandard.ZstdDecompressor().decompress(self._body)
+
+
+#: Lines as the recording's parts pass them on.
+Lines = bytes | Packed
+
+
+def text(lines: Lines) -> bytes:
+    """Return ``lines`` as they were written."""
+    return lines if isinstance(lines, bytes) else lines.text()
+
+
+def frames(parts: Iterable[Lines]) -> bytes:
+    """Return ``parts`` as zstd frames in a row: one for each that is packed, and for each stretch of others."""
+    made: list[bytes] = []
+    for kind, stretch in groupby(parts, type):
+        if kind is bytes:
+            made.append(packed(b"".join(stretch)))  # type: ignore[arg-type]
+        else:
+            made += [part.body() for part in stretch]  # type: ignore[union-attr]
+    return b"".join(made)
+
+
+def packed(data: bytes) -> bytes:
+    """Return ``data`` as one zstd frame, whose checksum lets plain ``zstd -t`` test a recording."""
+    packer: zstandard.ZstdCompressor | None = getattr(_local, "packer", None)
+    if packer is None:
+        packer = _local.packer = zstandard.ZstdCompressor(level=_LEVEL, write_checksum=True)
+    return packer.compress(data)
