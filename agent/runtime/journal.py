@@ -236,7 +236,10 @@ class Journal:
             raise log.fault
         self._pending.append((log, frame))
         log.backlog += FRAME_BYTES + len(frame.payload)
-        if self._timer is None and not self._busy:
+        if log.backlog >= BATCH_BYTES and not self._urgent:
+            # A batch is full: nothing is won by waiting for more.
+            self._hurry()
+        elif self._timer is None and not self._busy:
             self._arm()
 
     def wait(self, log: SessionLog, seq: int, done: Done) -> None:
@@ -248,9 +251,7 @@ class Journal:
         else:
             self._waiting.append(done)
             if not self._urgent:
-                self._urgent = True
-                if not self._busy:
-                    self._arm()
+                self._hurry()
 
     async def tidy(self) -> None:
         """Remove closed segments that hold nothing that is needed. Raises OSError."""
@@ -268,6 +269,11 @@ class Journal:
         return False
 
     # -- writing -------------------------------------------------------------------------------------------------------------
+
+    def _hurry(self) -> None:
+        self._urgent = True
+        if not self._busy:
+            self._arm()
 
     def _arm(self) -> None:
         """Have ``_flush`` called: at the end of this turn of the loop where somebody waits, and else after a while."""

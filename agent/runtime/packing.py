@@ -44,6 +44,11 @@ class Packed:
     def __len__(self) -> int:
         return self._size
 
+    @property
+    def saved(self) -> int | None:
+        """How many bytes fewer it takes now that it is packed; None while it is not."""
+        return self._size - len(self._body) if self._lines is None else None
+
     def body(self) -> bytes:
         """Return the zstd frame. The first call packs. Two threads may call at once, and get the same bytes."""
         lines = self._lines

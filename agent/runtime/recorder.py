@@ -6,8 +6,8 @@
 Output that floods is gathered first (``packing``), for a few milliseconds: its lines are one frame of the log. Whatever else is
 written, or waited for, comes behind what was gathered.
 
-A chunk is cut per channel after ``CHUNK_BYTES`` of text or ``CHUNK_SECONDS``, and at the end. Cutting is serial, because each
-chunk is chained to the one before. A recording that an earlier process left is the same thing, begun with ``Leftover``.
+A chunk is cut per channel after ``CHUNK_BYTES``, ``CHUNK_TEXT`` or ``CHUNK_SECONDS``, and at the end. Cutting is serial, because
+each chunk is chained to the one before. A recording that an earlier process left is the same thing, begun with ``Leftover``.
 """
 
 from __future__ import annotations
@@ -28,8 +28,8 @@ from agent.telemetry import logger
 from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
 
-#: More text than this in memory, and sources are paused until it is half of it.
-HIGH_BYTES: Final = 4 * recording.CHUNK_BYTES
+#: More than this in memory, and sources are paused until it is half of it.
+HIGH_BYTES: Final = 8 * 1024 * 1024
 LOW_BYTES: Final = HIGH_BYTES // 2
 #: A source that ignores ``pressure`` ends its session here, rather than the agent.
 HARD_BYTES: Final = 32 * 1024 * 1024
@@ -61,12 +61,20 @@ class _Buffer:
         self.time_ms = time_ms
         self.due = due
         self.parts: list[Lines] = []
-        self.size = 0
+        self.text = 0
+        """Bytes of text."""
+        self.held = 0
+        """Bytes in memory: what is packed counts as that. A chunk has as many at the most."""
+        self.cut = False
 
-    def add(self, seq: int, lines: Lines) -> None:
+    def add(self, seq: int, lines: Lines, held: int) -> None:
         self.parts.append(lines)
-        self.size += len(lines)
+        self.text += len(lines)
+        self.held += held
         self.upto = seq
+
+    def has_room(self, size: int) -> bool:
+        return self.held + size <= recording.CHUNK_BYTES and self.text + size <= recording.CHUNK_TEXT
 
 
 class SpoolRecorder:
@@ -100,6 +108,8 @@ class SpoolRecorder:
         self._open: dict[str, _Buffer] = {}
         self._full: deque[_Buffer] = deque()
         self._gathered: _Gathered | None = None
+        self._packing: deque[tuple[_Buffer, Packed]] = deque()
+        """What the log will pack, in its order."""
         self._held = 0
         self._wake = asyncio.Event()
         self._relief = asyncio.Event()
@@ -112,7 +122,7 @@ class SpoolRecorder:
             self.progress.sid,
             self._known,
             on_failure=self._failed,
-            on_written=self._relieve,
+            on_written=self._written,
             next_seq=leftover.next_seq if leftover is not None else 1,
         )
         if leftover is None:
@@ -237,7 +247,7 @@ class SpoolRecorder:
 
     def _buffer(self, kind: str, seq: int, time_ms: int, lines: Lines) -> None:
         buffer = self._open.get(kind)
-        if buffer is not None and buffer.size + len(lines) > recording.CHUNK_BYTES:
+        if buffer is not None and not buffer.has_room(len(lines)):
             self._full.append(self._open.pop(kind))
             buffer = None
             self._wake.set()
@@ -245,8 +255,14 @@ class SpoolRecorder:
             due = asyncio.get_running_loop().time() + self._chunk_seconds
             buffer = self._open[kind] = _Buffer(kind, seq, time_ms, due)
             self._wake.set()
-        buffer.add(seq, lines)
-        self._held += len(lines) + FRAME_BYTES
+        held = len(lines)
+        if isinstance(lines, Packed):
+            if (saved := lines.saved) is None:
+                self._packing.append((buffer, lines))
+            else:
+                held -= saved
+        buffer.add(seq, lines, held)
+        self._held += held + FRAME_BYTES
         if self._behind > HIGH_BYTES and self._log.fault is None:
             self._relief.clear()
             self._wake.set()
@@ -255,6 +271,15 @@ class SpoolRecorder:
     def _behind(self) -> int:
         """Bytes that wait for the log or for their chunk; the slower of the two sets the pace."""
         return max(self._held, self._log.backlog)
+
+    def _written(self) -> None:
+        """The log has written something: what it packed takes less room now."""
+        while self._packing and (saved := self._packing[0][1].saved) is not None:
+            buffer, _ = self._packing.popleft()
+            if not buffer.cut:
+                buffer.held -= saved
+                self._held -= saved
+        self._relieve()
 
     def _relieve(self) -> None:
         if self._behind < LOW_BYTES:
@@ -301,7 +326,8 @@ class SpoolRecorder:
                 self.complete = False
                 self._failed(Fault("recording_failed", "A chunk of the recording could not be written.", detail=str(error)))
         self._full.remove(buffer)
-        self._held -= buffer.size + FRAME_BYTES * len(buffer.parts)
+        self._held -= buffer.held + FRAME_BYTES * len(buffer.parts)
+        buffer.cut = True
         self._relieve()
         if self.complete:
             await self._release()

@@ -105,6 +105,8 @@ class Folder:
         self.path = path
         self._keys = keys
         self._ciphers: dict[bytes, AESGCM] = {}
+        self._fresh: tuple[Path, bytes] | None = None
+        """The newest chunk, until it is asked for: mostly it is stored at once, and need not be read again."""
 
     @property
     def sid(self) -> str:
@@ -128,7 +130,8 @@ class Folder:
         # The number is the nonce: a process writes each chunk once, because one that fails is the last of its recording.
         sealed = self._cipher(salt).encrypt(_nonce(chunk.n), body, path.name.encode())
         write_whole(path, _CHUNK_MAGIC + salt + sealed)
-        return SpooledChunk(chunk, path, upto, partial(self._open, path, chunk.n))
+        self._fresh = path, body
+        return SpooledChunk(chunk, path, upto, partial(self._written, path, chunk.n))
 
     def write_end(self, end: End) -> None:
         """Keep how the session ended."""
@@ -192,6 +195,13 @@ class Folder:
         digest = hashlib.sha256(body).hexdigest()
         chunk = recording.Chunk(n=cut.n, kind=cut.kind, time_ms=time_ms, size=len(body), sha256=digest, chain=cut.chain)
         return SpooledChunk(chunk, path, cut.upto, partial(self._open, path, cut.n))
+
+    def _written(self, path: Path, number: int) -> bytes:
+        fresh = self._fresh
+        if fresh is not None and fresh[0] == path:
+            self._fresh = None
+            return fresh[1]
+        return self._open(path, number)
 
     def _open(self, path: Path, number: int) -> bytes:
         data = path.read_bytes()

@@ -23,9 +23,10 @@ from urllib.parse import quote
 
 import msgspec
 
-#: A chunk is cut after this much text or time, whichever comes first. What is recorded is text, of which zstd leaves a tenth or
-#: so: this much text is about 256 KB stored. Smaller chunks would cost an upload and a registration each while output floods.
-CHUNK_BYTES: Final = 2 * 1024 * 1024
+#: A chunk is cut when so much would be stored of it (what is not compressed yet counts as it is), after so much text, or after
+#: so long, whichever comes first. Smaller chunks would cost an upload and a registration each while output floods.
+CHUNK_BYTES: Final = 3 * 1024 * 1024
+CHUNK_TEXT: Final = 8 * 1024 * 1024
 CHUNK_SECONDS: Final = 3.0
 #: The largest compressed chunk that is ever accepted.
 CHUNK_LIMIT: Final = 4 * 1024 * 1024

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
+import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -336,6 +338,21 @@ async def test_what_floods_is_one_frame_of_the_log_and_as_it_is_in_its_chunk(ben
     assert bench.road.lines("ch01.cast") == b"".join([*flood, b"end\n"]).decode().splitlines()
     stored = (bench.road.root / "0.zst").read_bytes()
     assert stored.startswith(first.payload.body())
+
+
+async def test_a_chunk_is_cut_by_what_is_left_of_its_text(bench: Bench) -> None:
+    # Each is on disk, and so packed, before the next: 24 MiB of text that packs to nothing, and 8 that do not pack at all.
+    words, noise = (b"w" * 1023 + b"\n") * 1024, base64.b85encode(os.urandom(800 * 1024)) + b"\n"
+    async with bench.recording() as recorder:
+        for channel, lines, count in ((1, words, 24), (2, noise, 8)):
+            for _ in range(count):
+                recorder.write_soon(channel, "cast", lines)
+                await recorder.write(3, "cast", b"there\n", durable=True)
+    assert bench.road.lines("ch01.cast") == words.decode().splitlines() * 24
+    assert bench.road.lines("ch02.cast") == noise.decode().splitlines() * 8
+    kinds = [chunk.kind for chunk in bench.road.chunks()]
+    assert [kinds.count(f"ch0{channel}.cast") for channel in (1, 2)] == [3, 3]
+    assert not bench.faults
 
 
 async def test_whatever_comes_behind_a_flood_stands_behind_it(bench: Bench) -> None:

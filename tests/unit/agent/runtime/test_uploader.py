@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 from agent.runtime.backoff import Backoff
-from agent.runtime.spool import Disk, Folder, SpooledChunk
+from agent.runtime.spool import Disk, Folder, SpooledChunk, UnsealError
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.uploader import AHEAD, Uploader
 from agent.runtime.wal import Progress
 from chalicelib.contracts import recording
 from chalicelib.contracts.api import ChunkTicket, ChunkUpload
 from chalicelib.contracts.faults import Fault
+from tests.fakes.chunks import text_of
 from tests.unit.agent.runtime.conftest import until
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -134,6 +135,17 @@ async def test_thousands_of_chunks_in_an_outage_wait_on_disk_and_not_in_memory(y
     assert yard.committed == sorted(yard.committed)
     assert (yard.committed[0], yard.committed[-1]) == (100, MANY + 106)
     assert yard.told == []
+
+
+async def test_the_newest_chunk_is_in_memory_until_it_is_asked_for_once(yard: Yard) -> None:
+    first, second = yard.chunk(), yard.chunk()
+    for made in (first, second):
+        made.path.write_bytes(b"spoiled")
+    with pytest.raises(UnsealError):
+        first.body()
+    assert text_of(second.body()) == b"1\n"
+    with pytest.raises(UnsealError):
+        second.body()
 
 
 async def test_thousands_that_an_earlier_process_left(yard: Yard) -> None:

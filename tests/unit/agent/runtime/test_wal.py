@@ -65,6 +65,7 @@ class Log:
 
     def add(self, frame: Frame, session: int, acknowledged: int) -> None:
         self.counter += 1
+        self.last = len(self.data)
         sid = SIDS[session]
         cipher = KEYS.log(KEYS.salt) if frame.type is Type.CHECKPOINT else KEYS.lines(KEYS.salt, sid)
         self.data += encode(frame, Place(session + 1, self.counter, acknowledged), cipher)
@@ -131,7 +132,11 @@ def test_a_flipped_bit_costs_one_frame_and_is_said(
     found = read(tmp_path, bytes(spoiled) + ZEROS)
     said, whole = lines(found), log.said(len(log.data))
     heads = log.begins[0] if log.frames else len(log.data)
-    if at >= heads:
+    if log.last + 52 <= at < log.last + 56 or (at >= log.last and log.data.endswith(b"\0")):
+        # A last frame whose length goes beyond the end, or whose tag ends like unwritten room: so does an unfinished write.
+        assert all(map(is_part, said, whole))
+        assert sum(map(len, said)) == max(0, len(log.frames) - 1)
+    elif at >= heads:
         assert all(map(is_part, said, whole))
         assert sum(map(len, said)) == len(log.frames) - 1
         assert found.damaged
