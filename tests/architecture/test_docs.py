@@ -1,0 +1,100 @@
+"""What the documents name is there: commands and their options, files, headings, codes, routes of the API."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from agent.__main__ import main as agent
+from app import app
+from chalicelib.contracts.faults import CODES
+from cli.__main__ import sallyport as sallyport
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PROGRAMS: dict[str, click.Group] = {"sallyport": sallyport, "sallyport-agent": agent}
+
+_COMMAND = re.compile(r"(?<![\w-])(sallyport(?:-agent)?) ([a-z][a-z-]*)([^|;&<>#]*)")
+_OPTION = re.compile(r"(?<!\S)(--?[a-z][a-z-]*)")
+_LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+_ROUTE = re.compile(r"`(GET|POST|PUT|DELETE) (/[^ ?`]*)")
+
+
+def each_line() -> Iterator[tuple[str, Path, str]]:
+    for page in PAGES:
+        for number, line in enumerate(page.read_text().splitlines(), 1):
+            yield f"{page.relative_to(ROOT)}:{number}", page, line
+
+
+def commands() -> Iterator[tuple[str, re.Match[str]]]:
+    for where, _, line in each_line():
+        typed = [line] if re.match(r"    (?:\w+(?:@\w+)? ?\$ )?\S*sallyport", line) else re.findall(r"`(sallyport[^`]+)`", line)
+        for text in typed:
+            yield from ((where, found) for found in _COMMAND.finditer(text))
+
+
+def headings(page: Path) -> set[str]:
+    """Return the anchors of ``page``, as they are made on the pages where people read it."""
+    found = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).strip().replace(" ", "-") for heading in found}
+
+
+def test_commands_and_their_options_exist() -> None:
+    missing, seen = [], 0
+    for where, found in commands():
+        group = PROGRAMS[found[1]]
+        command = group.get_command(click.Context(group), found[2])
+        if command is None:
+            missing.append(f"{where}: {found[0]}")
+            continue
+        seen += 1
+        options = {name for option in command.params for name in (*option.opts, *option.secondary_opts)} | {"--help"}
+        # Behind -- stand the words of another program.
+        typed = set(_OPTION.findall(found[3].split(" -- ")[0]))
+        missing += [f"{where}: {found[1]} {found[2]} {option}" for option in typed - options]
+    assert missing == []
+    assert seen > 50
+
+
+def test_links_lead_somewhere() -> None:
+    broken = []
+    for where, page, line in each_line():
+        for name, heading in _LINK.findall(line):
+            if name.startswith(("http:", "https:")):
+                continue
+            target = page.parent / name if name else page
+            if not target.exists() or (heading and heading not in headings(target)):
+                broken.append(f"{where}: {name}#{heading}")
+    assert broken == []
+
+
+def test_every_page_can_be_found() -> None:
+    """From the README, by links."""
+    reached, ahead = set(), [ROOT / "README.md"]
+    while ahead:
+        page = ahead.pop()
+        if page in reached or page.suffix != ".md":
+            continue
+        reached.add(page)
+        ahead += [(page.parent / name).resolve() for name, _ in _LINK.findall(page.read_text()) if name and "://" not in name]
+    assert [str(page.relative_to(ROOT)) for page in PAGES if page not in reached] == []
+
+
+def test_every_code_is_told_once() -> None:
+    told = re.findall(r"^\| \d+ \| `([a-z_]+)`", (ROOT / "docs/reference/exit-codes.md").read_text(), re.MULTILINE)
+    assert sorted(told) == sorted(CODES)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST", "PUT", "DELETE"])
+def test_the_api_is_the_one_that_is_told(method: str) -> None:
+    text = (ROOT / "docs/reference/http-api.md").read_text()
+    told = {nameless(path) for verb, path in _ROUTE.findall(text) if verb == method}
+    assert told == {nameless(path) for path, entries in app.routes.items() if method in entries}
+
+
+def nameless(path: str) -> str:
+    return re.sub(r"\{\w+\}", "{}", path)
