@@ -1,44 +1,39 @@
-"""Audit events: what the gateway remembers, with every field classified.
+"""Audit events: what the gateway remembers, with every field classified (``audit_event``). Those about approval requests are in
+``audit_requests``; :data:`AnyEvent` is all of them.
 
-A field is *public* (may appear in logs and metrics), *sensitive* (evidence for auditors: who, what, why) or *secret* (must never
-be stored). The classification is part of the type; a field without one counts as secret, and ``tests`` refuse it. Events are
-written in the same transaction as the fact they speak of.
+Events are written in the same transaction as the fact they speak of.
 """
 
 from __future__ import annotations
 
-import enum
 import typing
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
-import msgspec
-
-
-class Class(enum.Enum):
-    """Who may see a field."""
-
-    PUBLIC = "public"
-    SENSITIVE = "sensitive"
-    SECRET = "secret"  # noqa: S105 - the name of a class of fields
-
-
-Public = Class.PUBLIC
-Sensitive = Class.SENSITIVE
-
-PublicText = Annotated[str, Public]
-SensitiveText = Annotated[str, Sensitive]
-PublicNumber = Annotated[int, Public]
-SensitiveTexts = Annotated[list[str], Sensitive]
-PublicTexts = Annotated[list[str], Public]
-
-
-class Event(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True, tag_field="type"):
-    """What every event carries: its identifier, and when it happened (Unix milliseconds, the control plane's clock)."""
-
-    id: PublicText
-    time_ms: PublicNumber
-    actor: SensitiveText
-    """The principal, ``agent:NAME`` or ``system``."""
+from chalicelib.contracts.audit_event import (
+    Event,
+    Public,
+    PublicNumber,
+    PublicText,
+    PublicTexts,
+    SensitiveText,
+    SensitiveTexts,
+)
+from chalicelib.contracts.audit_requests import (
+    OriginalsErased,
+    OriginalsKeyMade,
+    OriginalsRefused,
+    OriginalsReleased,
+    OriginalsUnmasked,
+    RequestAsked,
+    RequestExpired,
+    RequestNotified,
+    RequestReviewed,
+    RequestRevoked,
+    RequestSeen,
+    RequestUsed,
+    RequestVoted,
+    RequestWithdrawn,
+)
 
 
 class LoginCompleted(Event, frozen=True, kw_only=True, tag="login.completed"):
@@ -267,146 +262,6 @@ class ConfigApplied(Event, frozen=True, kw_only=True, tag="config.applied"):
     summary: SensitiveTexts
 
 
-class RequestEvent(Event, frozen=True, kw_only=True):
-    """What every event about an approval request carries."""
-
-    rid: PublicText
-    target: SensitiveText
-    principal: SensitiveText
-    """Whose request it is."""
-
-
-class RequestAsked(RequestEvent, frozen=True, kw_only=True, tag="request.asked"):
-    """Policy held something, and approvers are asked; or an emergency went ahead and they are told."""
-
-    kind: PublicText
-    sid: PublicText
-    login: SensitiveText
-    text: SensitiveText
-    """The operation's text, cut to 4,000 characters; the request holds all of it, under the same digest."""
-    digest: PublicText
-    reason: SensitiveText
-    rules: PublicTexts
-    groups: PublicTexts
-    """The groups that are asked, each as often as people are needed."""
-    policy_version: PublicNumber
-    deadline_ms: PublicNumber
-    for_s: PublicNumber
-    uses: PublicNumber
-    emergency: Annotated[bool, Public]
-
-
-class RequestNotified(RequestEvent, frozen=True, kw_only=True, tag="request.notified"):
-    """A channel took a notification about a request."""
-
-    notice: PublicText
-    channel: PublicText
-    about: PublicText
-
-
-class RequestSeen(RequestEvent, frozen=True, kw_only=True, tag="request.seen"):
-    """Somebody else looked at a request for the first time."""
-
-    state: PublicText
-
-
-class RequestVoted(RequestEvent, frozen=True, kw_only=True, tag="request.voted"):
-    """Somebody answered; ``state`` is what the request is after it."""
-
-    approve: Annotated[bool, Public]
-    groups: PublicTexts
-    comment: SensitiveText
-    digest: PublicText
-    state: PublicText
-    via: PublicText = ""
-    """Where the answer came from, if not from our own pages or command line: ``slack T…/U…``."""
-
-
-class RequestWithdrawn(RequestEvent, frozen=True, kw_only=True, tag="request.withdrawn"):
-    """Whoever asked does not want it any more."""
-
-
-class RequestExpired(RequestEvent, frozen=True, kw_only=True, tag="request.expired"):
-    """Nobody answered in time, or what was granted has ended."""
-
-    was: PublicText
-    used: PublicNumber
-
-
-class RequestRevoked(RequestEvent, frozen=True, kw_only=True, tag="request.revoked"):
-    """A yes was taken back; the sessions that were opened under it end."""
-
-    comment: SensitiveText
-    used: PublicNumber
-    sessions: PublicTexts
-
-
-class RequestUsed(RequestEvent, frozen=True, kw_only=True, tag="request.used"):
-    """A yes was used, for exactly what it was given for."""
-
-    sid: PublicText
-    digest: PublicText
-    used: PublicNumber
-    uses: PublicNumber
-
-
-class OriginalsEvent(RequestEvent, frozen=True, kw_only=True):
-    """What every event about a yes to unmask or to erase carries."""
-
-    key: PublicText
-    """The key that it is about: hex SHA-256 of its public half."""
-
-
-class OriginalsUnmasked(OriginalsEvent, frozen=True, kw_only=True, tag="originals.unmasked"):
-    """A session's originals are about to be opened. Nothing is, before the log holds this."""
-
-    sid: PublicText
-    owner: SensitiveText
-    """Whose session it was."""
-    reason: SensitiveText
-    approvers: SensitiveTexts
-    digest: PublicText
-    use: PublicText
-    """Hex SHA-256 of the name that was given to this use."""
-
-
-class OriginalsReleased(OriginalsEvent, frozen=True, kw_only=True, tag="originals.released"):
-    """The content key of a session's originals was handed out, once, for the use in ``originals.unmasked``."""
-
-    sid: PublicText
-    use: PublicText
-
-
-class OriginalsRefused(RequestEvent, frozen=True, kw_only=True, tag="originals.refused"):
-    """Originals were not opened, or not erased, although somebody tried."""
-
-    code: PublicText
-
-
-class OriginalsErased(OriginalsEvent, frozen=True, kw_only=True, tag="originals.erased"):
-    """The key of a target's originals of one month was deleted; what was sealed with it can never be read again."""
-
-    month: PublicText
-    reason: SensitiveText
-    approvers: SensitiveTexts
-    digest: PublicText
-
-
-class OriginalsKeyMade(Event, frozen=True, kw_only=True, tag="originals.key_made"):
-    """A key was made for a target's originals of one month."""
-
-    target: SensitiveText
-    month: PublicText
-    key: PublicText
-
-
-class RequestReviewed(RequestEvent, frozen=True, kw_only=True, tag="request.reviewed"):
-    """Somebody else looked at an emergency afterwards."""
-
-    justified: Annotated[bool, Public]
-    comment: SensitiveText
-
-
 AnyEvent = (
     LoginCompleted
     | LoginFailed
@@ -448,19 +303,3 @@ AnyEvent = (
 )
 
 EVENTS: Final[tuple[type[Event], ...]] = typing.get_args(AnyEvent)
-
-
-def classification(event: type[Event]) -> dict[str, Class]:
-    """Return the class of every field of ``event``; a field that carries none is secret."""
-    found = {}
-    for name, hint in typing.get_type_hints(event, include_extras=True).items():
-        marks = [mark for mark in getattr(hint, "__metadata__", ()) if isinstance(mark, Class)]
-        found[name] = marks[0] if marks else Class.SECRET
-    return found
-
-
-def public_view(event: Event) -> dict[str, Any]:
-    """Return what a log may say of ``event``: its type and its public fields."""
-    classes = classification(type(event))
-    fields = {name: getattr(event, name) for name, mark in classes.items() if mark is Class.PUBLIC}
-    return {"type": event.__struct_config__.tag, **fields}

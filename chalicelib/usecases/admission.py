@@ -12,7 +12,8 @@ from typing import Final
 import msgspec
 
 from chalicelib.contracts import ids, recording
-from chalicelib.contracts.audit import RequestUsed, SessionDenied, SessionOpened
+from chalicelib.contracts.audit import SessionDenied, SessionOpened
+from chalicelib.contracts.audit_requests import RequestUsed
 from chalicelib.contracts.capability import TICKET_TYP
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.gateway import Target

@@ -13,7 +13,8 @@ import msgspec
 
 from chalicelib.contracts.api_requests import DeadLetter, DeadLetters
 from chalicelib.contracts.approval import ApprovalRequest
-from chalicelib.contracts.audit import AnyEvent, RequestNotified
+from chalicelib.contracts.audit import AnyEvent
+from chalicelib.contracts.audit_requests import RequestNotified
 from chalicelib.ports import Conflict, Notice, Ports, Undelivered
 from chalicelib.usecases.request_events import about
 

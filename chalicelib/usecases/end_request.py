@@ -10,7 +10,8 @@ import msgspec
 from chalicelib.contracts import ids, relay
 from chalicelib.contracts.api_requests import RequestEnd, RequestStanding
 from chalicelib.contracts.approval import COMMENT_LIMIT, OVER, ApprovalRequest, RequestState
-from chalicelib.contracts.audit import AnyEvent, RequestExpired, RequestRevoked, RequestWithdrawn
+from chalicelib.contracts.audit import AnyEvent
+from chalicelib.contracts.audit_requests import RequestExpired, RequestRevoked, RequestWithdrawn
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.session import State

@@ -12,7 +12,7 @@ import msgspec
 
 from chalicelib.contracts.api_originals import Erased
 from chalicelib.contracts.approval import erase_digest
-from chalicelib.contracts.audit import OriginalsErased
+from chalicelib.contracts.audit_requests import OriginalsErased
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.domain import approvals

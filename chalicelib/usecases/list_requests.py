@@ -10,7 +10,7 @@ import msgspec
 from chalicelib.contracts import ids
 from chalicelib.contracts.api_requests import RequestPage, RequestStanding
 from chalicelib.contracts.approval import RequestState
-from chalicelib.contracts.audit import RequestSeen
+from chalicelib.contracts.audit_requests import RequestSeen
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.domain import approvals
 from chalicelib.domain.approvals import Case

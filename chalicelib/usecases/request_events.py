@@ -6,7 +6,7 @@ from typing import Any, Final, TypeVar
 
 from chalicelib.contracts import ids
 from chalicelib.contracts.approval import ApprovalRequest
-from chalicelib.contracts.audit import RequestAsked, RequestEvent
+from chalicelib.contracts.audit_requests import RequestAsked, RequestEvent
 from chalicelib.domain import approvals
 from chalicelib.ports import Notice, Ports
 from chalicelib.usecases.minting import mint

@@ -6,7 +6,7 @@ from typing import Final
 
 from chalicelib.contracts.api_requests import RequestStanding, ReviewGiven
 from chalicelib.contracts.approval import COMMENT_LIMIT, Review
-from chalicelib.contracts.audit import RequestReviewed
+from chalicelib.contracts.audit_requests import RequestReviewed
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.domain import approvals

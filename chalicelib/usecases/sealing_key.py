@@ -7,7 +7,7 @@ import base64
 import msgspec
 
 from chalicelib.contracts import ids
-from chalicelib.contracts.audit import OriginalsKeyMade
+from chalicelib.contracts.audit_requests import OriginalsKeyMade
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import SEALING_TYP, SealingClaims, key_name, month_of
 from chalicelib.contracts.session import Session

@@ -25,7 +25,7 @@ import msgspec
 from chalicelib.contracts import ids, originals
 from chalicelib.contracts.api_originals import Unmasked, UnmaskUse
 from chalicelib.contracts.approval import ApprovalRequest, RequestState, unmask_digest
-from chalicelib.contracts.audit import OriginalsRefused, OriginalsReleased, OriginalsUnmasked
+from chalicelib.contracts.audit_requests import OriginalsRefused, OriginalsReleased, OriginalsUnmasked
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import month_of

@@ -6,7 +6,7 @@ from typing import Final
 
 from chalicelib.contracts.api_requests import KEY_LENGTH, ApprovalUse, ApprovalUsed
 from chalicelib.contracts.approval import ApprovalRequest, decide_approved
-from chalicelib.contracts.audit import RequestUsed
+from chalicelib.contracts.audit_requests import RequestUsed
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.policy import Principal
 from chalicelib.contracts.session import Session, State

@@ -8,7 +8,7 @@ import msgspec
 
 from chalicelib.contracts.api_requests import Ballot, RequestStanding
 from chalicelib.contracts.approval import COMMENT_LIMIT, RequestState, Vote
-from chalicelib.contracts.audit import RequestVoted
+from chalicelib.contracts.audit_requests import RequestVoted
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.domain import approvals

@@ -12,7 +12,7 @@ import pytest
 
 from chalicelib.contracts.api import SessionOpen
 from chalicelib.contracts.api_requests import ApprovalUse
-from chalicelib.contracts.audit import RequestVoted
+from chalicelib.contracts.audit_requests import RequestVoted
 from chalicelib.contracts.faults import Fault
 from chalicelib.ports import Store
 from chalicelib.usecases.end_request import withdraw_operation

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
-from chalicelib.contracts import audit
+from chalicelib.contracts import audit, audit_event
 
 LEAF_LIMIT: Final = 32_768
 
@@ -48,7 +48,7 @@ def leaf_of(body: bytes) -> bytes:
     """
     digest = hashlib.sha256(body).hexdigest()
     try:
-        view = audit.public_view(msgspec.json.decode(body, type=audit.AnyEvent))
+        view = audit_event.public_view(msgspec.json.decode(body, type=audit.AnyEvent))
     except msgspec.ValidationError:
         view = {}
     except msgspec.DecodeError:

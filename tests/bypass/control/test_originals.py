@@ -14,7 +14,7 @@ from agent.runtime.sealing import Sealer
 from chalicelib.contracts import originals
 from chalicelib.contracts.api_originals import UnmaskUse
 from chalicelib.contracts.approval import RequestState, Vote
-from chalicelib.contracts.audit import OriginalsRefused, OriginalsUnmasked
+from chalicelib.contracts.audit_requests import OriginalsRefused, OriginalsUnmasked
 from chalicelib.contracts.originals import SealingKey
 from chalicelib.usecases.end_request import of_session, revoke_request, withdraw_operation
 from chalicelib.usecases.request_approval import standing

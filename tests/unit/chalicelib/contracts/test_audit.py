@@ -3,27 +3,27 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from chalicelib.contracts import audit
+from chalicelib.contracts import audit, audit_event
 
 
 @pytest.mark.parametrize("event", audit.EVENTS, ids=lambda event: event.__name__)
-def test_every_field_is_classified_and_none_is_secret(event: type[audit.Event]) -> None:
-    assert audit.Class.SECRET not in audit.classification(event).values()
+def test_every_field_is_classified_and_none_is_secret(event: type[audit_event.Event]) -> None:
+    assert audit_event.Class.SECRET not in audit_event.classification(event).values()
 
 
 def test_a_field_without_a_class_is_secret() -> None:
-    class Careless(audit.Event, frozen=True, kw_only=True, tag="careless"):
+    class Careless(audit_event.Event, frozen=True, kw_only=True, tag="careless"):
         password: str
 
-    assert audit.classification(Careless)["password"] is audit.Class.SECRET
-    assert "password" not in audit.public_view(Careless(id="e", time_ms=1, actor="a", password="p"))
+    assert audit_event.classification(Careless)["password"] is audit_event.Class.SECRET
+    assert "password" not in audit_event.public_view(Careless(id="e", time_ms=1, actor="a", password="p"))
 
 
 def test_a_log_sees_public_fields_only() -> None:
     event = audit.OperationDenied(
         id="e", time_ms=1, actor="alice", sid="s", target="t", kind="exec", text="rm", digest="d", rules=["r"], message="m"
     )
-    view = audit.public_view(event)
+    view = audit_event.public_view(event)
     assert view == {
         "type": "operation.denied",
         "id": "e",

@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from chalicelib.contracts.approval import ApprovalRequest
-from chalicelib.contracts.audit import RequestVoted
+from chalicelib.contracts.audit_requests import RequestVoted
 from chalicelib.domain.slack_signature import button, sign
 from chalicelib.usecases.answer_in_slack import Press, answer_in_slack, authenticate_slack
 from chalicelib.usecases.deliver_notices import REPLIES, dead_letters, deliver_notices

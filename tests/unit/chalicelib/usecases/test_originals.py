@@ -8,7 +8,7 @@ import pytest
 from chalicelib.contracts import originals
 from chalicelib.contracts.api import ConfigFiles
 from chalicelib.contracts.approval import RequestState
-from chalicelib.contracts.audit import OriginalsErased, OriginalsKeyMade, OriginalsReleased, OriginalsUnmasked
+from chalicelib.contracts.audit_requests import OriginalsErased, OriginalsKeyMade, OriginalsReleased, OriginalsUnmasked
 from chalicelib.contracts.translog import leaves
 from chalicelib.usecases.apply_config import apply_config
 from tests.fakes.originals import ASKS, DINA, FILES_SEALED, IP, SECRET, WILL, SealedWorld, plain

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing
 
-from chalicelib.contracts import audit
+from chalicelib.contracts import audit, audit_requests
 from chalicelib.contracts.api import SessionOpen
 from chalicelib.contracts.api_requests import ApprovalUse, RequestEnd, ReviewGiven
 from chalicelib.usecases.end_request import expire_requests, revoke_request, withdraw_request
@@ -24,7 +24,7 @@ def life(world: World, rid: str) -> list[tuple[str, str]]:
     return [
         (str(event.__struct_config__.tag).removeprefix("request."), event.actor)
         for event in world.store.recorded
-        if isinstance(event, audit.RequestEvent) and event.rid == rid
+        if isinstance(event, audit_requests.RequestEvent) and event.rid == rid
     ]
 
 
@@ -55,7 +55,7 @@ def test_asked_notified_voted_no_notified() -> None:
     request = inside(world).request
     answer(world, DAN, request, False, "not during the release")
     assert life(world, request.rid) == [("asked", ASKER), ("notified", "system"), ("voted", DAN.sub), ("notified", "system")]
-    voted = next(each for each in world.store.recorded if isinstance(each, audit.RequestVoted))
+    voted = next(each for each in world.store.recorded if isinstance(each, audit_requests.RequestVoted))
     assert (voted.approve, voted.comment, voted.state, voted.digest) == (
         False,
         "not during the release",
@@ -77,7 +77,7 @@ def test_asked_notified_expired_notified() -> None:
     world.clock.advance(600)
     assert expire_requests(world.ports) == 1
     assert life(world, request.rid) == [("asked", ASKER), ("notified", "system"), ("expired", "system"), ("notified", "system")]
-    assert [each.was for each in world.store.recorded if isinstance(each, audit.RequestExpired)] == ["pending"]
+    assert [each.was for each in world.store.recorded if isinstance(each, audit_requests.RequestExpired)] == ["pending"]
 
 
 def test_a_grant_that_was_used_and_taken_back() -> None:
@@ -89,7 +89,7 @@ def test_a_grant_that_was_used_and_taken_back() -> None:
     revoke_request(world.ports, DAN, request.rid, RequestEnd(comment="enough"), "")
     said = [("asked", ASKER), ("notified", "system"), ("voted", DAN.sub), ("notified", "system")]
     assert life(world, request.rid) == [*said, ("used", ASKER), ("used", ASKER), ("revoked", DAN.sub), ("notified", "system")]
-    revoked = next(each for each in world.store.recorded if isinstance(each, audit.RequestRevoked))
+    revoked = next(each for each in world.store.recorded if isinstance(each, audit_requests.RequestRevoked))
     assert (revoked.comment, revoked.used, len(revoked.sessions)) == ("enough", 2, 2)
 
 
@@ -100,7 +100,7 @@ def test_a_yes_that_nobody_used_in_time() -> None:
     world.clock.advance(600)
     expire_requests(world.ports)
     assert life(world, request.rid)[-2:] == [("expired", "system"), ("notified", "system")]
-    assert [each.was for each in world.store.recorded if isinstance(each, audit.RequestExpired)] == ["approved"]
+    assert [each.was for each in world.store.recorded if isinstance(each, audit_requests.RequestExpired)] == ["approved"]
 
 
 def test_an_emergency_and_its_review() -> None:
@@ -108,8 +108,8 @@ def test_an_emergency_and_its_review() -> None:
     request = access(world, ONCALL, emergency=True).request
     review_emergency(world.ports, DAN, request.rid, ReviewGiven(justified=False, comment="call first"), "")
     assert life(world, request.rid) == [("asked", ASKER), ("notified", "system"), ("reviewed", DAN.sub)]
-    asked = next(each for each in world.store.recorded if isinstance(each, audit.RequestAsked))
-    reviewed = next(each for each in world.store.recorded if isinstance(each, audit.RequestReviewed))
+    asked = next(each for each in world.store.recorded if isinstance(each, audit_requests.RequestAsked))
+    reviewed = next(each for each in world.store.recorded if isinstance(each, audit_requests.RequestReviewed))
     assert (asked.emergency, reviewed.justified, reviewed.comment) == (True, False, "call first")
 
 
@@ -117,13 +117,17 @@ def test_what_was_asked_is_in_its_event_under_the_digest_of_all_of_it() -> None:
     world = asking_world()
     operation = drop("DROP TABLE " + "x" * 9_000)
     request = inside(world, operation, reason="ticket 7").request
-    asked = next(each for each in world.store.recorded if isinstance(each, audit.RequestAsked))
+    asked = next(each for each in world.store.recorded if isinstance(each, audit_requests.RequestAsked))
     assert (asked.text, asked.digest, asked.reason) == (operation.text[:TEXT_LIMIT], operation.digest(), "ticket 7")
     assert (asked.groups, asked.rules, asked.rid) == (["dba", "dba"], ["drop-needs-two"], request.rid)
 
 
 def test_no_kind_of_event_about_requests_is_left_out_above() -> None:
-    kinds = {str(each.__struct_config__.tag) for each in typing.get_args(audit.AnyEvent) if issubclass(each, audit.RequestEvent)}
+    kinds = {
+        str(each.__struct_config__.tag)
+        for each in typing.get_args(audit.AnyEvent)
+        if issubclass(each, audit_requests.RequestEvent)
+    }
     # What follows from a yes about originals: test_originals.py.
     kinds -= {"originals.unmasked", "originals.released", "originals.refused", "originals.erased"}
     told = {"asked", "notified", "seen", "voted", "withdrawn", "expired", "revoked", "used", "reviewed"}

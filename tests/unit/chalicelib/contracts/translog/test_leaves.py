@@ -7,7 +7,7 @@ import hashlib
 import msgspec
 import pytest
 
-from chalicelib.contracts import audit
+from chalicelib.contracts import audit, audit_event
 from chalicelib.contracts.translog import leaves
 
 APPLIED = audit.ConfigApplied(
@@ -15,7 +15,7 @@ APPLIED = audit.ConfigApplied(
 )
 
 
-def body(event: audit.Event) -> bytes:
+def body(event: audit_event.Event) -> bytes:
     return msgspec.json.encode(event)
 
 
