@@ -17,8 +17,9 @@ RESET: Final = "\x1b7\x1b[r\x1b8\x1b[0m\x1b(B\x1b)B\x0f\x1b[4l\x1b[?7h\x1b[?25h"
 LEAVE_ALTERNATE: Final = "\x1b[?1049l"
 
 _CONTROLS: Final = frozenset("\b\t\n\v\f\r\x0e\x0f")
-_ESCAPES: Final = frozenset({"7", "8", "D", "E", "H", "M", "(0", "(A", "(B", ")0", ")A", ")B", "#8"})
-_FINALS: Final = frozenset("ABCDEFGHIJKLMPSTXZ@`abdefgmrsu")
+_ESCAPES: Final = frozenset({"7", "8", "D", "E", "M", "(0", "(A", "(B", ")0", ")A", ")B", "#8"})
+#: Without setting and clearing tab stops: no sequence that every terminal knows would put them back.
+_FINALS: Final = frozenset("ABCDEFGHIJKLMPSTXZ@`abdefmrsu")
 _ALTERNATE: Final = frozenset({"47", "1047", "1049"})
 #: Wrapping, showing the cursor, saving it, the alternate screen.
 _MODES: Final = _ALTERNATE | {"7", "25", "1048"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from agent.protocols.ssh import masked, opening, target_side
 from agent.protocols.ssh.denial import Words
 from agent.protocols.ssh.shell import Owner, ShellRelay
 from agent.runtime.serving import Serving
+from chalicelib.contracts.faults import Fault
 
 #: Returns the connection to the target.
 Dial = Callable[[], Coroutine[Any, Any, asyncssh.SSHClientConnection]]
@@ -43,6 +45,8 @@ class LockedRelay(ShellRelay):
         self._aside: Final = Gate(self._decider, self._commands, words, outputs=outputs)
         self._target: Final = target
         self._looking = False
+        self._turn: asyncio.Handle | None = None
+        self._size: tuple[int, int] | None = None
 
     def begin(self, words: bytes, shell: str) -> None:
         """Show ``words`` and begin: the boot line waits already, and the account's shell is ``shell``."""
@@ -52,10 +56,12 @@ class LockedRelay(ShellRelay):
         """Keys."""
         super().from_client(data)
         self._completing()
+        self._soon()
 
     def _after(self) -> None:
         super()._after()
         self._completing()
+        self._soon()
 
     def client_eof(self) -> None:
         """The client types no more; lines that it has typed still run."""
@@ -67,8 +73,29 @@ class LockedRelay(ShellRelay):
         self._owner.keep_pace()
 
     def resized(self, columns: int, rows: int) -> None:
-        """Draw the line that is edited anew."""
-        self._perform(self._locked.resized(columns, rows))
+        """Draw the line that is edited anew, once for all the sizes of one turn."""
+        self._size = (columns, rows)
+        self._soon()
+
+    def _soon(self) -> None:
+        """Go on in a turn of its own, after everybody else had one."""
+        if self._turn is None and (self._locked.busy or self._size is not None):
+            self._turn = asyncio.get_running_loop().call_soon(self._go_on)
+
+    def _go_on(self) -> None:
+        self._turn = None
+        size, self._size = self._size, None
+        if self._finished:
+            return
+        try:
+            if size is not None:
+                self._perform(self._locked.resized(*size))
+            self._perform(self._locked.go_on())
+        except Fault as fault:
+            self._owner.fail(fault)
+            return
+        self._owner.keep_pace()
+        self._after()
 
     def _typed(self, data: bytes) -> list[Unit]:
         return self._locked.typed(data)

@@ -226,6 +226,9 @@ class Program:
 
     def end(self, notice: Notice) -> None:
         """The session is over: say why and close."""
+        if self._target is not None and self._terminal is None and not self._over:
+            # Behind a terminal that closes comes a hangup; a program without one would go on, and nobody would see it.
+            self._target.send_signal("KILL" if notice.code == "session_killed" else "TERM")
         self._fail(notice)
 
     def fail(self, fault: Fault) -> None:

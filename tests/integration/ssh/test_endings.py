@@ -17,6 +17,7 @@ import pytest
 from asyncssh.packet import Boolean, String, UInt32
 
 from agent.runtime.serving import Credential
+from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeIdentity, FakeServing, make_claims, make_policy, make_target
 from tests.integration.plugin_listener import Ran, eventually, run
 from tests.integration.ssh.conftest import USER, Gateway
@@ -62,6 +63,12 @@ class Scripted(asyncssh.SSHServerSession[bytes]):
         self._target.input_over.set()
         return True
 
+    def pty_requested(self, term_type: str, term_size: Any, term_modes: Any) -> bool:
+        return True
+
+    def signal_received(self, signal: str) -> None:
+        self._target.signals.append(signal)
+
     async def _run(self) -> None:
         for step in self._steps:
             await self._step(step)
@@ -99,6 +106,7 @@ class Target(asyncssh.SSHServer):
         self.close: Callable[[], None] | None = None
         self.running: asyncio.Future[None] | None = None
         self.taken = b""
+        self.signals: list[str] = []
 
     def begin_auth(self, username: str) -> bool:
         return False
@@ -265,3 +273,20 @@ async def test_a_channel_is_closed_once(scripted: Gateway, target: Target) -> No
     await client.wait_closed()
     await scripted.idle()
     assert target.closed.is_set()
+
+
+@pytest.mark.parametrize(
+    ("code", "options", "signals"),
+    [("session_killed", [], ["KILL"]), ("session_ended", [], ["TERM"]), ("session_killed", ["-tt"], [])],
+    ids=["killed", "deadline", "a terminal hangs up"],
+)
+async def test_a_program_ends_with_its_session(
+    scripted: Gateway, target: Target, code: str, options: list[str], signals: list[str]
+) -> None:
+    running = asyncio.ensure_future(run(scripted.ssh("out their-close", options=options), stdin=None))
+    await eventually(lambda: scripted.serving and "out" in scripted.serving.recorder.text(1))
+    assert scripted.serving is not None
+    scripted.serving.ended.set_result(Notice(code, "It is over."))
+    assert (await running).status == 255
+    await target.closed.wait()
+    assert target.signals == signals

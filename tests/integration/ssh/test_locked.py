@@ -241,6 +241,30 @@ async def test_programs_have_the_terminal_to_themselves(locked: Gateway) -> None
     assert b"hunter2" not in b"".join(locked.serving.recorder.written.values())
 
 
+async def test_long_lines_run_at_once_and_ctrl_c_behind_them_is_for_their_program(locked: Gateway) -> None:
+    paste = "cat > /dev/null <<'X'\n" + "a 'quoted' line; with $signs & \"more\"\n" * 400 + "X\n"
+
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        # What has to be quoted on its way is several times as long there.
+        child.send(f"\x1b[200~{paste}\x1b[201~\r")
+        child.expect_exact("\x1b[?2004l")
+        child.expect(READY)
+        child.send(": " + "é" * 10_000 + "; sleep 60\r\x03")
+        # One that comes while the shell starts its program may meet neither of them; people press it again.
+        for _ in range(40):
+            if child.expect([READY, pexpect.TIMEOUT], timeout=0.5) == 0:
+                break
+            child.send("\x03")
+        child.send("echo $((2*$?))-is-it\r")
+        child.expect_exact("260-is-it")
+        child.send("exit 0\r")
+
+    assert await at_terminal(locked.ssh(options=["-o", "SendEnv=LANG"]), person) == 0
+    await locked.idle()
+    assert [each["exit"] for each in commands(locked.serving)] == [0, 130, 0, 0]
+
+
 async def test_a_runner_that_is_killed_ends_the_shell(locked: Gateway) -> None:
     def person(child: pexpect.spawn) -> None:
         prompt(child)

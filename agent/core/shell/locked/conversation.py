@@ -21,21 +21,29 @@ from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
 from agent.core.shell.guard.meaning import HIDDEN, LINE_LIMIT, TOO_LONG
 from agent.core.shell.guard.quoting import UnquotableError, unpercent
 from agent.core.shell.locked import runner
+from agent.core.shell.locked.ahead import Ahead
 from agent.core.shell.locked.editor import Completing, Editor, Entered, Left
 from agent.core.shell.locked.keys import Keys
 from agent.core.shell.locked.unfinished import unfinished
 from agent.core.shell.locked.width import shown
-from agent.core.units import Asked, Housekeeping, Output, Refused, Side, Unit
+from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Side, Unit
 from chalicelib.contracts.faults import EXIT_DENIED
 from chalicelib.contracts.operation import EXECUTE, UNKNOWN, Operation
 
 NUL: Final = "The line contains a NUL character."
 LOST: Final = "The shell's runner said something that makes no sense, so the shell was ended."
 
+CHANGED: Final = "What was typed ahead came back otherwise than it was typed, so it was dropped."
+
+#: Characters that keys may have looked at in one go: some ten milliseconds. The rest of them waits for the next.
+_WORK: Final = 64 * 1024
+#: How often one line is sent: a runner that reports while it is on the way has not heard of it.
+_SENDS: Final = 16
 _CHALLENGE: Final = re.compile(r"[0-9a-f-]{32,64}")
 #: What moves no cursor, at the end of what a program has shown.
 _TRAILER: Final = re.compile(rb"(?:\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\r)*\Z")
 _TAIL: Final = 512
+_STATUS: Final = re.compile(r"[0-9]{1,10}")
 
 State = Literal["booting", "prompt", "completing", "asking", "sent", "running", "fetching", "over"]
 
@@ -61,9 +69,12 @@ class Locked:
         self._asked_with = ""
         self._under_way: tuple[Operation, int, int] | None = None
         self._no_more = False
-        self._passed = False
-        """Keys went to the program that runs."""
+        self._sends = 0
+        self._passed: Ahead | None = None
+        """Keys that went to the program that runs."""
         self._tail = b""
+        self.busy = False
+        """Keys wait that nobody but the editor has to take: one person's keys must not keep the others waiting."""
         self.wanted: Completing | None = None
         """What somebody must complete before the line goes on."""
         self.ran: list[Ran] = []
@@ -92,7 +103,7 @@ class Locked:
     @property
     def full(self) -> bool:
         """True where no more keys can wait."""
-        return self.state not in ("prompt", "running") and len(self._keys) >= KEYS_LIMIT
+        return (self.busy or self.state not in ("prompt", "running")) and len(self._keys) >= KEYS_LIMIT
 
     @property
     def waits(self) -> bool:
@@ -109,21 +120,29 @@ class Locked:
     def typed(self, data: bytes) -> list[Unit]:
         """Take keys."""
         self._keys.push(data)
-        if self.state == "sent" and b"\x03" in data:
-            # The runner may not have heard of the line: being interrupted, it reports again.
-            return [Housekeeping(Side.TARGET, b"\x03")]
         return self._typing()
 
+    def go_on(self) -> list[Unit]:
+        """Take more of the keys that wait while :attr:`busy`."""
+        return self._typing() if self.busy else []
+
     def _typing(self) -> list[Unit]:
+        self.busy = False
         if self.state == "running" and len(self._keys):
-            self._passed = True
-            return [Housekeeping(Side.TARGET, self._keys.rest())]
-        outcome = None
+            keys = self._keys.rest()
+            self._passed = self._passed or Ahead()
+            self._passed.add(keys)
+            return [Housekeeping(Side.TARGET, keys)]
+        outcome, work = None, 0
         while self.state == "prompt" and outcome is None and (key := self._keys.pop()) is not None:
             outcome = self._editor.press(key)
             if isinstance(outcome, Entered) and not (outcome.overlong or outcome.text.strip()):
                 self._begin()
                 outcome = None
+            work += self._editor.weight
+            if work > _WORK and outcome is None and len(self._keys):
+                self.busy = True
+                return []
         units: list[Unit] = []
         if self.state == "prompt":
             if outcome is None and self._no_more:
@@ -187,7 +206,7 @@ class Locked:
             flags=meaning.flags | {"pty", "shell"},
             environment=(("PWD", self._cwd),),
         )
-        self._asked, self._asked_with, self._line = operation, self._challenge, line
+        self._asked, self._asked_with, self._line, self._sends = operation, self._challenge, line, 0
         return Asked(operation, runner.run(self._challenge, self._status, line))
 
     def _refused(self, line: str, code: str, message: str) -> Refused:
@@ -224,6 +243,9 @@ class Locked:
 
     def _again(self) -> list[Unit]:
         """Send the line behind another challenge: the one that it was sent with was dropped by the runner."""
+        self._sends += 1
+        if self._sends > _SENDS:
+            raise Broken(LOST)  # it reports a hundred bytes, and is sent thousands for each
         return [Housekeeping(Side.TARGET, runner.run(self._challenge, self._status, self._line))]
 
     # -- what the target says ------------------------------------------------------------------------------------------------
@@ -272,16 +294,15 @@ class Locked:
         match mark.kind:
             case "R":
                 challenge, status, cwd = values
+                if not _STATUS.fullmatch(status):
+                    raise ValueError(status)
                 return self._reported(challenge, int(status), cwd, now_ms)
             case "S":
                 if self.state == "sent":
-                    self.state, self._passed, self._tail = "running", False, b""
+                    self.state, self._passed, self._tail = "running", None, b""
                 return self._typing() if self.state == "running" else []
             case "W":
-                if self.state == "fetching":
-                    self._keys.unread(unpercent(mark.fields[0]))
-                    return self._prompt()
-                return []
+                return self._given_back(unpercent(mark.fields[0])) if self.state == "fetching" else []
             case _:
                 raise ValueError(mark.kind)
 
@@ -298,9 +319,20 @@ class Locked:
             self.over(status, now_ms)
         if before not in ("booting", "running"):
             return [Housekeeping(Side.TARGET, runner.give_back(challenge))] if before == "fetching" else []
-        if before == "running" and self._passed:
+        if before == "running" and self._passed is not None:
             self.state = "fetching"
             return [Housekeeping(Side.TARGET, runner.give_back(challenge))]
+        return self._prompt()
+
+    def _given_back(self, keys: bytes) -> list[Unit]:
+        """Nobody types but the person: what the target says that they typed at a program, they have typed."""
+        passed, self._passed = self._passed, None
+        left = None if passed is None else passed.left(keys)
+        if left is None:
+            begin = self._column_zero()
+            words = begin + f"sallyport: {CHANGED}\r\n".encode()
+            return [Output(words, own=True), Remark({"event": "dropped", "text": CHANGED}), *self._prompt()]
+        self._keys.unread(left)
         return self._prompt()
 
     def _prompt(self) -> list[Unit]:

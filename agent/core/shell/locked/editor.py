@@ -16,9 +16,6 @@ from agent.core.shell.locked.line import Line
 from agent.core.shell.locked.screen import Screen
 from agent.core.shell.locked.width import shown
 
-#: Characters of a line; a longer one cannot be entered.
-LIMIT: Final = 64 * 1024
-
 _BELL: Final = b"\x07"
 PASTE_ON: Final = b"\x1b[?2004h"
 PASTE_OFF: Final = b"\x1b[?2004l"
@@ -121,11 +118,15 @@ class Editor:
             self._said += self._screen.clear()
         elif name == "ctrl-r":
             self._sought = ("", None, self._line.text)
-        elif (move := self._moves.get(name)) is not None:
-            move()
-        else:
+        elif (move := self._moves.get(name)) is None or move() is False:
             self._said += _BELL
         return None
+
+    @property
+    def weight(self) -> int:
+        """Characters that one more key may have looked at."""
+        sought = self._history.size if self._sought is not None else 0
+        return 16 + len(self._line.text) + len(self._line.cut) + sought // 16
 
     def leave(self) -> Left:
         """End the line that is edited, and the shell."""
@@ -140,10 +141,8 @@ class Editor:
             return
         common = _common(names)
         if len(common) > len(word):
-            begin = line.cursor - len(word)
-            line.text = line.text[:begin] + line.text[line.cursor :]
-            line.cursor = begin
-            line.insert(common + (" " if len(names) == 1 and not common.endswith("/") else ""))
+            more = common[len(word) :] + (" " if len(names) == 1 and not common.endswith("/") else "")
+            self._said += b"" if line.insert(more) else _BELL
             return
         listed = "  ".join("".join(map(shown, name)) for name in names[:100]) + ("  …" if len(names) > 100 else "")
         self._said += self._screen.finish() + listed.encode() + b"\r\n"
@@ -168,14 +167,9 @@ class Editor:
         if key.name == "paste":
             text = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n")
             text = "".join(char for char in text if char in "\n\t" or (char >= " " and char != "\x7f"))
-        if self._overlong or len(self._line.text) + len(text) > LIMIT:
+        if self._overlong or not (self._line.type(text) if key.name == "text" else self._line.insert(text)):
             self._overlong = True
             self._said += _BELL
-            return
-        if key.name == "text":
-            self._line.type(text)
-        else:
-            self._line.insert(text)
 
     def _enter(self, *, again: bool) -> Entered | None:
         line = self._line
@@ -216,25 +210,22 @@ class Editor:
             return None
         return Completing(word, first)
 
-    def _up(self) -> None:
-        if not self._line.up():
-            self._older()
+    def _up(self) -> bool:
+        return self._line.up() or self._older()
 
-    def _down(self) -> None:
-        if not self._line.down():
-            self._newer()
+    def _down(self) -> bool:
+        return self._line.down() or self._newer()
 
-    def _older(self) -> None:
-        self._recall(self._history.older(self._line.text))
+    def _older(self) -> bool:
+        return self._recall(self._history.older(self._line.text))
 
-    def _newer(self) -> None:
-        self._recall(self._history.newer())
+    def _newer(self) -> bool:
+        return self._recall(self._history.newer())
 
-    def _recall(self, text: str | None) -> None:
-        if text is None:
-            self._said += _BELL
-        else:
+    def _recall(self, text: str | None) -> bool:
+        if text is not None:
             self._line.replace(text)
+        return text is not None
 
     def _seeks(self, key: Key) -> bool:
         """Take a key while something is looked for. False where the key means what it always means."""

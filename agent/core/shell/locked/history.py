@@ -15,16 +15,17 @@ class History:
     def __init__(self) -> None:
         self._lines: list[str] = []
         self._at = 0
-        self._size = 0
+        self.size = 0
+        """Characters in all of them."""
         self._typed = ""
 
     def add(self, line: str) -> None:
         """Remember a line that was entered; nobody looks at an older one any more."""
         if line.strip():
             self._lines.append(line)
-            self._size += len(line)
-            while len(self._lines) > LIMIT or self._size > SIZE:
-                self._size -= len(self._lines.pop(0))
+            self.size += len(line)
+            while len(self._lines) > LIMIT or self.size > SIZE:
+                self.size -= len(self._lines.pop(0))
         self._at = len(self._lines)
 
     def begin(self) -> None:

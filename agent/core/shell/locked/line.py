@@ -6,6 +6,8 @@ from typing import Final
 
 from agent.core.shell.locked.width import width
 
+#: Characters of a line. Nothing makes a longer one: what was cut out can be put in again and again.
+LIMIT: Final = 64 * 1024
 #: Changes that can be undone, and characters that are kept for that.
 _UNDO_LIMIT: Final = 500
 _UNDO_SIZE: Final = 512 * 1024
@@ -25,20 +27,25 @@ class Line:
 
     # -- changes -------------------------------------------------------------------------------------------------------------
 
-    def type(self, text: str) -> None:
-        """Insert what was typed: with what was typed before it, one change."""
+    def type(self, text: str) -> bool:
+        """Insert what was typed: with what was typed before it, one change. False where that would be too long."""
         before = len(self._before)
         goes_on = self._typed_to == self.cursor
-        self.insert(text)
+        if not self.insert(text):
+            return False
         if goes_on and before:
             del self._before[-1]
         self._typed_to = self.cursor
+        return True
 
-    def insert(self, text: str) -> None:
-        """Insert at the cursor."""
+    def insert(self, text: str) -> bool:
+        """Insert at the cursor. False, and nothing done, where that would be too long."""
+        if len(self.text) + len(text) > LIMIT:
+            return False
         self._keep()
         self.text = self.text[: self.cursor] + text + self.text[self.cursor :]
         self.cursor += len(text)
+        return True
 
     def replace(self, text: str) -> None:
         """Put another text in its place, with the cursor at its end."""
@@ -89,10 +96,9 @@ class Line:
         """Cut the word after the cursor."""
         self._cut(self.cursor, self._word_end())
 
-    def yank(self) -> None:
-        """Insert what was cut."""
-        if self.cut:
-            self.insert(self.cut)
+    def yank(self) -> bool:
+        """Insert what was cut. False where that would be too long."""
+        return not self.cut or self.insert(self.cut)
 
     def undo(self) -> None:
         """Go back to what it was before the last change."""

@@ -11,6 +11,9 @@ a program that did not take it, and is told back when the gateway asks (verb ``w
   next. A POSIX shell has nothing like that but an error, which ``command eval`` outlives.
 - No loop is around it, and nothing but the end behind it: a ``break``, ``continue`` or ``return`` of the person's leads nowhere
   else.
+- A line mostly stands at the beginning of what is read, and is taken from there: to look for it costs a shell the square of its
+  length.
+- At its prompt the terminal makes no signals of keys: Ctrl-C would take the line that is on its way with it.
 - Of start-up files only the system's is read.
 """
 
@@ -34,9 +37,9 @@ _LOOP: Final = r"""{ __sp_e=$? __sp_f=$-; set +euvx; } 2>/dev/null
 [ -z "$__sp_i" ] || __sp_e=130
 while :; do while :; do
   { set +euvx; } 2>/dev/null
-  unset -f unset command read printf stty pwd od tr test [ 2>/dev/null
+  unset -f unset command read printf stty pwd od tr sed exit test [ 2>/dev/null || exit 126
   @OUTSIDE@
-  PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH command stty -icanon -echo min 1 time 0 < /dev/tty 2>/dev/null
+  PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH command stty -icanon -echo -isig min 1 time 0 < /dev/tty 2>/dev/null
   unset __sp_c || exit 126
   IFS= read -r __sp_c 2>/dev/null < /proc/sys/kernel/random/uuid ||
     __sp_c=$(PATH=/usr/bin:/bin:$PATH command od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
@@ -51,19 +54,20 @@ while :; do while :; do
     __sp_i=
     if IFS= read -r __sp_l < /dev/tty; then
       case $__sp_l in
+        "$__sp_c":r:*) __sp_l=${__sp_l#"$__sp_c":r:}; break ;;
         *"$__sp_c":w:*)
           __sp_w=$__sp_w${__sp_l%%"$__sp_c":w:*}
           __sp_w=$(command printf %s "$__sp_w" | PATH=/usr/bin:/bin:$PATH command od -An -v -tx1 | tr -d ' \n' | sed 's/../%&/g')
           command printf '\033]7701;@NONCE@;W;%s\007' "$__sp_w" > /dev/tty; __sp_w= ;;
         *"$__sp_c":x:*) exit "${__sp_l##*:x:}" ;;
-        *"$__sp_c":r:*) break ;;
+        *"$__sp_c":r:*) __sp_l=${__sp_l##*"$__sp_c":r:}; break ;;
         *) __sp_w=$__sp_w$__sp_l'
 ' ;;
       esac
     elif [ -z "$__sp_i" ]; then exit 129
     fi
   done
-  __sp_l=${__sp_l##*"$__sp_c":r:}; __sp_e=${__sp_l%%:*}
+  __sp_e=${__sp_l%%:*}
   __sp_l=$(command printf '%b.' "${__sp_l#*:}"); __sp_l=${__sp_l%.}
   unset __sp_c __sp_w __sp_d
   PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH command stty icanon echo isig < /dev/tty 2>/dev/null
@@ -80,14 +84,14 @@ $__sp_l"
 done; done
 """
 
-#: A line in a shell that ends at nothing but errors: Ctrl-C is made one.
-_POSIX_RUN: Final = r"""command eval 'trap "{ __sp_i=1; : \${__sp_z:?}; } 2>/dev/null" INT
-eval "$__sp_l"
-{ __sp_e=$?; trap "__sp_i=1" INT; (exit "$__sp_e"); } 2>/dev/null'"""
+#: A line in a shell that ends at nothing but errors: Ctrl-C is made one. One that came before the line began is for the line.
+_POSIX_RUN: Final = r"""command eval '\trap "{ __sp_i=1; : \${__sp_z:?}; } 2>/dev/null" INT
+case $__sp_i in "") \eval "$__sp_l" ;; esac
+{ __sp_e=$?; \trap "__sp_i=1" INT; (exit "$__sp_e"); } 2>/dev/null'"""
 _POSIX: Final = _LOOP.replace("@OUTSIDE@", "trap '__sp_i=1' INT").replace("@RUN@", _POSIX_RUN)
 _BASH_RUN: Final = r"""jobs > /dev/null 2>&1
   trap '__sp_i=1; trap "break 999 2>/dev/null; __sp_stop" DEBUG' INT
-  eval "$__sp_l"
+  case $__sp_i in "") eval "$__sp_l" ;; esac
 """
 _BASH: Final = _LOOP.replace("@OUTSIDE@", "trap - DEBUG; trap '__sp_i=1' INT").replace("@RUN@", _BASH_RUN)
 

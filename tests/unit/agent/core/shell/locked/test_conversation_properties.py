@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.shell.locked.conversation import Locked
-from agent.core.units import Asked, Housekeeping, Output, Refused, Unit
+from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Unit
 
 NONCE = "0123456789abcdef"
 OURS = re.compile(rb"([0-9a-f]{32}):(?:w:|x:\d+|r:\d+:[^\n]*)\n")
@@ -45,17 +45,16 @@ class World:
         self.challenge += 1
         return self.mark(f"R;{self.challenge:032x};0;/")
 
-    def hear(self, units: list[Unit], *, running: bool, waking: bool = False) -> None:
+    def hear(self, units: list[Unit], *, running: bool) -> None:
         for unit in units:
             if isinstance(unit, Asked | Refused):
                 assert self.asking is None, "one question at a time"
                 self.asking = unit
             elif isinstance(unit, Housekeeping):
                 ours = OURS.fullmatch(unit.data)
-                woken = waking and unit.data == b"\x03"
-                assert running or woken or (ours and int(ours[1], 16) == self.challenge), unit.data
+                assert running or (ours and int(ours[1], 16) == self.challenge), unit.data
             else:
-                assert isinstance(unit, Output)
+                assert isinstance(unit, Output | Remark)
 
 
 @given(st.lists(STEPS, max_size=40))
@@ -67,7 +66,7 @@ def test_keys_leave_while_a_line_runs_and_at_no_other_time(steps: list[tuple[str
         running = before == "running"
         match what, with_:
             case "type", bytes(keys):
-                world.hear(locked.typed(keys), running=running, waking=before == "sent")
+                world.hear(locked.typed(keys), running=running)
             case "say", bytes(data):
                 world.hear(locked.receive(data, 0), running=running)
             case "runner", "report":

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.shell.locked.editor import LIMIT, Completing, Editor, Entered, Left, Outcome
+from agent.core.shell.locked.editor import Completing, Editor, Entered, Left, Outcome
 from agent.core.shell.locked.history import History
 from agent.core.shell.locked.keys import Keys
-from agent.core.shell.locked.line import Line
+from agent.core.shell.locked.line import LIMIT, Line
 from agent.core.shell.locked.unfinished import unfinished
 from tests.fakes.terminal import FakeTerminal
 
