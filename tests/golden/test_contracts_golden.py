@@ -14,6 +14,8 @@ from chalicelib.contracts import (
     api_requests,
     approval,
     audit,
+    audit_event,
+    audit_requests,
     capability,
     gateway,
     operation,
@@ -200,7 +202,7 @@ EXAMPLES: list[msgspec.Struct] = [
         iat=1_795_212_333,
         exp=1_795_213_233,
     ),
-    audit.RequestAsked(
+    audit_requests.RequestAsked(
         **EVENT,
         **ABOUT,
         kind="operation",
@@ -217,14 +219,14 @@ EXAMPLES: list[msgspec.Struct] = [
         uses=1,
         emergency=False,
     ),
-    audit.RequestNotified(**EVENT, **ABOUT, notice="ntc_x", channel="mail", about="asked"),
-    audit.RequestSeen(**EVENT, **ABOUT, state="pending"),
-    audit.RequestVoted(**EVENT, **ABOUT, approve=True, groups=["dba"], comment="c", digest="00", state="approved"),
-    audit.RequestWithdrawn(**EVENT, **ABOUT),
-    audit.RequestExpired(**EVENT, **ABOUT, was="pending", used=0),
-    audit.RequestRevoked(**EVENT, **ABOUT, comment="c", used=1, sessions=[SESSION.sid]),
-    audit.RequestUsed(**EVENT, **ABOUT, sid=SESSION.sid, digest="00", used=1, uses=1),
-    audit.RequestReviewed(**EVENT, **ABOUT, justified=True, comment="c"),
+    audit_requests.RequestNotified(**EVENT, **ABOUT, notice="ntc_x", channel="mail", about="asked"),
+    audit_requests.RequestSeen(**EVENT, **ABOUT, state="pending"),
+    audit_requests.RequestVoted(**EVENT, **ABOUT, approve=True, groups=["dba"], comment="c", digest="00", state="approved"),
+    audit_requests.RequestWithdrawn(**EVENT, **ABOUT),
+    audit_requests.RequestExpired(**EVENT, **ABOUT, was="pending", used=0),
+    audit_requests.RequestRevoked(**EVENT, **ABOUT, comment="c", used=1, sessions=[SESSION.sid]),
+    audit_requests.RequestUsed(**EVENT, **ABOUT, sid=SESSION.sid, digest="00", used=1, uses=1),
+    audit_requests.RequestReviewed(**EVENT, **ABOUT, justified=True, comment="c"),
     SESSION,
     CHUNK,
     STORED,
@@ -355,7 +357,7 @@ EXAMPLES: list[msgspec.Struct] = [
     audit.AgentTokenIssued(**EVENT, name="edge-1", expires_ms=1),
     audit.AgentEnrolled(**EVENT, name="edge-1", agent_id="agt_x", fingerprint="00", replaced=""),
     audit.ConfigApplied(**EVENT, version=3, previous=2, digest="00", summary=["+ target prod-web"]),
-    audit.OriginalsUnmasked(
+    audit_requests.OriginalsUnmasked(
         **EVENT,
         **ABOUT,
         key="ab" * 32,
@@ -366,12 +368,12 @@ EXAMPLES: list[msgspec.Struct] = [
         digest="00",
         use="cd" * 32,
     ),
-    audit.OriginalsReleased(**EVENT, **ABOUT, key="ab" * 32, sid=SESSION.sid, use="cd" * 32),
-    audit.OriginalsRefused(**EVENT, **ABOUT, code="approval_used"),
-    audit.OriginalsErased(
+    audit_requests.OriginalsReleased(**EVENT, **ABOUT, key="ab" * 32, sid=SESSION.sid, use="cd" * 32),
+    audit_requests.OriginalsRefused(**EVENT, **ABOUT, code="approval_used"),
+    audit_requests.OriginalsErased(
         **EVENT, **ABOUT, key="ab" * 32, month="2026-11", reason="retention", approvers=["dan@example.com"], digest="00"
     ),
-    audit.OriginalsKeyMade(**EVENT, target="prod-web", month="2026-11", key="ab" * 32),
+    audit_requests.OriginalsKeyMade(**EVENT, target="prod-web", month="2026-11", key="ab" * 32),
     api_originals.UnmaskAsk(reason="case 12", key="k"),
     api_originals.UnmaskUse(use="a-use-of-this-yes", content="AAAA"),
     api_originals.Unmasked(sid=SESSION.sid, target="prod-web", month="2026-11", key="ab" * 32, content_key="AAAA", leaf=7),
@@ -434,9 +436,37 @@ def test_missing_fields_are_refused(example: msgspec.Struct) -> None:
 def test_every_shape_has_an_example() -> None:
     have = {type(example) for example in EXAMPLES}
     inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation}
-    inside |= {audit.RequestEvent, audit.OriginalsEvent, api_requests.DeadLetter, approval.Precedent, gateway.SlackPeople}
-    inside |= {gateway.Option, gateway.Control, gateway.Login, policy.Approval, audit.Event, audit.SessionEvent, audit.WatchEvent}
-    modules = [api, api_live, api_originals, api_requests, approval, audit, capability, gateway, operation, originals, policy]
+    inside |= {
+        audit_requests.RequestEvent,
+        audit_requests.OriginalsEvent,
+        api_requests.DeadLetter,
+        approval.Precedent,
+        gateway.SlackPeople,
+    }
+    inside |= {
+        gateway.Option,
+        gateway.Control,
+        gateway.Login,
+        policy.Approval,
+        audit_event.Event,
+        audit.SessionEvent,
+        audit.WatchEvent,
+    }
+    modules = [
+        api,
+        api_live,
+        api_originals,
+        api_requests,
+        approval,
+        audit,
+        audit_event,
+        audit_requests,
+        capability,
+        gateway,
+        operation,
+        originals,
+        policy,
+    ]
     for module in [*modules, recording, session, watching]:
         for _, shape in inspect.getmembers(module, inspect.isclass):
             if issubclass(shape, msgspec.Struct) and shape.__module__ == module.__name__ and shape.__name__ != "_Tagged":
