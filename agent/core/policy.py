@@ -42,6 +42,8 @@ _TEXT: Final = re.compile(r"\btext\b")
 #: ``context.name`` and ``context has name`` show which facts are read. Any other use (``context == …``, an escaped key) may
 #: read the clock without naming it.
 _CONTEXT: Final = re.compile(r"\bcontext\b(?!\s*\.\s*[A-Za-z_]|\s+has\s+[A-Za-z_])")
+#: What stands before a rule and decides nothing: its words for people may name anything.
+_ANNOTATIONS: Final = re.compile(r'\A(?:\s*@[A-Za-z_][A-Za-z0-9_]*\s*\(\s*"[^"\\]*"\s*\))+')
 
 
 class Permit:
@@ -265,12 +267,17 @@ class Decider:
 
 def sees_clock(policy: Policy) -> bool:
     """True if any rule might look at the time. Errs towards True: a mention in a comment is enough."""
-    return any(_CLOCK.search(rule.text) or _CONTEXT.search(rule.text) for rule in policy.document.rules)
+    return _mentions(policy, _CLOCK)
 
 
 def sees_text(policy: Policy) -> bool:
     """True if any rule might look at the text of an operation. Errs towards True like :func:`sees_clock`."""
-    return any(_TEXT.search(rule.text) or _CONTEXT.search(rule.text) for rule in policy.document.rules)
+    return _mentions(policy, _TEXT)
+
+
+def _mentions(policy: Policy, fact: re.Pattern[str]) -> bool:
+    bodies = (_ANNOTATIONS.sub("", rule.text) for rule in policy.document.rules)
+    return any(fact.search(body) or _CONTEXT.search(body) for body in bodies)
 
 
 def joined(permits: Sequence[tuple[Permit, Operation]], data: bytes) -> Permit:

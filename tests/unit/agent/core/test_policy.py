@@ -194,6 +194,9 @@ def test_every_place_of_a_forward_is_decided_for_itself() -> None:
         ("permit(principal, action, resource) when { context // now\n .mfa };", True),
         ("permit(principal, action, resource) when { context\n .mfa && context has source_ip };", False),
         ('permit(principal, action, resource) when { context.text like "known*" };', False),
+        ('@message("Not now.") @id("hour")\nforbid(principal, action, resource) when { context.mfa };', False),
+        ('@message("Not now.") forbid(principal, action, resource) when { context.now < 9 };', True),
+        ('@message("\\"Not\\" now.") forbid(principal, action, resource) when { context.mfa };', True),
     ],
 )
 def test_rules_that_look_at_the_clock_are_asked_every_time(rule: str, sees: bool) -> None:
