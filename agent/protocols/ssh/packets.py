@@ -18,6 +18,7 @@ import asyncio
 import os
 import struct
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
 
 import asyncssh
@@ -36,6 +37,10 @@ READ: Final = ("2.24.",)
 #: Seconds of packets of one leg in one turn of the loop.
 TURN_S: Final = 0.002
 
+#: A read that is smaller is the last one that libuv makes of its socket for now: it left room in the buffer.
+FULL: Final = 32 * 1024
+_SOON_S: Final = 0.001
+
 _TURN: Final = "others have their turn"
 _TAG: Final = 16
 _U32: Final = struct.Struct(">I")
@@ -46,6 +51,25 @@ _COUNTER: Final = 0xFFFF_FFFF_FFFF_FFFF
 _PADDING: Final = 4
 _SMALLEST: Final = 16
 _SENT: Final = frozenset({MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_WINDOW_ADJUST})
+
+
+class _Chance:
+    """Random bytes, asked of the kernel a page at a time: each is given once."""
+
+    __slots__ = ("_at", "_bytes")
+
+    def __init__(self) -> None:
+        self._bytes, self._at = b"", 0
+
+    def __call__(self, size: int) -> bytes:
+        at = self._at
+        if at + size > len(self._bytes):
+            self._bytes, at = os.urandom(4096), 0
+        self._at = at + size
+        return self._bytes[at : at + size]
+
+
+_chance: Final = _Chance()
 
 
 def known() -> bool:
@@ -66,19 +90,18 @@ class Gcm(Encryption):
         self.taken = 0
         """Bytes that were received under this key."""
 
-    def _nonce(self) -> bytes:
-        nonce = self._fixed + self._count.to_bytes(8, "big")
-        self._count = (self._count + 1) & _COUNTER
-        return nonce
-
     def seal(self, length: bytes, packet: bytes) -> bytes:
         """Return ``packet`` encrypted, its tag behind it."""
-        return self._aead.encrypt(self._nonce(), packet, length)
+        count = self._count
+        self._count = (count + 1) & _COUNTER
+        return self._aead.encrypt(self._fixed + count.to_bytes(8, "big"), packet, length)
 
     def open(self, length: bytes | memoryview, sealed: bytes | memoryview) -> bytes:
         """Return the packet in ``sealed``, which ends with its tag. Raises MACError."""
+        count = self._count
+        self._count = (count + 1) & _COUNTER
         try:
-            return self._aead.decrypt(self._nonce(), sealed, length)
+            return self._aead.decrypt(self._fixed + count.to_bytes(8, "big"), sealed, length)
         except InvalidTag:
             raise MACError("MAC verification failed") from None
 
@@ -104,25 +127,47 @@ class Quick(SSHConnection):
     _in_turn = False
     _begun = False
     _resting = False
+    _heard_s = 0.0
+    _walks = False
+    _behind: Sequence[Callable[[], object]] = ()
+
+    def behind(self, act: Callable[[], object]) -> None:
+        """Have ``act`` done when everything was taken that was read; by the next turn where nothing is being taken."""
+        if self._walks:
+            self._behind = (*self._behind, act)
+        else:
+            asyncio.get_running_loop().call_soon(act)
 
     def _recv_data(self) -> None:
         """Take packets until there are no more, or the turn is over."""
         if self._resting:
             return  # it goes on by itself
         if not self._in_turn:
-            # libuv reads a busy socket up to 32 times before it looks at any other: together they are one turn.
-            self._in_turn = True
             self._turn_ends, self._begun = time.monotonic() + TURN_S, False
-            asyncio.get_running_loop().call_soon(self._end_turn)
+            if len(self._inpbuf) >= FULL:
+                # libuv reads a busy socket up to 32 times before it looks at any other: together they are one turn.
+                self._in_turn = True
+                asyncio.get_running_loop().call_soon(self._end_turn)
         super()._recv_data()
 
     def _end_turn(self) -> None:
         self._in_turn = False
 
+    def _reset_keepalive_timer(self) -> None:
+        """The peer lives. asyncssh arms a timer anew for every read; here one that is armed looks when it is due."""
+        self._heard_s = time.monotonic()
+        if self._keepalive_timer is None and self._auth_complete:
+            self._set_keepalive_timer()
+
+    def _keepalive_timer_callback(self) -> None:
+        rest = self._heard_s + self._keepalive_interval - time.monotonic()
+        if rest > _SOON_S:
+            self._keepalive_timer = self._loop.call_later(rest, self._keepalive_timer_callback)
+        else:
+            super()._keepalive_timer_callback()
+
     def _turn_is_over(self) -> bool:
-        # Every turn takes one packet at least, however late it comes to it.
-        if not self._begun or time.monotonic() < self._turn_ends:
-            self._begun = True
+        if time.monotonic() < self._turn_ends:
             return False
         # Nothing is read in the meantime: what waits here stays bounded, and the end of the connection comes behind it.
         self._resting = True
@@ -139,36 +184,46 @@ class Quick(SSHConnection):
 
     def _recv_pkthdr(self) -> bool:
         """Take what may be taken from what was read; leave the first other packet, if it is whole, to asyncssh."""
-        if self._turn_is_over():
+        if self._begun and self._turn_is_over():
             return False
+        self._begun = True  # every turn takes one packet at least, however late it comes to it
         opener = self._recv_encryption
         if type(opener) is GCMEncryption:
             opener = self._recv_encryption = Gcm(opener)
         if type(opener) is not Gcm or self._decompressor is not None or not self._auth_complete:
             return super()._recv_pkthdr()
+        self._walks = True
+        try:
+            other = self._walk(opener)
+        finally:
+            self._walks = False
+            behind, self._behind = self._behind, ()
+        for act in behind:
+            act()
+        return super()._recv_pkthdr() if other and self._transport is not None else False
+
+    def _walk(self, opener: Gcm) -> bool:
+        """Take packets of the common kind. Returns True where the first of those that are left is another."""
         read, at, end = self._inpbuf, 0, len(self._inpbuf)
         view = memoryview(read)
+        other = False
         while self._transport is not None and end - at >= _U32.size:
             body = at + _U32.size
             (size,) = _U32.unpack_from(read, at)
-            if not _SMALLEST <= size <= self._max_recv_pktlen:
-                self._inpbuf = read[at:]
-                return super()._recv_pkthdr()
+            other = not _SMALLEST <= size <= self._max_recv_pktlen
             stop = body + size + _TAG
-            if stop > end:
+            if other or stop > end:
                 break
             packet = opener.open(view[at:body], view[body:stop])
             if not self._take(packet):
-                opener.opened = packet
-                self._inpbuf = read[at:]
-                self._wear(opener, at)
-                return super()._recv_pkthdr()
+                opener.opened, other = packet, True
+                break
             at = stop
-            if self._turn_is_over():
+            if at < end and self._turn_is_over():
                 break
         self._inpbuf = read[at:]
         self._wear(opener, at)
-        return False
+        return other
 
     def _wear(self, opener: Gcm, size: int) -> None:
         """Count what was received. asyncssh counts what it sends; a peer that sends a lot need not change keys by itself."""
@@ -191,21 +246,24 @@ class Quick(SSHConnection):
         if kind == MSG_CHANNEL_DATA:
             if channel._recv_state != "open" or end != 10 + value or value > channel._recv_window:
                 return False
-            self._count_received()
-            channel._accept_data(packet[10:end])
+            self._auth_final = True
+            self._recv_seq = (self._recv_seq + 1) & _WRAP
+            left = channel._recv_window - value
+            if value and channel._send_state == "open" and left >= channel._init_recv_window / 2 and _open(channel):
+                channel._recv_window = left
+                channel._session.data_received(packet[10:end], None)
+            else:
+                channel._accept_data(packet[10:end])
             return True
         if kind == MSG_CHANNEL_WINDOW_ADJUST:
             if channel._recv_state not in {"open", "eof_pending", "eof"} or end != 10:
                 return False
-            self._count_received()
+            self._auth_final = True
+            self._recv_seq = (self._recv_seq + 1) & _WRAP
             channel._send_window += value
             channel._flush_send_buf()
             return True
         return False
-
-    def _count_received(self) -> None:
-        self._auth_final = True
-        self._recv_seq = (self._recv_seq + 1) & _WRAP
 
     def send_packet(self, pkttype: int, *args: bytes, handler: Any = None) -> None:
         """Send a packet; the common kind in one piece."""
@@ -226,11 +284,16 @@ class Quick(SSHConnection):
         padding = -(self._send_enchdrlen + 1 + sum(map(len, args))) % self._send_blocksize
         if padding < _PADDING:
             padding += self._send_blocksize
-        packet = b"".join((bytes((padding, pkttype)), *args, os.urandom(padding)))
+        packet = b"".join((bytes((padding, pkttype)), *args, _chance(padding)))
         length = _U32.pack(len(packet))
         self._send(length + sealer.seal(length, packet))
         self._send_seq = (self._send_seq + 1) & _WRAP
         self._rekey_bytes_sent += len(packet)
+
+
+def _open(channel: Any) -> bool:
+    """Tell whether somebody hears at once, and as it came, what is said on ``channel``."""
+    return not channel._recv_paused and not channel._encoding and channel._session is not None
 
 
 class _QuickServer(Quick, asyncssh.SSHServerConnection):
@@ -239,6 +302,11 @@ class _QuickServer(Quick, asyncssh.SSHServerConnection):
 
 class _QuickClient(Quick, asyncssh.SSHClientConnection):
     """The leg towards a target."""
+
+
+def behind(conn: Any) -> Callable[[Callable[[], object]], object]:
+    """Return what has something done once all was taken that was read from ``conn``, or in the next turn of the loop."""
+    return conn.behind if isinstance(conn, Quick) else asyncio.get_running_loop().call_soon
 
 
 def quicken(conn: asyncssh.SSHServerConnection | asyncssh.SSHClientConnection, ear: Ear) -> None:

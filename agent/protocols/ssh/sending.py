@@ -9,7 +9,7 @@ the end of the stream are asyncssh's own, and so is every channel with a codec. 
 from __future__ import annotations
 
 import struct
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import asyncssh
 from asyncssh.channel import SSHChannel
@@ -32,16 +32,23 @@ class Sending(SSHChannel[bytes]):
         if self._encoding or self._send_state != "open" or not data or (datatype and datatype not in self._write_datatypes):
             super().write(data, datatype)  # codecs, and what it says about everything that cannot be
             return
-        waiting = cast(Any, self._send_buf)
+        waiting: Any = self._send_buf
+        size = len(data)
+        if not waiting and datatype is None and size <= self._send_window and size <= self._send_pktsize:
+            # A key, mostly. Nobody waits for room, so nobody is told that there is some.
+            conn: Any = self._conn
+            self._send_window -= size
+            conn.send_packet(MSG_CHANNEL_DATA, _TWO_U32.pack(self._send_chan, size), data, handler=self)
+            return
         waiting.append((memoryview(data if isinstance(data, bytes) else bytes(data)), datatype))
-        self._send_buf_len += len(data)
+        self._send_buf_len += size
         self._flush_send_buf()
 
     def _flush_send_buf(self) -> None:
         """Send what waits, as far as the window goes."""
-        conn = cast(Any, self._conn)
+        conn: Any = self._conn
         while self._send_buf and self._send_window:
-            waiting = cast(Any, self._send_buf)
+            waiting: Any = self._send_buf
             part, datatype = waiting[0]
             size = min(len(part), self._send_window, self._send_pktsize)
             if size < len(part):

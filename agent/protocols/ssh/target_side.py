@@ -11,6 +11,7 @@ from agent.core.units import Stream
 from agent.protocols.ssh.algorithms import LEAST_PACKET, PACKET
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.leg import BROKEN, Gather
+from agent.protocols.ssh.packets import behind
 from agent.protocols.ssh.valve import Valve
 from agent.runtime.serving import HANDSHAKE_S
 from chalicelib.contracts.faults import Fault
@@ -45,12 +46,13 @@ class TargetSide(asyncssh.SSHClientSession[bytes]):
 
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
-        self._gather = Gather(owner.on_output, asyncio.get_running_loop().call_soon)
+        self._gather: Gather
         self._channel: Any = None
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel is open; what was asked for did not start yet."""
         self._channel = chan
+        self._gather = Gather(self._owner.on_output, behind(chan.get_connection()))
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Output: to the gate."""
