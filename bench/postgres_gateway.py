@@ -113,6 +113,8 @@ class Unmasked:
 class Whole:
     """Keeps statements and their values as they are."""
 
+    numbers = True
+
     def text(self, text: str) -> str:
         """The text."""
         return text

@@ -9,17 +9,17 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Final
 
 #: A correction larger than this is a broken Date header, not a clock that is off: ten years in milliseconds.
 _ABSURD_MS: Final = 10 * 365 * 86_400_000
 
 
-def _elapsed_ns() -> int:
-    # CLOCK_MONOTONIC stands still while a machine is suspended; what has no other is rarely suspended.
-    return time.clock_gettime_ns(time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns()
-
-
+#: CLOCK_MONOTONIC stands still while a machine is suspended; what has no other is rarely suspended.
+_elapsed_ns: Final[Callable[[], int]] = (
+    partial(time.clock_gettime_ns, time.CLOCK_BOOTTIME) if hasattr(time, "CLOCK_BOOTTIME") else time.monotonic_ns
+)
 _STARTED_NS: Final = time.time_ns() - _elapsed_ns()
 
 

@@ -158,6 +158,8 @@ class LiveSession:
         self.server: asyncio.Task[Any] | None = None
         """The task in which the plug-in serves; cancelled if it does not end when the session does."""
         self._around = around
+        self.now_ms: Final = around.clock.now_ms
+        """The control plane's time."""
         self._killed = False
         self._ending: Notice | None = None
         self.sealer: Sealer | None = None
@@ -191,10 +193,6 @@ class LiveSession:
     def policy(self) -> Policy:
         """The policy in force now."""
         return self._around.configuration.policy
-
-    def now_ms(self) -> int:
-        """The control plane's time."""
-        return self._around.clock.now_ms()
 
     async def credential(self, login: str) -> Credential:
         """Return the credential of an account on this session's target."""

@@ -148,13 +148,16 @@ class Run:
 
 def ended(t: int, number: int, tag: bytes, ms: int, shown: Shown | None) -> bytes:
     """Return the line at ``t`` that :meth:`Run.done` makes of a statement that ended well. ``tag`` is its tag, as JSON."""
-    head = b'{"t":%d,"event":"done","statement":%d,"outcome":"ok","tag":%b,' % (t, number, tag)
     if shown is None:
-        return b'%b"rows":0,"bytes":0,"masked":0,"ms":%d}\n' % (head, ms)
+        return _NO_ROWS % (t, number, tag, ms)
     digest = hashlib.sha256(shown.data).hexdigest().encode()
-    return b'%b"rows":%d,"bytes":%d,"masked":%d,"ms":%d,"sha256":"%b","columns":%b,"values":%b}\n' % (
-        head, len(shown.values), len(shown.data), shown.masked, ms, digest, shown.columns, encoded(shown.values),
-    )  # fmt: skip
+    rows, size = len(shown.values), len(shown.data)
+    return _ROWS % (t, number, tag, rows, size, shown.masked, ms, digest, shown.columns, encoded(shown.values))
+
+
+_DONE: Final = b'{"t":%d,"event":"done","statement":%d,"outcome":"ok","tag":%b,'
+_NO_ROWS: Final = _DONE + b'"rows":0,"bytes":0,"masked":0,"ms":%d}\n'
+_ROWS: Final = _DONE + b'"rows":%d,"bytes":%d,"masked":%d,"ms":%d,"sha256":"%b","columns":%b,"values":%b}\n'
 
 
 class Shown(NamedTuple):

@@ -21,7 +21,7 @@ from agent.protocols.postgres.answers import Answers, name_alone
 from agent.protocols.postgres.classify import Reading
 from agent.protocols.postgres.expected import Portal, Prepared, Run, Shown
 from agent.protocols.postgres.kept import CHARACTERS, OVERHEAD
-from agent.protocols.postgres.masks import Masks, ResultMask, Words
+from agent.protocols.postgres.masks import DIGITS, Masks, ResultMask, Words
 from agent.protocols.postgres.messages import Bind, Field
 from agent.protocols.postgres.values import VALUE_LIMIT
 from chalicelib.contracts.operation import Alike, Operation
@@ -43,9 +43,10 @@ class Form:
     """One statement, asked for by a Query (``kind`` is ``query``), or by messages of the extended protocol (``execute``)."""
 
     __slots__ = (
-        "_after", "_alike", "_behind", "_count", "_exact", "_fields", "_fresh", "_lead", "_plain", "_preparing", "_tail",
-        "_types", "_words", "answer", "columns", "described", "fields", "line", "mask", "meaning", "name", "operation",
-        "operations", "prepared", "prepares", "reading", "result_formats", "room", "standing", "steady", "swift", "width",
+        "_after", "_alike", "_behind", "_count", "_exact", "_fields", "_fresh", "_lead", "_numbers", "_plain", "_preparing",
+        "_tail", "_types", "_words", "answer", "asks", "columns", "described", "fields", "line", "mask", "meaning", "name",
+        "operation", "operations", "prepared", "prepares", "reading", "result_formats", "room", "standing", "steady", "swift",
+        "width",
     )  # fmt: skip
 
     def __init__(self, reading: Reading, kind: str, *, prepares: bool = False) -> None:
@@ -56,6 +57,7 @@ class Form:
         self.prepares: Final = prepares
         self.operations = [*self.meaning.operations("prepare"), self.operation] if prepares else [self.operation]
         self.standing: Standing | None = None
+        self.asks: Final = len(self.operations)
         self._alike: Final = Alike(self.operation)
         self._exact: Final = self._alike.before + encoded(self.meaning.text) + b","
         self._after: Final = self._alike.behind
@@ -63,6 +65,7 @@ class Form:
         """The line about it in the transcript; with the next two, what was decided."""
         self._preparing: bytes = b""
         self._words: Words
+        self._numbers = False
         self.steady: Callable[[str, str], bool]
         """As in ``masks.Words``."""
         self.prepared: Prepared | None = None
@@ -99,7 +102,7 @@ class Form:
     def decided(self, decisions: Sequence[Decision], masks: Masks) -> None:
         """Compile what the transcript says: those ``decisions``, which allowed it, and what may be kept of it now."""
         self._words = masks.words(self.meaning)
-        self.steady = self._words.steady
+        self.steady, self._numbers = self._words.steady, self._words.numbers
         kept, _ = masks.recorded(self.meaning.text, (), self.meaning)
         fixed = None if self.operation.kind == "query" else kept
         self.line = Line(self.operation, decisions[-1], fixed)
@@ -116,7 +119,13 @@ class Form:
         exact, line = encoded(values), self.line
         digest = sha256(self._exact + exact + self._after).hexdigest().encode()
         if values:
-            kept = self._words.values(values)
+            kept = values
+            for value in values if self._numbers else ():
+                if len(value) > DIGITS or not (value.isascii() and value.isdigit()):
+                    kept = self._words.values(values)
+                    break
+            else:
+                kept = values if self._numbers else self._words.values(values)
             rest = b'","arguments":%b%b}\n' % (exact if kept == values else encoded(kept), line.rest)
         else:
             rest = b'"%b}\n' % line.rest

@@ -32,7 +32,7 @@ class Knowledge:
     def __init__(self, serving: Serving, catalogues: Catalogues, apart: Apart) -> None:
         target = serving.target
         self._serving = serving
-        self._catalogues = catalogues
+        self.catalogues: Final = catalogues
         self._apart = apart
         self._key = (target.name, target.address, str(target.options.get("database")), serving.claims.login)
         self.known: Known
@@ -40,15 +40,18 @@ class Knowledge:
         self._engine: Engine
         self._classifier: Classifier
         self._learned: Callable[[], None]
-        self._read_ms = self._old_ms = 0
-        self._readings = 0
+        self._read_ms = 0
+        self.old_ms = 0
+        """When the catalogue that is known will be too old."""
+        self.readings = 0
+        """How many of other sessions' readings were looked at."""
         self.owed = False
         """Something has changed that other sessions have not been told of."""
         self._refreshing: asyncio.Task[None] | None = None
 
     async def learn(self) -> None:
         """Read the catalogue, or take what another session has read. Raises Fault."""
-        snapshot = await self._catalogues.current(self._key, self._serving.now_ms(), self._fetch)
+        snapshot = await self.catalogues.current(self._key, self._serving.now_ms(), self._fetch)
         self.known = Known(snapshot)
         self._dated(snapshot)
 
@@ -63,13 +66,13 @@ class Knowledge:
 
     def keep_up(self, now_ms: int) -> None:
         """Use what another session, or an older wish of ours, has learned meanwhile. Called before every statement."""
-        if self._catalogues.readings == self._readings and now_ms <= self._old_ms:
+        if self.catalogues.readings == self.readings and now_ms <= self.old_ms:
             return
-        self._readings = self._catalogues.readings
-        held = self._catalogues.held(self._key)
+        self.readings = self.catalogues.readings
+        held = self.catalogues.held(self._key)
         if held is not None and held.read_ms > self._read_ms:
             self._adopt(held)
-        if self._refreshing is None and now_ms > self._old_ms:
+        if self._refreshing is None and now_ms > self.old_ms:
             self._refreshing = asyncio.ensure_future(self._refresh())
 
     def wish(self) -> None:
@@ -95,7 +98,7 @@ class Knowledge:
         return await catalogue.read(backend, now_ms)
 
     def _dated(self, snapshot: Snapshot) -> None:
-        self._read_ms, self._old_ms = snapshot.read_ms, snapshot.read_ms + catalogue.MAX_AGE_MS
+        self._read_ms, self.old_ms = snapshot.read_ms, snapshot.read_ms + catalogue.MAX_AGE_MS
 
     def _adopt(self, snapshot: Snapshot) -> None:
         self._dated(snapshot)
@@ -106,7 +109,7 @@ class Knowledge:
         mark = self._engine.mark()
         fresh = False
         try:
-            snapshot = await self._catalogues.renewed(self._key, self._fetch)
+            snapshot = await self.catalogues.renewed(self._key, self._fetch)
             await self._apart.settled()
             self._adopt(snapshot)
             fresh = True

@@ -62,6 +62,11 @@ class Words(Protocol):
         """
         ...
 
+    @property
+    def numbers(self) -> bool:
+        """True where :meth:`values` changes nothing of values that are up to ``DIGITS`` digits, whichever place they have."""
+        ...
+
     def values(self, values: tuple[str, ...]) -> tuple[str, ...]:
         """Return bound values of theirs."""
         ...

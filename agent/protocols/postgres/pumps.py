@@ -195,7 +195,9 @@ class Pumps:
         performer = self._performer
         try:
             now_ms = self._now_ms()
-            self._knowledge.keep_up(now_ms)
+            knowledge = self._knowledge
+            if now_ms > knowledge.old_ms or knowledge.catalogues.readings != knowledge.readings:
+                knowledge.keep_up(now_ms)
             again = self._repeats.asked(data, now_ms)
             if again is not None:
                 self._performing = True

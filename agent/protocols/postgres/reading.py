@@ -60,7 +60,9 @@ class _Words:
         self._meaning = meaning
         self._revealed = revealed
         self._plain = not _hidden(meaning, revealed)
-        self.values = _kept(meaning.text, meaning, revealed).values
+        known = _kept(meaning.text, meaning, revealed)
+        self.values: Final = known.values
+        self.numbers: Final = not (known.parameters or known.blank)
 
     def text(self, text: str) -> str:
         """Return the text of a statement that means the same."""

@@ -214,6 +214,14 @@ class Repeats:
             if form is not None and self._shared.statements.confirmed(form.name) is not prepared:
                 form = None
         values = form.values(data, at, prepared) if form is not None else None
+        judge = self._judge
+        if form is not None and values is not None and form.standing is not None and not judge.originals:
+            permit = judge.repeat(form.standing, form.meaning.text, data, judge.now_ms)
+            if permit is not None:
+                self._form, self._text, self._data, self._started_ms = form, form.meaning.text, data, judge.now_ms
+                self._number = judge.lines = judge.lines + form.asks
+                t = judge.now_ms - judge.opened_ms
+                return Repeat(judge.channel, judge.kind, form.valued(t if t > 0 else 0, values), permit)
         if form is None or values is None:
             found = self._read(data, at)
             if found is None:
@@ -317,10 +325,12 @@ class Repeats:
                 rows = None
             tag = self._tags.get(data[rows[0] : -len(_IDLE)]) if rows is not None else None
             if rows is not None and tag is not None and rows[0] - at <= form.room:
+                t, ms = now_ms - judge.opened_ms, now_ms - self._started_ms
                 shown = Shown(data[at : rows[0]], 0, form.columns, rows[1]) if rows[1] else None
-                lines = ended(judge.since(), self._number, tag, max(0, now_ms - self._started_ms), shown)
-                self._over(form, now_ms)
-                self.calm = True
+                lines = ended(t if t > 0 else 0, self._number, tag, ms if ms > 0 else 0, shown)
+                self._form, self._shared.book.now_ms, self.calm = None, now_ms, True
+                if form.prepares:
+                    self._shared.statements.confirm("", form.unnamed())
                 return Show(judge.channel, judge.kind, lines, self._as_clean(data))
         try:
             show = self._answered(form, data, now_ms)

@@ -73,6 +73,7 @@ class Stream(asyncio.BufferedProtocol):
         """Somebody waits in ``read``, and nothing has happened since."""
         self._called = False
         self.appetite: Final = Appetite()
+        self._room = _SCRATCH[:READ]
         self.gathers = False
         """The peer is a server, whose whole buffers are put together."""
         self._resting: asyncio.TimerHandle | None = None
@@ -87,7 +88,10 @@ class Stream(asyncio.BufferedProtocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return _SCRATCH[: self.appetite.size]
+        size = self.appetite.size
+        if size != len(self._room):
+            self._room = _SCRATCH[:size]
+        return self._room
 
     def buffer_updated(self, nbytes: int) -> None:
         data = _SCRATCH[:nbytes].tobytes()

@@ -66,6 +66,8 @@ NOTHING = Catalogue()
 class FakeWords:
     """What the transcript holds of texts and values behind ``FakeMasks``."""
 
+    numbers = True
+
     def text(self, text: str) -> str:
         return text.replace("hunter2", "****")
 

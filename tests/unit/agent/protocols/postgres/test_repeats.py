@@ -363,7 +363,7 @@ _SHAPED = [
     "SELECT name FROM customers WHERE id = {} AND name = 'client_encoding'",
     "SELECT name FROM customers WHERE id = {} and",
 ]
-_NUMBERS = st.sampled_from([0, 7, 12, 123456, 10**30])
+_NUMBERS = st.sampled_from([0, 7, 12, 123456, 4111111111111111, 10**30])
 _ASKED = st.builds(lambda text, one, two: query(text.format(one, two)), st.sampled_from(_SHAPED), _NUMBERS, _NUMBERS)
 
 
@@ -379,6 +379,46 @@ def test_both_roads_lead_to_the_same_with_texts_of_one_shape(
     short, long, _ = read_twice(steps, later=later, talks=talks)
     assert state(short) == state(long)
     assert short.fault == long.fault  # type: ignore[attr-defined]
+
+
+_PREPARED = st.builds(
+    lambda number, asks: bind("", "s", b"%d" % number) + (describe("P") if asks else b"") + execute() + SYNC,
+    _NUMBERS,
+    st.booleans(),
+)
+
+
+@st.composite
+def _cut(draw: st.DrawFn) -> list[tuple[bytes, str, int]]:
+    """One statement said often enough to be known, then a pipeline of it and others, cut at any places."""
+    again = draw(st.one_of(_ASKED, _PREPARED))
+    said = b"".join(draw(st.lists(st.one_of(st.just(again), _ASKED, _PREPARED), min_size=1, max_size=6)))
+    cuts = sorted(draw(st.sets(st.integers(1, len(said)), max_size=4)))
+    reads = [said[start:end] for start, end in zip([0, *cuts], [*cuts, len(said)], strict=True) if start < end]
+    known = [parse("s", "SELECT name FROM customers WHERE id = $1") + describe("S", "s") + SYNC, again, again, again]
+    return [(each, "whole", 0) for each in known] + [(each, draw(_HOW), draw(st.integers(0, 400))) for each in [*reads, again]]
+
+
+@settings(max_examples=150, deadline=None)
+@given(_cut(), st.sampled_from([with_sql, sealed, seen_by_text, seen_by_clock]))
+def test_both_roads_lead_to_the_same_for_pipelines_cut_anywhere(
+    steps: list[tuple[bytes, str, int]], talks: Callable[[], Conversation]
+) -> None:
+    short, long, _ = read_twice(steps, talks=talks)
+    assert state(short) == state(long)
+    assert short.fault == long.fault  # type: ignore[attr-defined]
+
+
+def test_numbers_too_long_to_be_of_no_kind_are_looked_at() -> None:
+    """A number of nine digits and more goes by the text's own way: as a card would, it may have to be left out."""
+    steps = [
+        (query(f"SELECT name FROM customers WHERE id = {number}"), "whole", 0) for number in (1, 2, 3, 12345678, 123456789, 4)
+    ]
+    short, long, taken = read_twice(steps, talks=with_sql)
+    assert taken == 4
+    known = [each for each in short.engine.repeats._numbered.values() if each is not None]
+    assert [each.lead for each in known] == [b"SELECT name FROM customers WHERE id = "]
+    assert state(short) == state(long)
 
 
 @pytest.mark.parametrize("talks", [with_sql, seen_by_text, seen_by_clock])
