@@ -10,6 +10,9 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
+
+from agent.core.masking.batch import items, words_of
 from agent.protocols.postgres.messages import Field
 from agent.protocols.postgres.values import VALUE_LIMIT, readable
 from chalicelib.contracts.faults import Fault
@@ -21,6 +24,9 @@ MOST_ROWS: Final = 1_000
 CHARACTERS: Final = 64 * 1024
 #: What an empty value, a bracket or a comma takes in the transcript.
 OVERHEAD: Final = 4
+#: Rows from which on it pays to look for the values of all of them at once.
+_MANY: Final = 16
+_ROW_HEAD: Final = 7
 _BYTEA: Final = 17
 _TEXT: Final = 25
 
@@ -66,12 +72,49 @@ class Kept:
         if not self._values:
             self._columns = columns
             self._characters -= sum(len(column.name) + OVERHEAD for column in columns)
-        at = 0
+        at = self._add_texts(shown, columns)
         while self.room and at < len(shown):
             values = _row(shown, at + 5, columns)
             if self._takes(sum(map(len, filter(None, values))) + OVERHEAD * len(values)):
                 self._values.append(values)
             at += 1 + _FRAME.unpack_from(shown, at)[1]
+
+    def _add_texts(self, shown: bytes, columns: tuple[Field, ...]) -> int:
+        """Keep the first rows of many that are short texts, all at once. Returns where those begin that were not looked at."""
+        starts, end = [], 0
+        size_at, size = _FRAME.unpack_from, len(shown)
+        while end < size and len(starts) < self._rows:
+            starts.append(end)
+            end += 1 + size_at(shown, end)[1]
+        if len(starts) < _MANY or not columns or any(column.format for column in columns):
+            return 0
+        at = np.array(starts, np.int64)
+        heads, words, at = items(shown, _ROW_HEAD)[at], words_of(shown), at + _ROW_HEAD
+        begins, sizes = np.empty((len(columns), len(at)), np.int64), np.empty((len(columns), len(at)), np.int64)
+        for begin, found in zip(begins, sizes, strict=True):
+            found[:] = words[at]
+            np.add(at, 4, out=begin)
+            at = begin + np.maximum(found, 0)
+        taken = int(np.maximum(sizes, 0).sum()) + OVERHEAD * sizes.size
+        if taken >= self._characters or int(sizes.max()) > VALUE_LIMIT or (at != np.array([*starts[1:], end])).any():
+            return 0
+        if not shown[:end].isascii():
+            # The bytes of lengths need not be. Where others are not, characters have to be read.
+            lengths = heads.tobytes() + items(shown, 4)[begins - 4].tobytes()
+            if _beyond(shown[:end]) != _beyond(lengths):
+                return 0
+        text = shown[:end].decode("latin-1")
+        ends = (begins + sizes).tolist()
+        values: list[list[str | None]] = [
+            [text[first:last] for first, last in zip(*each, strict=True)] for each in zip(begins.tolist(), ends, strict=True)
+        ]
+        for column, row in np.argwhere(sizes < 0).tolist():
+            values[column][row] = None
+        self._values += map(list, zip(*values, strict=True))
+        self._characters -= taken
+        self._rows -= len(starts)
+        self.room = self._rows > 0
+        return end
 
     def copied(self, shown: bytes, *, binary: bool, types: tuple[int, ...] = ()) -> None:
         """Keep the first of the CopyData messages in ``shown``. ``types`` are those of the columns, as far as they are known."""
@@ -109,6 +152,11 @@ class Kept:
         self._rows -= 1
         self.room = self._rows > 0 and self._characters > 0
         return self._characters >= 0
+
+
+def _beyond(data: bytes) -> int:
+    """Return how many bytes are not ASCII."""
+    return int(np.count_nonzero(np.frombuffer(data, np.uint8) >= 0x80))
 
 
 def _typed(row: bytes, types: tuple[int, ...]) -> str | None:
