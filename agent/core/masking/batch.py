@@ -101,7 +101,10 @@ class Batch:
         self._keep[spread(at + new, less)] = False
         if self._prefixed:
             words_of(self.buffer)[at - 4] = new
-        self._sizes[rows] -= less
+        if len(rows) == len(self._sizes):
+            self._sizes -= less
+        else:
+            self._sizes[rows] -= less
 
     def edit(self, row: int, at: int, size: int, shown: bytes | None) -> None:
         """Have the value at ``at`` in ``row`` read ``shown``, or NULL where lengths can say so."""

@@ -19,6 +19,9 @@ _ALNUM: Final = np.isin(np.arange(256), np.frombuffer((string.ascii_letters + st
 _AFTER_FIRST: Final = b"***@***."
 _LONGEST_TLD: Final = 24
 _AT, _DOT, _STAR = 0x40, 0x2E, 0x2A
+#: What a usual address ends with: so many bytes are looked at for its last label.
+_TAIL: Final = 8
+_AFTER: Final = item(_AFTER_FIRST)
 #: Rows of one size from which on it pays to take them together.
 _SEVERAL: Final = 4
 #: Different shapes of one size that are dealt with together; others one by one.
@@ -59,6 +62,30 @@ def constant(batch: Batch, at: Ints, size: Ints, rows: Ints, shown: bytes) -> In
 
 def _mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
     """``alice@mail.example.com`` → ``a***@***.com``: what is behind the last dot moves to the front."""
+    sign = batch.places(_AT)
+    if len(sign) != len(at):
+        return _unusual(batch, at, size, rows)
+    raw, end = np.frombuffer(batch.raw, np.uint8), at + size
+    tail = _LETTER[items(batch.raw, _TAIL)[end - _TAIL].view(np.uint8)].reshape(-1, _TAIL)
+    tld = tail[:, ::-1].argmin(axis=1)
+    dot = end - 1 - tld
+    # What is in front of the last letters is the last dot of the only address in the row, if it is a dot.
+    usual = (at < sign) & (sign < dot) & (size > len(_AFTER_FIRST) + tld) & (tld > 0) & (raw[dot] == _DOT) & _ALNUM[raw[at]]
+    left = rows[:0]
+    if np.count_nonzero(usual) != len(usual):
+        left = _unusual(batch, at[~usual], size[~usual], rows[~usual])
+        rows, at, size, end, tld = rows[usual], at[usual], size[usual], end[usual], tld[usual]
+    for wide in _distinct(tld):
+        group = slice(None) if len(left) == 0 and int(tld.min()) == int(tld.max()) else (tld == wide).nonzero()[0]
+        items(batch.buffer, wide)[at[group] + (1 + len(_AFTER_FIRST))] = items(batch.raw, wide)[end[group] - wide]
+    items(batch.buffer, len(_AFTER_FIRST))[at + 1] = _AFTER
+    batch.quiet(at + (1 + _AFTER_FIRST.index(b"@")))
+    batch.shorten(rows, at, size, tld + (1 + len(_AFTER_FIRST)))
+    return left
+
+
+def _unusual(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
+    """Replace addresses among whatever else the rows hold."""
     signs, dots, end = batch.places(_AT), batch.places(_DOT), at + size
     if not len(signs) or not len(dots):
         return rows
@@ -96,6 +123,8 @@ def _moved(batch: Batch, source: Ints, target: Ints, width: Ints) -> Bools:
 
 def _starred(batch: Batch, at: Ints, size: Ints, rows: Ints, how: DataClass) -> Ints:
     """Star all but the last characters of values that have the shape, all of one size at a time."""
+    if len(size) >= _SEVERAL and 0 < (width := int(size[0])) <= 2 * how.most and np.count_nonzero(size == width) == len(size):
+        return rows[_starred_alike(batch, at, width, how)]
     left = [rows[(size == 0) | (size > 2 * how.most)]]
     for width in _distinct(size[size <= 2 * how.most]):
         group = (size == width).nonzero()[0]
@@ -110,7 +139,15 @@ def _starred_alike(batch: Batch, at: Ints, width: int, how: DataClass) -> Bools:
     """Star values of one ``width``; return which of them are left."""
     view = items(batch.buffer, width)
     texts = view[at]
-    shapes = np.frombuffer(texts.tobytes().translate(_TABLES[how.shape]), texts.dtype)
+    read = texts.tobytes().translate(_TABLES[how.shape])
+    if read == read[:width] * len(at):
+        stars = _stars(read[:width], how)
+        if stars is not None:
+            octets = texts.view(np.uint8).reshape(-1, width)
+            octets[:, stars] = _STAR
+            view[at] = texts
+        return np.full(len(at), stars is None)
+    shapes = np.frombuffer(read, texts.dtype)
     todo = np.ones(len(at), np.bool_)
     left = np.zeros(len(at), np.bool_)
     for _ in range(_SHAPES):

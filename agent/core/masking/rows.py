@@ -13,6 +13,7 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final, NamedTuple
 
 import numpy as np
@@ -98,6 +99,10 @@ class RowMasker:
         self._unread = [
             at for at, one in enumerate(columns) if one.form == 1 and at not in self._masked and at not in self._scanned
         ]
+        #: There was a NULL.
+        self._nulls = False
+        self._before = (np.arange(len(columns) + 1) * 4 + _HEAD + 4)[:, None]
+        self._before[-1] -= 4
         #: Columns in which nothing is tagged and nothing looked for.
         self._passed = frozenset(range(len(columns))) - self._masked.keys() - set(rest)
         #: Of those, what every value has, lest something else passes for it: its size, or the type of an array's elements.
@@ -247,8 +252,19 @@ class RowMasker:
         if np.count_nonzero((octets[starts + 5] == columns >> 8) & (octets[starts + 6] == columns & 0xFF)) != rows:
             raise MaskFault("a row has another number of columns than its description")
         words = words_of(raw)
-        begins, sizes = np.empty((columns, rows), np.int64), np.empty((columns, rows), np.int64)
-        at = starts + _HEAD
+        begins, sizes = np.empty((columns + 1, rows), np.int64), np.empty((columns, rows), np.int64)
+        if columns and not self._nulls:
+            # Where every value has a length, those in front of it say where it begins; if not, it is done again.
+            begins[0] = starts
+            with suppress(IndexError):
+                for place in range(columns):
+                    sizes[place] = words[_HEAD + 4 * place :][begins[place]]
+                    np.add(begins[place], sizes[place], out=begins[place + 1])
+                begins += self._before
+                if int(sizes.min()) >= 0 and np.count_nonzero(begins[-1] == ends) == rows:
+                    return Layout(begins[:-1], sizes)
+            self._nulls = True
+        begins, at = begins[:-1], starts + _HEAD
         try:
             for begin, size in zip(begins, sizes, strict=True):
                 size[:] = words[at]
@@ -270,6 +286,7 @@ class RowMasker:
             rows = np.flatnonzero(size >= 0)
             if not len(rows):
                 return rows
+            at, size = at[rows], size[rows]
         self._tally.add(how.name, len(rows))
         oid, form, _ = self._columns[column]
         kind = self._catalog.kind(oid)
@@ -277,12 +294,15 @@ class RowMasker:
         plain = single and kind.shape == "text" and kind.text is None and oid != _NAME
         shown = kind.binary if form == 1 else kind.text
         if plain:
-            rows = replace(batch, at[rows], size[rows], rows, how)
+            rows = replace(batch, at, size, rows, how)
         elif single and shown and form in (0, 1):
-            if form == 1 and kind.size and (size[rows] != kind.size).any():
+            if form == 1 and kind.size and (size != kind.size).any():
                 raise MaskFault(f"a binary value of type {oid} must have {kind.size} bytes")
-            rows = constant(batch, at[rows], size[rows], rows, shown)
-        for row, start, length in zip(rows.tolist(), at[rows].tolist(), size[rows].tolist(), strict=True):
+            rows = constant(batch, at, size, rows, shown)
+        if not len(rows):
+            return rows
+        at, size = layout.begins[column][rows], layout.sizes[column][rows]
+        for row, start, length in zip(rows.tolist(), at.tolist(), size.tolist(), strict=True):
             value = batch.raw[start : start + length]
             batch.edit(row, start, length, how.replace(value) if plain else mask_value(how.name, oid, form, value, self._catalog))
         return rows
@@ -328,8 +348,8 @@ class RowMasker:
         octets = np.frombuffer(scan, np.uint8)
         items(scan, _HEAD)[batch.starts] = item(bytes(_HEAD))
         octets[layout.begins - 1] = 0
-        long = (layout.sizes < 0) | (layout.sizes > 0xFF)
-        if long.any():
+        if int(layout.sizes.min()) < 0 or int(layout.sizes.max()) > 0xFF:
+            long = (layout.sizes < 0) | (layout.sizes > 0xFF)
             words_of(scan)[layout.begins[long] - 4] = 0
         for column, rows in edited.items():
             blank(octets, layout.begins[column][rows], layout.sizes[column][rows])

@@ -14,6 +14,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from agent.core.masking.batch import words_of
+
 Starts = tuple[int, ...] | NDArray[np.int64]
 
 _HEADER: Final = struct.Struct(">BI")
@@ -21,6 +23,8 @@ _HEADER: Final = struct.Struct(">BI")
 _MANY: Final = 16 * 1024
 #: Places that looked like a header and are none, after which a run is walked.
 _DOUBTS: Final = 16
+#: The largest length that is looked for: places that read like a longer one are nearly never one.
+_SHORT: Final = 0xFFFF
 
 
 def run(data: bytes, at: int, kind: int, limit: int) -> tuple[int, Starts]:
@@ -55,12 +59,18 @@ def _walk(data: bytes, at: int, kind: int, limit: int) -> tuple[int, list[int]]:
 def _chain(data: bytes, at: int, kind: int) -> tuple[int, NDArray[np.int64]]:
     """Return where the messages end of which all headers were found at once, and where each begins."""
     octets = np.frombuffer(data, np.uint8)
-    places = at + np.flatnonzero(octets[at : len(data) - 4] == kind)
-    # Of a short message the first half of its length is zero.
-    places = places[(octets[places + 1] == 0) & (octets[places + 2] == 0)]
-    sizes = octets[places + 3].astype(np.int64) * 256 + octets[places + 4]
-    following = places + 1 + sizes
-    good = (sizes >= 4) & (following <= len(data))
+    places = np.flatnonzero(octets[at : len(data) - 4] == kind)
+    places += at
+    sizes = words_of(data)[places + 1].astype(np.int64)
+    short = (sizes >= 4) & (sizes <= _SHORT)
+    if np.count_nonzero(short) != len(short):
+        places, sizes = places[short], sizes[short]
+    following = places + 1
+    following += sizes
+    if len(places) > 1 and places[0] == at and np.count_nonzero(following[:-1] == places[1:]) == len(places) - 1:
+        # Every place is proved by the one before it; the last one may not be whole.
+        return (int(following[-1]), places) if following[-1] <= len(data) else (int(places[-1]), places[:-1])
+    good = following <= len(data)
     for _ in range(_DOUBTS):
         if not len(places) or places[0] != at:
             return at, places[:0]
