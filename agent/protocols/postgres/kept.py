@@ -81,7 +81,8 @@ class Kept:
 
     def _add_texts(self, shown: bytes, columns: tuple[Field, ...]) -> int:
         """Keep the first rows of many that are short texts, all at once. Returns where those begin that were not looked at."""
-        starts, end = [], 0
+        starts: list[int] = []
+        end = 0
         size_at, size = _FRAME.unpack_from, len(shown)
         while end < size and len(starts) < self._rows:
             starts.append(end)
