@@ -8,8 +8,10 @@ row are one stream. So the log seals and writes what is left of the text, and no
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Sequence
 from itertools import groupby
+from threading import Lock
 from typing import Final
 
 import zstandard
@@ -23,15 +25,43 @@ _LEVEL: Final = 1
 _local: Final = threading.local()
 
 
+class Gathering:
+    """Lines on their way into one frame."""
+
+    __slots__ = ("_parts", "_room", "size")
+
+    def __init__(self, *, flood: bool = False) -> None:
+        """In a ``flood`` lines are copied into one place that was used before: memory that is warm costs less than new memory."""
+        self.size = 0
+        self._parts: list[bytes] = []
+        self._room = _spare() if flood else None
+
+    def add(self, lines: bytes) -> None:
+        """Take lines. Together they are :data:`GATHERED` bytes at the most."""
+        end = self.size + len(lines)
+        if self._room is None:
+            self._parts.append(lines)
+        else:
+            self._room[self.size : end] = lines
+        self.size = end
+
+    def packed(self) -> Packed:
+        """Return what was added, to be packed."""
+        return Packed(self._parts) if self._room is None else Packed((), self._room, self.size)
+
+
 class Packed:
     """Whole lines, to be packed by whoever needs them packed first. ``len`` is that of the text."""
 
-    __slots__ = ("_body", "_lines", "_size")
+    __slots__ = ("_body", "_lines", "_lock", "_room", "_size")
 
-    def __init__(self, lines: Sequence[bytes]) -> None:
+    def __init__(self, lines: Sequence[bytes], room: memoryview | None = None, size: int = 0) -> None:
+        """``lines``, or the first ``size`` bytes of ``room``, which is given back once it is packed."""
         self._lines: Sequence[bytes] | None = lines
+        self._room = room
+        self._size = size or sum(map(len, lines))
         self._body = b""
-        self._size = sum(map(len, lines))
+        self._lock = Lock()
 
     @classmethod
     def read(cls, body: bytes) -> Packed:
@@ -50,18 +80,35 @@ class Packed:
         return self._size - len(self._body) if self._lines is None else None
 
     def body(self) -> bytes:
-        """Return the zstd frame. The first call packs. Two threads may call at once, and get the same bytes."""
-        lines = self._lines
-        if lines is not None:
-            # In this order: whoever finds no lines finds the frame.
-            self._body = packed(b"".join(lines))
-            self._lines = None
+        """Return the zstd frame. The first call packs; others wait for it."""
+        if self._lines is not None:
+            with self._lock:
+                if self._lines is not None:
+                    self._body = packed(self._text())
+                    self._lines = None
+                    if self._room is not None:
+                        _spares.append(self._room)
+                        self._room = None
         return self._body
 
     def text(self) -> bytes:
         """Return the lines."""
-        lines = self._lines
-        return b"".join(lines) if lines is not None else zstandard.ZstdDecompressor().decompress(self._body)
+        with self._lock:
+            return bytes(self._text()) if self._lines is not None else zstandard.ZstdDecompressor().decompress(self._body)
+
+    def _text(self) -> bytes | memoryview:
+        return b"".join(self._lines or ()) if self._room is None else self._room[: self._size]
+
+
+#: Memory that a flood was gathered in; what is more goes back to the system.
+_spares: Final[deque[memoryview]] = deque(maxlen=4)
+
+
+def _spare() -> memoryview:
+    try:
+        return _spares.pop()
+    except IndexError:
+        return memoryview(bytearray(GATHERED))
 
 
 #: Lines as the recording's parts pass them on.
@@ -84,7 +131,7 @@ def frames(parts: Iterable[Lines]) -> bytes:
     return b"".join(made)
 
 
-def packed(data: bytes) -> bytes:
+def packed(data: bytes | memoryview) -> bytes:
     """Return ``data`` as one zstd frame, whose checksum lets plain ``zstd -t`` test a recording."""
     packer: zstandard.ZstdCompressor | None = getattr(_local, "packer", None)
     if packer is None:

@@ -20,7 +20,7 @@ from typing import Final
 import msgspec
 
 from agent.runtime.journal import Journal, SessionLog
-from agent.runtime.packing import GATHERED, LEAST, Lines, Packed
+from agent.runtime.packing import GATHERED, LEAST, Gathering, Lines, Packed
 from agent.runtime.spool import Disk, End, Folder, Leftover, SpooledChunk
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import FRAME_BYTES, TYPES, Progress, Type, cut_payload
@@ -42,13 +42,12 @@ GATHER_S: Final = 0.01
 class _Gathered:
     """Output of one channel that goes into the log as one frame."""
 
-    def __init__(self, channel: int, kind: recording.Kind, time_ms: int, timer: asyncio.TimerHandle) -> None:
+    def __init__(self, channel: int, kind: recording.Kind, time_ms: int, timer: asyncio.TimerHandle, lines: Gathering) -> None:
         self.channel = channel
         self.kind = kind
         self.time_ms = time_ms
         self.timer = timer
-        self.parts: list[bytes] = []
-        self.size = 0
+        self.lines = lines
 
 
 class _Buffer:
@@ -225,19 +224,19 @@ class SpoolRecorder:
     def _gather(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         self._check(channel, lines)
         gathered = self._gathered
-        if gathered is None or not self._gathers(channel, kind) or gathered.size + len(lines) > GATHERED:
+        if gathered is None or not self._gathers(channel, kind) or gathered.lines.size + len(lines) > GATHERED:
+            flood = self._gathers(channel, kind)
             self._pass_on()
             timer = asyncio.get_running_loop().call_later(GATHER_S, self._pass_on_soon)
-            gathered = self._gathered = _Gathered(channel, kind, self._now_ms(), timer)
-        gathered.parts.append(lines)
-        gathered.size += len(lines)
+            gathered = self._gathered = _Gathered(channel, kind, self._now_ms(), timer, Gathering(flood=flood))
+        gathered.lines.add(lines)
 
     def _pass_on(self) -> None:
         """Have what was gathered written. Raises Fault(recording_failed)."""
         gathered, self._gathered = self._gathered, None
         if gathered is not None:
             gathered.timer.cancel()
-            self._put(gathered.channel, gathered.kind, gathered.time_ms, Packed(gathered.parts))
+            self._put(gathered.channel, gathered.kind, gathered.time_ms, gathered.lines.packed())
 
     def _pass_on_soon(self) -> None:
         try:
