@@ -101,7 +101,7 @@ class Packed:
 
 
 #: Memory that a flood was gathered in; what is more goes back to the system.
-_spares: Final[deque[memoryview]] = deque(maxlen=4)
+_spares: Final[deque[memoryview]] = deque(maxlen=8)
 
 
 def _spare() -> memoryview:

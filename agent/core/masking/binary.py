@@ -22,7 +22,7 @@ _CUT: Final = 3
 def binary(data: bytes) -> bool:
     """Return True if ``data``, one read of a stream, is no text: it holds padding, or what neither text nor terminals have."""
     if b"\0" in data:
-        return _PADDING in data or _ODD.search(data) is not None
+        return _ODD.search(data) is not None or _PADDING in data
     if data.isascii() or _decodes(data):
         return False
     return _ODD.search(data) is not None

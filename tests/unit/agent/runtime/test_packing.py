@@ -8,7 +8,7 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.runtime.packing import Packed, frames, text
+from agent.runtime.packing import GATHERED, Gathering, Packed, frames, text
 from tests.fakes.chunks import text_of
 
 LINES = [b"one\n" * 100, b"two\n", b"\0\xff three\n" * 50]
@@ -27,6 +27,24 @@ def test_what_was_read_is_the_same() -> None:
     body = Packed(LINES).body()
     read = Packed.read(body)
     assert (len(read), text(read), read.body()) == (len(b"".join(LINES)), b"".join(LINES), body)
+
+
+def test_a_flood_is_gathered_where_another_one_was() -> None:
+    first, second = Gathering(flood=True), Gathering(flood=True)
+    for number in range(300):
+        first.add(b"first %d\n" % number)
+        second.add(b"second %d\n" % number)
+    wanted = [b"".join(b"%b %d\n" % (name, number) for number in range(300)) for name in (b"first", b"second")]
+    made = [first.packed(), second.packed()]
+    assert [each.text() for each in made] == wanted
+    assert [len(each) for each in made] == [first.size, second.size] == list(map(len, wanted))
+    bodies = [each.body() for each in made]
+    # Whoever comes next writes over what was there; what was packed is no longer of it.
+    for _ in range(20):
+        another = Gathering(flood=True)
+        another.add(b"x" * GATHERED)
+        another.packed().body()
+    assert [text_of(body) for body in bodies] == [each.text() for each in made] == wanted
 
 
 def test_a_frame_says_its_checksum() -> None:
