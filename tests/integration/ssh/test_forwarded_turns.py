@@ -11,7 +11,7 @@ from asyncssh.constants import MSG_CHANNEL_DATA
 
 from agent.protocols.ssh import packets
 from tests.integration.ssh.conftest import Gateway
-from tests.integration.ssh.test_forwarded import Echo, echo, forwarding
+from tests.integration.ssh.forwarded_ports import Echo, echo, forwarding
 from tests.integration.ssh.test_forwarding import connect
 
 pytestmark = pytest.mark.servers

@@ -18,7 +18,7 @@ from agent.protocols.ssh import transport
 from tests.fakes.agent_runtime import FakeIdentity
 from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
-from tests.integration.ssh.test_forwarded import Echo, echo, events
+from tests.integration.ssh.forwarded_ports import Echo, echo, events
 from tests.integration.ssh.test_guarded import PERMIT, READY, prompt
 from tests.integration.ssh.test_shell import at_terminal
 
