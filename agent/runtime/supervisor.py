@@ -16,9 +16,9 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from agent.runtime import recovery
 from agent.runtime.announcer import Announcer
-from agent.runtime.backoff import is_final, persist
+from agent.runtime.backoff import is_final
+from agent.runtime.deliveries import SOUND_DISK, Deliveries
 from agent.runtime.door import Caller, ConnectionDoor
 from agent.runtime.identity import Identity
 from agent.runtime.listener import Place
@@ -26,10 +26,8 @@ from agent.runtime.offers import Offers, presented
 from agent.runtime.onlookers import Onlookers, OpenWatch
 from agent.runtime.opening import plugin_for
 from agent.runtime.room import Level, Room
-from agent.runtime.salvage import REFUSED
 from agent.runtime.serving import HANDSHAKE_S, Plugin, plugin_named
-from agent.runtime.session import LiveSession, Recording, Surroundings
-from agent.runtime.spool import SPOOL, End, Folder, UnsealError, folders
+from agent.runtime.session import LiveSession, Surroundings
 from agent.runtime.witness import Witness
 from agent.telemetry import logger
 from chalicelib.contracts import recording, relay
@@ -40,10 +38,7 @@ from chalicelib.contracts.policy import Moment
 
 #: Seconds that stopping may take: plug-ins say goodbye, recordings are uploaded; the rest is recovered at the next start.
 DRAIN_S: Final = 20.0
-#: Leftovers that are recovered at the same time.
-_RECOVERING: Final = 8
 _INTERNAL: Final = Notice("internal", "The agent made a mistake; its log has more.")
-_SOUND_DISK: Final = "Nothing that was acknowledged is lost. Start the agent again once its disk has room and is sound."
 _STOPPING: Final = Notice("agent_offline", "The agent is being stopped.")
 
 
@@ -103,7 +98,7 @@ class Supervisor:
         """Called when ``refuses`` has changed."""
         self._offers = Offers(around.clock.now_ms)
         self._live: dict[str, LiveSession] = {}
-        self._recovering: set[str] = set()
+        self._deliveries = Deliveries(around, state, self.spawn, self.give_up)
         self._tasks: asyncio.TaskGroup | None = None
         self._running: set[asyncio.Task[None]] = set()
         self._stopping = False
@@ -124,12 +119,12 @@ class Supervisor:
     async def run(self, background: Iterable[Coroutine[Any, Any, None]], stop: asyncio.Event) -> None:
         """Run until ``stop`` or ``give_up``, then drain for ``DRAIN_S`` at most. ``background`` runs beside and ends first."""
         self._stop = stop
-        leftovers = await self._around.disk.run(folders, self._spool)
+        leftovers = await self._deliveries.leftovers()
         await self._around.journal.open(self._state / "damaged")
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
             beside = [tasks.create_task(each) for each in background]
-            self._recover(leftovers)
+            self._deliveries.recover(leftovers)
             await stop.wait()
             logger().info("agent.stopping", sessions=len(self._live))
             self._stopping = True
@@ -146,7 +141,7 @@ class Supervisor:
         for task in self._running:
             task.cancel()
         if self._running:
-            logger().warning("agent.undelivered", sessions=sorted({*self._live, *self._recovering}))
+            logger().warning("agent.undelivered", sessions=sorted({*self._live, *self._deliveries.underway}))
 
     def give_up(self, failure: Fault) -> None:
         """End the agent: its disk has failed, and what it holds can only be read again by a process that believes nothing."""
@@ -156,7 +151,7 @@ class Supervisor:
             self._stop.set()
 
     def _log_failed(self, fault: Fault) -> None:
-        self.give_up(Fault(fault.code, fault.message, hint=_SOUND_DISK, detail=fault.detail))
+        self.give_up(Fault(fault.code, fault.message, hint=SOUND_DISK, detail=fault.detail))
 
     def spawn(self, work: Coroutine[Any, Any, None], **bound: str) -> asyncio.Task[None]:
         """Run ``work`` beside everything else; what it raises is logged and ends it alone."""
@@ -215,7 +210,7 @@ class Supervisor:
 
     def live(self) -> list[str]:
         """Sessions that are served, uploaded or recovered."""
-        return sorted({*self._live, *self._recovering})
+        return sorted({*self._live, *self._deliveries.underway})
 
     def refuses(self) -> str:
         """Return the fault code with which new sessions are turned away; empty while there is room."""
@@ -364,7 +359,9 @@ class Supervisor:
         """Claim the session, tell who waits for it, and live until it is closed."""
         sid, notice = session.sid, None
         try:
-            await session.prepare(self._folder(self._spool / sid), recording.seed(sid, self._identity.public_bytes))
+            await session.prepare(
+                self._deliveries.folder(self._deliveries.spool / sid), recording.seed(sid, self._identity.public_bytes)
+            )
             mine = await self._around.control.claim(sid, SessionClaim(path=session.path))
         except Fault as fault:
             if not claimed.done():
@@ -393,12 +390,12 @@ class Supervisor:
     # --- the way out
 
     async def _life(self, session: LiveSession) -> None:
-        self._recovering.add(session.sid)
+        self._deliveries.underway.add(session.sid)
         try:
             kept = await session.live()
             end = session.outcome()
             logger(sid=session.sid).info("session.over", state=end.state, chunks=kept.recorder.progress.n)
-            await self._finish(kept, end)
+            await self._deliveries.finish(kept, end)
         finally:
             if not session.is_over:
                 # Without its recording a session may not go on, whatever ended that.
@@ -406,51 +403,4 @@ class Supervisor:
                 if session.server is not None:
                     session.server.cancel()
             self._live.pop(session.sid, None)
-            self._recovering.discard(session.sid)
-
-    def _recover(self, leftovers: list[Path]) -> None:
-        turn = asyncio.Semaphore(_RECOVERING)
-
-        async def one(folder: Folder) -> None:
-            async with turn:
-                try:
-                    recovered = await persist(
-                        lambda: recovery.recover(self._around, folder),
-                        event="recovery.delayed",
-                        backoff=self._around.backoff(),
-                        sid=folder.sid,
-                    )
-                    if recovered is not None:
-                        await self._finish(*recovered)
-                except UnsealError as error:
-                    logger(sid=folder.sid).error("recovery.unreadable", detail=str(error), kept=str(folder.path))
-                self._recovering.discard(folder.sid)
-
-        for path in leftovers:
-            folder = self._folder(path)
-            self._recovering.add(folder.sid)
-            self.spawn(one(folder), sid=folder.sid)
-
-    async def _finish(self, kept: Recording, end: End) -> None:
-        folder, told = kept.folder, logger(sid=kept.folder.sid)
-        refusal = await kept.deliver_end(end) if kept.stored else kept.refusal
-        if kept.stored and (refusal is None or refusal.code != "chunk_conflict"):
-            await self._around.disk.run(folder.remove)
-            await kept.recorder.forget()
-            told.info("session.closed", chunks=kept.recorder.progress.n)
-        elif refusal is not None and kept.recorder.complete:
-            place = await self._around.disk.run(folder.set_aside, self._state / REFUSED)
-            await kept.recorder.forget()
-            told.error("recording.refused", code=refusal.code, detail=refusal.detail, kept=str(place))
-        elif kept.recorder.complete:
-            told.error("recording.unreadable", detail=kept.unread.detail if kept.unread else "", kept=str(folder.path))
-        else:
-            told.error("recording.incomplete", kept=str(folder.path))
-            self.give_up(Fault("recording_failed", f"The spool could not be written: {folder.path}.", hint=_SOUND_DISK))
-
-    def _folder(self, path: Path) -> Folder:
-        return Folder(path, self._around.journal.keys)
-
-    @property
-    def _spool(self) -> Path:
-        return self._state / SPOOL
+            self._deliveries.underway.discard(session.sid)

@@ -19,7 +19,7 @@ from tests.fakes.chunks import text_of
 from tests.fakes.control_plane import FakeControlPlane
 from tests.unit.agent.runtime.conftest import RunRig, until
 from tests.unit.agent.runtime.left_behind import Left, line, spoil
-from tests.unit.agent.runtime.test_supervisor import serve_one
+from tests.unit.agent.runtime.served import serve_one
 
 Run = Callable[..., Result]
 
