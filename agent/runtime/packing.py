@@ -45,9 +45,11 @@ class Gathering:
             self._room[self.size : end] = lines
         self.size = end
 
-    def packed(self) -> Packed:
-        """Return what was added, to be packed."""
-        return Packed(self._parts) if self._room is None else Packed((), self._room, self.size)
+    def lines(self) -> Lines:
+        """Return what was added, to be packed where it is not too little for that."""
+        if self._room is not None:
+            return Packed((), self._room, self.size)
+        return Packed(self._parts) if self.size >= LEAST else b"".join(self._parts)
 
 
 class Packed:

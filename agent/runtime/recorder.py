@@ -107,6 +107,7 @@ class SpoolRecorder:
         self._open: dict[str, _Buffer] = {}
         self._full: deque[_Buffer] = deque()
         self._gathered: _Gathered | None = None
+        self._wrote_ms = 0
         self._packing: deque[tuple[_Buffer, Packed]] = deque()
         """What the log will pack, in its order."""
         self._held = 0
@@ -147,7 +148,7 @@ class SpoolRecorder:
     def write_soon(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
         try:
-            if LEAST <= len(lines) <= LINE_LIMIT or (self._gathers(channel, kind) and len(lines) < LEAST):
+            if len(lines) <= LINE_LIMIT and (len(lines) >= LEAST or self._gathers(channel, kind) or self._is_again()):
                 self._gather(channel, kind, lines)
             else:
                 self._append(channel, kind, lines)
@@ -217,6 +218,11 @@ class SpoolRecorder:
         self._buffer(f"ch{channel:02d}.{kind}", seq, time_ms, lines)
         return seq
 
+    def _is_again(self) -> bool:
+        """Tell whether something was written within this very millisecond: a little each time, but often."""
+        before, self._wrote_ms = self._wrote_ms, self._now_ms()
+        return self._wrote_ms == before
+
     def _gathers(self, channel: int, kind: recording.Kind) -> bool:
         gathered = self._gathered
         return gathered is not None and gathered.channel == channel and gathered.kind == kind
@@ -236,7 +242,7 @@ class SpoolRecorder:
         gathered, self._gathered = self._gathered, None
         if gathered is not None:
             gathered.timer.cancel()
-            self._put(gathered.channel, gathered.kind, gathered.time_ms, gathered.lines.packed())
+            self._put(gathered.channel, gathered.kind, gathered.time_ms, gathered.lines.lines())
 
     def _pass_on_soon(self) -> None:
         try:

@@ -48,17 +48,12 @@ def readable(data: bytes) -> bytes:
 
 def _pieces(data: bytes, turns: list[int]) -> bytes:
     """Return the runs of ``data``: each begins at one of ``turns``, and at the next it is shorter than :data:`SHORTEST`."""
-    made: list[bytes] = []
-    at = 0
-    for start, last in zip(turns[::2], turns[1::2], strict=True):
-        end = last + SHORTEST - 1
-        if start > at:
-            made.append(b".")
-        made.append(data[start:end])
-        at = end
-    if at < len(data):
-        made.append(b".")
-    return b"".join(made)
+    if not turns:
+        return b"."
+    runs = [data[start : last + SHORTEST - 1] for start, last in zip(turns[::2], turns[1::2], strict=True)]
+    told = b".".join(runs)
+    ends = turns[-1] + SHORTEST - 1 < len(data)
+    return b"%b%b%b" % (b"." if turns[0] else b"", told, b"." if ends else b"")
 
 
 def _all(found: NDArray[np.uint8], begins: NDArray[np.bool_]) -> bytes:

@@ -35,16 +35,23 @@ def test_a_flood_is_gathered_where_another_one_was() -> None:
         first.add(b"first %d\n" % number)
         second.add(b"second %d\n" % number)
     wanted = [b"".join(b"%b %d\n" % (name, number) for number in range(300)) for name in (b"first", b"second")]
-    made = [first.packed(), second.packed()]
-    assert [each.text() for each in made] == wanted
+    made = [first.lines(), second.lines()]
+    assert [text(each) for each in made] == wanted
     assert [len(each) for each in made] == [first.size, second.size] == list(map(len, wanted))
-    bodies = [each.body() for each in made]
+    bodies = [frames([each]) for each in made]
     # Whoever comes next writes over what was there; what was packed is no longer of it.
     for _ in range(20):
         another = Gathering(flood=True)
         another.add(b"x" * GATHERED)
-        another.packed().body()
-    assert [text_of(body) for body in bodies] == [each.text() for each in made] == wanted
+        frames([another.lines()])
+    assert [text_of(body) for body in bodies] == [text(each) for each in made] == wanted
+
+
+def test_too_little_is_not_packed() -> None:
+    gathering = Gathering()
+    for number in range(3):
+        gathering.add(b"%d\n" % number)
+    assert gathering.lines() == b"0\n1\n2\n"
 
 
 def test_a_frame_says_its_checksum() -> None:

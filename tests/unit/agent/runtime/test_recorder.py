@@ -150,7 +150,7 @@ async def test_a_chunk_is_cut_by_size(bench: Bench) -> None:
     count = 2 * CHUNK_BYTES // len(line) + 100
     async with bench.recording() as recorder:
         for _ in range(count):
-            recorder.write_soon(1, "cast", line)
+            await recorder.write(1, "cast", line)
     sizes = [len(bench.road.lines("ch01.cast")), len(bench.road.chunks())]
     assert sizes == [count, 3]
 
@@ -353,6 +353,17 @@ async def test_a_chunk_is_cut_by_what_is_left_of_its_text(bench: Bench) -> None:
     kinds = [chunk.kind for chunk in bench.road.chunks()]
     assert [kinds.count(f"ch0{channel}.cast") for channel in (1, 2)] == [3, 3]
     assert not bench.faults
+
+
+async def test_a_little_each_time_but_often_is_one_frame_too(bench: Bench) -> None:
+    # The clock of these tests stands still: everything is written within one millisecond.
+    lines = [b"%d\n" % number for number in range(100)]
+    async with bench.recording() as recorder:
+        for line in lines:
+            recorder.write_soon(1, "cast", line)
+        await recorder.write(1, "cast", b"end\n", durable=True)
+        found = [frame.payload for frame in bench.logged().frames]
+    assert found == [lines[0], b"".join(lines[1:]), b"end\n"]
 
 
 async def test_whatever_comes_behind_a_flood_stands_behind_it(bench: Bench) -> None:
