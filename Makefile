@@ -21,12 +21,13 @@ crash: ## kill agents fifty times while people work, and take away their disk, c
 	@infra/steps/setup.sh test
 	$(PY) -m pytest -q -m crash tests/crash
 
-fuzz: ## run the fuzzers for longer (ten minutes; SEED=7 for other shell lines): shells, packets, file requests, cuts
+fuzz: ## run the fuzzers for longer (a quarter of an hour; SEED=7 for other shell lines), and every property with new examples
 	@infra/steps/setup.sh test
 	SHELL_ORACLE_SEED=$${SEED:-20} SHELL_ORACLE_LINES=20000 GUARD_CUTS=5000 SSH_CUTS=5000 SSH_FUZZ=400 SFTP_FUZZ=200 FILES_FUZZ=3000 \
 		$(PY) -m pytest -q tests/oracle/test_shell_against_bash.py tests/oracle/test_launchers_against_bash.py \
 		tests/unit/agent/core/shell/guard/test_cuts.py tests/unit/agent/protocols/ssh/test_files.py \
 		tests/integration/ssh/test_cuts.py tests/integration/ssh/test_fuzz.py tests/integration/ssh/test_sftp_fuzz.py
+	$(PY) -m pytest -n 3 -q --hypothesis-profile=explore -m "not servers" tests/unit
 
 check: lint test crash ## what CI runs: lint, types, import contracts, the tests (the package is one of them), and killed agents
 

@@ -11,8 +11,10 @@ import signal
 import hypothesis
 
 # How long an example takes says something about the machine, and nothing about the code.
-hypothesis.settings.register_profile("untimed", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
-hypothesis.settings.load_profile("untimed")
+hypothesis.settings.register_profile("explore", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+# A change is judged by the same examples as the one before it; `make fuzz` goes looking for others.
+hypothesis.settings.register_profile("gate", hypothesis.settings.get_profile("explore"), derandomize=True)
+hypothesis.settings.load_profile("gate")
 
 
 def pytest_configure() -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from cli.cast import TranscriptReader
 from cli.transcript_lines import lines
 from tests.unit.cli.conftest import NOW_MS
+from tests.unit.cli.readable import only_read
 
 
 def shown(*entries: dict[str, Any]) -> list[str]:
@@ -91,4 +92,4 @@ _ANY = st.one_of(st.none(), st.booleans(), st.integers(-5, 5), st.text(max_size=
 )
 def test_whatever_was_recorded_can_only_be_read(entry: dict[str, Any], event: str) -> None:
     for line in shown(entry | {"event": event}):
-        assert line.isprintable()
+        assert only_read(line)

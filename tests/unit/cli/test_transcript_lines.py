@@ -7,6 +7,7 @@ import msgspec
 from cli.cast import TranscriptReader
 from cli.transcript_lines import lines
 from tests.unit.cli.conftest import NOW_MS
+from tests.unit.cli.readable import only_read
 
 
 def shown(*entries: dict[str, Any]) -> list[str]:
@@ -51,4 +52,4 @@ def test_hostile_entries_can_only_be_read() -> None:
         {"t": -(1 << 60)},
         {},
     ):
-        assert line.isprintable()
+        assert only_read(line)
