@@ -24,7 +24,7 @@ from agent.protocols.ssh.algorithms import PACKET, window
 from agent.protocols.ssh.denial import plain, say
 from agent.protocols.ssh.leg import BROKEN
 from agent.protocols.ssh.outside import Outside
-from agent.protocols.ssh.pipe import End, Pipe
+from agent.protocols.ssh.pipe import HASHED, End, Pipe
 from agent.protocols.ssh.places import EVERYWHERE
 from agent.protocols.ssh.spoken import guess
 from chalicelib.contracts.faults import Fault
@@ -246,6 +246,7 @@ class _Forwarded:
             received=received.bytes,
             received_sha256=received.sha256,
             duration_ms=max(0, self.outside.now_ms() - self._began_ms),
+            **({"hashed": HASHED} if max(sent.bytes, received.bytes) > HASHED else {}),
         )
 
 

@@ -6,9 +6,11 @@ import hashlib
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agent.protocols.ssh import pipe
 from agent.protocols.ssh.pipe import Pipe
 
 
@@ -80,6 +82,16 @@ def test_crumbs_of_one_turn_are_one_piece() -> None:
         assert len(joined.target.said) < 2
         joined.loop.turn()
     assert (joined.target.said, joined.client.said) == ([b"c" * 500] * 2, [b"t" * 500] * 2)
+
+
+def test_of_bulk_the_beginning_is_hashed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pipe, "HASHED", 10)
+    for pieces in ([b"0123456789"], [b"01234", b"5678901", b"more"], [b"0123456789012345"]):
+        passed = pipe.Passed()
+        for piece in pieces:
+            passed.add(piece)
+        assert passed.sha256 == hashlib.sha256(b"0123456789").hexdigest()
+        assert passed.bytes == len(b"".join(pieces))
 
 
 def test_bulk_is_not_kept_for_a_turn() -> None:
