@@ -59,7 +59,7 @@ RULES = (
 class Unmasked:
     """Shows everything: what is left when masking is not asked for. Nothing in the agent can do this."""
 
-    passes = True
+    looks = ()
 
     def result(self, fields: tuple[Field, ...], meaning: Meaning | None) -> Unmasked:
         """This."""
@@ -88,6 +88,10 @@ class Unmasked:
     def asks(self, meaning: Meaning) -> str:
         """Nothing has to be known of the columns."""
         return ""
+
+    def quiet(self, text: bytes) -> bool:
+        """True."""
+        return True
 
     def rows(self, rows: Rows) -> tuple[bytes, int]:
         """The rows."""

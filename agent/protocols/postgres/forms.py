@@ -44,9 +44,9 @@ class Form:
 
     __slots__ = (
         "_after", "_alike", "_behind", "_count", "_exact", "_fields", "_fresh", "_lead", "_numbers", "_plain", "_preparing",
-        "_tail", "_types", "_words", "answer", "asks", "columns", "described", "fields", "line", "mask", "meaning", "name",
-        "operation", "operations", "prepared", "prepares", "reading", "result_formats", "room", "standing", "steady", "swift",
-        "width",
+        "_tail", "_types", "_words", "answer", "asks", "columns", "described", "fields", "line", "looks", "mask", "meaning",
+        "name", "operation", "operations", "prepared", "prepares", "reading", "result_formats", "room", "standing", "steady",
+        "swift", "width",
     )  # fmt: skip
 
     def __init__(self, reading: Reading, kind: str, *, prepares: bool = False) -> None:
@@ -87,7 +87,9 @@ class Form:
         self.room = 0
         """Bytes of rows up to which the transcript keeps every one of a few."""
         self.swift: bytes | None = None
-        """:attr:`answer`, where the rows behind it are shown and kept as they come, whatever policy says."""
+        """:attr:`answer`, where the rows behind it are shown and kept as they come unless ``looks`` has anything to say."""
+        self.looks: tuple[int, ...] | None = None
+        """As in ``masks.ResultMask``."""
         self.width = -1
         """Columns of the result; -1 where it has no rows."""
         self._fresh: Prepared | None = None
@@ -225,7 +227,8 @@ class Form:
         if all(map(name_alone, names)) and not any(field.format for field in self.fields):
             self.room = min(VALUE_LIMIT, CHARACTERS - sum(len(name) + OVERHEAD for name in names))
             self.columns = encoded(names)
-            if self.mask is None or self.mask.passes:
+            self.looks = self.mask.looks if self.mask is not None else ()
+            if self.looks is not None:
                 self.swift = self.answer
         return at
 

@@ -16,8 +16,15 @@ class ResultMask(Protocol):
     """Masks the rows of one result."""
 
     @property
-    def passes(self) -> bool:
-        """True where every row is shown as it came, whatever policy reveals: nothing is tagged, and nothing is looked for."""
+    def looks(self) -> tuple[int, ...] | None:
+        """The columns whose values decide alone, by :meth:`quiet`, whether a row is shown as it came, whatever policy reveals.
+
+        None where rows have to be masked one by one: a column is tagged, or is something else than text.
+        """
+        ...
+
+    def quiet(self, text: bytes) -> bool:
+        """Return True where nothing is found in ``text``: values of :attr:`looks`, a line each."""
         ...
 
     def rows(self, rows: Rows) -> tuple[bytes, int]:

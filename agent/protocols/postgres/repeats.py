@@ -324,6 +324,8 @@ class Repeats:
             except (struct.error, UnicodeDecodeError):
                 rows = None
             tag = self._tags.get(data[rows[0] : -len(_IDLE)]) if rows is not None else None
+            if rows is not None and form.looks and not _quiet(form, rows[1]):
+                tag = None
             if rows is not None and tag is not None and rows[0] - at <= form.room:
                 t, ms = now_ms - judge.opened_ms, now_ms - self._started_ms
                 shown = Shown(data[at : rows[0]], 0, form.columns, rows[1]) if rows[1] else None
@@ -440,6 +442,17 @@ def _plain_rows(data: bytes, at: int, width: int, most: int) -> tuple[int, list[
             return None
         rows.append(row)
     return at, rows
+
+
+def _quiet(form: Form, rows: list[list[str | None]]) -> bool:
+    """Return True where nothing is found in those values that have to be looked at."""
+    assert form.mask is not None
+    assert form.looks is not None
+    if len(form.looks) == 1 and len(rows) == 1:
+        only = rows[0][form.looks[0]]
+        return only is None or form.mask.quiet(only.encode())
+    texts = [text for row in rows for at in form.looks if (text := row[at]) is not None]
+    return form.mask.quiet("\n".join(texts).encode())
 
 
 def _parsed(raw: bytes) -> Prepared | None:

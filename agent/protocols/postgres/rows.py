@@ -16,7 +16,7 @@ from agent.core.masking.classes import MaskFault
 from agent.core.masking.copies import CopyForm as CopyFormat
 from agent.core.masking.copies import CopyMasker
 from agent.core.masking.detectors import Detectors
-from agent.core.masking.pgtypes import HARMLESS
+from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT
 from agent.core.masking.rows import Column, RowMasker
 from agent.core.sql.model import CopyForm
 from agent.protocols.postgres.codec import Copied, Rows, join_copied
@@ -26,6 +26,8 @@ from chalicelib.contracts.faults import Fault
 #: Stands for a column that holds more than one class: nothing of it is shown.
 SEVERAL: Final = "several"
 _TEXT: Final = 25
+#: Of the type ``name`` (``pg_type.oid``), which has a longest value.
+NAME: Final = 19
 _WHOLE: Final = methodcaller("endswith", b"\n")
 
 Reveals = Callable[[], frozenset[str]]
@@ -39,7 +41,8 @@ class RowMask:
         self._classes = classes
         self._detectors = detectors
         self._reveals = reveals
-        self.passes: Final = not any(classes) and all(field.type in HARMLESS for field in fields)
+        self.looks: Final = None if any(classes) else _looks(fields)
+        self.quiet: Final = detectors.quiet
         self._revealed: frozenset[str] | None = None
         self._masker: RowMasker
 
@@ -73,6 +76,17 @@ class RowMask:
             for field, classes in zip(self._fields, self._classes, strict=True)
         ]
         return RowMasker(columns, self._detectors, revealed)
+
+
+def _looks(fields: tuple[Field, ...]) -> tuple[int, ...] | None:
+    """Return the columns that hold text, if no other has to be looked at: text of which nothing is cut off, and no container.
+
+    A line break stands beside what a detector finds as the value's own end does.
+    """
+    others = [(at, field) for at, field in enumerate(fields) if field.type not in HARMLESS]
+    if any(BUILT_IN.kind(field.type) is not TEXT or field.type == NAME or BUILT_IN.element(field.type) for _, field in others):
+        return None
+    return tuple(at for at, _ in others)
 
 
 def one_of(hidden: frozenset[str]) -> str | None:

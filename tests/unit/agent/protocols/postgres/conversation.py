@@ -79,18 +79,23 @@ class FakeWords:
 
 
 class FakeMasks:
-    """Masks every value of a column called ``secret``, and the word ``hunter2`` wherever text goes."""
+    """Masks every value of a column called ``secret``, and the word ``hunter2`` in one called ``seen`` and wherever text goes."""
 
     def result(self, fields: tuple[Field, ...], meaning: Meaning | None) -> FakeMasks:
         masked = FakeMasks()
         masked.places = {place for place, field in enumerate(fields) if field.name == "secret"}
-        masked.passes = not masked.places
+        masked.seen = [place for place, field in enumerate(fields) if field.name == "seen"]
+        masked.looks = None if masked.places else tuple(masked.seen)
         masked.width = len(fields)
         return masked
 
     places: set[int] = set()
-    passes = True
+    seen: list[int] = []
+    looks: tuple[int, ...] | None = ()
     width = 0
+
+    def quiet(self, text: bytes) -> bool:
+        return b"hunter2" not in text
 
     def rows(self, rows: Rows) -> tuple[bytes, int]:
         found, count = [], 0
@@ -101,6 +106,11 @@ class FakeMasks:
             for place in self.places:
                 values[place] = b"****"
                 count += 1
+            for place in self.seen:
+                shown = (values[place] or b"").replace(b"hunter2", b"****")
+                if shown != (values[place] or b""):
+                    values[place] = shown
+                    count += 1
             found.append(row_body(*values))
         return join_rows(found), count
 

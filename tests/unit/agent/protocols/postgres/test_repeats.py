@@ -113,7 +113,11 @@ class Server:
         if not text.startswith("SELECT"):
             return complete("DONE")
         head = columns("a", _second(text)) if described else b""
-        values = [b"hunter2", None, b"\xff"] if "open" in text else [b"hunter2"] * 3
+        values = (
+            [b"hunter2", None, b"\xff"] if "open" in text else [b"fine", None, b"hunter2"] if "seen" in text else [b"hunter2"] * 3
+        )
+        if "name" in text:
+            values[len(text) % 3] = b"fine"
         return head + b"".join(row(b"%d" % each, values[each]) for each in range(len(text) % 4)) + complete("SELECT 9")
 
     def _fail(self, *, skips: bool = True) -> bytes:
@@ -123,8 +127,8 @@ class Server:
 
 
 def _second(text: str) -> str:
-    """What the second column is called: a text about names, or an open one, has none that is masked."""
-    return "b" if "name" in text or "open" in text else "secret"
+    """What the second column is called: that of a text about names is looked through, and that of an open one is not masked."""
+    return "b" if "open" in text else "seen" if "name" in text or "seen" in text else "secret"
 
 
 def state(talk: Conversation) -> tuple[Any, ...]:
@@ -191,6 +195,9 @@ _TEXTS = [
     "SELECT open",
     "SELECT open 1",
     "SELECT openly",
+    "SELECT seen",
+    "SELECT seen 1",
+    "SELECT seen 12",
     "INSERT hunter2",
     "BEGIN",
     "END",
@@ -270,7 +277,7 @@ def test_a_policy_that_forbids_is_heard_between_two_rounds() -> None:
     assert state(short) == state(long)
 
 
-@pytest.mark.parametrize("second", ["secret", "b"])
+@pytest.mark.parametrize("second", ["secret", "b", "seen"])
 @pytest.mark.parametrize(
     "answer",
     [
