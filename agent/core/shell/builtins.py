@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
-from agent.core.shell.environment import is_tamper
+from agent.core.shell.environment import INTEGERS, is_tamper
 from agent.core.shell.options import has_option, operands
 from agent.core.shell.reading import Reading
 from agent.core.shell.words import Word, sleeps
@@ -12,6 +13,10 @@ from agent.core.shell.words import Word, sleeps
 #: Words with which stty only tells.
 _TELLS = frozenset({"-a", "--all", "-g", "--save", "size", "speed"})
 _NAME = re.compile(r"([A-Za-z_]\w*)", re.ASCII)
+#: The beginning of a word that may go on as a variable's name, or in the brackets behind one.
+_VARIABLE = re.compile(r"(?:[A-Za-z_]\w*(?:\[.*)?)?", re.ASCII | re.DOTALL)
+#: `read -e`, and what may become it.
+_EDITED, _CLUSTER = re.compile(r"-[rs]*e"), re.compile(r"-[rs]*")
 
 
 def evaluate(reading: Reading, program: str, words: list[Word]) -> None:
@@ -78,9 +83,11 @@ def declare(reading: Reading, program: str, words: list[Word]) -> None:
 
 def sets_variables(reading: Reading, program: str, words: list[Word]) -> None:
     """read, mapfile, getopts, printf -v, unset, wait -p, let: name variables as words."""
-    if program in {"printf", "echo"} and not has_option(words[:1], "v"):
+    if program == "printf" and not has_option(words[:1], "v"):
+        _perhaps_names(reading, words[:2])
         return
     if program == "wait" and not has_option(words, "p"):
+        _perhaps_names(reading, words)
         return
     reading.variables.clear()
     if program in {"mapfile", "readarray"} and has_option(words, "C"):
@@ -88,10 +95,22 @@ def sets_variables(reading: Reading, program: str, words: list[Word]) -> None:
     for word in words[:2] if program == "printf" else words:
         if word.text is not None:
             _variable_word(reading, program, word.text)
-        elif word.splits or not word.prefix:
+        elif word.splits or program == "let" or _VARIABLE.fullmatch(word.prefix):
             reading.flags.add("dynamic_code")
     if program == "read":
         reading.tainted.add("REPLY")
+        if any(_EDITED.match(word.text or "") or (word.text is None and _CLUSTER.fullmatch(word.prefix)) for word in words):
+            # The shell's own line editor, with the keys that expand a line or open it in an editor.
+            reading.flags.update({"opaque", "dynamic_code"})
+
+
+def _perhaps_names(reading: Reading, words: list[Word]) -> None:
+    """`printf "$x" PATH`: the first word may turn out to be `-v`, and the second the name of a variable."""
+    if any(word.text is None and word.may_be_option for word in words[:1]):
+        for word in words[1:]:
+            match = _NAME.match(word.text or "")
+            if match and (is_tamper(match[1]) or match[1] in INTEGERS or "[" in (word.text or "")):
+                reading.flags.add("dynamic_code")
 
 
 def _variable_word(reading: Reading, program: str, text: str) -> None:
@@ -104,6 +123,8 @@ def _variable_word(reading: Reading, program: str, text: str) -> None:
             reading.tainted.add(match[1])
         if is_tamper(match[1]):
             reading.flags.add("tamper")
+        if match[1] in INTEGERS and program not in {"unset", "getopts"}:
+            reading.flags.add("dynamic_code")
     if sleeps(text):
         reading.flags.add("dynamic_code")
 
@@ -116,6 +137,10 @@ def _subscript(reading: Reading, text: str) -> None:
 def test(reading: Reading, program: str, words: list[Word]) -> None:
     """test -v and -R evaluate a subscript; `[[ -eq` is found by the walk."""
     if any(word.text is not None and sleeps(word.text) for word in words):
+        reading.flags.add("dynamic_code")
+    if any(word.text is None and word.splits for word in words):
+        reading.flags.add("dynamic_code")  # it may become several words, `-v` and a subscript among them
+    if any(word.text is None and following.text and "[" in following.text for word, following in pairwise(words)):
         reading.flags.add("dynamic_code")
     if any(word.text in {"-v", "-R"} for word in words):
         for word in words:

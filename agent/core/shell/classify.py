@@ -13,7 +13,7 @@ import tree_sitter_bash
 from tree_sitter import Language, Parser
 
 from agent.core.shell import judgement
-from agent.core.shell.environment import SPECIAL, is_tamper
+from agent.core.shell.environment import INTEGERS, SPECIAL, is_tamper
 from agent.core.shell.model import DEFAULT, UNKNOWN_FLAGS, Classification, Command, Limits, Redirection
 from agent.core.shell.screen import screen, tokens
 from agent.core.shell.walk import Walk
@@ -127,6 +127,8 @@ class Reading:
             self.flags.add("dynamic_code")
         if not (text is not None and _NUMERIC.fullmatch(text)) and not (value is not None and value.inert):
             self.tainted.add(name)
+            if name in INTEGERS:
+                self.flags.add("dynamic_code")
         if straight and text and _NUMERIC.fullmatch(text):
             self.settled.add(name)
         else:

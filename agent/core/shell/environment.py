@@ -25,7 +25,7 @@ _PREFIX = (
     "LD_", "DYLD_", "BASH", "PROMPT", "PS0", "PS1", "PS2", "PS3", "PS4", "HIST", "SHELLOPTS", "LESS", "GIT_", "PYTHON",
     "PERL", "RUBY", "GEM_", "BUNDLE_", "NODE_", "NPM_", "npm_", "JAVA_", "MALLOC_", "GLIBC_", "LUA_", "PHP", "PIP_",
     "RSYNC_", "TAR_", "COMP_", "SSH_", "SUDO_", "DEBCONF_", "APT_", "DPKG_", "GUILE_", "R_", "TCL", "KRB5", "NSS_",
-    "RES_", "SYSTEMD_", "CARGO", "RUST", "GO", "ANSIBLE_", "dis_",
+    "RES_", "SYSTEMD_", "CARGO", "RUST", "GO", "ANSIBLE_", "dis_", "__sp",
 )  # fmt: skip
 _SUFFIX = re.compile(r"(?:PAGER|EDITOR|OPTS|OPTIONS|_COMMAND|_CMD|_RSH|_SSH|_SHELL|_PRELOAD|_PATH|_HOOK|_ASKPASS|_RC|FLAGS)$")
 
@@ -33,6 +33,9 @@ _SUFFIX = re.compile(r"(?:PAGER|EDITOR|OPTS|OPTIONS|_COMMAND|_CMD|_RSH|_SSH|_SHE
 SPECIAL = names("""_ UID EUID PPID RANDOM SRANDOM SECONDS LINENO EPOCHSECONDS EPOCHREALTIME FUNCNAME GROUPS HOSTNAME HOSTTYPE
     MACHTYPE OSTYPE PIPESTATUS PWD OLDPWD REPLY OPTARG OPTERR DIRSTACK SHLVL COLUMNS LINES COPROC MAPFILE READLINE_LINE
     status pipestatus argv signals USERNAME EGID GID TTYIDLE LOGNAME""")
+
+#: What is assigned to these is evaluated as arithmetic, so that a value may hold code (bash: the integer attribute).
+INTEGERS = names("RANDOM SRANDOM SECONDS")
 
 
 def is_tamper(name: str) -> bool:

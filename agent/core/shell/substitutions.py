@@ -26,7 +26,7 @@ _POSITIONAL = re.compile(r"\$\{?[0-9@*]")
 _NAMES = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _INDIRECT = re.compile(r"\$\{!(?!\w+(?:\[[@*]\]|[@*])\}$)")
 # Programs whose output, with these arguments, is a plain token: no blanks, no leading dash, nothing to evaluate.
-_INERT = re.compile(
+INERT = re.compile(
     rb"""\s*(?:hostname(?:\ -[fs])?|whoami|nproc|id\ -(?:u|g|un|gn)|uname(?:\ -[rmns])?|arch
     |date\ (?:-u\ )?['"]?\+%[-_.:%a-zA-Z0-9T]*['"]?|date\ -I)\s*""",
     re.VERBOSE,
@@ -119,13 +119,13 @@ def command(walk: Walk, node: Node, *, in_double: bool) -> bool:
     raw = walk.source[node.start_byte : node.end_byte]
     if raw.startswith(b"`"):
         walk.backquoted(node, in_double=in_double)
-        return bool(_INERT.fullmatch(raw[1:-1]))
+        return bool(INERT.fullmatch(raw[1:-1]))
     if not raw.startswith(b"$("):
         walk.flag("parse_error")
     if raw.startswith(b"$(("):
         walk.flag("parse_error")  # arithmetic to bash, a subshell to us
     block(walk, node)
-    return bool(_INERT.fullmatch(raw[2:-1]))
+    return bool(INERT.fullmatch(raw[2:-1]))
 
 
 def block(walk: Walk, node: Node) -> None:
@@ -167,7 +167,7 @@ def check_arithmetic(walk: Walk, node: Node) -> None:
         child = stack.pop()
         if child.type == "command_substitution":
             text = walk.source[child.start_byte : child.end_byte]
-            if not _INERT.fullmatch(text[2:-1]):
+            if not INERT.fullmatch(text[2:-1]):
                 walk.flag("dynamic_code")
         elif child.type in {"raw_string", "ansi_c_string"} and re.search(r"\$\(|`|\\", walk.raw(child)):
             walk.flag("dynamic_code")

@@ -11,6 +11,7 @@ Grammar: POSIX Shell Command Language, and the bash reference manual where bash 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 from tree_sitter import Node
 
@@ -43,6 +44,8 @@ STRAIGHT = frozenset({"program"})
 ATOMS = frozenset({"variable_name", "special_variable_name", "test_operator", "heredoc_start", "heredoc_end", "file_descriptor"})
 REDIRECTS = frozenset({"file_redirect", "herestring_redirect", "heredoc_redirect"})
 ARITHMETIC = frozenset({"arithmetic_expansion", "c_style_for_statement", "subscript"})
+#: Expansions that are numbers.
+NUMBER = re.compile(r"\$[?#$!]|\$\{#")
 RESERVED = names("{ } ! if then else elif fi for while until do done case esac in function select [[ ]] time coproc")
 
 _ENDS_WORD = frozenset([b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"<", b">", b"`", b"\\"])
@@ -138,8 +141,28 @@ class Walk:
         # `-eq` and its kin evaluate both sides as arithmetic, -v and -R a subscript.
         elif re.search(r"-(?:[vR]|eq|ne|lt|le|gt|ge)\b" if raw.startswith("[[") else r"-[vR]\b", raw):
             self.arithmetic(node, _OPERATOR.sub("", raw))
+        elif not raw.startswith("[["):
+            for word in self.below(node):
+                self.unquoted(word)
         if raw.startswith("[[") and dialects.test_hides_command(self.without_words(node)):
             self.flag("parse_error")
+
+    def below(self, node: Node) -> Iterator[Node]:
+        """What a test compares: its words, whatever operators hold them together."""
+        for child in node.named_children:
+            if child.type in WORD_NODES:
+                yield child
+            else:
+                yield from self.below(child)
+
+    def unquoted(self, word: Node) -> None:
+        """`[ $x ]`: what is not quoted may become several words, `-v` and a subscript among them."""
+        for part in word.named_children if word.type == "concatenation" else [word]:
+            raw = self.raw(part)
+            if part.type in {"simple_expansion", "expansion"} and not NUMBER.match(raw):
+                self.reading.evaluates(_NAME.findall(raw) or {"?"})
+            elif part.type == "command_substitution" and not substitutions.INERT.fullmatch(raw.strip("`$()").encode()):
+                self.flag("dynamic_code")
 
     def without_words(self, node: Node) -> str:
         """The text of a node with an x for every quoted string and substitution in it."""

@@ -127,6 +127,13 @@ EVASIONS = [
     ["true\rtouch {f}"],
     ["true\x0ftouch {f}"],
     ["true\ntouch {f}"],
+    # keys that expand the line, and the shell's own editor
+    ["echo $(touch {f})\x1b\x05"],
+    ["echo '\"\\C-t\": shell-expand-line' > ~/.inputrc", "\x18\x12", "echo $(touch {f})\x14"],
+    ["read -e x", "$(touch {f})\x1b\x05"],
+    ["read -rep x", "$(touch {f})\x1b\x05"],
+    ["echo $(touch {f})/\t"],
+    ["echo `touch {f}`/\t"],
 ]
 
 #: Shells in shells, functions and files: ways in, each beside lines that look like it, are plain work, and say ``twin``.
@@ -210,6 +217,34 @@ INNER = [
     (["read x <<< 'a[$(touch {f})]'", "[[ $x -eq 1 ]]"], ["read x <<< twin", "[[ $x == twin ]] && echo $x"]),
     (["read x <<< 'a[$(touch {f})]'", "a=(1)", "echo ${{a[x]}}"], ["a=(twin)", "echo ${{a[0]}}"]),
     (["read x <<< 'a[$(touch {f})]'", "echo ${{PWD:x}}"], ["x=twin", "echo ${{x:0}}"]),
+    # names and code in pieces
+    (["x='b[$'", "y='(touch {f})]'", 'let "a=$x$y"'], ["a=1; let a=a+1", "echo tw''in"]),
+    (["a=(1)", "x='[$'", "y='(touch {f})]'", 'unset "a$x$y"'], ["a=(1)", "unset 'a[0]'", "echo tw''in"]),
+    (["a=(1)", "x='[$'", "y='(touch {f})]'", 'read "a$x$y" <<< 1'], ["x=1", 'read -r -p "a $x" y <<< twin', "echo $y"]),
+    (["a=(1)", "x='[$'", "y='(touch {f})]'", 'printf -v "a$x$y" 1'], ["printf -v a %s twin", "echo $a"]),
+    (["x='b[$'", "y='(touch {f})]'", "RANDOM=$x$y"], ["RANDOM=42", "SECONDS=0", "echo tw''in"]),
+    (["read RANDOM <<< 'b[$(touch {f})]'"], ["read x <<< twin", "echo $x"]),
+    (["x=D", "read \"PROMPT_COMMAN$x\" <<< 'touch {f}'", "echo x"], ["read COMMAND <<< twin", "echo $COMMAND"]),
+    (["x=-v", "printf \"$x\" PROMPT_COMMAND 'touch {f}'", "echo x"], ["x='%s\\n'", 'printf "$x" twin']),
+    (["read -r x <<< '-v a[$(touch${{IFS}}{f})] -o 1'", "[ $x -eq 1 ]"], ["x=1; [ $x -eq 1 ] && echo twin"]),
+    (["read -r x <<< '-v a[$(touch${{IFS}}{f})]'", "test $x"], ["x=1", 'test "$x" && echo twin']),
+    (["echo '-v a[$(touch${{IFS}}{f})]' > {f}.x", "[ $(cat {f}.x) ]"], ["[ $(id -u) ] && echo twin"]),
+    (["set -u", "unset __s''p_z", "{{ touch {f}.x; }} > {f}"], ["set -u", "unset nosuch", "echo tw''in"]),
+    (["set -u", "x=z", 'unset "__s""p_$x"', "{{ touch {f}.x; }} > {f}"], ["set -u", "x=z", "unset x", "echo tw''in"]),
+    (["printf -v __s''p_s 0", "export VISUAL='touch {f};'", "\x18\x05"], ["printf -v sp_s 0", "echo tw''in"]),
+    (["cd {f}.d; echo x > 'a*'; echo touch {f} > 'a!'", ". ./a*"], ["echo 'echo tw$1' > {f}.rc", ". {f}.rc in"]),
+    # zsh and fish read some things in another way
+    (["zsh", "echo a # ; touch {f}"], ["zsh", "echo tw''in # ; and more"]),
+    (["zsh", "echo $(touch {f})\t"], ["zsh", "echo /etc/hostnam\ttw''in"]),
+    (["zsh", "echo $(touch {f})\x04"], ["zsh", "(echo /etc/hostnam\ttw''in)"]),
+    (["zsh", "echo *(e:'touch {f}':)\t"], ["zsh", "ls /etc/pass*\t; echo tw''in"]),
+    (["zsh", "echo $(touch {f})\x18*"], ["zsh", "echo tw''in"]),
+    (["zsh", "echo $(touch {f})\x1bxexpand-word\r"], ["zsh", "echo tw''in\x1bx"]),
+    (["zsh", "echo $(touch {f})\x1bx.expand-word\r"], ["zsh", "echo $(echo twin)"]),
+    (["zsh", "< /etc/passwd", "!touch {f}"], ["zsh", "< /dev/null", "echo tw''in"]),
+    (["zsh", "x='/etc/passwd -exec touch {f} ;'", "find $=x"], ["zsh", "x=/etc/passwd", "ls $x", "echo tw''in"]),
+    (["fish", "find /etc/passwd \\x2dexec touch {f} \\;"], ["fish", "find /etc/passwd -name pass\\* ; echo tw''in"]),
+    (["fish", "echo touch {f} | sed 's/.*/&;#\\\\/;#/e'"], ["fish", "echo 't.in' | sed 's/\\./w/'"]),
 ]
 
 #: Plain work, which the same policy lets through.

@@ -121,6 +121,13 @@ __sp_prompt() {
 __sp_z= __sp_s=1 __sp_e=0
 # What the person's own settings run before a prompt stands between the two, and is nobody's line.
 PROMPT_COMMAND=$'__sp_before\n'"${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
+# Keys that run the substitutions of a line that is still being edited, or bring such keys back from ~/.inputrc.
+for __sp_u in emacs-standard emacs-meta emacs-ctlx vi-command vi-insert; do
+  for __sp_z in shell-expand-line re-read-init-file execute-named-command; do
+    builtin bind -m "$__sp_u" -u "$__sp_z" 2> /dev/null
+  done
+done
+__sp_z=
 builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_about __sp_gate __sp_fetch __sp_run __sp_mend __sp_belt \
   __sp_before __sp_prompt
 __sp_u=$(builtin command id -un 2> /dev/null)

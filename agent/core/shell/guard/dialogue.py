@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Final
 
 from agent.core.shell.guard import boot, meaning
+from agent.core.shell.guard.ahead import ahead
 from agent.core.shell.guard.layer import Layer, Ran, State
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
 from agent.core.shell.guard.meaning import Meant, Question
@@ -49,6 +50,7 @@ _INTERRUPT: Final = b"\x03"
 _RUN: Final = "__sp_run"
 #: What asks for a password, or a yes to a host key, in whatever language: the line is not over, and ends so.
 _QUESTION: Final = re.compile(rb"[^\r\n]{1,300}[:?] ?\Z")
+_CHALLENGE: Final = re.compile(rb"[0-9A-Fa-f.]{1,256}")
 _CONTROL: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
 
 _ONE_BY_ONE: Final = "Run one command at a time: ssh <target> <command>."
@@ -82,6 +84,7 @@ class Dialogue:
         self._marks: Final = Splitter(nonce, boot.NAME)
         self._keys = bytearray()
         self._pace: Final = Pace()
+        self._returned = 0
         self._asking: tuple[Layer, Operation | None] | None = None
         self._tail = b""
         self._answers = 0
@@ -176,6 +179,8 @@ class Dialogue:
     def _take(self, size: int) -> bytes:
         data = bytes(self._keys[:size])
         del self._keys[:size]
+        self._returned = max(0, self._returned - size)
+        self._top.note(data)
         self._pace.grant(PER_ENTER * sum(data.count(key) for key in _ENTER))
         return data
 
@@ -251,6 +256,9 @@ class Dialogue:
         if layer in old.chain:
             for each in old.chain[: old.chain.index(layer)]:
                 self._ended(each.over(status if each.outer is layer else None, now_ms))
+        if layer is not old:
+            del self._keys[: self._returned]
+            self._returned = 0
         if not self.ready:
             self._marks.nonces.difference_update({boot.NAME, old.nonce})
             del self._layers[old.nonce]
@@ -268,9 +276,10 @@ class Dialogue:
             case "A" | "C" | "B":
                 return self._prompted(layer, mark.kind)
             case "W" if layer.state == "answered":
-                self._keys[:0] = mark.fields[0]
+                self._give_back(layer, mark.fields[0])
                 return self._acknowledged(layer, now_ms)
             case "N" if layer.state == "fetching" and layer.launch is not None:
+                _harmless(mark.fields[0])
                 layer.state, layer.goes, self._word = "answered", "starting", self._fresh()
                 text = layer.launch.text.replace(boot.WORD, self._word)
                 return [_type(mark.fields[0] + b":" + text.encode() + layer.dialect.END)]
@@ -311,6 +320,19 @@ class Dialogue:
         layer.state = "prompt"
         return self._typing()
 
+    def _give_back(self, layer: Layer, keys: bytes) -> None:
+        """Type again what had been typed ahead.
+
+        A shell in another one may be somebody else's machine, and what it says was typed could end up in the one around it. So it
+        gets back what went to it behind the line's Enter, or nothing, and loses it where it ends first.
+        """
+        if layer.outer is not None:
+            if not ahead(layer.sent, keys):
+                keys = b""
+            self._returned = len(keys)
+        layer.sent.clear()
+        self._keys[:0] = keys
+
     def _acknowledged(self, layer: Layer, now_ms: int) -> list[Unit]:
         if layer.goes != "starting":
             layer.state = layer.goes
@@ -342,6 +364,7 @@ class Dialogue:
 
     def _question(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
         kind, challenge, _, cwd, line, *about = fields
+        _harmless(challenge)
         if self._asking is not None or not self.ready:
             raise Broken("The shell asked twice at once, so it was ended.")
         if layer.state == "retyped" and line.strip() == _RUN.encode():
@@ -410,6 +433,12 @@ class Dialogue:
 def forged(count: int) -> Remark:
     """Return what the recording says about marks that were not the guard's."""
     return Remark({"event": "forged", "text": f"{count} sequence(s) that imitate the shell's guard were dropped"})
+
+
+def _harmless(challenge: bytes) -> None:
+    """What is typed in answer names the challenge, and whoever reads it may be another shell by then."""
+    if not _CHALLENGE.fullmatch(challenge):
+        raise ValueError("no challenge of ours")
 
 
 def _type(data: bytes) -> Unit:

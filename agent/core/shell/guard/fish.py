@@ -103,6 +103,13 @@ function __sp_before --on-event fish_prompt
   end
   __sp_tell "D;$last;"(string escape --style=url -- $PWD)
 end
+# Keys that start an editor or a pager.
+for __sp_f in edit_command_buffer __fish_man_page __fish_preview_current_file
+  functions -q $__sp_f; or continue
+  functions -c $__sp_f __sp_own$__sp_f
+  eval "function $__sp_f; __sp_ask $__sp_f; and __sp_own$__sp_f; commandline -f repaint; end"
+end
+set -e __sp_f
 __sp_tell H\;(string escape --style=url -- (id -un 2> /dev/null))\;(string escape --style=url -- $hostname)
 """
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, field
+from typing import Final, Literal
 
 import msgspec
 
@@ -16,6 +16,10 @@ from chalicelib.contracts.operation import Operation
 State = Literal[
     "starting", "booting", "prompt", "entered", "asking", "answered", "running", "replacing", "retyped", "fetching", "opaque"
 ]
+
+
+#: How many of the keys that went to a shell are remembered, in bytes.
+SENT_LIMIT: Final = 64 * 1024
 
 
 class Ran(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +66,15 @@ class Layer:
     """How many commands the line may still run, where each is decided by itself."""
     gone: bool = False
     """Another shell has taken its place (``exec``)."""
+    sent: bytearray = field(default_factory=bytearray)
+    """Keys that went to it since it acknowledged a verdict, where it is inside of another."""
     under_way: tuple[Operation, int, int] | None = None
+
+    def note(self, keys: bytes) -> None:
+        """Keys have gone to it."""
+        if self.outer is not None:
+            self.sent += keys
+            del self.sent[:-SENT_LIMIT]
 
     @property
     def dialect(self) -> Dialect:

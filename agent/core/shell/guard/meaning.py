@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 import msgspec
 
 from agent.core.shell.classify import classify
+from agent.core.shell.guard.grammar import differs
 from agent.core.shell.guard.launch import Launch, launch, settled
 from agent.core.shell.guard.layer import Layer
 from agent.core.shell.guard.steps import STEP_LIMIT, defined, stepped
@@ -62,6 +64,8 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
     if "__sp_" in line or any(nonce in line for nonce in nonces):
         return _refused(line, "not_supported", HIDDEN)
     meaning = classify(line, carried=True)
+    if differs(layer.shell, line):
+        meaning = msgspec.structs.replace(meaning, effects=meaning.effects | {"unknown"}, flags=meaning.flags | {"parse_error"})
     start = launch(line) if kind == b"L" else None
     guarded = settled(meaning, start) if start is not None else None
     one_by_one = None
@@ -98,7 +102,7 @@ def unguarded(layer: Layer, asked: Operation) -> Operation:
         kind="line",
         text=asked.text,
         effects=meaning.effects | {EXECUTE, UNKNOWN},
-        verbs=meaning.verbs | {layer.shell} if layer.shell.isalnum() else meaning.verbs,
+        verbs=meaning.verbs | {layer.shell} if re.fullmatch(r"[\w-]{1,40}", layer.shell, re.ASCII) else meaning.verbs,
         objects=meaning.objects,
         flags=meaning.flags | asked.flags | {"opaque"},
         environment=(*asked.environment, ("UNGUARDED", layer.shell[:40])),

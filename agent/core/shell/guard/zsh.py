@@ -52,9 +52,26 @@ __sp_run() {
 }
 __sp_hide() { [[ $1 != *__sp_run* ]] }
 __sp_preexec() { __sp_ask "$1" || { builtin kill -INT $$; builtin return 1 } }
+# Completion expands substitutions and glob qualifiers, and so would run what has not been asked about.
+__sp_complete() {
+  if [[ $PREBUFFER$BUFFER == (*\`*|*[^[:space:]\;\|\&\(]\(*) ]]; then builtin zle .beep; else builtin zle __sp_o_$WIDGET; fi
+}
+__sp_keys() {
+  builtin emulate -L zsh
+  builtin local w
+  for w in complete-word menu-complete reverse-menu-complete expand-or-complete menu-expand-or-complete \
+    expand-or-complete-prefix expand-word list-expand list-choices delete-char-or-list ${(k)widgets[(R)completion:*]}; do
+    [[ $w != __sp_* && ${widgets[$w]-user:__sp_complete} != user:__sp_complete ]] || continue
+    builtin zle -A $w __sp_o_$w && builtin zle -N $w __sp_complete
+  done
+}
 __sp_precmd() {
   builtin local e=$?
   builtin trap - INT
+  # A `#` is what it is in every other shell, and `< file` starts no pager.
+  builtin setopt interactivecomments
+  READNULLCMD=cat
+  __sp_keys
   [[ ${preexec_functions[1]-} == __sp_preexec ]] || preexec_functions=(__sp_preexec ${preexec_functions:#__sp_preexec})
   [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'%{\033]7701;@NONCE@;A\007%}'$PS1$'%{\033]7701;@NONCE@;B\007%}'
   [[ $PS2 == *'7701;@NONCE@'* ]] || PS2=$PS2$'%{\033]7701;@NONCE@;C\007%}'
@@ -63,6 +80,13 @@ __sp_precmd() {
 }
 preexec_functions=(__sp_preexec $preexec_functions)
 precmd_functions=(${precmd_functions:#__sp_precmd} __sp_precmd)
+# Widgets by their name, the plain ones among them.
+for __sp_k in $keymaps; do
+  for __sp_w in ${(f)"$(builtin bindkey -M $__sp_k)"}; do
+    [[ $__sp_w != *' execute-'(|last-)named-cmd ]] || builtin bindkey -M $__sp_k -r ${(Q)__sp_w% *}
+  done
+done
+builtin unset __sp_k __sp_w
 zshaddhistory_functions=(__sp_hide $zshaddhistory_functions)
 builtin typeset -gr precmd_functions
 __sp_tell "H;${(qqqq)$(id -un 2> /dev/null)};${(qqqq)HOST}"

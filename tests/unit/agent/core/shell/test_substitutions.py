@@ -85,7 +85,7 @@ def test_values_that_are_evaluated_again_are_dynamic(line: str) -> None:
         "echo ${!a[@]}",
         "echo ${x:1:2}",
         "echo $# $?",
-        "n=$(cat f); [ $n -gt 1 ]",
+        'n=$(cat f); [ "$n" -gt 1 ]',
     ],
 )
 def test_numbers_are_numbers(line: str) -> None:

@@ -224,6 +224,56 @@ def test_a_line_in_a_shell_in_a_shell() -> None:
     assert (ran.operation, ran.depth, ran.account, ran.shown_from) == (unit.operation, 1, "root@db", 600)
 
 
+@pytest.mark.parametrize("allowed", [True, False])
+def test_a_shell_on_another_machine_types_nothing_into_this_one(*, allowed: bool) -> None:
+    dialogue = nested()
+    dialogue.typed(b"ls\r")
+    dialogue.receive(inner(b"Q;L;80;1;'/';'ls'"), 13)
+    if allowed:
+        dialogue.allowed(14)
+    else:
+        dialogue.denied()
+    assert sent(dialogue.receive(inner(b"W;$'rm -rf /srv\\r'"), 15)) == b"", "nobody typed that"
+    assert sent(dialogue.receive(mark(b"D;1;'/'") + mark(b"A") + mark(b"B"), 20)) == b""
+    assert dialogue.typed(b"mine\r") == b"mine\r"
+
+
+def test_a_shell_inside_has_back_what_was_typed_ahead() -> None:
+    dialogue = nested()
+    dialogue.typed(b"sleep 1\r")
+    dialogue.receive(inner(b"Q;L;80;1;'/';'sleep 1'"), 13)
+    dialogue.allowed(14)
+    dialogue.receive(inner(b"W;''"), 14)
+    assert dialogue.typed(b"one\rtwo\r") == b"one\rtwo\r"
+    for number, denied in ((15, False), (16, True)):
+        dialogue.receive(inner(b"D;0;'/'") + inner(b"A") + inner(b"B") + inner(b"Q;L;81;1;'/';'one'"), number)
+        if denied:
+            dialogue.denied()
+            assert sent(dialogue.receive(inner(b"W;$'three\\n'"), 17)) == b""
+        else:
+            dialogue.allowed(15)
+            assert sent(dialogue.receive(inner(b"W;$'two\\n'"), 15)) == b"two\n"
+            assert dialogue.typed(b"three\r") == b"three\r"
+    assert dialogue.typed(b"four\r") == b""
+    # The shell ends before its prompt: what it had back was for it, what waits behind that is for whoever comes.
+    assert sent(dialogue.receive(mark(b"D;1;'/'") + mark(b"A") + mark(b"B"), 20)) == b"four\r"
+
+
+@pytest.mark.parametrize("challenge", [b"$'rm x\\r'", b"''", b"'7 7'", b"'" + b"7" * 300 + b"'"])
+def test_an_answer_is_no_line(challenge: bytes) -> None:
+    dialogue = nested()
+    dialogue.typed(b"ls\r")
+    with pytest.raises(Broken):
+        dialogue.receive(inner(b"Q;L;" + challenge + b";1;'/';'ls'"), 13)
+    dialogue = booted()
+    dialogue.typed(b"\r")
+    asked(dialogue, b"bash")
+    dialogue.allowed(10, 500)
+    dialogue.receive(mark(b"W;''") + PROMPTED + question(b"' __sp_run'", challenge=b"78") + mark(b"W;''"), 10)
+    with pytest.raises(Broken):
+        dialogue.receive(mark(b"N;" + challenge), 10)
+
+
 def test_the_outer_shell_has_its_terminal_back() -> None:
     dialogue = nested()
     dialogue.typed(b"exit 5\r")
