@@ -115,6 +115,8 @@ class StreamMasker:
         self._run = ""
         self._block = b""
         """The end of an open run, where its end may begin."""
+        self._looked: list[Span] | None = None
+        """What was just found in everything that is held, where nothing of it was shown since."""
         self._last_ms: int | None = None
         self._since_ms = 0
 
@@ -162,7 +164,7 @@ class StreamMasker:
         out += self._advance(most)
         overdue = self._since_ms + _PATIENCE * self._deadline_ms <= now_ms
         if self._held and (overdue or (echo and _INCIPIENT.search(self._context + self._held) is None)):
-            out += self._release()
+            out += self._release(self._looked)
         return out
 
     def overdue(self, now_ms: int) -> list[Piece]:
@@ -183,6 +185,7 @@ class StreamMasker:
 
     def _advance(self, most: int | None) -> list[Piece]:
         out: list[Piece] = []
+        self._looked = None
         if self._run:
             out = self._swallow()
             if self._run:
@@ -195,7 +198,10 @@ class StreamMasker:
         cut = self._cut(buffer, spans, most)
         if opened is not None:
             cut = min(cut, opened[0])
-        return out + self._show(buffer, spans, cut) if cut > len(self._context) else out
+        if cut > len(self._context):
+            return out + self._show(buffer, spans, cut)
+        self._looked = spans
+        return out
 
     def _spans(self, buffer: bytes) -> list[Span]:
         spans, reveal, reach = self._detectors.spans(buffer, self._at), self.reveal, self._form.reach
@@ -294,12 +300,12 @@ class StreamMasker:
             self._at = 1 if self._context[1:].isspace() else 2
         return [(block[known:end], self._form.more(block[known:end]))] if end > known else []
 
-    def _release(self) -> list[Piece]:
-        """Show what is held now, and keep it as the context of what comes."""
+    def _release(self, known: list[Span] | None = None) -> list[Piece]:
+        """Show what is held now, and keep it as the context of what comes. ``known`` is what was found in it."""
         if self._run:
             return []
         buffer = self._context + self._held
-        spans = self._spans(buffer)
+        spans = self._spans(buffer) if known is None else known
         opened = self._open(buffer, spans)
         if opened is not None:
             return self._enter(buffer, spans, opened)

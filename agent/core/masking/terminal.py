@@ -126,15 +126,13 @@ class TerminalMasker:
     def _shown(self, pieces: list[Piece]) -> list[Piece]:
         if not pieces:
             return pieces
-        moves = False
-        for raw, _ in pieces:
-            self._keys = self._keys or b"PRIVATE KEY" in raw
-            moves = _MOVES.search(b"\r" + raw if self._returned else raw) is not None or self._wraps(raw) or moves
-            self._returned = raw.endswith(b"\r")
-        self._follows = moves or (self._follows and sum(len(raw) for raw, _ in pieces) < _BULK)
+        whole = pieces[0][0] if len(pieces) == 1 else b"".join([raw for raw, _ in pieces])
+        self._keys = self._keys or b"PRIVATE KEY" in whole
+        moves = _MOVES.search(b"\r" + whole if self._returned else whole) is not None or self._wraps(whole)
+        self._returned = whole.endswith(b"\r")
+        self._follows = moves or (self._follows and len(whole) < _BULK)
         if not self._follows:
-            for raw, _ in pieces:
-                self._keep(raw)
+            self._keep(whole)
             return pieces
         self._read()
         self._base = self._written

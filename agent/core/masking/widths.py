@@ -69,7 +69,7 @@ class SameWidth:
 
     def reach(self, data: bytes) -> int:
         """Return where the cursor goes elsewhere: what follows stands beside something else, as the screen tells."""
-        move = _ELSEWHERE.search(data)
+        move = _ELSEWHERE.search(data) if b"\x1b" in data else None
         return len(data) if move is None else int(move.start())
 
 
