@@ -20,6 +20,11 @@ _SEPARATORS: Final = b" -.()/+"
 _ALNUM: Final = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz*"
 _STARRED: Final = bytes(0x2A if byte in _ALNUM else byte for byte in range(256))
 _MAILBOX: Final = b"***@***."
+#: How a number is written: every digit as one.
+_WRITTEN: Final = bytes.maketrans(b"0123456789", b"0000000000")
+_MOST_WRITTEN: Final = 1_000
+#: What stands before the digits that stay, by class and by how the number is written. Holds no digits of anybody.
+_before: Final[dict[tuple[str, bytes], bytes]] = {}
 
 
 class MaskFault(ValueError):  # noqa: N818 - "fault" is the field's term
@@ -40,11 +45,22 @@ class DataClass(msgspec.Struct, frozen=True):
         """Return what is shown instead of ``value`` (UTF-8 text of this class)."""
         if self.shape == "mailbox":
             return _mailbox(value, self.whole)
-        if self.shape == "digits":
-            return self._starred(value, _DIGITS, _SEPARATORS)
+        if self.shape == "digits" and self.keep_last:
+            return self._number(value)
         if self.shape == "account":
             return self._starred(value, _ALNUM, b" -")
         return self.whole
+
+    def _number(self, value: bytes) -> bytes:
+        """The same as :meth:`_starred`, of numbers, which are written in a few ways: what is starred depends on that alone."""
+        written = self.name, value.translate(_WRITTEN)
+        before = _before.get(written)
+        if before is not None:
+            return before + value[-self.keep_last :]
+        replaced = self._starred(value, _DIGITS, _SEPARATORS)
+        if replaced is not self.whole and value[-self.keep_last :].isdigit() and len(_before) < _MOST_WRITTEN:
+            _before[written] = replaced[: -self.keep_last]
+        return replaced
 
     def _starred(self, value: bytes, alphabet: bytes, separators: bytes) -> bytes:
         """Star all but the last ``keep_last`` characters of ``alphabet``; separators stay, anything else is no such value."""

@@ -53,7 +53,7 @@ class Hit(NamedTuple):
 class Detectors:
     """The built-in detectors and those of one configuration. Immutable; share one between sessions."""
 
-    __slots__ = ("_active", "_built_in", "_classes", "_custom", "_rules", "custom")
+    __slots__ = ("_active", "_built_in", "_classes", "_constants", "_custom", "_rules", "custom")
 
     def __init__(self, custom: Sequence[Custom] = (), *, built_in: bool = True) -> None:
         """Without ``built_in`` only ``custom`` is looked for.
@@ -68,6 +68,7 @@ class Detectors:
         self._active: Final = built_in or self.custom
         self._built_in = built_in
         self._classes: dict[str, DataClass] = {}
+        self._constants: dict[str, bytes] = {}
 
     def find(self, data: bytes) -> list[Hit]:
         """Return the secrets in ``data``: in order, without overlaps."""
@@ -119,9 +120,14 @@ class Detectors:
 
     def replacement(self, name: str, value: bytes) -> bytes:
         """Return what is shown instead of ``value`` of class ``name``."""
+        constant = self._constants.get(name)
+        if constant is not None:
+            return constant
         known = self._classes.get(name)
         if known is None:
             known = self._classes.setdefault(name, data_class(name))
+            if known.shape == "whole":
+                self._constants[name] = known.whole
         return known.replace(plain(value) if value.translate(None, _UNDISGUISED) else value)
 
     def _named(self, data: bytes) -> list[Span]:

@@ -44,6 +44,17 @@ def test_a_card_shows_four_digits_and_no_more(digits: bytes) -> None:
     assert set(shown[:-4]) == {0x2A}
 
 
+_NUMBERS = st.from_regex(rb"[0-9*]{1,5}(?:[ -]?[0-9*]{1,6}){0,4}x?", fullmatch=True)
+
+
+@given(st.sampled_from(["card", "phone"]), st.lists(_NUMBERS, min_size=1, max_size=6))
+def test_what_numbers_before_it_were_like_changes_nothing(name: str, values: list[bytes]) -> None:
+    for value in values:
+        shown = data_class(name).replace(value)
+        assert shown == data_class(name)._starred(value, b"0123456789*", b" -.()/+")
+        assert shown == data_class(name).replace(value)
+
+
 def test_counts_are_taken_once() -> None:
     tally = Tally()
     tally.add("email", 2)
