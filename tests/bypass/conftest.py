@@ -8,7 +8,8 @@ import pytest
 
 from infra.demo.stack import Stack
 from tests.bypass.hostile import HostileTarget
-from tests.bypass.world import Loop, World, furnish
+from tests.bypass.world import World, furnish
+from tests.integration.loop import Loop
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,9 @@ from __future__ import annotations
 import asyncio
 import json
 import subprocess
-import threading
-from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import asyncssh
 import boto3
@@ -22,8 +20,6 @@ from tests.bypass.hostile import HostileTarget
 from tests.bypass.http import Answer, ask
 from tests.fakes.chunks import text_of
 from tests.fakes.gateway_yaml import ssh_target
-
-T = TypeVar("T")
 
 #: Beside the demo's rules: everything may be run on the hostile target, and one place may not be touched by file transfers.
 RULES = """
@@ -227,20 +223,3 @@ def more_targets(world: World) -> str:
             ssh_target("raw", hostile.raw_port, hostile.host_key, ["raw"]),
         ]
     )
-
-
-class Loop:
-    """An event loop in a thread of its own, for servers that have to answer while a test waits."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
-        self._thread.start()
-
-    def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return asyncio.run_coroutine_threadsafe(make(), self._loop).result(60)
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()

@@ -275,7 +275,7 @@ class Connection(asyncssh.SSHServer):
     def _warned(self, words: str) -> None:
         """Say that time runs out on every channel that shows something, or on the next one that does."""
         if not [program for program in self.programs if program.warn(words)]:
-            self._notes.append(f"sallyport: {words}\n".encode())
+            self.note(f"sallyport: {words}\n".encode())
 
     async def _watch(self, serving: Serving) -> None:
         self.end(await asyncio.shield(serving.ended))

@@ -14,6 +14,7 @@ import pexpect
 import pytest
 
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.many import Many
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
@@ -276,56 +277,49 @@ async def guarded(sshd: Sshd, tmp_path: Path) -> AsyncIterator[Gateway]:
     await gate.close()
 
 
+#: How a prompt of bash ends.
+PROMPT = r"[#$] (\x1b\[[?0-9]*[a-zA-Z])*$"
+
+
 def prompt(child: pexpect.spawn) -> None:
     child.delaybeforesend = None
     child.expect_exact("every line is decided before it runs")
-    child.expect(r"[#$] (\x1b\[[?0-9]*[a-zA-Z])*$")
+    child.expect(PROMPT)
+
+
+@pytest.fixture(scope="module")
+def many(sshd: Sshd) -> Iterator[Many]:
+    shells = Many(sshd, PERMIT, FORBID, shell="guarded")
+    yield shells
+    shells.close()
 
 
 @pytest.mark.parametrize("row", EVASIONS, ids=[" ⏎ ".join(row) for row in EVASIONS])
-async def test_it_does_not_run(guarded: Gateway, tmp_path: Path, row: list[str]) -> None:
+def test_it_does_not_run(many: Many, tmp_path: Path, row: list[str]) -> None:
     victim = tmp_path / "victim"
-
-    def person(child: pexpect.spawn) -> None:
-        prompt(child)
-        for keys in row:
-            child.send(keys.format(f=victim) + "\r")
-            child.expect(pexpect.TIMEOUT, timeout=0.15)
-        # Whatever is left open is left: the victim must not have come into being by then, nor on the way out.
-        child.send("\x03\x03\r")
-        child.expect(pexpect.TIMEOUT, timeout=0.1)
-        child.send("exit\r")
-        child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=1)
-        child.close(force=True)
-        raise pexpect.EOF("over")
-
-    with pytest.raises(pexpect.EOF):
-        await at_terminal(guarded.ssh(options=["-e", "none"]), person)
-    await guarded.idle()
+    with many.row() as shell:
+        prompt(shell.child)
+        shell.attack([keys.format(f=victim) for keys in row], PROMPT)
     assert not victim.exists()
 
 
 @pytest.mark.parametrize("row", [row for row, _ in INNER], ids=[" ⏎ ".join(row) for row, _ in INNER])
-async def test_it_does_not_run_inside_either(guarded: Gateway, tmp_path: Path, row: list[str]) -> None:
-    await test_it_does_not_run(guarded, tmp_path, row)
+def test_it_does_not_run_inside_either(many: Many, tmp_path: Path, row: list[str]) -> None:
+    test_it_does_not_run(many, tmp_path, row)
 
 
 @pytest.mark.parametrize("lines", [twin for _, twin in INNER], ids=[" ⏎ ".join(twin) for _, twin in INNER])
-async def test_the_innocent_twin_runs(guarded: Gateway, tmp_path: Path, lines: list[str]) -> None:
-    def person(child: pexpect.spawn) -> None:
+def test_the_innocent_twin_runs(many: Many, tmp_path: Path, lines: list[str]) -> None:
+    with many.row() as shell:
+        child = shell.child
         prompt(child)
         for number, line in enumerate(lines, 1):
             child.send(line.format(f=tmp_path / "victim") + "\r")
             if number == len(lines):
                 child.expect("twin\r\n")
             child.expect(r"[#$>] ?(\x1b(\[[?0-9;]*[a-zA-Z]|[=>])| |\r)*$")
-        child.close(force=True)
-        raise pexpect.EOF("over")
-
-    with pytest.raises(pexpect.EOF):
-        await at_terminal(guarded.ssh(options=["-e", "none"]), person)
-    await guarded.idle()
-    assert guarded.serving.denied == 0
+        shell.close()
+        assert shell.denied == 0
 
 
 async def test_plain_work_goes_on(guarded: Gateway) -> None:

@@ -15,8 +15,9 @@ import pytest
 
 from tests.bypass.shell.test_guarded import FORBID, ORDINARY, PERMIT
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.many import Many
 from tests.integration.ssh.test_guarded import victims
-from tests.integration.ssh.test_locked import SHELLS, account, commands, prompt
+from tests.integration.ssh.test_locked import READY, SHELLS, account, commands, prompt
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
@@ -139,28 +140,19 @@ async def locked(server: Sshd, tmp_path: Path) -> AsyncIterator[Gateway]:
     await gate.close()
 
 
+@pytest.fixture(scope="module", params=SHELLS)
+def many(servers: dict[str, Sshd], request: pytest.FixtureRequest) -> Iterator[Many]:
+    shells = Many(servers[request.param], shell="locked")
+    yield shells
+    shells.close()
+
+
 @pytest.mark.parametrize(("permit", "row"), ROWS, ids=[" ⏎ ".join(row) for _, row in ROWS])
-async def test_it_does_not_run(locked: Gateway, server: Sshd, tmp_path: Path, permit: str, row: list[str]) -> None:
+def test_it_does_not_run(many: Many, tmp_path: Path, permit: str, row: list[str]) -> None:
     victim = tmp_path / "victim"
-    locked.serving = serving_for(server, permit, FORBID, shell="locked")
-
-    def person(child: pexpect.spawn) -> None:
-        prompt(child)
-        for keys in row:
-            child.send((keys.format(f=victim, c=CHALLENGE) + "\r").encode("utf-8", "surrogateescape"))
-            child.expect(pexpect.TIMEOUT, timeout=0.15)
-        # Whatever is left open is left: the victim must not have come into being by then, nor on the way out.
-        child.expect(pexpect.TIMEOUT, timeout=0.3)
-        child.send("\x03\x03\r")
-        child.expect(pexpect.TIMEOUT, timeout=0.1)
-        child.send("exit\r")
-        child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=1)
-        child.close(force=True)
-        raise pexpect.EOF("over")
-
-    with pytest.raises(pexpect.EOF):
-        await at_terminal(locked.ssh(options=["-e", "none"]), person)
-    await locked.idle()
+    with many.row(permit, FORBID) as shell:
+        prompt(shell.child)
+        shell.attack([keys.format(f=victim, c=CHALLENGE) for keys in row], READY)
     assert not victim.exists()
 
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import pexpect
 import pytest
 
-from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
-from tests.integration.ssh.test_shell import at_terminal
+from tests.integration.ssh.conftest import Sshd
+from tests.integration.ssh.many import Many
 
 pytestmark = pytest.mark.servers
 
@@ -109,13 +108,11 @@ SCENARIOS = [
 ]
 
 
-@pytest.fixture
-async def guarded(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[Gateway]:
-    gate = Gateway(identity, tmp_path)
-    gate.serving = serving_for(sshd, PERMIT, shell="guarded")
-    await gate.listen()
-    yield gate
-    await gate.close()
+@pytest.fixture(scope="module")
+def many(sshd: Sshd) -> Iterator[Many]:
+    shells = Many(sshd, PERMIT, shell="guarded")
+    yield shells
+    shells.close()
 
 
 def type_out(child: pexpect.spawn, scenario: Scenario, *, human: bool) -> None:
@@ -125,7 +122,9 @@ def type_out(child: pexpect.spawn, scenario: Scenario, *, human: bool) -> None:
         if number:
             # A program reads what follows; give it the time to be there.
             child.expect(pexpect.TIMEOUT, timeout=0.3)
-        for key in piece if human else [piece]:
+        # Thousands of keys one by one would test patience.
+        step = len(piece) if not human else 1 if len(piece) < 1000 else 16
+        for key in (piece[at : at + step] for at in range(0, len(piece), step)):
             child.send(key)
             if human:
                 child.expect(pexpect.TIMEOUT, timeout=0.08 if key in ENTERS else 0.002)
@@ -136,24 +135,19 @@ def type_out(child: pexpect.spawn, scenario: Scenario, *, human: bool) -> None:
 
 @pytest.mark.parametrize("human", [False, True], ids=["burst", "human"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.name for each in SCENARIOS])
-async def test_the_lines_are_exact(guarded: Gateway, scenario: Scenario, human: bool) -> None:
-    def person(child: pexpect.spawn) -> None:
-        child.delaybeforesend = None
-        child.expect_exact("every line is decided before it runs")
-        child.send("PS1='ready''> '\r")
-        child.expect(r"ready> (\x1b\[[?0-9]*[a-zA-Z])*$")
-        type_out(child, scenario, human=human)
-
+def test_the_lines_are_exact(many: Many, scenario: Scenario, human: bool) -> None:
     if not (human or scenario.burst):
         pytest.skip("typed by people alone")
-    status = await at_terminal(guarded.ssh(options=["-o", "SendEnv=LANG"]), person)
-    assert status == 0
-    await guarded.idle()
-    recorder = guarded.serving.recorder
-    ran = [entry["text"] for entry in recorder.lines(1, "jsonl") if entry.get("event") == "command"]
+    with many.row() as row:
+        row.child.expect_exact("every line is decided before it runs")
+        row.child.send("PS1='ready''> '\r")
+        row.child.expect(r"ready> (\x1b\[[?0-9]*[a-zA-Z])*$")
+        type_out(row.child, scenario, human=human)
+        assert row.leave() == 0
+    ran = [entry["text"] for entry in row.commands]
     first, *lines, last = ran[:-1] if ran[-1].startswith("exit") else ran
     assert first.startswith("PS1=")
     assert last == "echo th''e-end"
     assert lines == scenario.lines
-    assert "7701" not in recorder.text(1)
-    assert b"hunter2" not in b"".join(recorder.written.values())
+    assert "7701" not in row.text
+    assert b"hunter2" not in row.written

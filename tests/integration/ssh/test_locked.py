@@ -12,6 +12,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
+from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeServing
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_guarded import LINES, NOT, PERMIT, victims
@@ -263,6 +264,33 @@ async def test_long_lines_run_at_once_and_ctrl_c_behind_them_is_for_their_progra
     assert await at_terminal(locked.ssh(options=["-o", "SendEnv=LANG"]), person) == 0
     await locked.idle()
     assert [each["exit"] for each in commands(locked.serving)] == [0, 130, 0, 0]
+
+
+@pytest.mark.parametrize("shell", ["locked", "guarded"])
+async def test_the_line_that_ran_when_the_session_was_ended_is_on_record(
+    servers: dict[str, Sshd], identity: FakeIdentity, tmp_path: Path, shell: str
+) -> None:
+    gate = Gateway(identity, tmp_path)
+    serving = gate.serving = serving_for(servers["bash"], PERMIT, shell=shell)
+    await gate.listen()
+    loop = asyncio.get_running_loop()
+
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        child.expect(r"[$#] (\x1b\[[?0-9]*[a-zA-Z])*\Z")
+        child.send("echo $((6*7)); sleep 60\r")
+        child.expect_exact("42\r\n")
+        loop.call_soon_threadsafe(serving.ended.set_result, Notice("session_killed", "Somebody ended it."))
+        child.expect_exact("Somebody ended it.")
+
+    try:
+        assert await at_terminal(gate.ssh(), person) == 255
+        await gate.idle()
+        (ran,) = commands(serving)
+        assert (ran["text"], ran["exit"]) == ("echo $((6*7)); sleep 60", None)
+        assert "42\r\n" in serving.recorder.text(1)
+    finally:
+        await gate.close()
 
 
 async def test_a_runner_that_is_killed_ends_the_shell(locked: Gateway) -> None:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
-import pexpect
 import pytest
 
-from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.conftest import Sshd
+from tests.integration.ssh.many import Many
 from tests.integration.ssh.test_guarded_corpus import COMMON, DOWN, LEFT, PERMIT, UP, Scenario, type_out
-from tests.integration.ssh.test_locked import SHELLS, account, commands, prompt
-from tests.integration.ssh.test_shell import at_terminal
+from tests.integration.ssh.test_locked import SHELLS, account, prompt
 
 pytestmark = pytest.mark.servers
 
@@ -64,15 +62,11 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd
         each.stop()
 
 
-@pytest.fixture
-async def gateway(
-    servers: dict[str, Sshd], request: pytest.FixtureRequest, identity: FakeIdentity, tmp_path: Path
-) -> AsyncIterator[Gateway]:
-    gate = Gateway(identity, tmp_path)
-    gate.serving = serving_for(servers[request.param], PERMIT, shell="locked")
-    await gate.listen()
-    yield gate
-    await gate.close()
+@pytest.fixture(scope="module")
+def many(servers: dict[str, Sshd], request: pytest.FixtureRequest) -> Iterator[Many]:
+    shells = Many(servers[request.param], PERMIT, shell="locked")
+    yield shells
+    shells.close()
 
 
 #: Typed key by key in the plainest shell; in one write in the others.
@@ -82,22 +76,18 @@ HOW = [(shell, shell == "dash") for shell in SHELLS]
 NAMES = [f"{shell} {'human' if human else 'burst'}" for shell, human in HOW]
 
 
-@pytest.mark.parametrize(("gateway", "human"), HOW, ids=NAMES, indirect=["gateway"])
+@pytest.mark.parametrize(("many", "human"), HOW, ids=NAMES, indirect=["many"], scope="module")
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.name for each in SCENARIOS])
-async def test_the_lines_are_exact(gateway: Gateway, scenario: Scenario, human: bool) -> None:
-    def person(child: pexpect.spawn) -> None:
-        prompt(child)
-        type_out(child, scenario, human=human)
-
+def test_the_lines_are_exact(many: Many, scenario: Scenario, human: bool) -> None:
     if not (human or scenario.burst):
         pytest.skip("typed by people alone")
-    status = await at_terminal(gateway.ssh(options=["-o", "SendEnv=LANG"]), person)
-    assert status == 0
-    await gateway.idle()
-    ran = [entry["text"] for entry in commands(gateway.serving)]
+    with many.row() as row:
+        prompt(row.child)
+        type_out(row.child, scenario, human=human)
+        assert row.leave() == 0
+    ran = [entry["text"] for entry in row.commands]
     *lines, last = ran[:-1] if str(ran[-1]).startswith("exit") else ran
     assert last == "echo th''e-end"
     assert lines == scenario.lines
-    recorder = gateway.serving.recorder
-    assert "7701" not in recorder.text(1)
-    assert b"hunter2" not in b"".join(recorder.written.values())
+    assert "7701" not in row.text
+    assert b"hunter2" not in row.written

@@ -63,7 +63,9 @@ def names(answer: bytes, word: str) -> list[str]:
         except UnicodeDecodeError:
             continue
         if name.startswith(word) and name.isprintable():
-            found.add(word + _SPECIAL.sub(r"\\\1", name[len(word) :]))
+            more = _SPECIAL.sub(r"\\\1", name[len(word) :])
+            # At the beginning, and where a value begins, a shell would put somebody's home in its place.
+            found.add(word + ("\\" + more if more.startswith("~") and word[-1:] in ("", ":", "=") else more))
     return sorted(found)[:NAMES_LIMIT]
 
 

@@ -55,6 +55,12 @@ def test_an_answer_is_not_believed_but_read() -> None:
     assert names(b"a;rm b\na\tb\n", "a") == ["a\\;rm\\ b"]
 
 
+def test_nobodys_home_is_meant_by_a_name() -> None:
+    assert names(b"~root\nx~\n", "") == ["\\~root", "x~"]
+    assert names(b"x~\n", "x") == ["x~"]
+    assert names(b"~/a b/\n", "~/") == ["~/a\\ b/"]
+
+
 def test_a_question_is_an_operation_that_looks() -> None:
     asked = question("etc/pa", "/srv", program=False)
     assert (asked.kind, asked.text, asked.effects, asked.objects) == ("complete", "etc/pa", {"read"}, {"/srv/etc"})

@@ -1,0 +1,179 @@
+"""Many shells behind one connection, for rows of a table that would otherwise spend their time on handshakes.
+
+    one ssh (ControlMaster) ──► one connection of the plug-in ──► one connection to sshd
+        └── for each row: a terminal, a channel, a shell of its own, a recording of its own
+
+What a row inherits from the row before is the connection and nothing of a shell: processes, variables, history, terminals and
+nonces are its own, and policy is looked up at each decision. A row that breaks the connection fails, and the next one gets
+another. So what is tested here is shells; what connections do when they begin and end is tested where each test has its own.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pexpect
+import pytest
+
+from tests.fakes.agent_runtime import FakeIdentity, FakeServing, make_policy
+from tests.integration.loop import Loop
+from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
+
+#: At the beginning of a line, this and a full stop close a channel, whatever runs in it.
+ESCAPE = "\x1d"
+_LANGUAGE = ("-o", "SendEnv=LANG")
+
+
+class Row:
+    """One shell: its terminal, and what the gateway made of it."""
+
+    def __init__(self, child: pexpect.spawn, serving: FakeServing, channel: int) -> None:
+        self.child = child
+        self.serving = serving
+        self.channel = channel
+        self._denied = serving.denied
+
+    @property
+    def denied(self) -> int:
+        """Operations of this row that were denied."""
+        return self.serving.denied - self._denied
+
+    @property
+    def commands(self) -> list[dict[str, Any]]:
+        """Lines that ran, as the transcript tells them."""
+        return [entry for entry in self.serving.recorder.lines(self.channel, "jsonl") if entry.get("event") == "command"]
+
+    @property
+    def text(self) -> str:
+        """What the cast shows."""
+        return self.serving.recorder.text(self.channel)
+
+    @property
+    def written(self) -> bytes:
+        """Everything that was recorded of this shell."""
+        return b"".join(data for (channel, _), data in self.serving.recorder.written.items() if channel == self.channel)
+
+    @property
+    def over(self) -> bool:
+        """True once the shell's recording says how it ended."""
+        lines = self.serving.recorder.lines(self.channel, "cast")
+        return any(line[1] == "x" or line[2] == "the client left" for line in lines[1:])
+
+    def settle(self, ready: str, seconds: float) -> None:
+        """Give what was typed the time to happen: until a prompt stands there again, ``seconds`` where none does."""
+        self.child.expect([ready, pexpect.TIMEOUT], timeout=seconds)
+
+    def attack(self, pieces: Collection[str], ready: str) -> None:
+        """Type ``pieces`` at the prompt, which may do anything to the shell, and leave. ``ready`` is what a prompt ends with."""
+        try:
+            for piece in pieces:
+                self.child.send((piece + "\r").encode("utf-8", "surrogateescape"))
+                self.settle(ready, 0.15)
+            # Whatever is left open is left: nothing must have come of it by then, nor on the way out.
+            if any(each in piece for piece in pieces for each in ("&", "sleep")):
+                self.child.expect(pexpect.TIMEOUT, timeout=0.3)
+            else:
+                self.settle(ready, 0.3)
+            self.child.send("\x03\x03\r")
+            self.settle(ready, 0.1)
+            self.child.send("exit\r")
+        except pexpect.EOF:
+            pass
+        self.leave()
+
+    def leave(self) -> int:
+        """Wait for the end of the shell, which was told to end; returns its status, or -1 where it had to be closed."""
+        if self.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=1) == 1:
+            return self.close()
+        self.child.close(force=True)
+        self._ended()
+        return int(self.child.exitstatus if self.child.exitstatus is not None else -1)
+
+    def close(self) -> int:
+        """Close the channel, whatever runs in the shell."""
+        self.child.send(f"\r{ESCAPE}.")
+        self.child.expect(pexpect.EOF)
+        self.child.close(force=True)
+        self._ended()
+        return -1
+
+    def _ended(self) -> None:
+        for _ in range(2000):
+            if self.over:
+                break
+            time.sleep(0.01)
+        else:
+            pytest.fail("the shell's recording did not end")
+
+
+class Many:
+    """A gateway before ``sshd`` in a thread of its own, and terminals on one connection to it."""
+
+    def __init__(self, sshd: Sshd, *rules: str, shell: str) -> None:
+        async def make() -> FakeServing:
+            return serving_for(sshd, *rules, shell=shell)
+
+        self._make = make
+        self._folder = tempfile.TemporaryDirectory(prefix="many")
+        self._loop = Loop()
+        self._gate = Gateway(FakeIdentity(), Path(self._folder.name))
+        self._loop.run(self._gate.listen)
+        self._socket = Path(self._folder.name) / "master"
+        self._master: subprocess.Popen[bytes] | None = None
+        self._rows = 0
+
+    def close(self) -> None:
+        """End everything."""
+        if self._master is not None:
+            self._master.terminate()
+            self._master.wait(10)
+        self._loop.run(self._gate.close)
+        self._loop.stop()
+        self._folder.cleanup()
+
+    @contextmanager
+    def row(self, *rules: str, size: tuple[int, int] = (30, 100)) -> Iterator[Row]:
+        """A shell at a terminal, decided by ``rules``."""
+        self._connect()
+        serving = self._gate.serving
+        assert serving is not None
+        if rules:
+            serving.in_force = make_policy(*rules, target=serving.target)
+        self._rows += 1
+        options = ["-S", str(self._socket), "-e", "^]", *_LANGUAGE]
+        command = self._gate.ssh(options=options)
+        child = pexpect.spawn(
+            command[0], command[1:], timeout=20, dimensions=size,
+            env={"TERM": "xterm", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
+        )  # fmt: skip
+        child.delaybeforesend = None
+        child.ptyproc.delayafterclose = child.ptyproc.delayafterterminate = 0.01
+        row = Row(child, serving, self._rows)
+        try:
+            yield row
+        finally:
+            child.close(force=True)
+
+    def _connect(self) -> None:
+        if self._master is not None and self._master.poll() is None and self._socket.exists():
+            return
+        self._gate.serving = self._loop.run(self._make)
+        self._rows = 0
+        self._master = subprocess.Popen(
+            self._gate.ssh(options=["-M", "-N", "-S", str(self._socket), *_LANGUAGE]),
+            stdin=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+        )
+        for _ in range(2000):
+            if self._socket.exists():
+                return
+            if self._master.poll() is not None:
+                break
+            time.sleep(0.01)
+        pytest.fail(f"no connection: {self._gate.notices}")
