@@ -97,6 +97,43 @@ class Hold:
         self._show(line.encode() + (b"\r\n" if self._terminal else b"\n"), True)
 
 
+class Waits:
+    """What one channel waits for: at most one operation at a time."""
+
+    def __init__(self, show: Show, left: Callable[[], None]) -> None:
+        """``show`` as in :class:`Hold`. ``left`` is told that the client went away while others were asked."""
+        self._show = show
+        self._left = left
+        self._hold: Hold | None = None
+
+    def withdraw(self) -> bool:
+        """Nobody wants what others are asked about now. False where nobody is asked."""
+        if self._hold is None:
+            return False
+        self._hold.withdraw()
+        return True
+
+    def typed(self, data: bytes) -> bool:
+        """Input came that nobody reads yet. Returns whether more of it may be read."""
+        return self._hold is not None and self._hold.typed(data)
+
+    async def answered(
+        self, serving: Serving, asked: Asked, *, terminal: bool, key: str, more: Callable[[Hold], None]
+    ) -> Answered | Refused:
+        """Ask others about ``asked``, and return what they said. ``more`` is told of the wait before it begins."""
+        self._hold = Hold(serving, self._show, terminal=terminal, key=key)
+        try:
+            more(self._hold)
+            return Answered(asked, await self._hold.agreed(asked.operation))
+        except Fault as fault:
+            return Refused(asked.operation, fault.code, fault.message, asked.tag)
+        except asyncio.CancelledError:
+            self._left()
+            raise
+        finally:
+            self._hold = None
+
+
 async def settled(
     gate: Gate,
     performer: Performer,

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from agent.core.gate import Gate
 from agent.core.policy import Decider
 from agent.core.recording.cast import CastWriter
+from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Stream
 from agent.protocols.ssh import engine, masked
 from agent.protocols.ssh.denial import Words
 from agent.protocols.ssh.engine import Terminal, Wish
+from agent.protocols.ssh.sftp import SftpEngine
 from agent.runtime.serving import Serving
 
 
@@ -39,3 +43,11 @@ def screen(
         originals=serving.sealer is not None,
     )
     return gate, cast
+
+
+def files(serving: Serving, heading: Heading, terminal: Terminal | None) -> tuple[Gate, Callable[[SftpEngine], Gate]]:
+    """Return the gate that decides whether files may be transferred, and what makes the one that decides about each of them."""
+    decide, transcript = decider(serving), JsonlWriter(heading, protocol="sftp")
+    words = Words(serving.claims.sid, terminal=terminal is not None)
+    gate = Gate(decide, transcript, words, says_on="err", asks=True, originals=serving.sealer is not None)
+    return gate, lambda engine: Gate(decide, transcript, engine, asks=True)

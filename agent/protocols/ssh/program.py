@@ -22,7 +22,6 @@ import asyncssh
 import structlog
 
 from agent.core.gate import Gate
-from agent.core.policy import Yes
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.shell.guard.dialogue import Unguardable
@@ -30,11 +29,11 @@ from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refus
 from agent.protocols.ssh import engine, masked, opening, shells, target_side
 from agent.protocols.ssh.algorithms import window
 from agent.protocols.ssh.asides import Asides, banner
-from agent.protocols.ssh.denial import EXIT_FAILED, Words, exit_status, say
+from agent.protocols.ssh.denial import EXIT_FAILED, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.feed import ADVICE, Feed, Tape, script
 from agent.protocols.ssh.files import FileRelay
-from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, interrupts, settled
+from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, Waits, interrupts, settled
 from agent.protocols.ssh.masked import Pace
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.sftp import SftpEngine
@@ -43,7 +42,6 @@ from agent.protocols.ssh.valve import Valve
 from agent.protocols.ssh.wire import Wire
 from agent.runtime.relay import Performer
 from chalicelib.contracts.faults import Fault, Notice
-from chalicelib.contracts.operation import Operation
 
 if TYPE_CHECKING:
     from agent.protocols.ssh.transport import Connection
@@ -72,8 +70,7 @@ class Program:
         self._gate: Gate | None = None
         self._performer: Performer | None = None
         self._pace: Pace | None = None
-        self._hold: Hold | None = None
-        """Other people are being asked."""
+        self._waits: Final = Waits(self._said_while_waiting, self._left_while_waiting)
         self._starting = False
         self._over = False
         self._asides = Asides(terminal=False)
@@ -121,10 +118,8 @@ class Program:
         """Input, which is forwarded and never recorded: passwords are typed."""
         if self._target is None:
             # asyncssh resumes reading when a request was granted.
-            self._feed.add(data, more=self._hold is not None and self._hold.typed(data))
-        elif self._hold is not None and isinstance(self._relay, ShellRelay) and interrupts(data):
-            self._hold.withdraw()
-        else:
+            self._feed.add(data, more=self._waits.typed(data))
+        elif not (isinstance(self._relay, ShellRelay) and interrupts(data) and self.withdraw()):
             self._from_client(data)
 
     def on_input_eof(self) -> None:
@@ -344,16 +339,11 @@ class Program:
 
     def _open_recording(self, command: str, wish: Wish, *, stream: bool = False) -> tuple[Heading, Callable[[str], str]]:
         serving = self._connection.opened
-        claims = serving.claims
         heading = masked.heading(serving, self._connection.next_channel(), command)
         self._performer = Performer(serving, self)
         if wish.kind == "subsystem":
-            decider, words = opening.decider(serving), Words(claims.sid, terminal=self._terminal is not None)
-            transcript = JsonlWriter(heading, protocol="sftp")
-            self._gate = Gate(decider, transcript, words, says_on="err", asks=True, originals=serving.sealer is not None)
-            self._relay = FileRelay(
-                serving, SftpEngine(claims.sid), lambda engine: Gate(decider, transcript, engine, asks=True), self
-            )
+            self._gate, between = opening.files(serving, heading, self._terminal)
+            self._relay = FileRelay(serving, SftpEngine(serving.claims.sid), between, self)
             return heading, self._gate.kept
         self._gate, cast = opening.screen(serving, heading, wish, self._terminal, self._modes, stream=stream)
         self._pace = Pace(self._gate, self._tell)
@@ -372,32 +362,21 @@ class Program:
 
     async def answered(self, asked: Asked) -> Answered | Refused:
         """Wait for others, who are asked about ``asked``. Returns what they said."""
-        try:
-            return Answered(asked, await self._agreed(asked.operation))
-        except Fault as fault:
-            return Refused(asked.operation, fault.code, fault.message, asked.tag)
+        key = QUIT if isinstance(self._relay, FileRelay) else INTERRUPT
+        terminal = self._terminal is not None
+        return await self._waits.answered(self._connection.opened, asked, terminal=terminal, key=key, more=self._typed_before)
 
     def withdraw(self) -> bool:
         """Nobody wants what others are asked about now. False where nobody is asked."""
-        if self._hold is None:
-            return False
-        self._hold.withdraw()
-        return True
+        return self._waits.withdraw()
 
-    async def _agreed(self, operation: Operation) -> Yes:
-        """Wait for others. Raises Fault for every no."""
-        key = QUIT if isinstance(self._relay, FileRelay) else INTERRUPT
-        self._hold = Hold(self._connection.opened, self._said_while_waiting, terminal=self._terminal is not None, key=key)
-        try:
-            # What was typed before it began to wait may end it, and Ctrl-C may stand behind that.
-            if self._hold.typed(self._feed.kept):
-                self.valve.release("not started")
-            return await self._hold.agreed(operation)
-        except asyncio.CancelledError:
-            self._tell(Remark({"event": "withdrawn", "text": "withdrawn: the client left"}))
-            raise
-        finally:
-            self._hold = None
+    def _typed_before(self, hold: Hold) -> None:
+        # What was typed before it began to wait may end it, and Ctrl-C may stand behind that.
+        if hold.typed(self._feed.kept):
+            self.valve.release("not started")
+
+    def _left_while_waiting(self) -> None:
+        self._tell(Remark({"event": "withdrawn", "text": "withdrawn: the client left"}))
 
     def _said_while_waiting(self, data: bytes, recorded: bool) -> None:
         self._say(data, "out" if isinstance(self._relay, ShellRelay) else "err", recorded=recorded)
