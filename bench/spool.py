@@ -68,15 +68,16 @@ class _Tables:
 
 
 def _bare(group: int) -> Sequence[float]:
-    """What the disk alone takes for a batch: one write of it into an allocated file, synced by the write itself."""
+    """What the disk alone takes for a batch: one write over blocks that are in use, synced by the write itself."""
     with tempfile.TemporaryDirectory(prefix="sallyport-bench-") as folder:
         data = os.urandom(LINE_BYTES * group)
         open_now = writer.begin(Path(folder) / "bare", 4 * 1024 * 1024, b"", data)
+        writer.write_at(open_now.descriptor, 0, bytes(open_now.size))
         found = []
         try:
             for _ in range(100):
                 began = time.perf_counter()
-                writer.write_at(open_now.descriptor, data, open_now.end)
+                writer.write_at(open_now.descriptor, open_now.end, data)
                 found.append((time.perf_counter() - began) * 1e6)
                 open_now.end += len(data)
                 if open_now.end + len(data) > open_now.size:

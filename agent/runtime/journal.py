@@ -3,7 +3,8 @@
     idle ─► (somebody waits: at the end of this turn of the loop; nobody: after LINGER_S) ─► writing ─► idle, or at once the next
 
 Whoever needs a frame on disk is called back once it is; all sessions that wait share one sync and one call into the loop. Output
-that nobody waits for is gathered for ``LINGER_S`` first. There is one write at a time; what arrives meanwhile is the next one.
+that nobody waits for goes with what somebody waits for, or after ``LINGER_S``, twice that at most. There is one write at a time;
+what arrives meanwhile is the next one.
 After a failed write nothing is believed any more: the kernel may have dropped the pages it could not write, and a second sync
 that succeeds would say nothing about them. So the log fails once, for good, and every session with it; what is on disk is read by
 the next process, which believes nothing.
@@ -25,7 +26,7 @@ from agent.runtime.leftovers import Found, Logged, OldSegment, name, read_log
 from agent.runtime.packing import Lines, Packed
 from agent.runtime.spool import LOG, Disk, folders
 from agent.runtime.spool_keys import SpoolKeys
-from agent.runtime.wal import FRAME_BYTES, Frame, Head, Place, Progress, Type, checkpoint, encode, encode_head
+from agent.runtime.wal import FRAME_BYTES, Frame, Head, Progress, Type, checkpoint, encode, encode_head
 from agent.runtime.writer import Open, Writer, begin, keep, write_at, write_made
 from chalicelib.contracts.faults import Fault
 
@@ -138,7 +139,10 @@ class Journal:
         self._waiting: list[Done] = []
         self._under_way: list[tuple[SessionLog, Frame]] = []
         self._called: list[Done] = []
-        self._timer: asyncio.TimerHandle | asyncio.Handle | None = None
+        self._pending_bytes = 0
+        self._loop: asyncio.AbstractEventLoop
+        self._timer: asyncio.TimerHandle | None = None
+        self._flushes = 0
         self._urgent = False
         self._busy = False
         self._idle = asyncio.Event()
@@ -158,6 +162,7 @@ class Journal:
         self._unclaimed = found.sessions
         self._closed = found.segments
         self.damaged = found.damaged
+        self._loop = asyncio.get_running_loop()
         self._writer = Writer(self._written)
         await self.tidy()
 
@@ -234,24 +239,25 @@ class Journal:
         """Take a frame, to be written soon. Raises Fault(recording_failed)."""
         if log.fault is not None:
             raise log.fault
+        size = FRAME_BYTES + len(frame.payload)
         self._pending.append((log, frame))
-        log.backlog += FRAME_BYTES + len(frame.payload)
-        if log.backlog >= BATCH_BYTES and not self._urgent:
+        self._pending_bytes += size
+        log.backlog += size
+        if self._timer is None:
+            self._linger()
+        if self._pending_bytes >= BATCH_BYTES:
             # A batch is full: nothing is won by waiting for more.
             self._hurry()
-        elif self._timer is None and not self._busy:
-            self._arm()
 
     def wait(self, log: SessionLog, seq: int, done: Done) -> None:
         """Have ``done`` called with the batch that holds frame ``seq`` of ``log``."""
         if log.fault is not None or seq <= log.durable:
-            asyncio.get_running_loop().call_soon(done, log.fault)
+            self._loop.call_soon(done, log.fault)
         elif seq <= log.taken:
             self._called.append(done)
         else:
             self._waiting.append(done)
-            if not self._urgent:
-                self._hurry()
+            self._hurry()
 
     async def tidy(self) -> None:
         """Remove closed segments that hold nothing that is needed. Raises OSError."""
@@ -271,22 +277,32 @@ class Journal:
     # -- writing -------------------------------------------------------------------------------------------------------------
 
     def _hurry(self) -> None:
-        self._urgent = True
-        if not self._busy:
-            self._arm()
+        """Have what is pending written at the end of this turn of the loop, or after what is being written."""
+        if not self._urgent:
+            self._urgent = True
+            if not self._busy:
+                self._loop.call_soon(self._flush)
 
-    def _arm(self) -> None:
-        """Have ``_flush`` called: at the end of this turn of the loop where somebody waits, and else after a while."""
-        if self._timer is not None:
-            self._timer.cancel()
-        loop = asyncio.get_running_loop()
-        self._timer = loop.call_soon(self._flush) if self._urgent else loop.call_later(LINGER_S, self._flush)
+    def _linger(self) -> None:
+        """Have ``_lingered`` called after a while. The timer is never stopped: to set one for each statement costs more."""
+        self._flushes = 0
+        self._timer = self._loop.call_later(LINGER_S, self._lingered)
+
+    def _lingered(self) -> None:
+        """Write what nobody waits for, unless something was written since the timer was set: then that may take more along."""
+        self._timer = None
+        if not self._pending or self._busy or self.fault is not None:
+            return
+        if self._flushes:
+            self._linger()
+        else:
+            self._flush()
 
     def _flush(self) -> None:
-        self._timer = None
         if self._busy or not self._pending or self.fault is not None or self._writer is None:
             return
         batch, size = self._next_batch()
+        self._flushes += 1
         self._busy, self._urgent = True, bool(self._pending)
         self._idle.clear()
         self._under_way, now, head = batch, self._now, b""
@@ -298,24 +314,25 @@ class Journal:
             path = self._folder / name(self._number, self.keys.salt)
             work: Callable[[], object] = partial(begin, path, max(self._segment_bytes, len(head) + size), head, data)
         elif isinstance(data, bytes):
-            work = partial(write_at, now.descriptor, data, now.end)
-            now.end += size
+            work = partial(write_at, now.descriptor, *now.append(data))
         else:
-            work = partial(write_made, now.descriptor, data, now.end)
+            work = partial(write_made, now.descriptor, now.end, data)
         self._writer.submit(work)
 
     def _next_batch(self) -> tuple[list[tuple[SessionLog, Frame]], int]:
         """Take as much of what is pending as is written at once, and those who wait for it."""
-        batch, size = self._pending, 0
-        for index, (_, frame) in enumerate(batch):
-            size += FRAME_BYTES + len(frame.payload)
-            if size > BATCH_BYTES and index + 1 < len(batch):
-                # Whoever waits, waits for something behind this, at the latest: they are called with the last of it.
-                self._pending = batch[index + 1 :]
-                return batch[: index + 1], size
-        self._pending = []
-        self._called, self._waiting = self._waiting, []
-        return batch, size
+        batch, size, upto = self._pending, self._pending_bytes, len(self._pending)
+        if size > BATCH_BYTES:
+            size = upto = 0
+            while not upto or (size <= BATCH_BYTES and upto < len(batch)):
+                size += FRAME_BYTES + len(batch[upto][1].payload)
+                upto += 1
+        self._pending = batch[upto:]
+        self._pending_bytes -= size
+        if not self._pending:
+            # Whoever waits, waits for something in the last part of it, at the latest: they are called with that.
+            self._called, self._waiting = self._waiting, []
+        return batch[:upto], size
 
     def _head(self) -> bytes:
         """Return how the next segment begins: with what all earlier ones said about every session."""
@@ -332,7 +349,7 @@ class Journal:
         places = []
         for log, frame in batch:
             counter += 1
-            place = Place(log.number, counter, acknowledged)
+            place = (log.number, counter, acknowledged)
             if frame.type is Type.CHECKPOINT:
                 places.append((frame, place, self._cipher))
             else:
@@ -359,7 +376,7 @@ class Journal:
             self._closed += self._closing
             self._closing = []
         elif isinstance(made, int) and self._now is not None:
-            self._now.end += made
+            self._now.reached(self._now.end + made)
         self._acknowledged = self._counter
         batch, self._under_way = self._under_way, []
         called, self._called = self._called, []
@@ -371,7 +388,10 @@ class Journal:
                 told[log.number] = log
         # First: the disk is at work while those who waited are told.
         if self._pending:
-            self._flush() if self._urgent else self._arm()
+            if self._urgent:
+                self._flush()
+            elif self._timer is None:
+                self._linger()
         if not self._busy:
             self._idle.set()
         for done in called:
@@ -396,7 +416,7 @@ class Journal:
         self.on_fault(self.fault)
 
 
-def _sealed(places: list[tuple[Frame, Place, AESGCM]]) -> bytes:
+def _sealed(places: list[tuple[Frame, tuple[int, int, int], AESGCM]]) -> bytes:
     return b"".join([encode(*each) for each in places])
 
 

@@ -166,8 +166,8 @@ def begun(data: bytes) -> bool:
     return len(written) < HEAD_BYTES and written[:8] == _HEAD_MAGIC[: len(written[:8])]
 
 
-def encode(frame: Frame, place: Place, cipher: AESGCM) -> bytes:
-    """Return the bytes of ``frame``. Raises ValueError for a payload past ``PAYLOAD_LIMIT``."""
+def encode(frame: Frame, place: tuple[int, int, int], cipher: AESGCM) -> bytes:
+    """Return the bytes of ``frame``; ``place`` is a :class:`Place`. Raises ValueError for a payload past ``PAYLOAD_LIMIT``."""
     kind, channel, seq, time_ms, operations, denied, payload = frame
     form = 0
     if isinstance(payload, Packed):

@@ -1,7 +1,9 @@
 """The one thread that waits for the log's disk, and what it does there.
 
 A segment is opened with O_DSYNC, so a write returns when it is on disk: one call, and one time that the thread gives up the
-interpreter and takes it back. Its room is allocated first: a sync that need not record a new size takes less of the disk.
+interpreter and takes it back. Its room is allocated first: a sync that need not record a new size takes less of the disk. One
+that comes to a block for the first time has to record that it is in use, with a second write. Statements write a third of a block
+each, so a small write that comes to new blocks brings zeros for those that follow.
 """
 
 from __future__ import annotations
@@ -14,19 +16,39 @@ from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
 from threading import Thread
+from typing import Final
 
 import msgspec
 
 from agent.runtime.spool import sync_directory
 
+#: So many bytes of zeros go with a small write to new blocks, and a write of at most so many bytes is a small one.
+AHEAD: Final = 256 * 1024
+SMALL: Final = 64 * 1024
+
 
 class Open(msgspec.Struct):
-    """The segment that is written to. ``end`` is where the next write goes."""
+    """The segment that is written to. ``end`` is where the next write goes, ``used`` where blocks begin that are new."""
 
     path: Path
     descriptor: int
     size: int
     end: int
+    used: int
+
+    def append(self, data: bytes) -> tuple[int, bytes]:
+        """Take ``data``, for which there is room. Returns where to write what: it may have zeros behind it."""
+        at = self.end
+        self.end = end = at + len(data)
+        if end > self.used:
+            zeros = min(AHEAD, self.size - end) if len(data) <= SMALL else 0
+            self.used = end + zeros
+            data += bytes(zeros)
+        return at, data
+
+    def reached(self, end: int) -> None:
+        """Everything up to ``end`` was written."""
+        self.end, self.used = end, max(end, self.used)
 
 
 class Writer:
@@ -66,26 +88,27 @@ def begin(path: Path, size: int, head: bytes, data: bytes | Callable[[], bytes])
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_DSYNC | os.O_CLOEXEC, 0o600)
     try:
         os.posix_fallocate(descriptor, 0, size)
-        write_at(descriptor, head + data, 0)
+        write_at(descriptor, 0, head + data)
         os.fsync(descriptor)
         sync_directory(path.parent)
     except OSError:
         os.close(descriptor)
         raise
-    return Open(path, descriptor, size, len(head) + len(data))
+    end = len(head) + len(data)
+    return Open(path, descriptor, size, end, end)
 
 
-def write_at(descriptor: int, data: bytes, at: int) -> None:
+def write_at(descriptor: int, at: int, data: bytes) -> None:
     """Write every byte, to disk; a short write is not an end."""
     done = os.pwrite(descriptor, data, at)
     while done < len(data):
         done += os.pwrite(descriptor, memoryview(data)[done:], at + done)
 
 
-def write_made(descriptor: int, make: Callable[[], bytes], at: int) -> int:
+def write_made(descriptor: int, at: int, make: Callable[[], bytes]) -> int:
     """Write all that ``make`` returns, to disk. Returns how many bytes that was."""
     data = make()
-    write_at(descriptor, data, at)
+    write_at(descriptor, at, data)
     return len(data)
 
 

@@ -30,6 +30,7 @@ from agent.runtime.control_socket import ControlSocket
 from agent.runtime.journal import Journal
 from agent.runtime.recorder import SpoolRecorder
 from agent.runtime.room import Room
+from agent.runtime.writer import Open
 
 
 def main() -> None:
@@ -119,12 +120,23 @@ def _noting_writes(notes: int, pwrite: Callable[[int, Any, int], int]) -> Callab
     def written(descriptor: int, data: Any, at: int) -> int:
         if not fcntl.fcntl(descriptor, fcntl.F_GETFL) & os.O_DSYNC:
             return pwrite(descriptor, data, at)
-        place = {"log": os.fstat(descriptor).st_ino, "at": at, "to": at + len(data)}
+        # Of the zeros that are written ahead nothing can be lost: what may be torn, or spoiled, is in front of them and behind.
+        size = min(len(data), ends.pop(at, len(data)))
+        place = {"log": os.fstat(descriptor).st_ino, "at": at, "to": at + size}
         os.write(notes, json.dumps(place | {"done": False}).encode() + b"\n")
         done = pwrite(descriptor, data, at)
-        os.write(notes, json.dumps(place | {"to": at + done, "done": True}).encode() + b"\n")
+        os.write(notes, json.dumps(place | {"to": at + min(size, done), "done": True}).encode() + b"\n")
         return done
 
+    ends: dict[int, int] = {}
+    append = Open.append
+
+    def appended(self: Open, data: bytes) -> tuple[int, bytes]:
+        at, made = append(self, data)
+        ends[at] = len(data)
+        return at, made
+
+    Open.append = appended  # type: ignore[method-assign]
     return written
 
 
