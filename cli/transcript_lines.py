@@ -8,7 +8,7 @@ from typing import Any, Final
 import msgspec
 
 from cli.cast import TranscriptReader
-from cli.moments import clock
+from cli.moments import clock, duration
 from cli.plain import clean, clean_lines
 from cli.screen import paint
 from cli.sql_lines import SqlLines
@@ -18,6 +18,8 @@ _STYLES: Final = {"allowed": "green", "denied": "red", "held": "yellow"}
 _LEFT_OUT: Final = frozenset(
     {"t", "event", "kind", "text", "effects", "objects", "flags", "verdict", "rules", "policy", "digest", "arguments"}
 )
+#: What a line of a shell says of itself already.
+_OF_COMMANDS: Final = frozenset({"exit", "cast"})
 
 
 class TranscriptLines:
@@ -53,13 +55,21 @@ def _what(entry: dict[str, Any]) -> str:
     event = str(entry.get("event", ""))
     if event == "exit":
         return f"exit status {clean(str(entry.get('status', '')))}"
+    left_out = _LEFT_OUT
+    if event == "command":
+        status = entry.get("exit")
+        event, left_out = "exit ?" if status is None else f"exit {_short(status)}", _LEFT_OUT | _OF_COMMANDS
     verdict = str(entry.get("verdict", ""))
     head = paint(clean(verdict or event).ljust(8), _STYLES.get(verdict, "dim"))
     text = clean(str(entry.get("text") or entry.get("kind") or ""))
-    more = "  ".join(
-        f"{name}={_short(value)}" for name, value in entry.items() if name not in _LEFT_OUT and value not in ("", [], None)
-    )
+    more = "  ".join(_pair(name, value) for name, value in entry.items() if name not in left_out and value not in ("", [], None))
     return f"{head}  {text}{'  ' if text and more else ''}{paint(clean(more), 'dim')}".rstrip()
+
+
+def _pair(name: str, value: Any) -> str:
+    if name == "duration_ms" and isinstance(value, int) and value < 1 << 48:
+        return f"took {duration(value)}"
+    return f"{name}={_short(value)}"
 
 
 def _short(value: Any) -> str:

@@ -45,8 +45,32 @@ def test_operations_remarks_and_the_end() -> None:
     ]
 
 
+def test_lines_of_a_shell_and_forwarded_ports() -> None:
+    assert shown(
+        {
+            "t": 0,
+            "event": "command",
+            "text": "make",
+            "digest": "x",
+            "cwd": "/srv",
+            "exit": 2,
+            "duration_ms": 200_000,
+            "cast": [1, 2],
+        },
+        {"t": 0, "event": "command", "text": "vi", "cwd": "/srv", "exit": None, "duration_ms": 14, "depth": 1, "account": "root"},
+        {"t": 0, "event": "forward.closed", "text": "direct-tcpip db:5432", "sent": 4711, "looks_like": "", "duration_ms": 1000},
+    ) == [
+        "2026-11-20 10:03:00  exit 2    make  cwd=/srv  took 3 min 20 s",
+        "2026-11-20 10:03:00  exit ?    vi  cwd=/srv  took 14 ms  depth=1  account=root",
+        "2026-11-20 10:03:00  forward.closed  direct-tcpip db:5432  sent=4711  took 1 s",
+    ]
+
+
 def test_hostile_entries_can_only_be_read() -> None:
     for line in shown(
+        {"event": "command", "exit": "\x1b[2J", "duration_ms": 1 << 70},
+        {"event": "command", "duration_ms": -(1 << 70)},
+        {"event": "command", "duration_ms": True},
         {"t": "x", "event": "\x1b[2J", "kind": ["\u202e"], "text": {"a": "\x07"}, "verdict": 7},
         {"t": 1 << 60, "event": "shown", "text": "a\n\x1b]52;c;x\x07b"},
         {"t": -(1 << 60)},
