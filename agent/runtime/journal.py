@@ -34,7 +34,7 @@ LINGER_S: Final = 0.025
 #: A segment is allocated with this many bytes; it goes once its lines are in chunks. Small ones cost a synced directory each.
 SEGMENT_BYTES: Final = 4 * 1024 * 1024
 #: The most that is written at once, before it is packed; and sealed on the loop, where nothing is packed.
-BATCH_BYTES: Final = 2 * 1024 * 1024
+BATCH_BYTES: Final = 1024 * 1024
 
 Done = Callable[[Fault | None], None]
 
