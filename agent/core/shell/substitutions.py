@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from tree_sitter import Node
 
+from agent.core.shell import parts
 from agent.core.shell.options import names
 from agent.core.shell.words import Pieces
 
@@ -118,7 +119,7 @@ def command(walk: Walk, node: Node, *, in_double: bool) -> bool:
     """`$(…)` or backquotes; true if the output can only be a plain token."""
     raw = walk.source[node.start_byte : node.end_byte]
     if raw.startswith(b"`"):
-        walk.backquoted(node, in_double=in_double)
+        parts.backquoted(walk, node, in_double=in_double)
         return bool(INERT.fullmatch(raw[1:-1]))
     if not raw.startswith(b"$("):
         walk.flag("parse_error")
@@ -151,10 +152,10 @@ def double_quoted(walk: Walk, node: Node, pieces: Pieces) -> None:
             if child.is_named and child.type != "string_content":
                 walk.flag("parse_error")
             continue
-        walk.quoted_text(walk.source[at : child.start_byte].decode("utf-8", "replace"), pieces)
+        parts.quoted_text(walk, walk.source[at : child.start_byte].decode("utf-8", "replace"), pieces)
         at = child.end_byte
         expand(walk, child, pieces, quoted=True)
-    walk.quoted_text(walk.source[at : max(at, node.end_byte - 1)].decode("utf-8", "replace"), pieces)
+    parts.quoted_text(walk, walk.source[at : max(at, node.end_byte - 1)].decode("utf-8", "replace"), pieces)
 
 
 def check_arithmetic(walk: Walk, node: Node) -> None:

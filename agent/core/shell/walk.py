@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from tree_sitter import Node
 
-from agent.core.shell import dialects, redirecting, substitutions
+from agent.core.shell import dialects, parts, redirecting, substitutions
 from agent.core.shell.model import Redirection
 from agent.core.shell.options import names
 from agent.core.shell.reading import Reading
@@ -27,10 +27,6 @@ from agent.core.shell.words import (
     decode_ansi,
     is_live,
     literal,
-    unescape_backquoted,
-    unescape_double,
-    unescape_unquoted,
-    unescaped,
 )  # fmt: skip
 
 # Nodes that only hold others; the walk descends into them.
@@ -57,9 +53,6 @@ _SUBSCRIPT = re.compile(r"\[([^\]]*)\]\+?=")
 _COUNTER = re.compile(r"\s*\(\(\s*([A-Za-z_]\w*)\s*=\s*-?\d+\s*;", re.ASCII)
 # Nothing the shell would expand or remove.
 _PLAIN_WORD = re.compile(r"[\w./:=@%+,-]+")
-_WORD_SPECIAL = re.compile(r"[;&|<>()`\n \t\"']")
-_GLOB = re.compile(r"[*?\[]")
-_BRACE = re.compile(r"\{[^}]*(?:,|\.\.)|^\{.+")
 _INDIRECT = re.compile(r"\$\{!(?!.*[*@]\]?\}$)", re.DOTALL)
 
 
@@ -166,15 +159,15 @@ class Walk:
 
     def without_words(self, node: Node) -> str:
         """The text of a node with an x for every quoted string and substitution in it."""
-        parts, at, stack = [], node.start_byte, list(reversed(node.children))
+        kept, at, stack = [], node.start_byte, list(reversed(node.children))
         while stack:
             child = stack.pop()
             if child.type in dialects.SAME_EXTENT:
-                parts.append(self.source[at : child.start_byte] + b"x")
+                kept.append(self.source[at : child.start_byte] + b"x")
                 at = child.end_byte
             else:
                 stack.extend(reversed(child.children))
-        return b"".join([*parts, self.source[at : node.end_byte]]).decode("utf-8", "replace")
+        return b"".join([*kept, self.source[at : node.end_byte]]).decode("utf-8", "replace")
 
     def loop_variable(self, node: Node) -> None:
         name = node.child_by_field_name("variable")
@@ -301,7 +294,7 @@ class Walk:
                 words.append(self.word(child))
             elif kind in {"$", "==", "="}:
                 if kind == "$":
-                    self.lone_dollar(child)
+                    parts.lone_dollar(self, child)
                 words.append(literal(kind))
             else:
                 self.flag("parse_error")
@@ -412,7 +405,7 @@ class Walk:
     def piece(self, node: Node, pieces: Pieces) -> None:
         kind = node.type
         if kind in {"word", "number"}:
-            self.plain(node, pieces)
+            parts.plain(self, node, pieces)
         elif kind == "raw_string":
             if dialects.string_extent_differs(self.raw(node)):
                 self.flag("parse_error")
@@ -428,7 +421,7 @@ class Walk:
             else:
                 pieces.literal(text, quoted=True)
         elif kind in {"concatenation", "translated_string"}:
-            self.concatenation(node, pieces)
+            parts.concatenation(self, node, pieces)
         elif kind == "brace_expression":
             for child in node.named_children:
                 self.piece(child, pieces)
@@ -436,56 +429,3 @@ class Walk:
             pieces.brace = True
         else:
             substitutions.expand(self, node, pieces, quoted=False)
-
-    def plain(self, node: Node, pieces: Pieces) -> None:
-        raw = self.raw(node)
-        if node.named_child_count:
-            self.flag("parse_error")
-        bare = unescaped(raw)
-        if _WORD_SPECIAL.search(bare) or is_live(raw, quoted=False):
-            self.flag("parse_error")
-        pieces.glob = pieces.glob or bool(_GLOB.search(bare))
-        if "\\" in raw:
-            pieces.quoted = True
-        pieces.literal(unescape_unquoted(raw), quoted=False)
-
-    def concatenation(self, node: Node, pieces: Pieces) -> None:
-        at = node.start_byte
-        bare = []
-        for child in node.children:
-            if child.start_byte != at:
-                self.flag("parse_error")
-            at = child.end_byte
-            if child.is_named:
-                self.piece(child, pieces)
-                bare.append(unescaped(self.raw(child)) if child.type in {"word", "number"} else "x")
-            elif child.type == "$":
-                # `$"…"` is a string to be translated; the parser knows it only at the beginning of a word.
-                locale = self.source[at : at + 1] in {b'"', b"'"}
-                self.lone_dollar(child)
-                pieces.literal("" if locale else "$", quoted=locale)
-            else:
-                self.flag("parse_error")
-        if at != node.end_byte:
-            self.flag("parse_error")
-        joined = "".join(bare)
-        if joined != "{}" and "{" in joined and _BRACE.search(joined):
-            pieces.brace = True
-
-    def lone_dollar(self, node: Node) -> None:
-        """A dollar that the parser calls literal must be one, and must not begin an expansion."""
-        following = self.source[node.end_byte : node.end_byte + 1].decode("utf-8", "replace")
-        if self.raw(node) != "$" or is_live("$" + following, quoted=True):
-            self.flag("parse_error")
-
-    def quoted_text(self, raw: str, pieces: Pieces) -> None:
-        """Literal text inside double quotes."""
-        if is_live(raw, quoted=True):
-            self.flag("parse_error")
-        pieces.literal(unescape_double(raw), quoted=True)
-
-    def backquoted(self, node: Node, *, in_double: bool) -> None:
-        """Backquotes are read again from their text: escapes inside must be removed before parsing."""
-        if "`" in unescaped(self.raw(node)[1:-1]):
-            self.flag("parse_error")  # to the shell the first one that is not escaped ends it, whatever the quotes
-        self.reading.text(unescape_backquoted(self.raw(node)[1:-1], in_double=in_double))
