@@ -25,6 +25,7 @@ from agent.core.masking.classes import DataClass, MaskFault, Report, Tally, data
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.filled import FILLED
 from agent.core.masking.inplace import constant, replace
+from agent.core.masking.numbers import SUSPECTS, Suspects
 from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT, Catalog
 from agent.core.masking.values import Scrubber, mask_value
 
@@ -90,6 +91,11 @@ class RowMasker:
         self._scanned = [at for at in rest if self._flat(columns[at])]
         self._texts = {at for at in self._scanned if catalog.kind(columns[at].oid) is TEXT and columns[at].oid != _NAME}
         self._each = [at for at in rest if not self._flat(columns[at])]
+        self._numbers: dict[int, Suspects] = {}
+        for at in self._each:
+            shape = SUSPECTS.get(catalog.kind(columns[at].oid).shape)
+            if shape is not None and columns[at].form == 1 and catalog.element(columns[at].oid) is None and not detectors.custom:
+                self._numbers[at] = shape
         #: Columns in which the last batch held secrets of this class, that nobody had tagged.
         self._hot: dict[int, str] = {}
         self._tasted = False
@@ -167,8 +173,17 @@ class RowMasker:
         if self._scanned:
             self._scan(batch, layout, edited)
         for column in self._each:
-            self._look(batch, layout, range(len(starts)), column)
+            self._look(batch, layout, self._worth(raw, layout, column), column)
         return batch.finished()
+
+    def _worth(self, raw: bytes, layout: Layout, column: int) -> Sequence[int]:
+        """Return the rows in which a value of ``column`` has to be looked at by itself."""
+        suspects, sizes = self._numbers.get(column), layout.sizes[column]
+        if suspects is None:
+            return range(len(sizes))
+        rows = (sizes >= 0).nonzero()[0]
+        found: list[int] = rows[suspects(raw, layout.begins[column][rows], sizes[rows])].tolist()
+        return found
 
     def _flat(self, column: Column) -> bool:
         """True if a scan of the bytes as they are finds what is in a value; bytea text, numbers and containers must be read."""
