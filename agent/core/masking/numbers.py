@@ -1,4 +1,4 @@
-"""Which numbers of a binary column could be a payment card's, hundreds at a time.
+"""Which numbers of a column could be a payment card's and do not look like one, hundreds at a time.
 
 Read one by one (``values.Scrubber``), a number is a secret where its digits are a card's, and no card has fewer than fourteen.
 Drivers that ask for binary results ask for every key and amount in this form, and nearly all of them are shorter. What is left
@@ -12,7 +12,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.core.masking.batch import Bools, Ints, items
+from agent.core.masking.batch import Batch, Bools, Ints, items
 from agent.core.masking.classes import MaskFault
 
 #: The least number of fourteen digits.
@@ -45,6 +45,17 @@ def numerics(raw: bytes, at: Ints, size: Ints) -> Bools:
         raise MaskFault("a numeric has a wrong length")
     suspects: Bools = head[:, 1] >= _LONG_WEIGHT
     return suspects
+
+
+def powers(batch: Batch, at: Ints, size: Ints) -> Ints:
+    """Return the rows of which the float8, as text, has an exponent. PostgreSQL writes one from 1e+15 on, and for tiny ones."""
+    end, found = at + np.maximum(size, 0), np.zeros(len(at), np.bool_)
+    for sign in b"eE":
+        places = batch.places(sign)
+        if len(places):
+            found |= places.searchsorted(at) != places.searchsorted(end)
+    rows: Ints = found.nonzero()[0]
+    return rows
 
 
 def _eight(raw: bytes, at: Ints, size: Ints) -> np.ndarray[tuple[int], np.dtype[np.void]]:

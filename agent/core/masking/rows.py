@@ -25,7 +25,7 @@ from agent.core.masking.classes import DataClass, MaskFault, Report, Tally, data
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.filled import FILLED
 from agent.core.masking.inplace import constant, replace
-from agent.core.masking.numbers import SUSPECTS, Suspects
+from agent.core.masking.numbers import SUSPECTS, Suspects, powers
 from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT, Catalog
 from agent.core.masking.values import Scrubber, mask_value
 
@@ -91,6 +91,8 @@ class RowMasker:
         self._scanned = [at for at in rest if self._flat(columns[at])]
         self._texts = {at for at in self._scanned if catalog.kind(columns[at].oid) is TEXT and columns[at].oid != _NAME}
         self._each = [at for at in rest if not self._flat(columns[at])]
+        #: Columns in which a number may be written with an exponent, which no scan reads.
+        self._powers = [at for at in self._scanned if columns[at].form == 0 and catalog.kind(columns[at].oid).shape == "float"]
         self._numbers: dict[int, Suspects] = {}
         for at in self._each:
             shape = SUSPECTS.get(catalog.kind(columns[at].oid).shape)
@@ -168,6 +170,9 @@ class RowMasker:
         if self._texts and not self._tasted and len(starts) > _TASTE:
             self._taste(raw, starts, ends - starts - 5, layout)
         edited = {column: self._mask_column(batch, layout, column, how) for column, how in self._masked.items()}
+        for column in self._powers:
+            edited[column] = powers(batch, layout.begins[column], layout.sizes[column])
+            self._look(batch, layout, edited[column].tolist(), column)
         for column, name in list(self._hot.items()):
             edited[column] = self._mask_filled(batch, layout, column, name)
         if self._scanned:
@@ -190,8 +195,10 @@ class RowMasker:
         shape = self._catalog.kind(column.oid).shape
         if self._catalog.element(column.oid) is not None or shape == "record":
             return False
-        if shape in ("bytea", "float"):
-            return shape == "bytea" and column.form == 1
+        if shape == "bytea":
+            return column.form == 1
+        if shape == "float" and self._detectors.custom:
+            return False
         return column.form == 0 or shape in ("text", "json", "jsonb", "char")
 
     def _row(self, raw: bytes, at: int, end: int, shown: Row) -> bool:

@@ -93,3 +93,21 @@ def test_a_value_of_another_size_is_a_fault(oid: int, value: bytes) -> None:
 def test_custom_patterns_see_every_number() -> None:
     masker = RowMasker([Column(INT8, 1)], Detectors([Custom("badge", r"\b7\b")]))
     assert masker.mask([body(struct.pack(">q", 7))] * FEW) == framed(*[body(bytes(8))] * FEW)
+
+
+TEXTS = st.one_of(
+    st.floats(allow_nan=False).map(repr),
+    FRACTIONS.map(lambda value: f"{value:.17g}"),
+    WHOLE.map(str),
+    st.sampled_from(["4.111111111111111e+15", "4.111111111111111E15", "4111111111111111", "-4.111111111111111e+15"]),
+    st.sampled_from(["NaN", "Infinity", "1e-05", ""]),
+)
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.lists(st.none() | TEXTS.map(str.encode), min_size=FEW, max_size=3 * FEW))
+def test_float8_as_text_reads_in_a_batch_as_one_by_one(values: list[bytes | None]) -> None:
+    masker, scrubber = RowMasker([Column(FLOAT8), Column(25)], DETECTORS), Scrubber(DETECTORS)
+    want = [scrubber.scrub_value(FLOAT8, 0, value) for value in values]
+    assert masker.mask([body(value, b"see you") for value in values]) == framed(*[body(value, b"see you") for value in want])
+    assert masker.report() == scrubber.tally.take()
