@@ -70,7 +70,9 @@ def _mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
     tld = tail[:, ::-1].argmin(axis=1)
     dot = end - 1 - tld
     # What is in front of the last letters is the last dot of the only address in the row, if it is a dot.
-    usual = (at < sign) & (sign < dot) & (size > len(_AFTER_FIRST) + tld) & (tld > 0) & (raw[dot] == _DOT) & _ALNUM[raw[at]]
+    usual = (at < sign) & (sign < dot) & (size > len(_AFTER_FIRST) + tld) & (tld > 0) & (raw[dot] == _DOT)
+    # An empty value may stand at the very end.
+    usual &= _ALNUM[raw.take(at, mode="clip")]
     left = rows[:0]
     if np.count_nonzero(usual) != len(usual):
         left = _unusual(batch, at[~usual], size[~usual], rows[~usual])

@@ -55,3 +55,15 @@ def test_a_binary_value_of_another_size_is_a_fault() -> None:
     masker = RowMasker([Column(23, 1, "personal")], PLAIN)
     with pytest.raises(MaskFault):
         masker.mask([*[body(bytes(4))] * FEW, body(bytes(5))])
+
+
+@pytest.mark.parametrize("name", sorted(BUILT_IN))
+@pytest.mark.parametrize("last", [b"", b"@", b"a@b.co", None])
+def test_a_column_may_end_with_anything(name: str, last: bytes | None) -> None:
+    mails = [b"alice@example.com", b"see bob@example.org", b"4111 1111 1111 1111", b"", None, b"a.b@c", b"x@y.verylonglabel"]
+    for values in ([None] * FEW, [b"alice@example.com"] * FEW, mails * FEW):
+        masker = RowMasker([Column(25), Column(25, 0, name)], PLAIN)
+        all_of_them = [*values, last]
+        want = [None if value is None else data_class(name).replace(value) for value in all_of_them]
+        shown = masker.mask([body(b"@" if at == len(values) else b"n", value) for at, value in enumerate(all_of_them)])
+        assert shown == framed(*[body(b"@" if at == len(values) else b"n", value) for at, value in enumerate(want)])
