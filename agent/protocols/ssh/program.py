@@ -177,7 +177,10 @@ class Program:
     def on_target_eof(self) -> None:
         """The program closed its output; it may still read, and has not ended."""
         if isinstance(self._relay, ShellRelay):
-            self._relay.target_eof()
+            try:
+                self._relay.target_eof()
+            except Fault as fault:
+                self.fail(fault)
         self._tell(Lull(last=True))
         if self._channel is not None:
             self._channel.write_eof()

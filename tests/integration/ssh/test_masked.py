@@ -346,3 +346,21 @@ async def test_what_has_only_begun_where_the_output_ends_is_shown_and_recorded(m
     assert ran.out == b"last " + begun
     await gate.idle()
     assert ("last " + begun.decode(errors="replace")) in gate.serving.recorder.text(1)
+
+
+@pytest.mark.parametrize("shell", ["guarded", "recorded"])
+async def test_so_it_is_where_a_shell_ends(masked: Make, shell: str) -> None:
+    gate = await masked(shell=shell)
+    said: list[bytes] = []
+
+    def person(child: pexpect.spawn) -> None:
+        if shell == "guarded":
+            child.expect_exact("decided before it runs")
+        child.sendline("exec printf 'la''st\\033['")
+        child.expect(pexpect.EOF)
+        said.append(child.before)
+
+    assert await at_terminal(gate.ssh(), person) == 0
+    assert said[0].endswith(b"last\x1b[")
+    await gate.idle()
+    assert "last\x1b[" in gate.serving.recorder.text(1)
