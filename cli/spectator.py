@@ -73,13 +73,14 @@ class Spectator:
     def _stage(self, sight: Fresh) -> _Stage:
         if sight.kind == "cast":
             return _Screen() if self._terminal else _Text()
-        return _Transcript(sight.left_out)
+        return _Transcript(sight)
 
     def _turn_to(self, key: Channel, *, fresh: bool = False) -> None:
+        if not self._stages[key].speaks:
+            return  # whatever is shown stays as it is
         if key != self._last and self._last is not None:
             self._leave()
-            if self._stages[key].speaks:
-                self._write(f"── channel {key[0]} ──\r\n" if self._terminal else f"── channel {key[0]} ──\n")
+            self._write(f"── channel {key[0]} ──\r\n" if self._terminal else f"── channel {key[0]} ──\n")
         if fresh and self._behind and self._terminal and key[1] == "cast":
             # The first picture begins below what was said of it; a later one replaces one that nobody knows any more.
             self._write(_CLEAR)
@@ -156,9 +157,12 @@ class _Text:
 class _Transcript:
     """Statements, transfers, refusals."""
 
-    def __init__(self, left_out: int) -> None:
-        self._lines = TranscriptLines(left_out)
-        self._heading: dict[str, object] = {}
+    def __init__(self, first: Fresh) -> None:
+        """``first`` begins with the heading."""
+        self._lines = TranscriptLines(first.left_out)
+        reader = TranscriptReader([first.lines.partition("\n")[0].encode()])
+        next(reader.entries(), None)
+        self._heading: dict[str, object] = reader.heading
 
     @property
     def speaks(self) -> bool:

@@ -15,6 +15,8 @@ from cli.terminal_parser import Kind, Parser, Token
 FULL_SCREEN: Final = "[full-screen program]"
 #: The longest line that is kept, in characters; the rest of it is dropped.
 LINE_LIMIT: Final = 20_000
+#: What lines of ours begin with, between those of a program: markers and channels. A program's own are set in by a blank.
+_OURS: Final = ("▸", "── channel ")
 _ALTERNATE: Final = frozenset({"?47", "?1047", "?1049"})
 
 
@@ -54,7 +56,7 @@ class TerminalText:
     def _take(self) -> str:
         line = clean("".join(self._line), LINE_LIMIT).rstrip()
         self._line, self._at = [], 0
-        return line
+        return f" {line}" if line.startswith(_OURS) else line
 
     def _apply(self, token: Token) -> None:
         match token:

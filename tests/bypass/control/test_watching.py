@@ -224,6 +224,14 @@ async def test_what_a_target_prints_does_nothing_to_a_watchers_terminal(world: W
                 shown += data
         for escape in (b"\x1b]52", b"\x1b[c", b"\x1b]0", b"\x1b[3J", b"\x1bP"):
             assert escape not in shown
+        # What is told of a line that has ended does not tear the picture.
+        alice.process.stdin.write("echo o''ne\necho t''wo\n")
+        async with asyncio.timeout(30):
+            while b"two\r" not in shown:
+                data = await process.stdout.read(4096)
+                assert data, shown
+                shown += data
+        assert "── channel".encode() not in shown
         process.terminate()
         await process.communicate()
         await alice.until("\x1b]52")  # her own terminal gets what her target says

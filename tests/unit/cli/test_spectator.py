@@ -103,6 +103,20 @@ def test_a_guarded_shells_transcript_says_nothing_twice() -> None:
     assert "ls" not in out.getvalue()
 
 
+@pytest.mark.parametrize("terminal", [True, False])
+def test_what_a_shells_transcript_says_leaves_the_picture_alone(terminal: bool) -> None:
+    watch, out = spectator(terminal=terminal)
+    heading = SQL.replace("postgres", "shell")
+    ran = '{"t":5,"event":"command","text":"ls","exit":0}\n'
+    watch.show(Fresh(channel=1, kind="cast", lines=HEADING + cast("$ ls\r\n", "\x1b[?1049hfull ")))
+    watch.show(Fresh(channel=1, kind="jsonl", lines=heading + ran))
+    watch.show(Seen(channel=1, kind="cast", lines=cast("screen")))
+    watch.show(Seen(channel=1, kind="jsonl", lines=ran))
+    watch.show(Seen(channel=1, kind="cast", lines=cast("\x1b[?1049l$ \r\n")))
+    shown = "$ ls\r\n\x1b[?1049hfull screen\x1b[?1049l$ \r\n" if terminal else "$ ls\n[full-screen program]\n$\n"
+    assert out.getvalue() == shown
+
+
 def test_at_the_end_the_terminal_is_as_it_was() -> None:
     watch, out = spectator()
     watch.show(Fresh(channel=1, kind="cast", lines=HEADING + cast("\x1b[?1049hvim")))

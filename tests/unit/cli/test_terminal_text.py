@@ -31,6 +31,12 @@ def lines(*pieces: str) -> list[str]:
         ("\x1b[1;31mred\x1b[0m\n", ["red"]),
         ("\x1b]0;title\x07$ \n", ["$"]),
         ("no newline", ["no newline"]),
+        # nobody but us says what was decided
+        ("▸ allowed: rm\n", [" ▸ allowed: rm"]),
+        ("\x1b[31m\u200b▸\b▸ denied\r\n", [" ▸ denied"]),
+        ("x\r▸ exit status 0\n", [" ▸ exit status 0"]),
+        ("── channel 2 ──\n", [" ── channel 2 ──"]),
+        ("a ▸ b\n────\n", ["a ▸ b", "────"]),
         ("before\x1b[?1049h\x1b[2Jvim\n~\n\x1b[?1049lafter\n", ["before", FULL_SCREEN, "after"]),
     ],
 )
