@@ -21,6 +21,7 @@ PROGRAMS: dict[str, click.Group] = {"sallyport": sallyport, "sallyport-agent": a
 _COMMAND = re.compile(r"(?<![\w-])(sallyport(?:-agent)?) ([a-z][a-z-]*)([^|;&<>#]*)")
 _OPTION = re.compile(r"(?<!\S)(--?[a-z][a-z-]*)")
 _LINK = re.compile(r"\]\(([^)#\s]*)(?:#([^)\s]*))?\)")
+_PATH = re.compile(r"`((?:agent|chalicelib|contracts|cli|infra|tests|bench|docs)/[\w./-]*[\w/])`")
 _ROUTE = re.compile(r"`(GET|POST|PUT|DELETE) (/[^ ?`]*)")
 
 
@@ -70,6 +71,13 @@ def test_links_lead_somewhere() -> None:
             if not target.exists() or (heading and heading not in headings(target)):
                 broken.append(f"{where}: {name}#{heading}")
     assert broken == []
+
+
+def test_files_of_the_repository_exist() -> None:
+    named = [(where, path) for where, _, line in each_line() for path in _PATH.findall(line)]
+    # By their beginning: `docs/adr/0015` will do.
+    assert [each for each in named if not any([*ROOT.glob(f"{each[1]}*"), *ROOT.glob(f"chalicelib/{each[1]}*")])] == []
+    assert len(named) > 20
 
 
 def test_every_page_can_be_found() -> None:
