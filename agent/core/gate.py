@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 
@@ -93,6 +93,14 @@ class Gate:
     def handle(self, event: Event) -> list[Effect]:
         """Return what must be done about ``event``, in order. A :class:`Tick` has to come first."""
         return self._rules[type(event)](event)
+
+    def said(self, data: bytes, stream: Stream, now_ms: int) -> list[Effect]:
+        """The target said ``data`` just now: what follows from a :class:`Tick` and an :class:`Output`, in one step."""
+        self._now_ms = now_ms
+        if self._outputs is None:
+            return self._output(Output(data, stream))
+        self._said_last = False
+        return self._shown(self._outputs.feed(data, stream, now_ms))
 
     def _tick(self, event: Tick) -> list[Effect]:
         self._now_ms = event.now_ms
@@ -177,7 +185,7 @@ class Gate:
     def _shown(self, parts: list[tuple[Clean, Part]], *, recorded: bool = True, silent: bool = False) -> list[Effect]:
         effects: list[Effect] = []
         for clean, part in parts:
-            stream = cast(Stream, part.stream)
+            stream: Stream = "err" if part.stream == "err" else "out"
             lines = self._transcript.remark({"text": part.note}, self._now_ms) if part.note else b""
             lines += self._transcript.shown(clean, stream, self._now_ms) if clean.data and recorded else b""
             kept: tuple[bytes, ...] = ()

@@ -210,7 +210,7 @@ class CleanOutputs:
 
     def feed(self, data: bytes, stream: str, now_ms: int) -> list[tuple[Clean, Part]]:
         """Take what the program said on ``stream`` and return what may be shown by now."""
-        return _minted(self._outputs.feed(data, stream, now_ms))
+        return [(_mint(part.data), part) for part in self._outputs.feed(data, stream, now_ms)]
 
     def tick(self, now_ms: int) -> list[tuple[Clean, Part]]:
         """Return what was held back, if its time has come."""

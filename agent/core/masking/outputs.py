@@ -73,16 +73,29 @@ class Outputs:
         self._opaque = opaque
         self._ways: dict[str, _Way] = {}
         self._broken = False
+        self._idle = True
+        """Nothing is held back."""
 
     @property
     def due_ms(self) -> int | None:
         """When :meth:`tick` has something to show, or None."""
+        if self._idle:
+            return None
         due = [at for way in self._ways.values() if (at := way.masker.due_ms) is not None]
         return min(due) if due and not self._broken else None
 
     def feed(self, data: bytes, stream: str, now_ms: int) -> list[Part]:
         """Take what the program said on ``stream``."""
-        return self._safely(lambda: self._feed(data, stream, now_ms))
+        if self._broken:
+            return []
+        self._idle = False
+        try:
+            return self._feed(data, stream, now_ms)
+        except Fault:
+            self._broken = True
+            raise
+        except Exception as error:
+            raise self._failed(error) from error
 
     def tick(self, now_ms: int) -> list[Part]:
         """Return what was held back and has waited long enough."""
@@ -124,14 +137,18 @@ class Outputs:
     def _safely(self, act: Callable[[], list[Part]]) -> list[Part]:
         if self._broken:
             return []
+        self._idle = False
         try:
             return act()
         except Fault:
             self._broken = True
             raise
         except Exception as error:
-            self._broken = True
-            raise Fault("masking_failed", BROKEN, detail=type(error).__name__) from error
+            raise self._failed(error) from error
+
+    def _failed(self, error: Exception) -> Fault:
+        self._broken = True
+        return Fault("masking_failed", BROKEN, detail=type(error).__name__)
 
     def _feed(self, data: bytes, stream: str, now_ms: int) -> list[Part]:
         way = self._ways.get(stream)
@@ -142,8 +159,8 @@ class Outputs:
             # Where nothing is hidden, nothing is looked for either.
             before = _parts(stream, way.masker.rest()) if way.masker.holds else []
             if way.terminal is not None:
-                data = way.terminal.begun() + data
-                way.terminal.tell(data)
+                data = way.terminal.passed(data)
+            self._idle = len(self._ways) == 1
             return [*before, Part(stream, data, b"")]
         way.masker.reveal = revealed
         if way.terminal is None and (way.opaque or binary(data)):

@@ -101,6 +101,13 @@ class TerminalMasker:
         kept, self._begun = self._begun, b""
         return kept
 
+    def passed(self, data: bytes) -> bytes:
+        """Take ``data``, which is shown unlooked at. Returns it behind the sequence that has only begun."""
+        if self._begun:
+            data, self._begun = self._begun + data, b""
+        self._keep(data)
+        return data
+
     def overdue(self, now_ms: int) -> list[Piece]:
         """Return what is held if its time has come."""
         return self._shown(self._stream.overdue(now_ms))

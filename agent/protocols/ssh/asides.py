@@ -38,6 +38,11 @@ class Asides:
         """Say ``words`` as soon as they may stand somewhere."""
         self._words.append(plain(words))
 
+    @property
+    def waiting(self) -> bool:
+        """There is something to say."""
+        return bool(self._words)
+
     def shown(self, data: bytes) -> None:
         """The client was shown ``data``."""
         if not self._terminal:

@@ -148,7 +148,18 @@ class Quick(SSHConnection):
                 # libuv reads a busy socket up to 32 times before it looks at any other: together they are one turn.
                 self._in_turn = True
                 asyncio.get_running_loop().call_soon(self._end_turn)
-        super()._recv_data()
+        self._heard_s = time.monotonic()
+        if self._keepalive_timer is None:
+            self._reset_keepalive_timer()
+        # What follows is asyncssh's own.
+        try:
+            while self._inpbuf and self._recv_handler():
+                pass
+        except asyncssh.DisconnectError as exc:
+            self._send_disconnect(exc.code, exc.reason, exc.lang)
+            self._force_close(exc)
+        except Exception:  # noqa: BLE001 - it tells the connection's owner
+            self.internal_error()
 
     def _end_turn(self) -> None:
         self._in_turn = False
@@ -222,7 +233,10 @@ class Quick(SSHConnection):
             if at < end and self._turn_is_over():
                 break
         self._inpbuf = read[at:]
-        self._wear(opener, at)
+        if opener.taken + at < self._rekey_bytes:
+            opener.taken += at
+        else:
+            self._wear(opener, at)
         return other
 
     def _wear(self, opener: Gcm, size: int) -> None:
@@ -249,7 +263,15 @@ class Quick(SSHConnection):
             self._auth_final = True
             self._recv_seq = (self._recv_seq + 1) & _WRAP
             left = channel._recv_window - value
-            if value and channel._send_state == "open" and left >= channel._init_recv_window / 2 and _open(channel):
+            if (
+                value
+                and left >= channel._init_recv_window / 2
+                and channel._send_state == "open"
+                and not channel._recv_paused
+                and not channel._encoding
+                and channel._session is not None
+            ):
+                # Somebody hears it at once, and as it came.
                 channel._recv_window = left
                 channel._session.data_received(packet[10:end], None)
             else:
@@ -289,11 +311,6 @@ class Quick(SSHConnection):
         self._send(length + sealer.seal(length, packet))
         self._send_seq = (self._send_seq + 1) & _WRAP
         self._rekey_bytes_sent += len(packet)
-
-
-def _open(channel: Any) -> bool:
-    """Tell whether somebody hears at once, and as it came, what is said on ``channel``."""
-    return not channel._recv_paused and not channel._encoding and channel._session is not None
 
 
 class _QuickServer(Quick, asyncssh.SSHServerConnection):

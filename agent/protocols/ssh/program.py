@@ -119,6 +119,8 @@ class Program:
         if self._target is None:
             # asyncssh resumes reading when a request was granted.
             self._feed.add(data, more=self._waits.typed(data))
+        elif self._relay is None:
+            self.send_target(data)
         elif not (isinstance(self._relay, ShellRelay) and interrupts(data) and self.withdraw()):
             self._from_client(data)
 
@@ -166,9 +168,11 @@ class Program:
             except Fault as fault:
                 self.fail(fault)
         else:
-            self._tell(Output(data, stream))
-        self._say_asides()
-        self.keep_pace()
+            self._hear(data, stream)
+        if self._asides.waiting:
+            self._say_asides()
+        if self._pace is not None:
+            self._pace.keep()
         recorder = self._connection.opened.recorder
         if recorder.pressure() and not self._target_valve.held:
             self._target_valve.hold("recording")
@@ -401,6 +405,18 @@ class Program:
         assert not left, "only decisions wait for the disk"
         if isinstance(event, Lull):
             self._say_asides()
+
+    def _hear(self, data: bytes, stream: Stream) -> None:
+        """The program said ``data``."""
+        if self._gate is None or self._performer is None:
+            return
+        try:
+            effects = self._gate.said(data, stream, self._connection.opened.now_ms())
+        except Fault as fault:
+            self.fail(fault)
+            return
+        left = self._performer.perform_now(effects)
+        assert not left, "only decisions wait for the disk"
 
     async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
         size = window(len(self._connection.programs) - 1)
