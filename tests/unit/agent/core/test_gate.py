@@ -12,11 +12,13 @@ from hypothesis import strategies as st
 from agent.core.effects import Count, Effect, Housekeep, Record, Report, ToClient, ToTarget
 from agent.core.gate import Gate
 from agent.core.masking import Clean, Masker
+from agent.core.masking.detectors import Detectors
+from agent.core.masking.outputs import FOUND
 from agent.core.policy import Decider, Decision
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
-from agent.core.units import Asked, Exited, Housekeeping, Output, Refused, Remark, Resized, Side, Tick
+from agent.core.units import Asked, Exited, Housekeeping, Output, Refused, Remark, Resized, Side, Stream, Tick
 from chalicelib.contracts.operation import Operation
 from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
 
@@ -155,3 +157,30 @@ def test_what_a_cast_writes_as_dots_is_an_original_too() -> None:
         assert isinstance(record, Record)
         assert b".archive.txt." in record.lines
         assert len(record.originals) == originals
+
+
+def told(effects: list[Effect]) -> list[object]:
+    return [(each.clean.data, each.stream) if isinstance(each, ToClient) else each for each in effects]
+
+
+_PARTS = st.sampled_from([b"key", b"bob@example.com, ", b"4111 1111 ", b"\x1b[", b"\xc3"])
+_SAID = st.lists(st.tuples(_PARTS, st.sampled_from(["out", "err"])))
+
+
+@pytest.mark.parametrize("how", ["alone", "revealed", "masked", "terminal"])
+@given(said=_SAID)
+def test_what_was_said_just_now_is_a_tick_and_an_output(how: str, said: list[tuple[bytes, Stream]]) -> None:
+    gates = []
+    for _ in range(2):
+        decider = Decider(make_claims(), lambda: make_policy(READ_ONLY))
+        revealed = FOUND if how == "revealed" else frozenset()
+        size = (80, 24) if how == "terminal" else None
+        outputs = None if how == "alone" else Masker(Detectors()).outputs(lambda revealed=revealed: revealed, terminal=size)
+        gates.append(Gate(decider, JsonlWriter(HEADING, protocol="test", shows=True), Words(), outputs=outputs, originals=True))
+    one, two = gates
+    for number, (data, stream) in enumerate(said):
+        now_ms = NOW_MS + number * 7
+        two.handle(Tick(now_ms))
+        assert told(one.said(data, stream, now_ms)) == told(two.handle(Output(data, stream)))
+        assert one.due_ms == two.due_ms
+    assert told(one.handle(Exited(0))) == told(two.handle(Exited(0)))
