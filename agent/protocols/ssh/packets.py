@@ -20,6 +20,7 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
+from weakref import WeakSet
 
 import asyncssh
 from asyncssh.connection import SSHConnection
@@ -34,8 +35,10 @@ from agent.protocols.ssh.leg import Ear
 #: Versions of asyncssh that were read.
 READ: Final = ("2.24.",)
 
-#: Seconds of packets of one leg in one turn of the loop.
+#: Seconds of packets of one leg in one turn of the loop. Legs that all want more than that share it, down to so little for each:
+#: a crowd that floods the agent keeps somebody who types waiting for a tenth of the time.
 TURN_S: Final = 0.002
+LEAST_S: Final = 0.0002
 
 #: A read that is smaller is the last one that libuv makes of its socket for now: it left room in the buffer.
 FULL: Final = 32 * 1024
@@ -119,6 +122,15 @@ class Gcm(Encryption):
         return opened if opened is not None else self.open(first[:header_len], first[header_len:] + rest + mac)
 
 
+#: Legs that had their turn, and have more.
+_resting: Final[WeakSet[Quick]] = WeakSet()
+
+
+def share() -> float:
+    """Return the seconds of a turn that begins now."""
+    return max(min(LEAST_S, TURN_S), TURN_S / (1 + len(_resting)))
+
+
 class Quick(SSHConnection):
     """Either leg of a connection."""
 
@@ -143,7 +155,7 @@ class Quick(SSHConnection):
         if self._resting:
             return  # it goes on by itself
         if not self._in_turn:
-            self._turn_ends, self._begun = time.monotonic() + TURN_S, False
+            self._turn_ends, self._begun = time.monotonic() + (share() if _resting else TURN_S), False
             if len(self._inpbuf) >= FULL:
                 # libuv reads a busy socket up to 32 times before it looks at any other: together they are one turn.
                 self._in_turn = True
@@ -182,12 +194,14 @@ class Quick(SSHConnection):
             return False
         # Nothing is read in the meantime: what waits here stays bounded, and the end of the connection comes behind it.
         self._resting = True
+        _resting.add(self)
         self.ear.close(_TURN)
         asyncio.get_running_loop().call_soon(self._go_on)
         return True
 
     def _go_on(self) -> None:
         self._resting = False
+        _resting.discard(self)
         if self._transport is not None:
             self._recv_data()
         if not self._resting:
