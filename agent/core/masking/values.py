@@ -17,7 +17,7 @@ from agent.core.masking.classes import DataClass, MaskFault, Tally, data_class
 from agent.core.masking.containers import array_binary, array_text, json_text, record_binary, record_text
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.patterns import bytewise
-from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, Catalog, Kind
+from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT, Catalog, Kind
 
 Format = Literal[0, 1]
 
@@ -89,6 +89,9 @@ class Scrubber:
         element = self._catalog.element(oid)
         if element is not None:
             if form == 0:
+                # Without escapes, elements stand as they are between bytes that no value reaches across.
+                if self._catalog.kind(element) is TEXT and b"\\" not in value and self._detectors.quiet(value):
+                    return value
                 return array_text(value, lambda item: self._scrubbed(element, 0, item, depth + 1))
             return array_binary(value, lambda inner, item: self._scrubbed(inner, 1, item, depth + 1))
         kind = self._catalog.kind(oid)
