@@ -15,15 +15,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-
 from agent.runtime.leftovers import Found, Logged, OldSegment, name, read_log
-from agent.runtime.packing import Lines, Packed
+from agent.runtime.packing import Lines
 from agent.runtime.spool import LOG, Disk, folders
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.wal import FRAME_BYTES, Frame, Head, Progress, Type, checkpoint, encode, encode_head
@@ -37,6 +35,9 @@ SEGMENT_BYTES: Final = 4 * 1024 * 1024
 BATCH_BYTES: Final = 1024 * 1024
 
 Done = Callable[[Fault | None], None]
+
+_new: Final = tuple.__new__
+_CHECKPOINT: Final = Type.CHECKPOINT
 
 
 class SessionLog:
@@ -72,7 +73,8 @@ class SessionLog:
     def append(self, kind: Type, channel: int, time_ms: int, operations: int, denied: int, payload: Lines) -> int:
         """Take a frame, to be written soon. Returns its number. Raises Fault(recording_failed)."""
         seq = self.next_seq
-        self._journal.take(self, Frame(kind, channel, seq, time_ms, operations, denied, payload))
+        # As Frame(…) makes one, without the call in between.
+        self._journal.take(self, _new(Frame, (kind, channel, seq, time_ms, operations, denied, payload)))
         self.next_seq = seq + 1
         return seq
 
@@ -321,16 +323,19 @@ class Journal:
 
     def _next_batch(self) -> tuple[list[tuple[SessionLog, Frame]], int]:
         """Take as much of what is pending as is written at once, and those who wait for it."""
-        batch, size, upto = self._pending, self._pending_bytes, len(self._pending)
-        if size > BATCH_BYTES:
-            size = upto = 0
-            while not upto or (size <= BATCH_BYTES and upto < len(batch)):
-                size += FRAME_BYTES + len(batch[upto][1].payload)
-                upto += 1
+        batch, size = self._pending, self._pending_bytes
+        if size <= BATCH_BYTES:
+            self._pending, self._pending_bytes = [], 0
+            self._called, self._waiting = self._waiting, []
+            return batch, size
+        size = upto = 0
+        while not upto or (size <= BATCH_BYTES and upto < len(batch)):
+            size += FRAME_BYTES + len(batch[upto][1].payload)
+            upto += 1
+        # Whoever waits, waits for something behind this, at the latest: they are called with the last of it.
         self._pending = batch[upto:]
         self._pending_bytes -= size
         if not self._pending:
-            # Whoever waits, waits for something in the last part of it, at the latest: they are called with that.
             self._called, self._waiting = self._waiting, []
         return batch[:upto], size
 
@@ -345,19 +350,24 @@ class Journal:
 
     def _seal(self, batch: list[tuple[SessionLog, Frame]]) -> bytes | Callable[[], bytes]:
         """Return the bytes of ``batch``; where something has to be packed first, what makes them, for the writer's thread."""
-        counter, acknowledged, later = self._counter, self._acknowledged, False
-        places = []
+        counter, acknowledged = self._counter, self._acknowledged
+        sealed: list[bytes] = []
+        parts: list[bytes | partial[bytes]] = []
         for log, frame in batch:
             counter += 1
-            place = (log.number, counter, acknowledged)
-            if frame.type is Type.CHECKPOINT:
-                places.append((frame, place, self._cipher))
+            kind, _, seq, _, _, _, payload = frame
+            if kind is _CHECKPOINT:
+                cipher = self._cipher
             else:
-                log.taken = frame.seq
-                later = later or isinstance(frame.payload, Packed)
-                places.append((frame, place, log.cipher))
+                log.taken, cipher = seq, log.cipher
+            place = (log.number, counter, acknowledged)
+            if type(payload) is bytes:
+                sealed.append(encode(frame, place, cipher))
+            else:
+                parts += [*sealed, partial(encode, frame, place, cipher)]
+                sealed = []
         self._counter = counter
-        return partial(_sealed, places) if later else _sealed(places)
+        return partial(_joined, [*parts, *sealed]) if parts else b"".join(sealed)
 
     def _close_segment(self) -> None:
         if self._now is not None:
@@ -380,12 +390,7 @@ class Journal:
         self._acknowledged = self._counter
         batch, self._under_way = self._under_way, []
         called, self._called = self._called, []
-        told = {}
-        for log, frame in batch:
-            log.backlog -= FRAME_BYTES + len(frame.payload)
-            if frame.type is not Type.CHECKPOINT:
-                log.durable = self._last[log.sid] = frame.seq
-                told[log.number] = log
+        told = self._count(batch)
         # First: the disk is at work while those who waited are told.
         if self._pending:
             if self._urgent:
@@ -396,8 +401,20 @@ class Journal:
             self._idle.set()
         for done in called:
             _tell(done, None)
-        for log in told.values():
+        for log in told:
             log.on_written()
+
+    def _count(self, batch: list[tuple[SessionLog, Frame]]) -> Collection[SessionLog]:
+        """Note that ``batch`` is on disk. Returns whose lines it had."""
+        told: dict[int, SessionLog] = {}
+        for log, frame in batch:
+            log.backlog -= FRAME_BYTES + len(frame[6])
+            if frame[0] is not _CHECKPOINT:
+                log.durable = frame[2]
+                told[log.number] = log
+        for log in told.values():
+            self._last[log.sid] = log.durable
+        return told.values()
 
     def _fail(self, error: Exception) -> None:
         full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
@@ -416,8 +433,8 @@ class Journal:
         self.on_fault(self.fault)
 
 
-def _sealed(places: list[tuple[Frame, tuple[int, int, int], AESGCM]]) -> bytes:
-    return b"".join([encode(*each) for each in places])
+def _joined(parts: list[bytes | partial[bytes]]) -> bytes:
+    return b"".join([part if isinstance(part, bytes) else part() for part in parts])
 
 
 def _tell(done: Done, fault: Fault | None) -> None:

@@ -104,6 +104,8 @@ class SpoolRecorder:
         self._chunk_seconds = chunk_seconds
         self._journal = journal
         self._log: SessionLog
+        self._names: dict[tuple[int, recording.Kind], str] = {}
+        """How channels are called in the recording."""
         self._open: dict[str, _Buffer] = {}
         self._full: deque[_Buffer] = deque()
         self._gathered: _Gathered | None = None
@@ -111,6 +113,7 @@ class SpoolRecorder:
         self._packing: deque[tuple[_Buffer, Packed]] = deque()
         """What the log will pack, in its order."""
         self._held = 0
+        """Bytes that wait for their chunk. They, or those that wait for the log, set the pace: the slower of the two."""
         self._wake = asyncio.Event()
         self._relief = asyncio.Event()
         self._relief.set()
@@ -144,6 +147,8 @@ class SpoolRecorder:
     def write_then(self, channel: int, kind: recording.Kind, lines: bytes, done: Callable[[Fault | None], None]) -> None:
         """Append lines, and call ``done`` once they are on disk; see ``serving.Recorder``."""
         self._log.then(self._append(channel, kind, lines), done)
+        # What follows goes with the next of these: to gather it as if it were a flood takes a timer each time.
+        self._wrote_ms = 0
 
     def write_soon(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
@@ -199,8 +204,11 @@ class SpoolRecorder:
 
     def _append(self, channel: int, kind: recording.Kind, lines: bytes) -> int:
         self._check(channel, lines)
-        self._pass_on()
+        if self._gathered is not None:
+            self._pass_on()
         now_ms, seq = self._now_ms(), 0
+        if len(lines) <= LINE_LIMIT:
+            return self._put(channel, kind, now_ms, lines)
         for piece in _pieces(lines):
             seq = self._put(channel, kind, now_ms, piece)
         return seq
@@ -210,12 +218,15 @@ class SpoolRecorder:
             raise Fault("recording_failed", "The recording is closed.")
         if not lines.endswith(b"\n"):
             raise Fault("recording_failed", "A recording takes whole lines.", detail=f"channel {channel}, {len(lines)} bytes")
-        if self._behind > HARD_BYTES:
+        if self._held > HARD_BYTES or self._log.backlog > HARD_BYTES:
             raise Fault("recording_failed", "Output arrived faster than it could be recorded.")
 
     def _put(self, channel: int, kind: recording.Kind, time_ms: int, lines: Lines) -> int:
         seq = self._log.append(TYPES[kind], channel, time_ms, self.operations, self.denied, lines)
-        self._buffer(f"ch{channel:02d}.{kind}", seq, time_ms, lines)
+        name = self._names.get((channel, kind))
+        if name is None:
+            name = self._names[channel, kind] = f"ch{channel:02d}.{kind}"
+        self._buffer(name, seq, time_ms, lines)
         return seq
 
     def _is_again(self) -> bool:
@@ -261,21 +272,16 @@ class SpoolRecorder:
             buffer = self._open[kind] = _Buffer(kind, seq, time_ms, due)
             self._wake.set()
         held = len(lines)
-        if isinstance(lines, Packed):
+        if type(lines) is Packed:
             if (saved := lines.saved) is None:
                 self._packing.append((buffer, lines))
             else:
                 held -= saved
         buffer.add(seq, lines, held)
         self._held += held + FRAME_BYTES
-        if self._behind > HIGH_BYTES and self._log.fault is None:
+        if (self._held > HIGH_BYTES or self._log.backlog > HIGH_BYTES) and self._log.fault is None:
             self._relief.clear()
             self._wake.set()
-
-    @property
-    def _behind(self) -> int:
-        """Bytes that wait for the log or for their chunk; the slower of the two sets the pace."""
-        return max(self._held, self._log.backlog)
 
     def _written(self) -> None:
         """The log has written something: what it packed takes less room now."""
@@ -287,7 +293,7 @@ class SpoolRecorder:
         self._relieve()
 
     def _relieve(self) -> None:
-        if self._behind < LOW_BYTES:
+        if self._held < LOW_BYTES and self._log.backlog < LOW_BYTES:
             self._relief.set()
 
     async def _cut_until_closed(self) -> None:
