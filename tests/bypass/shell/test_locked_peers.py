@@ -120,7 +120,7 @@ def test_a_runner_that_was_interrupted_a_few_times_gets_its_line() -> None:
     assert locked.state == "running"
 
 
-@pytest.mark.parametrize("status", ["99999999999999999999", "-1", "1_0", " 1", "0x10", "٣", ""])
+@pytest.mark.parametrize("status", ["99999999999999999999", "--1", "1_0", " 1", "0x10", "٣", ""])
 def test_a_status_is_a_number_that_a_recording_can_hold(status: str) -> None:
     with pytest.raises(Broken):
         running().receive(report(status=status), 0)

@@ -25,7 +25,7 @@ from typing import Final
 from agent.core.shell.guard import boot, meaning
 from agent.core.shell.guard.ahead import ahead
 from agent.core.shell.guard.layer import Layer, Ran, State
-from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
+from agent.core.shell.guard.marks import EndlessError, Mark, Splitter, status
 from agent.core.shell.guard.meaning import Meant, Question
 from agent.core.shell.guard.pace import PER_ENTER, Pace
 from agent.core.shell.guard.quoting import UnquotableError, unpercent
@@ -228,7 +228,7 @@ class Dialogue:
         if layer is not self._top:
             if mark.kind not in ("D", "Q"):
                 return []  # a prompt is inherited by whatever a shell starts, with the marks in it
-            self._turn(layer, int(mark.fields[0]) if mark.kind == "D" else None, now_ms)
+            self._turn(layer, status(mark.fields[0]) if mark.kind == "D" else None, now_ms)
         return self._said(layer, mark, now_ms)
 
     def _booted(self, shell: str) -> list[Unit]:
@@ -288,7 +288,7 @@ class Dialogue:
                 layer.steps = None
                 if layer.state != "replacing":
                     self._stand(layer)
-                    self._ended(layer.over(int(mark.fields[0]), now_ms))
+                    self._ended(layer.over(status(mark.fields[0]), now_ms))
             case "Q":
                 if layer.steps is None:
                     self._paid(now_ms)

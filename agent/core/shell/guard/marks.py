@@ -9,6 +9,7 @@ counted.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -20,6 +21,7 @@ BEGIN: Final = b"\x1b]7701;"
 _END: Final = b"\x07"
 #: The longest mark, in bytes: a line of 64 KiB in which every byte is quoted fits.
 LONGEST: Final = 512 * 1024
+_STATUS: Final = re.compile(rb"-?[0-9]{1,10}")
 #: A nonce and the semicolon behind it are found in so many bytes.
 _NONCE: Final = 65
 
@@ -105,6 +107,13 @@ class Splitter:
             return None
         kind, *values = fields(body[len(nonce) + 1 :])
         return Mark(kind.decode("ascii", "replace"), tuple(values), nonce)
+
+
+def status(field: bytes) -> int:
+    """Return the exit status that ``field`` tells (zsh knows negative ones). Raises ValueError for what no shell has."""
+    if not _STATUS.fullmatch(field):
+        raise ValueError("no exit status")
+    return int(field)
 
 
 def _begun(data: bytes) -> int:

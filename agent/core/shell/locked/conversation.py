@@ -14,7 +14,7 @@ import re
 from typing import Final, Literal
 
 from agent.core.shell.classify import classify
-from agent.core.shell.guard import boot
+from agent.core.shell.guard import boot, marks
 from agent.core.shell.guard.dialogue import HELLO_S, KEYS_LIMIT, Broken
 from agent.core.shell.guard.layer import Ran
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
@@ -43,7 +43,6 @@ _CHALLENGE: Final = re.compile(r"[0-9a-f-]{32,64}")
 #: What moves no cursor, at the end of what a program has shown.
 _TRAILER: Final = re.compile(rb"(?:\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\r)*\Z")
 _TAIL: Final = 512
-_STATUS: Final = re.compile(r"[0-9]{1,10}")
 
 State = Literal["booting", "prompt", "completing", "asking", "sent", "running", "fetching", "over"]
 
@@ -294,9 +293,7 @@ class Locked:
         match mark.kind:
             case "R":
                 challenge, status, cwd = values
-                if not _STATUS.fullmatch(status):
-                    raise ValueError(status)
-                return self._reported(challenge, int(status), cwd, now_ms)
+                return self._reported(challenge, marks.status(status.encode()), cwd, now_ms)
             case "S":
                 if self.state == "sent":
                     self.state, self._passed, self._tail = "running", None, b""

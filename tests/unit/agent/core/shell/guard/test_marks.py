@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.shell.guard.marks import LONGEST, EndlessError, Mark, Splitter
+from agent.core.shell.guard.marks import LONGEST, EndlessError, Mark, Splitter, status
 
 NONCE = "0123456789abcdef"
 
@@ -117,3 +117,14 @@ def test_the_pieces_do_not_matter(parts: list[bytes], cuts: list[int]) -> None:
     empty = b""
     assert joined([piece for piece in found if piece != empty]) == joined([piece for piece in expected if piece != empty])
     assert cut.forged == whole.forged
+
+
+@pytest.mark.parametrize(("field", "value"), [(b"0", 0), (b"130", 130), (b"70000", 70000), (b"-1", -1)])
+def test_a_status_is_what_shells_have(field: bytes, value: int) -> None:
+    assert status(field) == value
+
+
+@pytest.mark.parametrize("field", [b"", b"x", b" 1", b"1_0", b"9" * 30, b"--1", "٣".encode()])
+def test_anything_else_is_none(field: bytes) -> None:
+    with pytest.raises(ValueError):
+        status(field)
