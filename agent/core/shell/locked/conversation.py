@@ -37,6 +37,8 @@ CHANGED: Final = "What was typed ahead came back otherwise than it was typed, so
 
 #: Characters that keys may have looked at in one go: some ten milliseconds. The rest of them waits for the next.
 _WORK: Final = 64 * 1024
+#: What it costs to read a line that may be unfinished, by what it costs to walk over it.
+_READING: Final = 8
 #: How often one line is sent: a runner that reports while it is on the way has not heard of it.
 _SENDS: Final = 16
 _CHALLENGE: Final = re.compile(r"[0-9a-f-]{32,64}")
@@ -138,7 +140,7 @@ class Locked:
             if isinstance(outcome, Entered) and not (outcome.overlong or outcome.text.strip()):
                 self._begin()
                 outcome = None
-            work += self._editor.weight
+            work += self._editor.weight * (_READING if key.name == "enter" else 1)
             if work > _WORK and outcome is None and len(self._keys):
                 self.busy = True
                 return []
