@@ -2,7 +2,8 @@
 
 ``STRICT`` rows are decided by what a careful team writes: what cannot be known is not permitted, ``touch`` is forbidden by name.
 ``RUNNER`` rows attack what stands between the keys and the shell, under a policy that permits all but the name. Each row is typed
-into a fresh shell; ``{f}`` is the file that must not be there, ``{c}`` has the form of a challenge. Rows are only ever added.
+into a fresh shell; ``{f}`` is the file that must not be there (in ``{d}``), ``{c}`` has the form of a challenge. Rows are only
+ever added.
 """
 
 from __future__ import annotations
@@ -113,6 +114,10 @@ RUNNER = [
     ["stty raw -echo -isig", "{c}:r:0:touch {f}", "touch {f}"],
     ["stty -icanon min 0 time 0", "touch {f}"],
     ["stty ixoff; stty intr x", "touch {f}"],
+    ["cd {d}", "stty iuclc", "TOUCH victim"],
+    ["cd {d}", "stty iuclc; stty() {{ :; }}", "TOUCH victim"],
+    ["cd {d}", "stty inlcr igncr istrip iuclc", "TOUCH victim"],
+    ["cd {d}", "(sleep 0.3; stty iuclc < /dev/tty) & sleep 0.1", "true", "TOUCH victim", "TOUCH victim"],
     ["mkdir -p \"$(printf '/tmp/sp\\a;x')\"; cd /tmp/sp*", "touch {f}"],
 ]  # fmt: skip
 ROWS = [(PERMIT, row) for row in STRICT] + [(EVERYTHING, row) for row in RUNNER]
@@ -152,7 +157,7 @@ def test_it_does_not_run(many: Many, tmp_path: Path, permit: str, row: list[str]
     victim = tmp_path / "victim"
     with many.row(permit, FORBID) as shell:
         prompt(shell.child)
-        shell.attack([keys.format(f=victim, c=CHALLENGE) for keys in row], READY)
+        shell.attack([keys.format(f=victim, d=tmp_path, c=CHALLENGE) for keys in row], READY)
     assert not victim.exists()
 
 

@@ -49,6 +49,10 @@ SCENARIOS = [
     Scenario("own trap", "trap 'x=1' EXIT\recho s\rtrap - EXIT\r", ["trap 'x=1' EXIT", "echo s", "trap - EXIT"]),
     Scenario("loops of nobody", "break\rcontinue\recho x\r", ["break", "continue", "echo x"]),
     Scenario("terminal games", "stty raw -echo\recho x\rstty sane\r", ["stty raw -echo", "echo x", "stty sane"]),
+    Scenario("terminal shouts", ["stty iuclc istrip\r", "echo X\r", "stty sane\r"],
+             ["stty iuclc istrip", "echo X", "stty sane"]),
+    Scenario("terminal knows no lines", ["stty inlcr igncr\r", "echo x\r", "stty sane\r"],
+             ["stty inlcr igncr", "echo x", "stty sane"]),
     Scenario("streams", "exec 3>&1\recho x >&3\rexec 3>&-\r", ["exec 3>&1", "echo x >&3", "exec 3>&-"]),
     Scenario("own PS1", "PS1='$(echo dyn)> '\recho x\r", ["PS1='$(echo dyn)> '", "echo x"]),
 ]  # fmt: skip

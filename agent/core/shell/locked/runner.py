@@ -13,7 +13,8 @@ a program that did not take it, and is told back when the gateway asks (verb ``w
   else.
 - A line mostly stands at the beginning of what is read, and is taken from there: to look for it costs a shell the square of its
   length.
-- At its prompt the terminal makes no signals of keys: Ctrl-C would take the line that is on its way with it.
+- At its prompt the terminal makes no signals of keys: Ctrl-C would take the line that is on its way with it. Nor does it change
+  keys, whatever a program left behind: under ``stty iuclc`` the line that was decided would not be the one that runs.
 - Of start-up files only the system's is read.
 """
 
@@ -32,6 +33,9 @@ stty icanon echo 2>/dev/null
 [ -r /etc/profile ] && . /etc/profile
 """
 
+#: How the terminal reads at the runner's prompt: every byte as it came. (Linux needs ``iexten`` to make letters small.)
+_READING: Final = "-icanon -echo -isig -iexten -istrip -inlcr -igncr min 1 time 0"
+
 #: What is run in turns. Options are taken off first: with ``set -e`` or ``set -x`` of the person's, our own steps would end it.
 _LOOP: Final = r"""{ __sp_e=$? __sp_f=$-; set +euvx; } 2>/dev/null
 [ -z "$__sp_i" ] || __sp_e=130
@@ -39,7 +43,7 @@ while :; do while :; do
   { set +euvx; } 2>/dev/null
   unset -f unset command read printf stty pwd od tr sed exit test [ 2>/dev/null || exit 126
   @OUTSIDE@
-  PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH command stty -icanon -echo -isig min 1 time 0 < /dev/tty 2>/dev/null
+  PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH command stty @READING@ < /dev/tty 2>/dev/null
   unset __sp_c || exit 126
   IFS= read -r __sp_c 2>/dev/null < /proc/sys/kernel/random/uuid ||
     __sp_c=$(PATH=/usr/bin:/bin:$PATH command od -An -N16 -tx1 /dev/urandom | tr -d ' \n')
@@ -70,7 +74,7 @@ while :; do while :; do
   __sp_e=${__sp_l%%:*}
   __sp_l=$(command printf '%b.' "${__sp_l#*:}"); __sp_l=${__sp_l%.}
   unset __sp_c __sp_w __sp_d
-  PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH command stty icanon echo isig < /dev/tty 2>/dev/null
+  PATH=/usr/bin:/bin:/usr/sbin:/sbin:$PATH command stty icanon echo isig iexten < /dev/tty 2>/dev/null
   command printf '\033]7701;@NONCE@;S\007' > /dev/tty
   [ "$__sp_e" = 0 ] || __sp_l="(exit $__sp_e)
 $__sp_l"
@@ -82,7 +86,7 @@ $__sp_l"
   { __sp_e=$? __sp_f=$-; set +euvx; } 2>/dev/null
   [ -z "$__sp_i" ] || __sp_e=130
 done; done
-"""
+""".replace("@READING@", _READING)
 
 #: A line in a shell that ends at nothing but errors: Ctrl-C is made one. One that came before the line began is for the line.
 _POSIX_RUN: Final = r"""command eval '\trap "{ __sp_i=1; : \${__sp_z:?}; } 2>/dev/null" INT
@@ -102,7 +106,8 @@ __sp_stop() { case $BASH_COMMAND in *__sp_*) trap - DEBUG ;; *) return 2 ;; esac
 readonly -f __sp_stop
 """
 
-_SAFE: Final = re.compile(rb"[^A-Za-z0-9 _./,=+@%^-]")
+#: What no terminal changes, however it is set. One that knows only one case would make small letters of large ones.
+_SAFE: Final = re.compile(rb"[^a-z0-9 _./,=+@%^-]")
 
 
 def stage(nonce: str, shell: str) -> bytes:
