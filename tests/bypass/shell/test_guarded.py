@@ -233,7 +233,10 @@ INNER = [
     (["set -u", "unset __s''p_z", "{{ touch {f}.x; }} > {f}"], ["set -u", "unset nosuch", "echo tw''in"]),
     (["set -u", "x=z", 'unset "__s""p_$x"', "{{ touch {f}.x; }} > {f}"], ["set -u", "x=z", "unset x", "echo tw''in"]),
     (["printf -v __s''p_s 0", "export VISUAL='touch {f};'", "\x18\x05"], ["printf -v sp_s 0", "echo tw''in"]),
-    (["cd {f}.d; echo x > 'a*'; echo touch {f} > 'a!'", ". ./a*"], ["echo 'echo tw$1' > {f}.rc", ". {f}.rc in"]),
+    (
+        ["echo echo x > '{f}*'; echo '{{ nosuch; }} > {f}' > '{f}!'", ". {f}*"],
+        ["echo 'echo tw$1' > {f}.rc", "source {f}.rc in"],
+    ),
     # zsh and fish read some things in another way
     (["zsh", "echo a # ; touch {f}"], ["zsh", "echo tw''in # ; and more"]),
     (["zsh", "echo $(touch {f})\t"], ["zsh", "echo /etc/hostnam\ttw''in"]),

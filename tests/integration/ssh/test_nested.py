@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import pwd
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -106,6 +107,41 @@ async def test_a_shell_in_a_shell_is_guarded(guarded: Gateway, tmp_path: Path, w
     assert "__sp_" not in recorder.text(1)
     assert "stty" not in recorder.text(1)
     assert guarded.serving.denied == 1
+
+
+def another() -> str:
+    """The name of an account that is not root's, and has bash."""
+    for each in pwd.getpwall():
+        if each.pw_uid and each.pw_shell.endswith("/bash") and Path(each.pw_dir).is_dir():
+            return each.pw_name
+    pytest.skip("no other account here has bash")
+
+
+@pytest.mark.parametrize("way", ["su {}", "su - {}", "sudo -u {} bash", "sudo su - {}", "sudo -iu {}"])
+async def test_another_account_is_guarded(guarded: Gateway, tmp_path: Path, way: str) -> None:
+    name = another()
+
+    def person(child: pexpect.spawn) -> None:
+        begin(child)
+        enter(child, way.format(name))
+        say(child, "echo in-$(id -un)", f"in-{name}\r\n")
+        say(child, f"touch {tmp_path}/victim", "sallyport: Not that.")
+        enter(child, "exit 5")
+        say(child, "echo out-$?", "out-5\r\n")
+        child.send("exit\r")
+
+    await at_terminal(guarded.ssh(), person)
+    await guarded.idle()
+    assert not victims(tmp_path)
+    assert commands(guarded) == [
+        ("echo in-$(id -un)", 1, 0),
+        ("exit 5", 1, 5),
+        (way.format(name), 0, 5),
+        ("echo out-$?", 0, 0),
+        ("exit", 0, 0),
+    ]
+    entries = [each for each in guarded.serving.recorder.lines(1, "jsonl") if each.get("event") == "command"]
+    assert entries[0]["account"].startswith(f"{name}@")
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])

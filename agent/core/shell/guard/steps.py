@@ -28,6 +28,7 @@ _BASH: Final = Language(tree_sitter_bash.language())
 _STEPPED: Final = frozenset({"eval", "source"})
 #: What a function may be called that runs where it is called and nowhere else: no hook, no name of a completion.
 _PLAIN_NAME: Final = re.compile(r"(?!precmd|preexec|chpwd)[a-z][a-z0-9]*", re.ASCII)
+_PLAIN_PATH: Final = re.compile(r"\s*(?:source|\.)\s+[\w./@%+,:=-]+(?:\s|\Z)", re.ASCII)
 #: What runs where the shell cannot ask, and how much of its text is brackets.
 _BESIDE: Final = {"command_substitution": (2, 1), "process_substitution": (2, 1), "subshell": (1, 1)}
 _SIMPLE: Final = frozenset({"command", "redirected_statement", "test_command", "declaration_command", "variable_assignment"})
@@ -46,7 +47,7 @@ def stepped(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Cla
         if len(text) > TEXT_LIMIT or "�" in text:
             return None
         if about[0] == b"S":
-            if not _reads_a_file(meaning):
+            if not _reads_a_file(line, meaning):
                 return None
             flags = flags - {"script_file"}
         else:
@@ -89,9 +90,12 @@ def _joined(known: list[Classification], flags: frozenset[str]) -> Classificatio
     return msgspec.structs.replace(known[0], effects=effects, verbs=verbs, objects=objects, flags=flags)
 
 
-def _reads_a_file(meaning: Classification) -> bool:
-    """`source ./x`, and nothing beside it: by a path, because another name is looked for in several places."""
-    if len(meaning.commands) != 1:
+def _reads_a_file(line: str, meaning: Classification) -> bool:
+    """`source ./x`, and nothing beside it: by a path, because another name is looked for in several places.
+
+    A plain one: the shell has read the file of the path as it was typed, before quotes and patterns were taken from it.
+    """
+    if not _PLAIN_PATH.match(line) or len(meaning.commands) != 1:
         return False
     command = meaning.commands[0]
     path = command.argv[1] if len(command.argv) > 1 else None

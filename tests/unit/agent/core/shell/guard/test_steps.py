@@ -92,8 +92,10 @@ def test_the_line_counts_too(line: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["source x", "source ./x; ls", "ls; source ./x", "source ./x < y", "source $x", "source <(ls)", "f"]
-)
+    "line",
+    ["source x", "source ./x; ls", "ls; source ./x", "source ./x < y", "source $x", "source <(ls)", "f", "source ./x*",
+     "source './x'", "source ./x\\ y", "source ./[x]", "source ~/x", ". ./{x,y}"],
+)  # fmt: skip
 def test_a_file_is_read_by_its_path_and_alone(line: str) -> None:
     assert of_file("ls", line) is None
 
