@@ -65,6 +65,7 @@ WRAPPERS: dict[str, Spec] = {
     "builtin": _spec(),
     "exec": _spec("a", "cl"),
     "noglob": _spec(),
+    "-": _spec(),  # zsh's, for a program that is to think it was logged in to
     "nocorrect": _spec(),
     "busybox": _spec("", "", "", "list list-full help install"),
     "toybox": _spec("", "", "", "long help version"),
