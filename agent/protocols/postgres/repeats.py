@@ -1,6 +1,6 @@
 """Statements that were seen before, asked and answered in one read each: the same happens, with fewer steps. Pure.
 
-Most of what a busy client sends is one of these, whole and alone, while nothing else is under way:
+Most of what a busy client sends is one of these, whole and alone, while nothing else is under way, inside a block or outside:
 
     Query                                             one statement of a shape that was read before
     Bind, Describe portal?, Execute, Sync             of a prepared statement
@@ -42,8 +42,10 @@ from agent.protocols.postgres.answers import Answers, Shared
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable, keep
 from agent.protocols.postgres.codec import Rows, run_of_rows
 from agent.protocols.postgres.expected import Expected, Kind, Prepared, Run, Shown, ended
+from agent.protocols.postgres.few import READY_SIZE, plain_rows, quiet
 from agent.protocols.postgres.forms import FEW, TAILS, Form
 from agent.protocols.postgres.judge import Judge
+from agent.protocols.postgres.left import Left, left
 from agent.protocols.postgres.masks import DIGITS, Masks
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.numbered import Numbered, numbered
@@ -54,15 +56,13 @@ from agent.protocols.postgres.values import arguments
 LONGEST: Final = 4_096
 _KEPT: Final = 128
 
-_IDLE: Final = messages.ready("I")
+#: How the server says that it is ready, outside of a block and inside.
+_READY: Final = {status: messages.ready(status) for status in "IT"}
 #: Bytes of a CommandComplete that is looked at here.
 _LONGEST_TAG: Final = 100
 _RESERVED: Final = NAME.encode()
 _QUERY, _PARSE, _BIND, _ROW, _COMPLETE = (ord(kind) for kind in "QPBDC")
 _DIGITS: Final = b"0123456789"
-#: A DataRow's length and number of columns, and a value's length.
-_ROW_HEAD: Final = struct.Struct(">IH")
-_SIZE: Final = struct.Struct(">i")
 
 
 class _Alike(msgspec.Struct, frozen=True, gc=False):
@@ -97,6 +97,10 @@ class Repeats:
         self._classifier = classifier
         self._masks = masks
         self._as_clean: Final = Masker().mask
+        self._ready = _READY["I"]
+        """How the whole answer ends: with the status that there was before."""
+        self._left: Left | None = None
+        """The unnamed portal of an open block, while it is not among the portals."""
         self._session: Session | None = None
         self._generation = -1
         self._forms: dict[object, Form | None] = {}
@@ -127,10 +131,14 @@ class Repeats:
         It stays so until something is read that does not go this road.
         """
         shared, book = self._shared, self._shared.book
-        if self._form is not None or shared.status != "I" or len(shared.queue) or shared.copy_in is not None:
+        ready = _READY.get(shared.status)
+        if self._form is not None or ready is None or len(shared.queue) or shared.copy_in is not None:
             return False
-        if not (self._answers.idle and book.settled and book.outside and self._judge.begun) or book.altered or book.unread("I"):
+        if not (self._answers.idle and book.settled and book.outside and self._judge.begun):
             return False
+        if book.altered or book.unread(shared.status):
+            return False
+        self._ready = ready
         if self._session is not book.now or self._generation != self._classifier.generation:
             self._session, self._generation = book.now, self._classifier.generation
             for forms in (self._forms, self._alike, self._numbered, self._named):
@@ -317,22 +325,22 @@ class Repeats:
             return None
         judge.now_ms = now_ms
         # One that begins as the last one did, and whose few rows are shown as they come.
-        if form.swift is not None and data.startswith(form.swift) and data.endswith(_IDLE) and not judge.originals:
+        if form.swift is not None and data.startswith(form.swift) and data.endswith(self._ready) and not judge.originals:
             at = len(form.swift)
             try:
-                rows = _plain_rows(data, at, form.width, self._few)
+                rows = plain_rows(data, at, form.width, self._few)
             except (struct.error, UnicodeDecodeError):
                 rows = None
-            tag = self._tags.get(data[rows[0] : -len(_IDLE)]) if rows is not None else None
-            if rows is not None and form.looks and not _quiet(form, rows[1]):
+            tag = self._tags.get(data[rows[0] : -READY_SIZE]) if rows is not None else None
+            if rows is not None and form.looks and not quiet(form, rows[1]):
                 tag = None
             if rows is not None and tag is not None and rows[0] - at <= form.room:
                 t, ms = now_ms - judge.opened_ms, now_ms - self._started_ms
                 shown = Shown(data[at : rows[0]], 0, form.columns, rows[1]) if rows[1] else None
                 lines = ended(t if t > 0 else 0, self._number, tag, ms if ms > 0 else 0, shown)
                 self._form, self._shared.book.now_ms, self.calm = None, now_ms, True
-                if form.prepares:
-                    self._shared.statements.confirm("", form.unnamed())
+                if form.prepared is not None:
+                    self._bound(form)
                 return Show(judge.channel, judge.kind, lines, self._as_clean(data))
         try:
             show = self._answered(form, data, now_ms)
@@ -344,13 +352,13 @@ class Repeats:
         return show
 
     def _answered(self, form: Form, data: bytes, now_ms: int) -> Show | None:
-        if not data.endswith(_IDLE):
+        if not data.endswith(self._ready):
             return None
         at = form.begins(data, self._answers)
         if at < 0:
             return None
         end, starts = run_of_rows(data, at) if data[at] == _ROW else (at, ())
-        last = len(data) - len(_IDLE)
+        last = len(data) - READY_SIZE
         if not end + 5 < last <= end + _LONGEST_TAG or data[end] != _COMPLETE:
             return None
         if end + 1 + int.from_bytes(data[end + 1 : end + 5]) != last or (starts and form.mask is None):
@@ -373,14 +381,29 @@ class Repeats:
         return Show(self._judge.channel, self._judge.kind, lines, clean, self._judge.left_out())
 
     def _over(self, form: Form, now_ms: int) -> None:
-        """The server is ready, in no block: what the long road leaves behind is left behind here."""
+        """The server is ready: what the long road leaves behind is left behind here."""
         self._form = None
         self._shared.book.now_ms = now_ms
+        if form.prepared is not None:
+            self._bound(form)
+
+    def _bound(self, form: Form) -> None:
+        """The unnamed statement may be another one now, and inside a block the unnamed portal is."""
+        prepared = form.prepared
         if form.prepares:
-            self._shared.statements.confirm("", form.unnamed())
+            prepared = form.unnamed()
+            self._shared.statements.confirm("", prepared)
+        if self._ready is not _READY["I"]:
+            # Portals live as long as their transaction (§55.2.3).
+            assert prepared is not None
+            self._left = left(form, prepared, self._data, self._number)
 
     def unfold(self) -> None:
         """Expect the answers one by one."""
+        if self._left is not None:
+            # Something may ask for it now.
+            self._shared.portals.confirm("", self._left.portal())
+            self._left = None
         form, self._form = self._form, None
         if form is None:
             return
@@ -410,49 +433,6 @@ class Repeats:
         expected.portal, expected.runs = portal, [run]
         portal.started = True
         queue.push(Expected(Kind.SYNC)).segment = (shared.statements.end_segment(), shared.portals.end_segment())
-
-
-def _plain_rows(data: bytes, at: int, width: int, most: int) -> tuple[int, list[list[str | None]]] | None:
-    """Read the DataRows from ``at`` on. Returns where they end and their values, in text; None where masking has to judge.
-
-    Behind them is what no row begins with. Raises struct.error, UnicodeDecodeError.
-    """
-    rows: list[list[str | None]] = []
-    last = len(data) - len(_IDLE)
-    while data[at] == _ROW:
-        size, count = _ROW_HEAD.unpack_from(data, at + 1)
-        end = at + 1 + size
-        if end > last or count != width or len(rows) == most:
-            return None
-        at += 7
-        row: list[str | None] = []
-        for _ in range(count):
-            (size,) = _SIZE.unpack_from(data, at)
-            at += 4
-            if size < 0:
-                if size < -1:
-                    return None
-                row.append(None)
-                continue
-            if at + size > end:
-                return None
-            row.append(data[at : at + size].decode())
-            at += size
-        if at != end:
-            return None
-        rows.append(row)
-    return at, rows
-
-
-def _quiet(form: Form, rows: list[list[str | None]]) -> bool:
-    """Return True where nothing is found in those values that have to be looked at."""
-    assert form.mask is not None
-    assert form.looks is not None
-    if len(form.looks) == 1 and len(rows) == 1:
-        only = rows[0][form.looks[0]]
-        return only is None or form.mask.quiet(only.encode())
-    texts = [text for row in rows for at in form.looks if (text := row[at]) is not None]
-    return form.mask.quiet("\n".join(texts).encode())
 
 
 def _parsed(raw: bytes) -> Prepared | None:

@@ -29,6 +29,7 @@ ALLOW = "permit(principal, action, resource);"
 FORBID = '@message("Not that.") forbid(principal, action, resource) when { context.text like "*forbidden*" };'
 
 _EFFECTS = {"SELECT": "read", "INSERT": "write", "DELETE": "write", "COPY": "write", "DROP": "admin", "SET": "read"}
+_EFFECTS |= {"BEGIN": "read", "END": "read"}
 
 
 def analyse(text: str, catalogue: Catalogue, session: Session) -> Analysis:

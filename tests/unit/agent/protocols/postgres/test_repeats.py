@@ -222,7 +222,18 @@ _SAID = st.one_of(
     st.sampled_from(_TEXTS).map(query),
     st.builds(lambda text: parse("s", text) + describe("S", "s") + SYNC, st.sampled_from(_TEXTS)),
     st.sampled_from(
-        [SYNC, FLUSH, execute() + SYNC, close("S", "s") + SYNC, query("SELECT 1")[:4], bind("", "s", b"1"), SYNC * 2]
+        [
+            SYNC,
+            FLUSH,
+            execute() + SYNC,
+            describe("P") + execute() + SYNC,
+            describe("S") + SYNC,
+            close("S", "s") + SYNC,
+            close("P", "") + SYNC,
+            query("SELECT 1")[:4],
+            bind("", "s", b"1"),
+            SYNC * 2,
+        ]
     ),
 )
 _HOW = st.sampled_from(["whole", "whole", "whole", "split", "notice", "late", "large"])
@@ -237,11 +248,14 @@ def test_both_roads_lead_to_the_same(steps: list[tuple[bytes, str, int]], later:
     assert short.fault == long.fault  # type: ignore[attr-defined]
 
 
+_AGAIN = st.one_of(_UNNAMED, _ROUND, st.just(query("SELECT 1")))
+
+
 @settings(max_examples=150, deadline=None)
-@given(_STEPS, st.sampled_from([_UNNAMED, _ROUND, st.just(query("SELECT 1"))]).flatmap(lambda each: each), st.booleans())
-def test_repeats_between_other_things(steps: list[tuple[bytes, str, int]], again: bytes, originals: bool) -> None:
+@given(_STEPS, _AGAIN, st.booleans(), st.booleans())
+def test_repeats_between_other_things(steps: list[tuple[bytes, str, int]], again: bytes, block: bool, originals: bool) -> None:
     """The same as above, with one thing said so often that it is known."""
-    begin = [(parse("s", "SELECT 22") + describe("S", "s") + SYNC, "whole", 0)]
+    begin = [(parse("s", "SELECT 22") + describe("S", "s") + SYNC, "whole", 0), (query("BEGIN"), "whole", 0)][: 1 + block]
     mixed = begin + [(again, "whole", 0)] * 3 + [each for step in steps for each in ((again, step[1], step[2]), step)]
     short, long, _ = read_twice(mixed, talks=partial(Conversation, originals=originals))
     assert state(short) == state(long)
@@ -259,13 +273,28 @@ def test_repeats_between_other_things(steps: list[tuple[bytes, str, int]], again
         query("INSERT x"),
     ],
 )
-def test_what_is_asked_for_the_third_time_goes_the_short_road(said: bytes) -> None:
-    begin = [(parse("s", "SELECT 22") + describe("S", "s") + SYNC, "whole", 0)]
+@pytest.mark.parametrize("block", [False, True])
+def test_what_is_asked_for_the_third_time_goes_the_short_road(said: bytes, block: bool) -> None:
+    begin = [(parse("s", "SELECT 22") + describe("S", "s") + SYNC, "whole", 0), (query("BEGIN"), "whole", 0)][: 1 + block]
     short, long, taken = read_twice(begin + [(said, "whole", 0)] * 4)
     assert taken >= 2
     assert state(short) == state(long)
     assert b"hunter2" not in short.client + short.lines
-    assert sum(msgspec.json.decode(line).get("event") == "done" for line in short.lines.splitlines()) == 4
+    assert sum(msgspec.json.decode(line).get("event") == "done" for line in short.lines.splitlines()) == 4 + block
+
+
+@pytest.mark.parametrize("asks", [b"", describe("P")])
+@pytest.mark.parametrize("prepares", [False, True])
+def test_a_portal_of_an_open_block_can_be_asked_for_again(asks: bytes, prepares: bool) -> None:
+    """It was left behind by a repeated statement, and only the long road can run it once more."""
+    said = (parse("", "SELECT 22") + bind("", "", b"1") if prepares else bind("", "s", b"1")) + asks + execute() + SYNC
+    begin = [parse("s", "SELECT 22") + describe("S", "s") + SYNC, parse("", "SELECT 22") + describe("S") + SYNC, query("BEGIN")]
+    steps = [*begin, said, said, said, said, execute() + SYNC, describe("P") + execute() + SYNC, query("END"), execute() + SYNC]
+    short, long, taken = read_twice([(each, "whole", 0) for each in steps])
+    assert (taken >= 2) == bool(asks or not prepares)
+    assert state(short) == state(long)
+    assert short.fault == long.fault  # type: ignore[attr-defined]
+    assert sum(each["event"] == "continued" for each in short.record) == 2
 
 
 def test_a_policy_that_forbids_is_heard_between_two_rounds() -> None:
@@ -399,10 +428,12 @@ _PREPARED = st.builds(
 def _cut(draw: st.DrawFn) -> list[tuple[bytes, str, int]]:
     """One statement said often enough to be known, then a pipeline of it and others, cut at any places."""
     again = draw(st.one_of(_ASKED, _PREPARED))
-    said = b"".join(draw(st.lists(st.one_of(st.just(again), _ASKED, _PREPARED), min_size=1, max_size=6)))
+    others = st.sampled_from([query("BEGIN"), query("END"), execute() + SYNC])
+    said = b"".join(draw(st.lists(st.one_of(st.just(again), _ASKED, _PREPARED, others), min_size=1, max_size=6)))
     cuts = sorted(draw(st.sets(st.integers(1, len(said)), max_size=4)))
     reads = [said[start:end] for start, end in zip([0, *cuts], [*cuts, len(said)], strict=True) if start < end]
     known = [parse("s", "SELECT name FROM customers WHERE id = $1") + describe("S", "s") + SYNC, again, again, again]
+    known += [query("BEGIN"), again] if draw(st.booleans()) else []
     return [(each, "whole", 0) for each in known] + [(each, draw(_HOW), draw(st.integers(0, 400))) for each in [*reads, again]]
 
 
