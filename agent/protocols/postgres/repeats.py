@@ -49,7 +49,7 @@ from agent.protocols.postgres.left import Left, left
 from agent.protocols.postgres.masks import DIGITS, Masks
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.numbered import Numbered, numbered
-from agent.protocols.postgres.session import NAME, UNWINDING
+from agent.protocols.postgres.session import NAME
 from agent.protocols.postgres.values import arguments
 
 #: Longer reads go the long road: what is compiled is kept, and small statements are what it is for.
@@ -57,7 +57,7 @@ LONGEST: Final = 4_096
 _KEPT: Final = 128
 
 #: How the server says that it is ready, outside of a block and inside.
-_READY: Final = {status: messages.ready(status) for status in "IT"}
+_READY: Final = {messages.ready(status): status for status in "IT"}
 #: Bytes of a CommandComplete that is looked at here.
 _LONGEST_TAG: Final = 100
 _RESERVED: Final = NAME.encode()
@@ -97,8 +97,6 @@ class Repeats:
         self._classifier = classifier
         self._masks = masks
         self._as_clean: Final = Masker().mask
-        self._ready = _READY["I"]
-        """How the whole answer ends: with the status that there was before."""
         self._left: Left | None = None
         """The unnamed portal of an open block, while it is not among the portals."""
         self._session: Session | None = None
@@ -131,14 +129,12 @@ class Repeats:
         It stays so until something is read that does not go this road.
         """
         shared, book = self._shared, self._shared.book
-        ready = _READY.get(shared.status)
-        if self._form is not None or ready is None or len(shared.queue) or shared.copy_in is not None:
+        if self._form is not None or shared.status not in "IT" or len(shared.queue) or shared.copy_in is not None:
             return False
         if not (self._answers.idle and book.settled and book.outside and self._judge.begun):
             return False
         if book.altered or book.unread(shared.status):
             return False
-        self._ready = ready
         if self._session is not book.now or self._generation != self._classifier.generation:
             self._session, self._generation = book.now, self._classifier.generation
             for forms in (self._forms, self._alike, self._numbered, self._named):
@@ -277,7 +273,8 @@ class Repeats:
 
     def _plain(self, reading: Reading) -> bool:
         """True for one statement that is understood, moves no data by COPY and leaves nothing behind."""
-        if len(reading.statements) != 1 or reading.session != self._shared.book.now or reading.kinds & {*UNWINDING, "discard"}:
+        # What ends or unwinds a block takes back what was learned inside it, and there is nothing of that on this road.
+        if len(reading.statements) != 1 or reading.session != self._shared.book.now or "discard" in reading.kinds:
             return False
         (one,) = reading.statements
         return not one.copy and not one.flags & {"unknown_relation", "unknown_column", "unknown_function"}
@@ -325,7 +322,8 @@ class Repeats:
             return None
         judge.now_ms = now_ms
         # One that begins as the last one did, and whose few rows are shown as they come.
-        if form.swift is not None and data.startswith(form.swift) and data.endswith(self._ready) and not judge.originals:
+        status = _READY.get(data[-READY_SIZE:])
+        if status is not None and form.swift is not None and data.startswith(form.swift) and not judge.originals:
             at = len(form.swift)
             try:
                 rows = plain_rows(data, at, form.width, self._few)
@@ -339,11 +337,11 @@ class Repeats:
                 shown = Shown(data[at : rows[0]], 0, form.columns, rows[1]) if rows[1] else None
                 lines = ended(t if t > 0 else 0, self._number, tag, ms if ms > 0 else 0, shown)
                 self._form, self._shared.book.now_ms, self.calm = None, now_ms, True
-                if form.prepared is not None:
-                    self._bound(form)
+                if form.prepared is not None or status != self._shared.status:
+                    self._ready(form, status)
                 return Show(judge.channel, judge.kind, lines, self._as_clean(data))
         try:
-            show = self._answered(form, data, now_ms)
+            show = self._answered(form, data, now_ms, status) if status is not None else None
         except Malformed:
             show = None
         if show is None:
@@ -351,9 +349,7 @@ class Repeats:
         self.calm = show is not None
         return show
 
-    def _answered(self, form: Form, data: bytes, now_ms: int) -> Show | None:
-        if not data.endswith(self._ready):
-            return None
+    def _answered(self, form: Form, data: bytes, now_ms: int, status: str) -> Show | None:
         at = form.begins(data, self._answers)
         if at < 0:
             return None
@@ -376,27 +372,30 @@ class Repeats:
             run.tag = tag
             masked = self._answers.masked(Rows(rows, starts), run, form.mask, form.fields, None) if form.mask is not None else b""
             lines = self._judge.line(self._answers.over(run, "ok", now_ms))
-        self._over(form, now_ms)
+        self._form, self._shared.book.now_ms = None, now_ms
+        self._ready(form, status)
         clean = self._as_clean(data if masked == rows else data[:at] + masked + data[end:])
         return Show(self._judge.channel, self._judge.kind, lines, clean, self._judge.left_out())
 
-    def _over(self, form: Form, now_ms: int) -> None:
-        """The server is ready: what the long road leaves behind is left behind here."""
-        self._form = None
-        self._shared.book.now_ms = now_ms
-        if form.prepared is not None:
-            self._bound(form)
+    def _ready(self, form: Form, status: str) -> None:
+        """The server is ready: what the long road leaves behind is left behind here.
 
-    def _bound(self, form: Form) -> None:
-        """The unnamed statement may be another one now, and inside a block the unnamed portal is."""
-        prepared = form.prepared
+        The unnamed statement may be another one now, and inside a block the unnamed portal is. Where a block has ended, nothing
+        was learned inside it: this road is taken only then.
+        """
+        shared, prepared = self._shared, form.prepared
         if form.prepares:
             prepared = form.unnamed()
-            self._shared.statements.confirm("", prepared)
-        if self._ready is not _READY["I"]:
-            # Portals live as long as their transaction (§55.2.3).
-            assert prepared is not None
+            shared.statements.confirm("", prepared)
+        if prepared is not None and status == "T":
             self._left = left(form, prepared, self._data, self._number)
+        if status != shared.status:
+            shared.status = status
+            shared.book.ended(status)
+        if status == "I":
+            # Portals live as long as their transaction (§55.2.3).
+            self._left = None
+            shared.portals.clear()
 
     def unfold(self) -> None:
         """Expect the answers one by one."""
