@@ -392,10 +392,10 @@ class Repeats:
         if status != shared.status:
             shared.status = status
             shared.book.ended(status)
-        if status == "I":
-            # Portals live as long as their transaction (§55.2.3).
-            self._left = None
-            shared.portals.clear()
+            if status == "I":
+                # Portals live as long as their transaction (§55.2.3).
+                self._left = None
+                shared.portals.clear()
 
     def unfold(self) -> None:
         """Expect the answers one by one."""
