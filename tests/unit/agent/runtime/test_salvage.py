@@ -12,6 +12,7 @@ from click.testing import CliRunner, Result
 
 from agent.__main__ import main
 from agent.bootstrap import locked
+from agent.runtime.packing import Packed
 from agent.runtime.salvage import held
 from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
@@ -70,6 +71,14 @@ async def test_lines_that_are_in_no_chunk_yet(left: Left, run: Run, state: Path,
     assert (place / "lines.ch02.cast").read_bytes() == b"three\n"
     fact = json.loads((place / "chunks.jsonl").read_text())
     assert fact["chain"] == recording.link(left.seed, 0, fact["time_ms"], fact["sha256"]) == left.progress.chain
+
+
+async def test_what_flooded_and_is_in_no_chunk_yet(left: Left, run: Run, tmp_path: Path) -> None:
+    flood = b"y" * 5000 + b"\n"
+    packed = line(2, b"")._replace(payload=Packed([flood, b"two\n"]))
+    left.segment(1, line(1, b"one\n"), packed, line(3, b"three\n"))
+    assert run(left.sid, "--into", str(tmp_path)).exit_code == 0
+    assert (tmp_path / "spool" / left.sid / "lines.ch01.cast").read_bytes() == b"one\n" + flood + b"two\nthree\n"
 
 
 async def test_one_that_cannot_be_opened_keeps_nobody_from_the_rest(left: Left, run: Run, tmp_path: Path) -> None:
