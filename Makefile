@@ -24,7 +24,7 @@ crash: ## kill agents fifty times while people work, and take away their disk, c
 fuzz: ## run the fuzzers for longer (a quarter of an hour; SEED=7 for other shell lines), and every property with new examples
 	@infra/steps/setup.sh test
 	SHELL_ORACLE_SEED=$${SEED:-20} SHELL_ORACLE_LINES=20000 GUARD_CUTS=5000 SSH_CUTS=5000 SSH_FUZZ=400 SFTP_FUZZ=200 FILES_FUZZ=3000 \
-		$(PY) -m pytest -q tests/oracle/test_shell_against_bash.py tests/oracle/test_launchers_against_bash.py \
+		$(PY) -m pytest -q tests/oracle/test_shell_against_bash.py tests/oracle/test_wider_shell_against_bash.py tests/oracle/test_launchers_against_bash.py \
 		tests/unit/agent/core/shell/guard/test_cuts.py tests/unit/agent/protocols/ssh/test_files.py \
 		tests/integration/ssh/test_cuts.py tests/integration/ssh/test_fuzz.py tests/integration/ssh/test_sftp_fuzz.py
 	$(PY) -m pytest -n 3 -q --hypothesis-profile=explore -m "not servers" tests/unit

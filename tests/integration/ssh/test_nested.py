@@ -13,6 +13,8 @@ from typing import Any
 import pexpect
 import pytest
 
+from tests.fakes.docker_daemon import DockerDaemon
+from tests.fakes.kube_exec import KubeExec
 from tests.integration.ssh.conftest import USER, FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_guarded import NOT, victims
 from tests.integration.ssh.test_held import ALLOW, HOLD
@@ -307,6 +309,14 @@ DOCKER = """#!/bin/sh
 shift 3; exec python3 -c 'import os, pty, sys; sys.exit(os.waitstatus_to_exitcode(pty.spawn(sys.argv[1:])))' "$@"
 """
 KUBECTL = DOCKER.replace("shift 3", "shift 6")
+KUBECONFIG = """
+apiVersion: v1
+kind: Config
+clusters: [{{name: c, cluster: {{server: "http://127.0.0.1:{port}"}}}}]
+contexts: [{{name: c, context: {{cluster: c, user: u}}}}]
+users: [{{name: u, user: {{}}}}]
+current-context: c
+"""
 
 
 @pytest.fixture
@@ -372,6 +382,65 @@ async def test_a_shell_in_a_container(guarded: Gateway, tmp_path: Path, way: str
     await guarded.idle()
     assert not victims(tmp_path)
     assert guarded.serving.denied == 1
+
+
+@pytest.mark.skipif(shutil.which("docker") is None, reason="needs docker's own client")
+async def test_dockers_own_client_keeps_the_guard(guarded: Gateway, sshd: Sshd, tmp_path: Path) -> None:
+    def person(child: pexpect.spawn) -> None:
+        begin(child)
+        enter(child, "docker exec -it web bash")
+        say(child, "echo in-$((6*7))", "in-42\r\n")
+        say(child, f"touch {tmp_path}/victim", "sallyport: Not that.")
+        enter(child, "exit 4")
+        say(child, "echo out-$?", "out-4\r\n")
+        child.send("exit\r")
+
+    profile = sshd.home / ".bash_profile"
+    async with DockerDaemon() as daemon:
+        profile.write_text(
+            f"export DOCKER_HOST=tcp://127.0.0.1:{daemon.port} PATH=$PATH:{Path(shutil.which('docker') or '').parent}\n"
+        )
+        try:
+            await at_terminal(guarded.ssh(), person)
+            await guarded.idle()
+        finally:
+            profile.unlink()
+    ((first, *_),) = daemon.commands
+    assert first == "sh", "the first half of the guard runs in the container"
+    assert not victims(tmp_path)
+    assert [each[0] for each in commands(guarded)] == [
+        "echo in-$((6*7))",
+        "exit 4",
+        "docker exec -it web bash",
+        "echo out-$?",
+        "exit",
+    ]
+
+
+@pytest.mark.skipif(shutil.which("kubectl") is None, reason="needs kubectl itself")
+async def test_kubectl_itself_keeps_the_guard(guarded: Gateway, sshd: Sshd, tmp_path: Path) -> None:
+    def person(child: pexpect.spawn) -> None:
+        begin(child)
+        enter(child, "kubectl exec -n prod -it web -- bash")
+        say(child, "echo in-$((6*7))", "in-42\r\n")
+        say(child, f"touch {tmp_path}/victim", "sallyport: Not that.")
+        enter(child, "exit 4")
+        say(child, "echo out-$?", "out-4\r\n")
+        child.send("exit\r")
+
+    profile, settings = sshd.home / ".bash_profile", tmp_path / "kubeconfig"
+    async with KubeExec() as api:
+        settings.write_text(KUBECONFIG.format(port=api.port))
+        profile.write_text(f"export KUBECONFIG={settings} PATH=$PATH:{Path(shutil.which('kubectl') or '').parent}\n")
+        try:
+            await at_terminal(guarded.ssh(), person)
+            await guarded.idle()
+        finally:
+            profile.unlink()
+    ((first, *_),) = api.commands
+    assert first == "sh"
+    assert not victims(tmp_path)
+    assert [each[0] for each in commands(guarded)][-3:] == ["kubectl exec -n prod -it web -- bash", "echo out-$?", "exit"]
 
 
 @pytest.fixture
