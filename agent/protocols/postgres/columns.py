@@ -56,6 +56,13 @@ class Columns:
 
     def _of(self, named: tuple[str, str], number: int, depth: int) -> frozenset[str]:
         relation = self._catalogue.relations.get(named)
+        if number < 0:
+            # A column of the system's own (ctid, xmin, tableoid) says where a row is, and nothing that is in it.
+            return frozenset()
+        if relation is not None and relation.columns and number == 0:
+            # The row as a whole holds what its columns hold, and what is tagged but was not there yet when this was read.
+            names = {each.name for each in relation.columns} | {name.rpartition(".")[2] for name in self.tags}
+            return frozenset().union(*(self._by_name(relation.qualified, name, depth) for name in names))
         column = next((each.name for each in relation.columns if each.attnum == number), None) if relation is not None else None
         if relation is None or column is None:
             return self._every

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import ssl
+import struct
 from collections.abc import Iterator
 
 import asyncpg
@@ -112,6 +113,49 @@ async def test_lineage_reaches_into_binary(gateway: Gateway) -> None:
     data = await copied(gateway, text)
     assert b"PERSON" not in data
     assert b"078-05" not in data
+
+
+@pytest.mark.parametrize("query", [
+    "SELECT * FROM customers WHERE id = 1",
+    "SELECT c FROM customers c WHERE id = 1",
+    "SELECT ROW(id, ssn, name) FROM customers WHERE id = 1",
+    "SELECT row_to_json(c) FROM customers c WHERE id = 1",
+    "SELECT to_jsonb(c) FROM customers c WHERE id = 1",
+    "SELECT array_agg(ssn) FROM customers WHERE id = 1",
+    "SELECT string_to_array(ssn, '-') FROM customers WHERE id = 1",
+    "SELECT ssn::bytea FROM customers WHERE id = 1",
+    "SELECT convert_to(reverse(ssn), 'UTF8') FROM customers WHERE id = 1",
+    "SELECT replace(ssn, '-', '')::int8 FROM customers WHERE id = 1",
+    "SELECT replace(ssn, '-', '')::numeric FROM customers WHERE id = 1",
+    "SELECT (SELECT ssn FROM customers WHERE id = 1)::name",
+    "WITH a AS (SELECT ssn AS harmless FROM customers WHERE id = 1) SELECT harmless::bpchar FROM a",
+    "UPDATE customers SET name = name WHERE id = 1 RETURNING ssn, mail",
+])  # fmt: skip
+async def test_a_tagged_value_is_shown_in_no_binary_form(gateway: Gateway, query: str) -> None:
+    data = await copied(gateway, f"COPY ({query}) TO STDOUT (FORMAT binary)")
+    assert data.startswith(b"PGCOPY\n")
+    for form in (
+        b"078-05-1001",
+        b"1001-50-870",
+        b"1001",
+        b"person1",
+        struct.pack(">q", 78051001),
+        struct.pack(">HH", 7805, 1001),
+    ):
+        assert form not in data
+    assert "078-05-1001" not in str(gateway.record)
+
+
+@pytest.mark.parametrize(("query", "value"), [
+    ("SELECT id, name FROM customers WHERE id = 1", b"\x00\x00\x00\x06Name 1"),
+    ("SELECT n FROM notes n WHERE id = 1", b"nothing to see"),
+    ("SELECT to_jsonb(n) FROM notes n WHERE id = 1", b"nothing to see"),
+    ("SELECT array_agg(name) FROM customers WHERE id = 1", b"Name 1"),
+    ("SELECT name::bytea FROM customers WHERE id = 1", b"Name 1"),
+    ("SELECT 78051001::int8", struct.pack(">q", 78051001)),
+])  # fmt: skip
+async def test_their_innocent_twins_pass(gateway: Gateway, query: str, value: bytes) -> None:
+    assert value in await copied(gateway, f"COPY ({query}) TO STDOUT (FORMAT binary)")
 
 
 async def test_asyncpg_copies_a_query_in_binary(gateway: Gateway) -> None:

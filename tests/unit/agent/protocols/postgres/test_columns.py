@@ -37,6 +37,23 @@ def test_an_origin_that_is_not_known_may_be_anything(table: int, column: int) ->
     assert classes(table, column) == EVERY
 
 
+def test_a_row_as_a_whole_carries_what_its_columns_do() -> None:
+    assert classes(20_000, 0) == {"email"}
+    assert classes(20_001, 0) == {"email"}
+    late = Columns({"public.people.added": "health", "public.other.x": "ssn"}, CATALOGUE, RELATIONS)
+    assert late.classes((Field("x", 20_000, 0, 25, 0),), NOTHING)[0] == {"health"}
+    assert late.classes((Field("x", 20_001, 0, 25, 0),), NOTHING)[0] == {"health"}
+    assert (
+        Columns({"public.other.x": "ssn"}, CATALOGUE, RELATIONS).classes((Field("x", 20_000, 0, 25, 0),), NOTHING)[0]
+        == frozenset()
+    )
+
+
+def test_where_a_row_is_says_nothing_of_what_is_in_it() -> None:
+    assert classes(20_000, -1) == frozenset()
+    assert classes(30_000, -1) == EVERY
+
+
 def test_the_systems_own_tables_carry_nothing() -> None:
     assert classes(1259, 1) == frozenset()
 
