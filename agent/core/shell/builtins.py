@@ -70,7 +70,8 @@ def declare(reading: Reading, program: str, words: list[Word]) -> None:
             if set(text) & set("luc"):
                 reading.variables.clear()
         match = _NAME.match(text)
-        if match and is_tamper(match[1]) and ("=" in text or "[" in text):
+        value = None if word.text is None else text.partition("=")[2]
+        if match and is_tamper(match[1], value) and ("=" in text or "[" in text):
             reading.flags.add("tamper")
         if sleeps(text):
             reading.flags.add("dynamic_code")
@@ -121,7 +122,8 @@ def _variable_word(reading: Reading, program: str, text: str) -> None:
         else:
             _subscript(reading, text)
             reading.tainted.add(match[1])
-        if is_tamper(match[1]):
+        known = program == "unset" or "=" in text
+        if is_tamper(match[1], text.partition("=")[2] if known else None):
             reading.flags.add("tamper")
         if match[1] in INTEGERS and program not in {"unset", "getopts"}:
             reading.flags.add("dynamic_code")

@@ -120,9 +120,9 @@ class Reading:
 
     def assign(self, name: str, value: Word | None, *, straight: bool) -> None:
         """`name=value`, by whatever road. `straight`: runs exactly once, before what follows it."""
-        if is_tamper(name):
-            self.flags.add("tamper")
         text = "" if value is None else value.text
+        if is_tamper(name, text):
+            self.flags.add("tamper")
         if text and (sleeps(text) or (text[0] == "(" and sleeps(text, "("))):
             self.flags.add("dynamic_code")
         if not (text is not None and _NUMERIC.fullmatch(text)) and not (value is not None and value.inert):

@@ -34,10 +34,27 @@ SPECIAL = names("""_ UID EUID PPID RANDOM SRANDOM SECONDS LINENO EPOCHSECONDS EP
     MACHTYPE OSTYPE PIPESTATUS PWD OLDPWD REPLY OPTARG OPTERR DIRSTACK SHLVL COLUMNS LINES COPROC MAPFILE READLINE_LINE
     status pipestatus argv signals USERNAME EGID GID TTYIDLE LOGNAME""")
 
+#: What decides which characters a shell reads in the bytes of a line.
+CHARSET = names("LANG LC_ALL LC_CTYPE")
+#: Locales in which a byte below 0x80 is always itself. In GBK, GB18030, Big5 and Shift JIS it may be the second half of a
+#: character: a shell there reads ``中\\;rm`` as a character, the end of the command, and another command.
+_ASCII_SAFE = re.compile(
+    r"|C|POSIX"
+    r"|(?:(?:C|POSIX|[a-z]{2,3}(?:_[A-Z]{2})?)\.)?(?i:utf-?8|iso-?8859-?[0-9]{1,2}|us-ascii)(?:@[a-z]+)?"
+    r"|(?!zh)[a-z]{2,3}_[A-Z]{2}(?:@[a-z]+)?"
+)
+
 #: What is assigned to these is evaluated as arithmetic, so that a value may hold code (bash: the integer attribute).
 INTEGERS = names("RANDOM SRANDOM SECONDS")
 
 
-def is_tamper(name: str) -> bool:
-    """True if assigning `name` can change what other commands do or what is recorded of them."""
-    return name in _EXACT or name.startswith(_PREFIX) or bool(_SUFFIX.search(name))
+def is_tamper(name: str, value: str | None = "") -> bool:
+    """True if assigning `name` can change what other commands do or what is recorded of them. `value` is None if not known."""
+    if name in _EXACT or name.startswith(_PREFIX) or bool(_SUFFIX.search(name)):
+        return True
+    return name in CHARSET if value is None else is_foreign(name, value)
+
+
+def is_foreign(name: str, value: str) -> bool:
+    """True if with this `value` of `name` a shell reads other characters in a line than are decided about."""
+    return name in CHARSET and _ASCII_SAFE.fullmatch(value) is None

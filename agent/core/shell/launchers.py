@@ -61,7 +61,8 @@ def _timed(reading: Reading, words: list[Word]) -> list[Word]:
         match = ASSIGNMENT.match(rest[0].prefix if rest[0].text is None else rest[0].text)
         if not match:
             break
-        reading.assign(match[1], None, straight=False)
+        value = rest[0].text
+        reading.assign(match[1], UNKNOWN if value is None else literal(value.partition("=")[2]), straight=False)
         rest = rest[1:]
     return rest
 

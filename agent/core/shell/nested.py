@@ -50,7 +50,7 @@ def assignments(reading: Reading, words: list[Word]) -> list[Word]:
             if "=" not in (words[at].text or ""):
                 break
             reading.flags.add("tamper")
-        elif is_tamper(match[1]):
+        elif is_tamper(match[1], None if words[at].text is None else (words[at].text or "").partition("=")[2]):
             reading.flags.add("tamper")
         at += 1
     return words[at:]

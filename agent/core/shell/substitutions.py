@@ -13,7 +13,7 @@ from tree_sitter import Node
 
 from agent.core.shell import parts
 from agent.core.shell.options import names
-from agent.core.shell.words import Pieces
+from agent.core.shell.words import UNKNOWN, Pieces
 
 if TYPE_CHECKING:
     from agent.core.shell.walk import Walk
@@ -88,7 +88,7 @@ def parameter(walk: Walk, node: Node) -> None:
         walk.flag("parse_error")  # zsh flags, or nothing we know
     assigned = _ASSIGNS.match(raw)
     if assigned:
-        walk.reading.assign(assigned[1], None, straight=False)
+        walk.reading.assign(assigned[1], UNKNOWN, straight=False)
     if "[" in raw or re.match(r"\$\{\w+:[^-+=?]", raw):
         walk.reading.evaluates(_NAMES.findall(raw)[1:])
     inside(walk, node)

@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from tree_sitter import Node
 
 from agent.core.shell import dialects, parts, redirecting, substitutions
+from agent.core.shell.environment import CHARSET
 from agent.core.shell.model import Redirection
 from agent.core.shell.options import names
 from agent.core.shell.reading import Reading
@@ -320,7 +321,9 @@ class Walk:
             if child.type == "variable_assignment":
                 self.assignment(child, straight=False)
                 name = child.child_by_field_name("name")
-                words.append(Word(None, prefix=self.raw(name) + "=" if name else ""))
+                text = self.raw(name) if name else ""
+                # Of a locale, the value has been judged already.
+                words.append(literal(text) if text in CHARSET else Word(None, prefix=f"{text}=" if name else ""))
             elif child.type in WORD_NODES:
                 words.append(self.word(child))
             elif child.type == "variable_name":

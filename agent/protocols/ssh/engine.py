@@ -14,6 +14,7 @@ import msgspec
 
 from agent.core.shell import fed, served
 from agent.core.shell.classify import classify
+from agent.core.shell.environment import is_foreign
 from agent.core.shell.guard.boot import BOOT
 from agent.core.shell.model import UNKNOWN_FLAGS, Classification
 from agent.core.units import Asked, Refused
@@ -76,8 +77,13 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def passes(name: bytes, value: bytes) -> bool:
-    """Tell whether an environment variable may reach the target: the locale, with a plain value, and nothing that loads code."""
-    return _LOCALE.fullmatch(name) is not None and len(value) <= VALUE_LIMIT and _VALUE.fullmatch(value) is not None
+    """Tell whether an environment variable may reach the target: the locale, with a plain value, and nothing that loads code.
+
+    Nor one in which a shell would read other characters than are decided about.
+    """
+    if _LOCALE.fullmatch(name) is None or len(value) > VALUE_LIMIT or _VALUE.fullmatch(value) is None:
+        return False
+    return not is_foreign(name.decode(), value.decode())
 
 
 def is_term(name: str) -> bool:

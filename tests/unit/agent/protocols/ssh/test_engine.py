@@ -130,6 +130,16 @@ def test_subsystems() -> None:
     [
         (b"LANG", b"de_DE.UTF-8@euro", True),
         (b"LC_ALL", b"C", True),
+        (b"LC_CTYPE", b"UTF-8", True),
+        (b"LANG", b"en_US", True),
+        (b"LANG", b"", True),
+        (b"LANG", b"fr_FR.ISO8859-15@euro", True),
+        (b"LC_TIME", b"zh_TW", True),
+        # where a byte of ASCII may be half a character
+        (b"LC_ALL", b"zh_CN.GBK", False),
+        (b"LANG", b"zh_TW", False),
+        (b"LC_CTYPE", b"ja_JP.SJIS", False),
+        (b"LANG", b"chinese-t", False),
         (b"LC_TIME", b"", True),
         (b"LANG", b"x" * 257, False),
         (b"LANG", b"C; id", False),
