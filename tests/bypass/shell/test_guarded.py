@@ -247,6 +247,15 @@ INNER = [
     (["zsh", "echo $(touch {f})\x1bx.expand-word\r"], ["zsh", "echo $(echo twin)"]),
     (["zsh", "< /etc/passwd", "!touch {f}"], ["zsh", "< /dev/null", "echo tw''in"]),
     (["zsh", "x='/etc/passwd -exec touch {f} ;'", "find $=x"], ["zsh", "x=/etc/passwd", "ls $x", "echo tw''in"]),
+    (
+        [
+            "mkdir {f}.d; echo 'function fish_greeting; touch {f}; end' > {f}.d/fish_greeting.fish",
+            "env fish_function_path={f}.d fish",
+        ],
+        ["env LANG=C fish", "echo tw''in"],
+    ),
+    (["echo touch {f} > {f}.x", "exec < {f}.x"], ["echo x > {f}.x", "cat < {f}.x", "echo tw''in"]),
+    (["zsh", "echo touch {f} > {f}.x", "exec < {f}.x"], ["zsh", "cat < /dev/null", "echo tw''in"]),
     (["fish", "find /etc/passwd \\x2dexec touch {f} \\;"], ["fish", "find /etc/passwd -name pass\\* ; echo tw''in"]),
     (["fish", "echo touch {f} | sed 's/.*/&;#\\\\/;#/e'"], ["fish", "echo 't.in' | sed 's/\\./w/'"]),
 ]

@@ -20,6 +20,8 @@ CONSOLE = """#!/bin/sh
 stty sane < /dev/tty; printf 'con''sole: ' > /dev/tty; read -r line < /dev/tty; eval "$line"
 """
 ZSHRC = """
+setopt promptsubst
+MAILCHECK=1
 autoload -Uz compinit; compinit -u -D
 zstyle ':completion:*' completer _expand _complete
 """
@@ -70,6 +72,11 @@ ROWS = {
         ["echo *(e:'touch {f}':)\x04", "\r"],
         ["echo `touch {f}`\x1b!", "\r"],
         ["cat /etc/passwd\x1bh", "touch {f}\r"],
+        ["RPROMPT='$(touch {f})'\r", "\r"],
+        ["RPS1='$(touch {f})'\r", "\r"],
+        ["SPROMPT='$(touch {f})'\r", "setopt correct\r", "ecoh x\r"],
+        ["mailpath=('/etc/passwd?$(touch {f})')\r", "\r", "\r"],
+        ["zshexit_functions=(_files)\r", "\r"],
     ],
     "fish": [
         ["ls\x1be", "touch {f}\r"],
@@ -81,11 +88,16 @@ ROWS = {
         ["echo (touch {f})\t", "\r"],
         ["echo (touch {f})\x1bl", "\r"],
         ["echo (touch {f})\x1bw", "\r"],
+        ["set fish_greeting x\r"],
+        ["export fish_function_path=/tmp\r"],
+        ["set -U fish_key_bindings x\r"],
+        ["abbr -a q touch {f}\r", "q\r"],
+        ["env fish_key_bindings=touch fish\r"],
     ],
 }
 
 
-@pytest.mark.parametrize("number", range(9))
+@pytest.mark.parametrize("number", range(14))
 async def test_no_key_runs_it(guarded: Gateway, sshd: Sshd, shell: str, tmp_path: Path, number: int) -> None:
     victim = tmp_path / "victim"
 
