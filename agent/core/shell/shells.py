@@ -93,6 +93,9 @@ _SSH_CODE = re.compile(
 )
 
 
+_SSH_FORWARD = re.compile(r"\s*(?:Local|Remote|Dynamic)Forward\b", re.IGNORECASE)
+
+
 def ssh(reading: Reading, program: str, words: list[Word]) -> None:
     """ssh [options] host [command…]: options may follow the host, the command is joined and parsed over there."""
     parsed = leading(words, SSH)
@@ -110,6 +113,10 @@ def ssh(reading: Reading, program: str, words: list[Word]) -> None:
             reading.flags.add("dynamic_code")
             if value.text and re.match(r"\s*(?:Proxy|Local|KnownHosts)Command", value.text, re.IGNORECASE):
                 reading.text(re.split(r"[\s=]+", value.text.strip(), maxsplit=1)[-1])
+    if both.has("L", "R", "D", "W") or any(_SSH_FORWARD.match(value.text or "") for value in both.values("o")):
+        # What goes through such a port is not in the line, and the gateway's own rules about ports do not see it.
+        reading.verbs.add("ssh:forward")
+        reading.effects.update({"read", "write"})
     if both.has("F", "I", "S", "w"):
         reading.flags.add("dynamic_code")
     if again.rest:

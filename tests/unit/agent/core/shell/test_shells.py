@@ -75,3 +75,20 @@ def test_the_far_host_is_named() -> None:
     found = classify("ssh -p 22 bob@db1 uptime")
     assert "bob@db1" in found.objects
     assert found.flags == {"network"}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ssh -N -L 8080:db:80 web",
+        "ssh -fND 1080 web",
+        "ssh web -R 22:localhost:22 ls",
+        "ssh -W db:22 web",
+        "ssh -o LocalForward=1:db:2 web ls",
+    ],
+)
+def test_a_port_forwarded_by_a_line_has_a_verb(line: str) -> None:
+    found = classify(line)
+    assert "ssh:forward" in found.verbs
+    assert {"read", "write", "execute"} <= found.effects
+    assert "ssh:forward" not in classify("ssh web ls -L -R").verbs
