@@ -3,8 +3,8 @@
     write ─► (gathered) ─► journal (durable) ─► done     what a caller with ``durable`` waits for
                       └──► buffer per channel ─► chunk file ─► uploader
 
-Output that floods is gathered first (``packing``), for a few milliseconds: its lines are one frame of the log. Whatever else is
-written, or waited for, comes behind what was gathered.
+Output that floods is gathered first (``packing``), for a few milliseconds: its lines are one frame of the log. So is what follows
+a statement's line, with the next statement's. Whatever else is written, or waited for, comes behind what was gathered.
 
 A chunk is cut per channel after ``CHUNK_BYTES``, ``CHUNK_TEXT`` or ``CHUNK_SECONDS``, and at the end. Cutting is serial, because
 each chunk is chained to the one before. A recording that an earlier process left is the same thing, begun with ``Leftover``.
@@ -110,6 +110,12 @@ class SpoolRecorder:
         self._full: deque[_Buffer] = deque()
         self._gathered: _Gathered | None = None
         self._wrote_ms = 0
+        self._answered = True
+        """False once a durable line was written, until something follows it."""
+        self._riding: tuple[int, recording.Kind, int, bytes] | None = None
+        """A line that followed a durable one, which the next one takes along: its channel, kind, time and bytes. There is not one
+        where something is gathered."""
+        self._ride_timer: asyncio.TimerHandle | None = None
         self._packing: deque[tuple[_Buffer, Packed]] = deque()
         """What the log will pack, in its order."""
         self._held = 0
@@ -147,13 +153,15 @@ class SpoolRecorder:
     def write_then(self, channel: int, kind: recording.Kind, lines: bytes, done: Callable[[Fault | None], None]) -> None:
         """Append lines, and call ``done`` once they are on disk; see ``serving.Recorder``."""
         self._log.then(self._append(channel, kind, lines), done)
-        # What follows goes with the next of these: to gather it as if it were a flood takes a timer each time.
-        self._wrote_ms = 0
+        self._answered = False
 
     def write_soon(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
         try:
-            if len(lines) <= LINE_LIMIT and (len(lines) >= LEAST or self._gathers(channel, kind) or self._is_again()):
+            if not self._answered and len(lines) < LEAST and self._gathered is None:
+                self._answered = True
+                self._ride(channel, kind, lines)
+            elif len(lines) <= LINE_LIMIT and (len(lines) >= LEAST or self._gathers(channel, kind) or self._is_again()):
                 self._gather(channel, kind, lines)
             else:
                 self._append(channel, kind, lines)
@@ -187,6 +195,9 @@ class SpoolRecorder:
         if self._gathered is not None:
             self._gathered.timer.cancel()
             self._gathered = None
+        self._riding = None
+        if self._ride_timer is not None:
+            self._ride_timer.cancel()
         try:
             await self._log.forget()
         except OSError as error:
@@ -204,7 +215,11 @@ class SpoolRecorder:
 
     def _append(self, channel: int, kind: recording.Kind, lines: bytes) -> int:
         self._check(channel, lines)
-        if self._gathered is not None:
+        riding = self._riding
+        if riding is not None and riding[0] == channel and riding[1] == kind and len(lines) < LEAST:
+            self._riding = None
+            return self._put(channel, kind, riding[2], riding[3] + lines)
+        if riding is not None or self._gathered is not None:
             self._pass_on()
         now_ms, seq = self._now_ms(), 0
         if len(lines) <= LINE_LIMIT:
@@ -229,6 +244,19 @@ class SpoolRecorder:
         self._buffer(name, seq, time_ms, lines)
         return seq
 
+    def _ride(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
+        """Keep what follows a durable line for the next one, to be one frame with it; for :data:`GATHER_S` at most."""
+        self._check(channel, lines)
+        if self._riding is not None:
+            self._pass_on()
+        self._riding = (channel, kind, self._now_ms(), lines)
+        if self._ride_timer is None:
+            self._ride_timer = asyncio.get_running_loop().call_later(GATHER_S, self._ridden)
+
+    def _ridden(self) -> None:
+        self._ride_timer = None
+        self._pass_on_soon()
+
     def _is_again(self) -> bool:
         """Tell whether something was written within this very millisecond: a little each time, but often."""
         before, self._wrote_ms = self._wrote_ms, self._now_ms()
@@ -240,6 +268,8 @@ class SpoolRecorder:
 
     def _gather(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         self._check(channel, lines)
+        if self._riding is not None:
+            self._pass_on()
         gathered = self._gathered
         if gathered is None or not self._gathers(channel, kind) or gathered.lines.size + len(lines) > GATHERED:
             flood = self._gathers(channel, kind)
@@ -250,6 +280,9 @@ class SpoolRecorder:
 
     def _pass_on(self) -> None:
         """Have what was gathered written. Raises Fault(recording_failed)."""
+        riding, self._riding = self._riding, None
+        if riding is not None:
+            self._put(*riding)
         gathered, self._gathered = self._gathered, None
         if gathered is not None:
             gathered.timer.cancel()

@@ -145,6 +145,61 @@ async def test_many_durable_writes_share_a_sync(bench: Bench, monkeypatch: pytes
     assert 1 <= syncs < 50
 
 
+async def durably(recorder: SpoolRecorder, lines: bytes, *, channel: int = 1) -> None:
+    """Write as a statement does."""
+    reached: asyncio.Future[Fault | None] = asyncio.get_running_loop().create_future()
+    recorder.write_then(channel, "jsonl", lines, reached.set_result)
+    assert await reached is None
+
+
+async def test_what_follows_a_durable_line_goes_with_the_next_one(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        for number in range(3):
+            await durably(recorder, b"ask %d\n" % number)
+            recorder.write_soon(1, "jsonl", b"answer %d\n" % number)
+        lines = [frame.payload for frame in bench.logged().frames]
+        # Where ten milliseconds went by in between, it did not wait for longer.
+        assert b"".join(map(text, lines)).startswith(b"ask 0\nanswer 0\nask 1\nanswer 1\nask 2\n")
+    assert bench.road.lines("ch01.jsonl") == [f"{what} {number}" for number in range(3) for what in ("ask", "answer")]
+
+
+async def test_a_durable_line_and_what_went_before_it_are_one_frame(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        await durably(recorder, b"ask 0\n")
+        recorder.write_soon(1, "jsonl", b"answer 0\n")
+        recorder.write_then(1, "jsonl", b"ask 1\n", lambda fault: None)
+        await durably(recorder, b"ask 2\n")
+        assert [frame.payload for frame in bench.logged().frames] == [b"ask 0\n", b"answer 0\nask 1\n", b"ask 2\n"]
+
+
+async def test_what_follows_a_durable_line_does_not_wait_for_another(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        await durably(recorder, b"ask\n")
+        recorder.write_soon(1, "jsonl", b"answer\n")
+        await until(lambda: [frame.payload for frame in bench.logged().frames] == [b"ask\n", b"answer\n"])
+
+
+async def test_other_lines_come_behind_what_follows_a_durable_one(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        for channel in (1, 2):
+            await durably(recorder, b"ask\n")
+            recorder.write_soon(1, "jsonl", b"answer\n")
+            recorder.write_soon(1, "jsonl", b"more\n")
+            await durably(recorder, b"of %d\n" % channel, channel=channel)
+            recorder.write_soon(1, "jsonl", b"x" * LEAST + b"\n")
+        await recorder.write(3, "cast", b"last\n", durable=True)
+        said = [(frame.channel, line[:6]) for frame in bench.logged().frames for line in text(frame.payload).splitlines()]
+    first = [(1, b"ask"), (1, b"answer"), (1, b"more")]
+    assert said == [*first, (1, b"of 1"), (1, b"xxxxxx"), *first, (2, b"of 2"), (1, b"xxxxxx"), (3, b"last")]
+
+
+async def test_what_follows_a_durable_line_after_the_close_is_a_fault(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        await durably(recorder, b"ask\n")
+    recorder.write_soon(1, "jsonl", b"answer\n")
+    assert [fault.code for fault in bench.faults] == ["recording_failed"]
+
+
 async def test_a_chunk_is_cut_by_size(bench: Bench) -> None:
     line = b"x" * 1023 + b"\n"
     count = 2 * CHUNK_BYTES // len(line) + 100
