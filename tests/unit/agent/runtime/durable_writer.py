@@ -20,10 +20,13 @@ from agent.runtime.spool import Disk, Folder
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
+from chalicelib.contracts.faults import Fault
 from tests.unit.agent.runtime.folder_road import FolderRoad
 
 SECRET = b"s" * 32
 SEGMENT_BYTES = 256 * 1024
+#: What follows a durable line, and is not acknowledged, has its number and this.
+ANSWER = 1_000_000_000
 
 
 async def main(spool: Path, store: Path, sid: str, seed: str, first: int, next_bytes: int = SEGMENT_BYTES) -> None:
@@ -51,7 +54,15 @@ async def _write(recorder: SpoolRecorder, writer: int, first: int) -> None:
     while True:
         if flooded(number):
             recorder.write_soon(writer + 1, "jsonl", b"%d %s\n" % (-number, b"y" * 6000))
-        await recorder.write(writer + 1, "jsonl", b"%d %s\n" % (number, b"x" * (number * 37 % 3000)), durable=True)
+        line = b"%d %s\n" % (number, b"x" * (number * 37 % 3000))
+        if number % 2:
+            await recorder.write(writer + 1, "jsonl", line, durable=True)
+        else:
+            reached: asyncio.Future[Fault | None] = asyncio.get_running_loop().create_future()
+            recorder.write_then(writer + 1, "jsonl", line, reached.set_result)
+            if (fault := await reached) is not None:
+                _die(fault)
+            recorder.write_soon(writer + 1, "jsonl", b"%d\n" % (number + ANSWER))
         # Unbuffered: what the parent reads was acknowledged, and nothing acknowledged is lost with the process.
         os.write(1, b"%d %d\n" % (writer + 1, number))
         number += 1
