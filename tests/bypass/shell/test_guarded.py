@@ -135,6 +135,17 @@ EVASIONS = [
     ["read -rep x", "$(touch {f})\x1b\x05"],
     ["echo $(touch {f})/\t"],
     ["echo `touch {f}`/\t"],
+    # what runs beside the shell that asks
+    ["f() {{ ssh-keygen -q -t ed25519 -N xxxxxx -f {f}; }}", "f | cat", "true | f"],
+    ["f() {{ g | cat; }}", "g() {{ ssh-keygen -q -t ed25519 -N xxxxxx -f {f}; }}", "f"],
+    ["eval 'ssh-keygen -q -t ed25519 -N xxxxxx -f {f}' | cat"],
+    ["echo 'ssh-keygen -q -t ed25519 -N xxxxxx -f {f}' > {f}.rc", "source {f}.rc | cat"],
+    # grammar that bash does not have
+    ["zsh", "repeat 1 touch {f}", "for x (1) touch {f}", "- touch {f}", "=touch {f}"],
+    ["zsh", "cat <<< ${{(e):-'$(touch {f})'}}", "echo =(touch {f})", "ls /etc/passwd(e:'touch {f}':)"],
+    ["zsh", "if true; {{ touch {f} }}", "() {{ touch {f} }}", "{{ true }} always {{ touch {f} }}", "true &! touch {f}"],
+    ["fish", "and touch {f}", "begin; touch {f}; end", "not touch {f}", "if true; touch {f}; end"],
+    ["fish", "echo (touch {f})", 'echo "$(touch {f})"', "ls (touch {f})[1]", "t\\x6fuch {f}"],
 ]
 
 #: Shells in shells, functions and files: ways in, each beside lines that look like it, are plain work, and say ``twin``.
