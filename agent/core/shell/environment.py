@@ -19,7 +19,8 @@ _EXACT = names("""PATH IFS ENV SHELL PAGER EDITOR VISUAL BROWSER MANPAGER MANROF
     XDG_CONFIG_DIRS XDG_DATA_DIRS TMPDIR TMPPREFIX TIMEFMT OPENSSL_CONF OPENSSL_ENGINES OPENSSL_MODULES VIMINIT GVIMINIT
     EXINIT MYVIMRC EMACSLOADPATH PGSERVICEFILE PGSYSCONFDIR JDK_JAVA_OPTIONS _JAVA_OPTIONS CLASSPATH M2_HOME
     DEBUGINFOD_URLS MAIL MAILPATH MAILCHECK SIGNATURE TMOUT COLUMNS_HOOK OPTIND command_not_found_handle
-    WATCHFMT PERIOD fignore mailpath psvar watch
+    WATCHFMT PERIOD periodic_functions zshexit_functions zshaddhistory_functions zsh_directory_name_functions
+    fignore mailpath psvar watch
     path fpath cdpath prompt precmd_functions preexec_functions chpwd_functions histchars module_path manpath
     aliases galiases saliases functions commands options dirstack nameddirs widgets""")
 _PREFIX = (
@@ -29,9 +30,7 @@ _PREFIX = (
     "RES_", "SYSTEMD_", "CARGO", "RUST", "GO", "ANSIBLE_", "dis_", "__sp",
     "RPROMPT", "RPS", "SPROMPT", "fish_", "__fish",
 )  # fmt: skip
-_SUFFIX = re.compile(
-    r"(?:PAGER|EDITOR|OPTS|OPTIONS|_COMMAND|_CMD|_RSH|_SSH|_SHELL|_PRELOAD|_PATH|_HOOK|_ASKPASS|_RC|FLAGS|_functions)$"
-)
+_SUFFIX = re.compile(r"(?:PAGER|EDITOR|OPTS|OPTIONS|_COMMAND|_CMD|_RSH|_SSH|_SHELL|_PRELOAD|_PATH|_HOOK|_ASKPASS|_RC|FLAGS)$")
 
 # bash gives these a meaning of its own (read-only, changing, or set by the shell): never propagated as literals.
 SPECIAL = names("""_ UID EUID PPID RANDOM SRANDOM SECONDS LINENO EPOCHSECONDS EPOCHREALTIME FUNCNAME GROUPS HOSTNAME HOSTTYPE
