@@ -143,11 +143,13 @@ class Walk:
 
     def below(self, node: Node) -> Iterator[Node]:
         """What a test compares: its words, whatever operators hold them together."""
-        for child in node.named_children:
+        stack = [*node.named_children]
+        while stack:
+            child = stack.pop()
             if child.type in WORD_NODES:
                 yield child
             else:
-                yield from self.below(child)
+                stack.extend(child.named_children)
 
     def unquoted(self, word: Node) -> None:
         """`[ $x ]`: what is not quoted may become several words, `-v` and a subscript among them."""

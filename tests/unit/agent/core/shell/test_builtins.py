@@ -136,3 +136,12 @@ def test_names_that_change_what_runs(name: str) -> None:
 @pytest.mark.parametrize("name", ["LANG", "LC_ALL", "TZ", "a", "FOO", "DEBIAN_FRONTEND", "AWS_REGION", "TERM", "PGHOST"])
 def test_names_that_do_not(name: str) -> None:
     assert not is_tamper(name)
+
+
+def test_a_long_test_costs_no_recursion() -> None:
+    for line in (
+        "[ " + " -o ".join(["a"] * 1400) + " ]",
+        "[ " + "! " * 1400 + "a ]",
+        "[ " + "( " * 190 + "a" + " )" * 190 + " ]",
+    ):
+        classify(line)
