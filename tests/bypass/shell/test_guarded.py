@@ -304,9 +304,12 @@ async def guarded(sshd: Sshd, tmp_path: Path) -> AsyncIterator[Gateway]:
 PROMPT = r"[#$] (\x1b\[[?0-9]*[a-zA-Z])*$"
 
 
+GREETING = "every line is decided before it runs"
+
+
 def prompt(child: pexpect.spawn) -> None:
     child.delaybeforesend = None
-    child.expect_exact("every line is decided before it runs")
+    child.expect_exact(GREETING)
     child.expect(PROMPT)
 
 
@@ -320,8 +323,7 @@ def many(sshd: Sshd) -> Iterator[Many]:
 @pytest.mark.parametrize("row", EVASIONS, ids=[" ⏎ ".join(row) for row in EVASIONS])
 def test_it_does_not_run(many: Many, tmp_path: Path, row: list[str]) -> None:
     victim = tmp_path / "victim"
-    with many.row() as shell:
-        prompt(shell.child)
+    with many.row(greeting=GREETING, ready=PROMPT) as shell:
         shell.attack([keys.format(f=victim) for keys in row], PROMPT)
     assert not victim.exists()
 
@@ -333,9 +335,8 @@ def test_it_does_not_run_inside_either(many: Many, tmp_path: Path, row: list[str
 
 @pytest.mark.parametrize("lines", [twin for _, twin in INNER], ids=[" ⏎ ".join(twin) for _, twin in INNER])
 def test_the_innocent_twin_runs(many: Many, tmp_path: Path, lines: list[str]) -> None:
-    with many.row() as shell:
+    with many.row(greeting=GREETING, ready=PROMPT) as shell:
         child = shell.child
-        prompt(child)
         for number, line in enumerate(lines, 1):
             child.send(line.format(f=tmp_path / "victim") + "\r")
             if number == len(lines):

@@ -18,7 +18,7 @@ from tests.bypass.shell.test_guarded import FORBID, ORDINARY, PERMIT
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.many import Many
 from tests.integration.ssh.test_guarded import victims
-from tests.integration.ssh.test_locked import READY, SHELLS, account, commands, prompt
+from tests.integration.ssh.test_locked import GREETING, READY, SHELLS, account, commands, prompt
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
@@ -155,8 +155,7 @@ def many(servers: dict[str, Sshd], request: pytest.FixtureRequest) -> Iterator[M
 @pytest.mark.parametrize(("permit", "row"), ROWS, ids=[" ⏎ ".join(row) for _, row in ROWS])
 def test_it_does_not_run(many: Many, tmp_path: Path, permit: str, row: list[str]) -> None:
     victim = tmp_path / "victim"
-    with many.row(permit, FORBID) as shell:
-        prompt(shell.child)
+    with many.row(permit, FORBID, greeting=GREETING, ready=READY) as shell:
         shell.attack([keys.format(f=victim, d=tmp_path, c=CHALLENGE) for keys in row], READY)
     assert not victim.exists()
 

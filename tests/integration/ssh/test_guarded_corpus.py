@@ -138,8 +138,7 @@ def type_out(child: pexpect.spawn, scenario: Scenario, *, human: bool) -> None:
 def test_the_lines_are_exact(many: Many, scenario: Scenario, human: bool) -> None:
     if not (human or scenario.burst):
         pytest.skip("typed by people alone")
-    with many.row() as row:
-        row.child.expect_exact("every line is decided before it runs")
+    with many.row(greeting="every line is decided before it runs", ready=r"[#$] (\x1b\[[?0-9]*[a-zA-Z])*$") as row:
         row.child.send("PS1='ready''> '\r")
         row.child.expect(r"ready> (\x1b\[[?0-9]*[a-zA-Z])*$")
         type_out(row.child, scenario, human=human)

@@ -22,6 +22,7 @@ from tests.integration.ssh.test_shell import at_terminal
 pytestmark = pytest.mark.servers
 
 #: The gateway's prompt, when a line may be typed.
+GREETING = "locked shell: every line is edited here"
 READY = r"@web:[^$]*\$ \Z"
 SHELLS = ["dash", "bash", "busybox"]
 UNGUARDED = 'forbid(principal, action, resource) when { context.flags.contains("guarded") };'
@@ -66,7 +67,7 @@ async def locked(server: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncI
 
 def prompt(child: pexpect.spawn) -> None:
     child.delaybeforesend = None
-    child.expect_exact("locked shell: every line is edited here")
+    child.expect_exact(GREETING)
     child.expect(READY)
 
 
