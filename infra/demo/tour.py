@@ -185,7 +185,7 @@ class Tour:
         self.screen.check(any(each.get("denied") for each in mine), "so is the refused rm -rf")
         self._replay_sql([each["sid"] for each in mine if each["target"] == "prod-db"])
         shells = [each for each in mine if each["target"] == "prod-web"]
-        shell = max(shells, key=lambda each: each.get("ended_ms", 0) - each.get("started_ms", 0))
+        shell = max(shells, key=lambda each: each.get("operations", 0))  # a command has one, a shell one for each line
         text = self._as(self.alice, f"sallyport replay {shell['sid']} --speed 1000", typed=f"sallyport replay {shell['sid']}")
         self.screen.check("stty size" in text.stdout and "30 100" in text.stdout, "the replay shows the shell", text.stderr)
         self.screen.typed("auditor", f"aws s3 ls --recursive s3://{self.stack.bucket}/recordings/")
