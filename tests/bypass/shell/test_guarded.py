@@ -271,6 +271,36 @@ INNER = [
     (["fish", "echo touch {f} | sed 's/.*/&;#\\\\/;#/e'"], ["fish", "echo 't.in' | sed 's/\\./w/'"]),
 ]
 
+#: Where bash itself asks nothing: in what a pipe starts. With twins; logsave is a program that nobody knows.
+PIPED = [
+    (["eval 'logsave {f} true' | cat"], ["eval 'echo tw''in' | cat"]),
+    (["eval 'logsave {f} true' | sleep 1"], ["eval 'echo tw''in | sed s/x/y/ | cat'"]),
+    (["eval 'eval \"logsave {f} true\" | sleep 1'"], ["f() {{ echo twim | tr m n; }}", "f", "f", "f", "f"]),
+    (
+        ["f() {{ logsave {f} true; }}", "f | sleep 1", "f |& sleep 1", "eval 'f | sleep 1'"],
+        ["f() {{ echo twim; }}", "f | tr m n"],
+    ),
+    (
+        ["g() {{ logsave {f} true; }}", "f() {{ g | sleep 1; }}", "f", "f; f", "h() {{ f; }}", "h"],
+        ["g() {{ echo twim | tr m n; }}", "f() {{ g; g; }}", "f", "h() {{ f; g; }}", "eval h"],
+    ),
+    (
+        ["echo 'logsave {f} true' > {f}.rc", "source {f}.rc | sleep 1", "f() {{ source {f}.rc | sleep 1; }}", "f"],
+        ["echo 'x=$(echo twim | tr m n)' > {f}.rc", "source {f}.rc", "echo $x"],
+    ),
+    (
+        ["echo \"eval 'logsave {f} true' | sleep 1\" > {f}.rc", "source {f}.rc"],
+        ["echo \"eval 'echo tw''in'\" > {f}.rc", "source {f}.rc"],
+    ),
+    (  # the file is another one when it is read
+        [
+            "echo echo > {f}.rc; cp {f}.rc {f}.x; echo \"eval 'logsave {f} true' | cat\" > {f}.y",
+            "while sleep 0.01; do cp {f}.y {f}.rc; cp {f}.x {f}.rc; done &", *["source {f}.rc"] * 5, "kill %1",
+        ],
+        ["echo echo twin > {f}.rc", "source {f}.rc"],
+    ),
+]  # fmt: skip
+
 #: Plain work, which the same policy lets through.
 ORDINARY = [
     "echo x",
@@ -328,12 +358,15 @@ def test_it_does_not_run(many: Many, tmp_path: Path, row: list[str]) -> None:
     assert not victim.exists()
 
 
-@pytest.mark.parametrize("row", [row for row, _ in INNER], ids=[" ⏎ ".join(row) for row, _ in INNER])
+PAIRS = [*INNER, *PIPED]
+
+
+@pytest.mark.parametrize("row", [row for row, _ in PAIRS], ids=[" ⏎ ".join(row) for row, _ in PAIRS])
 def test_it_does_not_run_inside_either(many: Many, tmp_path: Path, row: list[str]) -> None:
     test_it_does_not_run(many, tmp_path, row)
 
 
-@pytest.mark.parametrize("lines", [twin for _, twin in INNER], ids=[" ⏎ ".join(twin) for _, twin in INNER])
+@pytest.mark.parametrize("lines", [twin for _, twin in PAIRS], ids=[" ⏎ ".join(twin) for _, twin in PAIRS])
 def test_the_innocent_twin_runs(many: Many, tmp_path: Path, lines: list[str]) -> None:
     with many.row(greeting=GREETING, ready=PROMPT) as shell:
         child = shell.child

@@ -93,9 +93,15 @@ __sp_belt() {
   (( __sp_s )) || builtin return 0
   [[ ${FUNCNAME[1]-} != __sp_@(before|prompt) && $BASH_COMMAND != __sp_@(before|prompt) ]] || builtin return 0
   builtin local o; __sp_about "$BASH_COMMAND"
-  __sp_ask S 0 "$BASH_COMMAND" "$o" || { builtin kill -INT $$; builtin return 1; }
-  # What the command runs in this shell is asked about as well.
-  case $o in ';F;'*) builtin declare -ft -- "${BASH_COMMAND%%[[:space:]\;\&|\<\>()]*}" ;; ';S;'*) builtin set -T ;; esac
+  __sp_ask S 0 "$BASH_COMMAND" "$o"
+  # What the command runs in this shell is asked about as well, unless the answer was that its text says it all.
+  case $?$o in
+    '2;F;'*) builtin declare -ft -- "${BASH_COMMAND%%[[:space:]\;\&|\<\>()]*}" ;;
+    '0;F;'*) builtin declare -f +t -- "${BASH_COMMAND%%[[:space:]\;\&|\<\>()]*}" ;;
+    2';S;'*) builtin set -T ;;
+    [02]*) ;;
+    *) builtin kill -INT $$; builtin return 1 ;;
+  esac
   builtin return 0
 }
 __sp_before() {

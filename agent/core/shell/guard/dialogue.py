@@ -382,7 +382,7 @@ class Dialogue:
         layer.launch = found.launch
         self._asking = (layer, found.operation)
         # A line that starts a shell does not run as it is; what runs instead goes the way that the state machine above shows.
-        word = b":d" if layer.launch else b":s" if found.steps and kind == b"L" else b":a"
+        word = b":d" if layer.launch else b":s" if found.steps else b":a"
         return [Asked(found.operation, challenge + word + layer.dialect.END)]
 
     def _stepped(self, layer: Layer, found: Meant | Refused) -> Meant | Refused:

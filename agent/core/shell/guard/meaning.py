@@ -11,7 +11,7 @@ from agent.core.shell.classify import classify
 from agent.core.shell.guard.grammar import differs
 from agent.core.shell.guard.launch import Launch, launch, settled
 from agent.core.shell.guard.layer import Layer
-from agent.core.shell.guard.steps import STEP_LIMIT, defined, stepped
+from agent.core.shell.guard.steps import STEP_LIMIT, defined, stepped, whole
 from agent.core.shell.model import Classification
 from agent.core.units import Refused
 from chalicelib.contracts.operation import EXECUTE, UNKNOWN, Operation
@@ -47,7 +47,7 @@ class Meant(msgspec.Struct, frozen=True):
     launch: Launch | None = None
     """What runs instead, where the line starts another shell."""
     steps: bool = False
-    """Whether each command of the line is decided by itself."""
+    """Whether each command of the line, or that the command runs in the shell, is decided by itself."""
 
 
 def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
@@ -68,12 +68,17 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
         meaning = msgspec.structs.replace(meaning, effects=meaning.effects | {"unknown"}, flags=meaning.flags | {"parse_error"})
     start = launch(line) if kind == b"L" else None
     guarded = settled(meaning, start) if start is not None else None
-    one_by_one = None
+    one_by_one = all_told = None
+    about = question.about
     if guarded is None:
         start = None
-        if layer.shell == "bash" and (question.about[:1] == (b"F",) or "unknown" in meaning.effects):
-            one_by_one = stepped(line, meaning, question.about)
-            meaning = one_by_one or defined(line, meaning, question.about) or _veiled(meaning, question.about)
+        if layer.shell == "bash" and (about[:1] == (b"F",) or "unknown" in meaning.effects):
+            # A command that no line was asked about before (edit-and-execute) may stand anywhere, before a pipe too.
+            one_by_one = stepped(line, meaning, about) if kind == b"L" or layer.steps is not None else None
+            # Within a line, what an eval runs is asked about again, whatever it is.
+            if one_by_one is None and (kind == b"L" or about[:1] == (b"F",)):
+                all_told = whole(line, meaning, about)
+            meaning = one_by_one or all_told or defined(line, meaning, about) or _veiled(meaning, about)
     else:
         meaning = guarded
         if layer.depth >= DEPTH_LIMIT or len(layer.chain) > 4 * DEPTH_LIMIT:
@@ -85,9 +90,13 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
         verbs=meaning.verbs,
         objects=meaning.objects,
         flags=meaning.flags | {"pty", "shell"} | ({"nested"} if layer.outer else set()),
-        environment=(("PWD", where), *((("INSIDE", layer.inside),) if layer.outer else ())),
+        environment=(
+            ("PWD", where),
+            *((("INSIDE", layer.inside),) if layer.outer else ()),
+            *((("FUNCTION", about[1].decode()),) if all_told and about[:1] == (b"F",) else ()),
+        ),
     )
-    return Meant(operation, start, one_by_one is not None)
+    return Meant(operation, start, one_by_one is not None or (kind == b"S" and all_told is None))
 
 
 def _veiled(meaning: Classification, about: tuple[bytes, ...]) -> Classification:

@@ -4,6 +4,10 @@ bash can ask about each simple command of such a line before it runs, in functio
 command like any other. What it cannot ask about are the redirections of compound commands, and what runs beside the shell:
 substitutions, subshells, jobs. So the text of the function or file comes with the question, is classified as a whole, and a line
 is decided step by step only where everything of the second kind in it is known beforehand.
+
+Pipes are of both kinds: what they start is a subshell each, in which bash asks nothing; and it asks about the second command while
+the first one has the terminal, and cannot read the answer then. A line with pipes is decided by its text, where all of that is
+known, and is `unknown` otherwise.
 """
 
 from __future__ import annotations
@@ -31,7 +35,8 @@ _PLAIN_NAME: Final = re.compile(r"(?!precmd|preexec|chpwd)[a-z][a-z0-9]*", re.AS
 _PLAIN_PATH: Final = re.compile(r"\s*(?:source|\.)\s+[\w./@%+,:=-]+(?:\s|\Z)", re.ASCII)
 #: What runs where the shell cannot ask, and how much of its text is brackets.
 _BESIDE: Final = {"command_substitution": (2, 1), "process_substitution": (2, 1), "subshell": (1, 1)}
-_SIMPLE: Final = frozenset({"command", "redirected_statement", "test_command", "declaration_command", "variable_assignment"})
+#: A line's first word, where it is a name and nothing else.
+_NAME: Final = re.compile(r"\s*([A-Za-z_][\w-]*)(?=[\s;&|<>]|\Z)", re.ASCII)
 
 
 def stepped(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Classification | None:
@@ -43,17 +48,13 @@ def stepped(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Cla
     texts, flags = [line], meaning.flags
     known = [meaning]
     if len(about) == 2 and about[0] in (b"F", b"S"):
-        text = about[1].decode("utf-8", "replace")
-        if len(text) > TEXT_LIMIT or "�" in text:
+        text = _body(about) if about[0] == b"F" else _told(about)
+        if text is None:
             return None
         if about[0] == b"S":
             if not _reads_a_file(line, meaning):
                 return None
             flags = flags - {"script_file"}
-        else:
-            head, _, text = text.partition("\n")  # bash writes the name on a line of its own
-            if not head.rstrip().endswith("()"):
-                return None
         texts.append(text)
         known.append(classify(text, carried=True))
         flags = flags | known[1].flags
@@ -64,6 +65,30 @@ def stepped(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Cla
     if flags & UNKNOWN_FLAGS - _STEPPED or not all(_in_order(text) for text in texts):
         return None
     return _joined(known, (flags - _STEPPED) | {"steps"})
+
+
+def whole(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Classification | None:
+    """Return what ``line`` means where its text, and that of the function or `eval` that it begins with, say all that runs.
+
+    Nothing of it needs to be asked about again. A file is never known so: it may be another one when it is read.
+    """
+    found = _NAME.match(line)
+    if found is None or not meaning.commands:
+        return None
+    first = meaning.commands[0].argv
+    if about[:1] == (b"F",):
+        text = _body(about, found[1])
+    elif first[:1] == ("eval",) and None not in first:
+        text = " ".join(word or "" for word in first[1:])
+    else:
+        return None
+    if text is None:
+        return None
+    # What is around the call: the line, with a word in the name's place that does nothing. It must not be what the text reads.
+    around, inside = classify(f"true{line[found.end() :]}", carried=True), classify(text, carried=True)
+    if found[1] != first[0] or "<" in line or "unknown" in around.effects | inside.effects:
+        return None
+    return _joined([meaning, inside], around.flags | inside.flags)
 
 
 def defined(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Classification | None:
@@ -81,6 +106,17 @@ def defined(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Cla
     if name is None or not _PLAIN_NAME.fullmatch((name.text or b"").decode("utf-8", "replace")):
         return None
     return _joined([meaning], meaning.flags - {"function_definition"})
+
+
+def _told(about: tuple[bytes, ...]) -> str | None:
+    text = about[1].decode("utf-8", "replace") if len(about) == 2 else "�"
+    return None if len(text) > TEXT_LIMIT or "�" in text else text
+
+
+def _body(about: tuple[bytes, ...], name: str = "") -> str | None:
+    """The text of a function, of ``name`` where one is given. bash writes it on a line of its own before the text."""
+    head, _, text = (_told(about) or "").partition("\n")
+    return text if head.rstrip().endswith(f"{name} ()") else None
 
 
 def _joined(known: list[Classification], flags: frozenset[str]) -> Classification:
@@ -107,7 +143,7 @@ def _in_order(text: str) -> bool:
     stack: list[Node] = [Parser(_BASH).parse(text.encode()).root_node]
     while stack:
         node = stack.pop()
-        if node.type == "&" or (node.type == "pipeline" and any(each.type not in _SIMPLE for each in node.named_children)):
+        if node.type in {"&", "pipeline"}:
             return False
         brackets = _BESIDE.get(node.type)
         if brackets is None:

@@ -68,6 +68,26 @@ def test_a_known_name_that_a_function_has_says_nothing(about: tuple[bytes, ...])
     assert "unknown" in found.operation.effects
 
 
+def test_a_function_with_pipes_is_decided_with_its_text_and_not_asked_about_again() -> None:
+    about = (b"F", b"f () \n{ \n    ps aux | grep x\n}")
+    for kind in (b"L", b"S"):
+        found = asked(b"f", about=about, kind=kind)
+        assert not found.steps
+        assert "unknown" not in found.operation.effects
+        assert dict(found.operation.environment)["FUNCTION"] == about[1].decode(), "it is what a yes is a yes to"
+    assert "unknown" in asked(b"f", about=(b"F", b"f () \n{ \n    frobnicate | grep x\n}")).operation.effects
+
+
+def test_a_command_that_no_line_was_asked_about_may_stand_before_a_pipe() -> None:
+    within = Layer(NONCE, shell="bash", steps=1000)
+    for line, about in ((b"eval 'frobnicate'", ()), (b"f", FUNCTION), (b"source ./x", (b"S", b"frobnicate"))):
+        found = asked(line, about=about, kind=b"S")
+        assert "unknown" in found.operation.effects
+        assert found.steps, "and is asked about again where it is allowed all the same"
+        assert "unknown" not in asked(line, within, about=about, kind=b"S").operation.effects
+    assert "unknown" in asked(b"eval 'ls | cat'", within, kind=b"S").operation.effects, "its commands will be asked about"
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_only_bash_asks_about_each_command(shell: str) -> None:
     found = asked(b"eval 'echo x'", Layer(NONCE, shell=shell))

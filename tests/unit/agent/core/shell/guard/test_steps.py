@@ -3,7 +3,7 @@
 import pytest
 
 from agent.core.shell.classify import classify
-from agent.core.shell.guard.steps import TEXT_LIMIT, defined, stepped
+from agent.core.shell.guard.steps import TEXT_LIMIT, defined, stepped, whole
 from agent.core.shell.model import UNKNOWN_FLAGS, Classification
 
 
@@ -22,8 +22,8 @@ def of_file(text: str, line: str = "source ./x") -> Classification | None:
         "if true; then frobnicate; fi > /tmp/x",
         "for i in a b; do frobnicate $i; done",
         'local x="$1"; echo "$x"',
-        "ps aux | grep x",
         "x=$(date); echo $x",
+        "x=$(ps aux | grep x)",
         "g; h",
         "(cd /tmp; ls)",
         "diff <(ls a) <(ls b)",
@@ -52,6 +52,10 @@ def test_what_can_be_asked_about(body: str) -> None:
         "frobnicate &",
         "ls & ",
         "{ frobnicate; } | cat",
+        "ps aux | grep x",
+        "eval 'frobnicate' | cat",
+        "g |& cat",
+        "source /x | cat",
         "ls | while read x; do frobnicate; done",
         "coproc frobnicate",
         "eval 'frobnicate &'",
@@ -110,8 +114,62 @@ def test_the_text_of_an_eval() -> None:
     assert meaning is not None
     assert "frobnicate" in meaning.verbs
     assert "/x" in meaning.objects
-    for line in ("eval $x", "eval 'x &'", "eval ls | sh", "ls", "source ./x"):
+    for line in ("eval $x", "eval 'x &'", "eval ls | sh", "ls", "source ./x", "eval 'frobnicate' | cat", "eval 'ls | cat'"):
         assert stepped(line, classify(line), ()) is None
+
+
+def wholly(line: str, body: str | None = None) -> Classification | None:
+    return whole(line, classify(line), () if body is None else (b"F", f"f () \n{{ \n    {body}\n}}".encode()))
+
+
+@pytest.mark.parametrize(
+    ("line", "body"),
+    [
+        ("f", "ps aux | grep x"),
+        ("f x | wc -l", "ps aux"),
+        ("  f a > /tmp/x; ls | wc", "ls | while read x; do echo $x; done"),
+        ("eval 'ls | wc'", None),
+        ("eval ls | wc", None),
+    ],
+)
+def test_what_is_known_from_its_text(line: str, body: str | None) -> None:
+    meaning = wholly(line, body)
+    assert meaning is not None
+    assert "unknown" not in meaning.effects
+    assert "execute" in meaning.effects
+    assert not meaning.flags & (UNKNOWN_FLAGS | {"steps"})
+    assert meaning.verbs & {"ps", "ls"}
+    assert "true" not in meaning.verbs
+
+
+@pytest.mark.parametrize(
+    ("line", "body"),
+    [
+        ("f", "frobnicate | cat"),
+        ("f", "f | cat"),
+        ("f", "eval ls | cat"),
+        ("f", "source ./x | cat"),
+        ("f", 'eval "$1" | cat'),
+        ("f", "g() { ls | cat; }"),
+        ("f | frobnicate", "ls"),
+        ("f; f", "ls"),
+        ("ls | f", "ls"),
+        ("xargs f", "ls"),
+        ("x=1 f", "ls | cat"),
+        ("f < x", "bash | cat"),
+        ("f <<< x", "ls"),
+        ("f <<X\nls\nX", "ls"),
+        ("f $(frobnicate)", "ls"),
+        ("f & $x", "ls"),
+        ("eval 'frobnicate' | cat", None),
+        ("eval $x | cat", None),
+        ("eval 'eval ls' | cat", None),
+        ("ls | cat", None),
+        ("f", None),
+    ],
+)
+def test_what_is_not(line: str, body: str | None) -> None:
+    assert wholly(line, body) is None
 
 
 def test_a_definition_runs_nothing() -> None:
