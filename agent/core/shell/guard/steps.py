@@ -5,8 +5,8 @@ command like any other. What it cannot ask about are the redirections of compoun
 substitutions, subshells, jobs. So the text of the function or file comes with the question, is classified as a whole, and a line
 is decided step by step only where everything of the second kind in it is known beforehand.
 
-Pipes are of both kinds: what they start is a subshell each, in which bash asks nothing; and it asks about the second command while
-the first one has the terminal, and cannot read the answer then. A line with pipes is decided by its text, where all of that is
+Pipes are of both kinds: what they start is a subshell each, in which bash asks nothing; and it asks about the second command when
+the first one has the terminal, so that it cannot read the answer. A line with pipes is decided by its text, where all of that is
 known, and is `unknown` otherwise.
 """
 
