@@ -42,6 +42,7 @@ from agent.protocols.postgres.judge import Held, Judge, Ruling, forward, recorde
 from agent.protocols.postgres.kept import ROWS
 from agent.protocols.postgres.masks import Masks, copies, kept
 from agent.protocols.postgres.messages import Malformed
+from agent.protocols.postgres.missing import Missing
 from agent.protocols.postgres.names import Wait
 from agent.protocols.postgres.questions import close, describe, described
 from agent.protocols.postgres.repeats import Repeats
@@ -89,6 +90,7 @@ class Engine:
         self._segment_empty = True
         self._segment_begins = True
         self._wanted = False
+        self.missing: Final = Missing()
         self._long_prepared = False
         """A long text was prepared, which every Bind and Execute reads again."""
         self._failing: Final = f"denied by the gateway (session {sid})"
@@ -128,7 +130,7 @@ class Engine:
     @property
     def stale(self) -> bool:
         """True when the catalogue should be read again, and no transaction is open that would hide what changed."""
-        return self._shared.book.unread(self._shared.status)
+        return self.missing.wanted or self._shared.book.unread(self._shared.status)
 
     def altered(self) -> bool:
         """True once after statements that other sessions should know of, where they can see what became of them."""
@@ -147,6 +149,7 @@ class Engine:
         self.repeats.calm = False
         self._classifier.adopt(self._shared.book.known.current.catalogue)
         self._shared.book.catalogue_read(mark, fresh=fresh)
+        self.missing.wanted = False
 
     def answered(self, answer: Yes | Decision, now_ms: int) -> list[Effect]:
         """Others have answered about what is :attr:`held`. Returns what follows."""
@@ -252,9 +255,15 @@ class Engine:
         if can_ask and book.path_lost():
             raise Wait
         reading = self._classifier.read(text, book.reading)
-        if (self.stale or (can_ask and book.askable())) and any(each.flags & _MISSING for each in reading.statements):
-            # It may well exist by now. Whoever drives this engine has the catalogue read again, or the server itself is asked.
+        if not any(each.flags & _MISSING for each in reading.statements):
+            self.missing.known()
+            return reading
+        # It may well exist by now. Whoever drives this engine has the catalogue read again, or the server itself is asked.
+        if self.stale or (can_ask and book.askable()):
             self._wanted = not self.stale
+            raise Wait
+        # In a block, or behind what is under way, another reading might wait for what is locked there.
+        if self._segment_begins and not len(shared.queue) and shared.status == "I" and self.missing.miss():
             raise Wait
         return reading
 

@@ -41,6 +41,7 @@ class Knowledge:
         self._classifier: Classifier
         self._learned: Callable[[], None]
         self._read_ms = 0
+        self._tried_ms = 0
         self.old_ms = 0
         """When the catalogue that is known will be too old."""
         self.readings = 0
@@ -58,6 +59,7 @@ class Knowledge:
     def serve(self, engine: Engine, classifier: Classifier, learned: Callable[[], None]) -> None:
         """Keep ``engine`` and ``classifier`` up to date. ``learned`` is called whenever a reading of their own is over."""
         self._engine, self._classifier, self._learned = engine, classifier, learned
+        engine.missing.age_ms = lambda: self._serving.now_ms() - self._tried_ms
 
     def close(self) -> None:
         """Stop reading."""
@@ -99,6 +101,7 @@ class Knowledge:
 
     def _dated(self, snapshot: Snapshot) -> None:
         self._read_ms, self.old_ms = snapshot.read_ms, snapshot.read_ms + catalogue.MAX_AGE_MS
+        self._tried_ms = snapshot.read_ms
 
     def _adopt(self, snapshot: Snapshot) -> None:
         self._dated(snapshot)
@@ -116,6 +119,7 @@ class Knowledge:
         except Fault as fault:
             await self._apart.settled()
             # What had changed stays unknown, and what is unknown is decided as such.
+            self._tried_ms = self._serving.now_ms()
             _log.warning("postgres.catalogue.failed", sid=self._serving.claims.sid, code=fault.code, detail=fault.detail)
         finally:
             self._engine.adopt(mark, fresh=fresh)
