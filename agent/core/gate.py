@@ -76,8 +76,10 @@ class Gate:
 
     @property
     def due_ms(self) -> int | None:
-        """When a :class:`Lull` shows what is held back, or None where nothing is."""
-        return None if self._outputs is None else self._outputs.due_ms
+        """When a :class:`Lull` shows what is held back, or records what was shown, or None where there is nothing of either."""
+        shows = None if self._outputs is None else self._outputs.due_ms
+        records = self._transcript.due_ms
+        return records if shows is None else shows if records is None else min(shows, records)
 
     @property
     def masked(self) -> dict[str, int]:
@@ -175,8 +177,14 @@ class Gate:
         return self._record(self._transcript.resized(event.columns, event.rows, self._now_ms))
 
     def _lull(self, lull: Lull) -> list[Effect]:
-        if self._outputs is None:
-            return []
+        held = self._held(lull) if self._outputs is not None else []
+        due = self._transcript.due_ms
+        if due is None or (lull.due_ms is not None and due > lull.due_ms):
+            return held
+        return [*held, *self._record(self._transcript.rest())]
+
+    def _held(self, lull: Lull) -> list[Effect]:
+        assert self._outputs is not None
         if lull.last:
             # Behind words of ours, which say why it ended, the beginning of a sequence would swallow what follows on the screen.
             return self._shown(self._outputs.end(self._now_ms), silent=self._said_last)

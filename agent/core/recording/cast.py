@@ -3,7 +3,8 @@
 Keystrokes are never written (no ``i`` events): passwords are typed. Intervals are computed in whole milliseconds, so that they do
 not drift and compress well. A character that is split between two reads is decoded when its last byte arrives; what is not UTF-8
 becomes U+FFFD, because a cast is text. Of binary output of a program without a terminal (an archive, a dump) the texts in it are
-written, with dots between them, after a marker that says so: all of it would be three times its size and tell nobody more.
+written, with dots between them, after a marker that says so: all of it would be three times its size and tell nobody more. Bulk
+is looked through several reads at a time, because to begin costs about as much as to go on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,12 @@ from chalicelib.contracts.operation import Operation
 #: Printable ASCII and line ends as they are, every other byte a dot.
 _DOTS: Final = bytes(byte if 32 <= byte < 127 or byte in b"\t\r\n" else ord(".") for byte in range(256))
 
+#: Binary output is looked through when there is so much of it, when it waited for so long, or when anything else is written.
+#: Reads of fewer bytes than ``_BULK`` wait for nothing.
+TOGETHER: Final = 128 * 1024
+TOGETHER_MS: Final = 10
+_BULK: Final = 4 * 1024
+
 #: Written where the client has no terminal: a size that players can show.
 DEFAULT_SIZE: Final = (80, 24)
 
@@ -43,6 +50,9 @@ class CastWriter:
         self._last_ms = heading.opened_ms
         self._terminal = bool(term)
         self._said_binary = False
+        self._bytes: list[bytes] = []
+        """Binary output that was shown and is not written yet, and its size and time."""
+        self._bytes_size = self._bytes_ms = 0
         self._heading: bytes | None = _heading(heading, term, columns, rows, environment)
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {"out": decoder("replace"), "err": decoder("replace")}
@@ -58,10 +68,23 @@ class CastWriter:
 
     def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:
         """Output of either stream, in the order in which it was shown."""
-        if not self.holds(clean.data):
-            return self._binary(clean.data, now_ms)
-        text = self._decoders[stream].decode(clean.data)
+        data = clean.data
+        if not self.holds(data):
+            return self._binary(data, now_ms)
+        text = self._decoders[stream].decode(data)
         return self._event("o", text, now_ms) if text else b""
+
+    @property
+    def due_ms(self) -> int | None:
+        """When :meth:`rest` has to be written, or None where there is none."""
+        return self._bytes_ms + TOGETHER_MS if self._bytes else None
+
+    def rest(self) -> bytes:
+        """What was shown and not written yet, with the time of the first of it."""
+        if not self._bytes:
+            return b""
+        told, self._bytes, self._bytes_size = readable(b"".join(self._bytes)), [], 0
+        return self._event("o", told.decode("ascii"), self._bytes_ms)
 
     def holds(self, data: bytes) -> bool:
         """False for what is written as dots."""
@@ -87,18 +110,26 @@ class CastWriter:
     def _binary(self, data: bytes, now_ms: int) -> bytes:
         lines = b"" if self._said_binary else self._event("m", "binary output, written as dots", now_ms)
         self._said_binary = True
-        # Names that end in NUL are read by people, however short they are.
-        told = readable(data) if binary(data) else data.translate(_DOTS)
-        return lines + self._event("o", told.decode("ascii"), now_ms)
+        if not binary(data):
+            # Names that end in NUL are read by people, however short they are.
+            return lines + self._event("o", data.translate(_DOTS).decode("ascii"), now_ms)
+        if not self._bytes:
+            self._bytes_ms = now_ms
+        self._bytes.append(data)
+        self._bytes_size += len(data)
+        if len(data) < _BULK or self._bytes_size >= TOGETHER or now_ms - self._bytes_ms >= TOGETHER_MS:
+            lines += self.rest()
+        return lines
 
     def _event(self, code: str, text: str, now_ms: int) -> bytes:
+        before = self.rest() if self._bytes else b""
         interval = max(0, now_ms - self._last_ms)
         self._last_ms += interval
         line = b'[%d.%03d,"%b",%b]\n' % (interval // 1000, interval % 1000, code.encode(), msgspec.json.encode(text))
         if self._heading is not None:
             line, self._heading = self._heading + line, None
         self.written += len(line)
-        return line
+        return before + line if before else line
 
 
 def _heading(heading: Heading, term: str, columns: int, rows: int, environment: tuple[tuple[str, str], ...]) -> bytes:

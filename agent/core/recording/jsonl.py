@@ -114,6 +114,13 @@ class JsonlWriter:
             return b""
         return self._entry({"event": "shown", "stream": stream, "text": clean.data.decode(errors="replace")}, now_ms)
 
+    due_ms: Final[None] = None
+    """Nothing waits."""
+
+    def rest(self) -> bytes:
+        """Nothing waits."""
+        return b""
+
     def holds(self, data: bytes) -> bool:
         """A transcript holds what happened and not every byte; what it leaves out by design is no original."""
         return True

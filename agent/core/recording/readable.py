@@ -3,7 +3,8 @@
     7f 45 4c 46 … /lib64/ld-linux-x86-64.so.2 00 … puts      ──►  ./lib64/ld-linux-x86-64.so.2.
 
 Runs of fewer than :data:`SHORTEST` characters are chance: every third byte is one. Whatever lies between two runs is one dot,
-however long it is, so that a recording of bytes costs what it tells.
+however long it is, so that a recording of bytes costs what it tells. Inside of a run, a dot stands for what nobody can read
+either: a form feed, a vertical tab, a delete.
 """
 
 from __future__ import annotations
@@ -13,12 +14,17 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-#: Characters of the shortest run that is kept.
+_Octets = NDArray[np.uint8]
+_Places = NDArray[np.int64]
+
+#: Characters of the shortest run that is kept: a pair, and another, and another.
 SHORTEST: Final = 6
 
-#: Runs for each so many bytes, beyond which all bytes are looked at once more rather than each run for itself.
-_APART: Final = 128
+#: Bytes of a run, on average, from which on each is copied for itself.
+_LONG: Final = 64
 _DOT: Final = ord(".")
+#: What stands inside of a run and is not read.
+_INSIDE: Final = bytes.maketrans(b"\v\f\x7f", b"...")
 
 
 def readable(data: bytes) -> bytes:
@@ -27,48 +33,31 @@ def readable(data: bytes) -> bytes:
     if size < SHORTEST:
         return b"." if data else b""
     found = np.frombuffer(data, np.uint8)
-    # Unsigned: what is below the least of a range is far above its greatest.
-    text = (found - np.uint8(0x20)) < 0x7F - 0x20
-    text |= (found - np.uint8(0x09)) < 2
-    text |= found == 0x0D
-    begins = text
-    reach = 1
-    while reach < SHORTEST:
-        step = min(reach, SHORTEST - reach)
-        begins = begins[:-step] & begins[step:]
-        reach += step
-    # Where runs begin and end, as turns: before the first byte, and behind the last place where one may begin, nothing is text.
-    edges = np.zeros(len(begins) + 2, np.bool_)
-    edges[1:-1] = begins
-    turns = np.flatnonzero(edges[1:] != edges[:-1])
-    if len(turns) * _APART < 2 * size:
-        return _pieces(data, turns.tolist())
-    return _all(found, begins)
-
-
-def _pieces(data: bytes, turns: list[int]) -> bytes:
-    """Return the runs of ``data``: each begins at one of ``turns``, and at the next it is shorter than :data:`SHORTEST`."""
-    if not turns:
+    # As few looks at all bytes as can be: signed, everything above is negative; unsigned, what is below the first is far above.
+    text = found.view(np.int8) > 0x1F
+    text |= (found - np.uint8(0x09)) < 5
+    pairs = text[:-1] & text[1:]
+    fours = pairs[:-2] & pairs[2:]
+    # Nothing is text before the first byte, nor behind the last place where a run may begin: so each end of a run is a turn.
+    edges = text[: size - SHORTEST + 3]
+    np.logical_and(fours[:-2], fours[2:], out=edges[1:-1])
+    edges[0] = edges[-1] = False
+    turns = (edges[1:] != edges[:-1]).nonzero()[0]
+    if not len(turns):
         return b"."
-    runs = [data[start : last + SHORTEST - 1] for start, last in zip(turns[::2], turns[1::2], strict=True)]
-    told = b".".join(runs)
-    ends = turns[-1] + SHORTEST - 1 < len(data)
-    return b"%b%b%b" % (b"." if turns[0] else b"", told, b"." if ends else b"")
+    starts, ends = turns[::2], turns[1::2] + (SHORTEST - 1)
+    told = _told(data, found, starts, ends).translate(_INSIDE)
+    return told + b"." if ends[-1] < size else told
 
 
-def _all(found: NDArray[np.uint8], begins: NDArray[np.bool_]) -> bytes:
-    """Return the same, in a fixed number of looks at every byte."""
-    size = len(found)
-    # One byte more, in front, so that a stretch at the very beginning begins too.
-    kept = np.zeros(size + 1, np.bool_)
-    kept[0] = True
-    kept[1 : len(begins) + 1] = begins
-    inside = kept[1:]
-    reach = 1
-    while reach < SHORTEST:
-        step = min(reach, SHORTEST - reach)
-        inside[step:] |= inside[:-step].copy()
-        reach += step
-    first = kept[:-1] & ~inside
-    told = np.where(first, np.uint8(_DOT), found)
-    return told[inside | first].tobytes()
+def _told(data: bytes, found: _Octets, starts: _Places, ends: _Places) -> bytes:
+    """Return the runs of ``data``, each behind a dot, but for one at the very beginning."""
+    sizes = ends - starts + 1
+    upto = sizes.cumsum()
+    if upto[-1] > _LONG * len(sizes):
+        dotted = b".".join([data[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)])
+        return b"." + dotted if starts[0] else dotted
+    # Where runs are short, each would cost more than its bytes do: so where each byte comes from is counted for all at once.
+    told: _Octets = found[np.arange(upto[-1]) + (ends - upto).repeat(sizes)]
+    told[upto - sizes] = _DOT
+    return told.tobytes() if starts[0] else told[1:].tobytes()

@@ -47,6 +47,15 @@ class Transcript(Protocol):
         """Bytes that the client is shown."""
         ...
 
+    @property
+    def due_ms(self) -> int | None:
+        """When :meth:`rest` has to be written, or None where there is none. Whatever else is written has it in front."""
+        ...
+
+    def rest(self) -> bytes:
+        """What was shown and not written yet."""
+        ...
+
     def holds(self, data: bytes) -> bool:
         """Tell whether what is shown can be read back from the recording: False for bytes that it has no form for."""
         ...

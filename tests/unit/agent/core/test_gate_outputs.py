@@ -148,6 +148,23 @@ def test_no_text_is_marked_where_it_passes_and_ends_the_channel_where_not() -> N
     assert shown(gate.handle(Exited(255))) == []
 
 
+@pytest.mark.parametrize("quiet", [Lull(), Lull(last=True), Exited(0), Output(b"sallyport: over\n", "err", own=True)])
+def test_bytes_that_were_shown_are_recorded_in_time(quiet: Lull | Exited | Output) -> None:
+    gate = make_gate(reveal=frozenset({BINARY}))
+    data = b"\0\0\0\0" * 2000 + b"a name"
+    effects = gate.handle(Output(data))
+    assert shown(effects) == [("out", data)]
+    assert b"a name" not in recorded(effects)
+    due_ms = gate.due_ms
+    assert due_ms is not None
+    assert gate.handle(Lull(due_ms - 1)) == []
+    effects = gate.handle(quiet)
+    assert recorded(effects).startswith(b'[0.000,"o",".a name"]\n')
+    assert gate.due_ms is None
+    gate.handle(Output(data))
+    assert recorded(gate.handle(Lull(due_ms))) == b'[0.000,"o",".a name"]\n'
+
+
 def test_a_stream_of_files_is_shown_and_not_written_down_but_kept_where_originals_are() -> None:
     for originals in (False, True):
         gate = make_gate(reveal=frozenset({BINARY}), originals=originals)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from agent.core.masking import Masker
 from agent.core.policy import Decider
-from agent.core.recording.cast import CastWriter
+from agent.core.recording.cast import TOGETHER, TOGETHER_MS, CastWriter
 from agent.core.recording.transcript import Heading
 from chalicelib.contracts.operation import Operation
 from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy
@@ -100,6 +101,66 @@ def test_binary_output_without_a_terminal_is_dots() -> None:
     assert lines(writer.shown(mask(b"\0"), "out", NOW_MS)) == [[0.0, "o", "."]]
     assert lines(writer.shown(mask(b"\x7fELF\2\1\1\0\0/lib64/ld.so\0\0\1x"), "out", NOW_MS)) == [[0.0, "o", "./lib64/ld.so."]]
     assert lines(CastWriter(HEADING, term="xterm").shown(mask(b"\0"), "out", NOW_MS))[1:] == [[0.0, "o", "\0"]]
+
+
+BULK = b"\1\2\0" * 1_000 + b"/etc/passwd\0" + b"\3" * 5_000
+
+
+def test_binary_bulk_is_written_together_in_its_place_and_with_its_time() -> None:
+    writer = CastWriter(HEADING)
+    assert writer.due_ms is None
+    assert len(lines(writer.shown(mask(BULK), "out", NOW_MS + 5))) == 2  # the heading, and what the rest is
+    assert writer.shown(mask(BULK), "err", NOW_MS + 7) == b""
+    assert writer.due_ms == NOW_MS + 5 + TOGETHER_MS
+    assert lines(writer.shown(mask(b"text\n"), "out", NOW_MS + 8)) == [
+        [0.0, "o", "./etc/passwd./etc/passwd."],
+        [0.003, "o", "text\n"],
+    ]
+    assert writer.due_ms is None
+    assert writer.rest() == b""
+
+
+def test_binary_bulk_waits_for_nothing_else_when_it_is_much_or_old_or_over() -> None:
+    told = [0.0, "o", "./etc/passwd."]
+    writer = CastWriter(HEADING)
+    writer.shown(mask(BULK), "out", NOW_MS)
+    assert lines(writer.rest()) == [told]
+    assert writer.shown(mask(BULK), "out", NOW_MS) == b""
+    assert lines(writer.shown(mask(b"\0" * TOGETHER), "out", NOW_MS)) == [told]
+    assert writer.shown(mask(BULK), "out", NOW_MS) == b""
+    assert lines(writer.shown(mask(b"\0\0\0\0"), "out", NOW_MS)) == [told]
+    assert writer.shown(mask(BULK), "out", NOW_MS) == b""
+    assert len(lines(writer.shown(mask(BULK), "out", NOW_MS + TOGETHER_MS))) == 1
+    assert writer.shown(mask(BULK), "out", NOW_MS + TOGETHER_MS) == b""
+    assert lines(writer.exited(0, NOW_MS + TOGETHER_MS))[0][1:] == told[1:]
+
+
+@given(st.lists(st.sampled_from([BULK, b"\0\0\0\0some name\0", b"text\n", b"\xff\xfe", b"resize", b"mark"])))
+def test_however_bytes_come_nothing_is_lost_and_the_order_stays(reads: list[bytes]) -> None:
+    writer = CastWriter(HEADING)
+    written, told = b"", ""
+    for number, read in enumerate(reads):
+        if read == b"resize":
+            written += writer.resized(80, 24, NOW_MS + number)
+        elif read == b"mark":
+            written += writer.remark({"text": "mark"}, NOW_MS + number)
+        else:
+            written += writer.shown(mask(read), "out", NOW_MS + number)
+    written += writer.exited(0, NOW_MS + len(reads))
+    events = lines(written)[1:]
+    assert round(1000 * sum(event[0] for event in events)) == len(reads)
+    for _, code, text in events:
+        told += text if code == "o" else "(r)" if code == "r" else "(m)" if text == "mark" else ""
+    wanted = {
+        BULK: "./etc/passwd.",
+        b"\0\0\0\0some name\0": ".some name.",
+        b"\xff\xfe": "\ufffd\ufffd",
+        b"resize": "(r)",
+        b"mark": "(m)",
+    }
+    whole = "".join(wanted.get(read, read.decode("latin-1")) for read in reads)
+    assert re.sub(r"\.+", ".", told) == re.sub(r"\.+", ".", whole)
+    assert writer.written == len(written)
 
 
 @given(st.binary(max_size=200), st.lists(st.integers(0, 200), max_size=10))
