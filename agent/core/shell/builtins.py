@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
+import string
 from itertools import pairwise
 
 from agent.core.shell.environment import INTEGERS, is_tamper
+from agent.core.shell.nested import inner
 from agent.core.shell.options import has_option, operands
 from agent.core.shell.reading import Reading
-from agent.core.shell.words import Word, sleeps
+from agent.core.shell.words import UNKNOWN, Word, sleeps
 
 #: Words with which stty only tells.
 _TELLS = frozenset({"-a", "--all", "-g", "--save", "size", "speed"})
@@ -17,6 +20,19 @@ _NAME = re.compile(r"([A-Za-z_]\w*)", re.ASCII)
 _VARIABLE = re.compile(r"(?:[A-Za-z_]\w*(?:\[.*)?)?", re.ASCII | re.DOTALL)
 #: `read -e`, and what may become it.
 _EDITED, _CLUSTER = re.compile(r"-[rs]*e"), re.compile(r"-[rs]*")
+#: `a[0]` without quotes is a pattern too, and becomes `a0` where a file is called so.
+_ELEMENT = re.compile(r"([A-Za-z_]\w*)\[[\w@]*\]", re.ASCII)
+_NAMED = string.ascii_letters + string.digits + "_"
+
+
+def _expanded(words: list[Word]) -> list[Word]:
+    """Words where the shell looks for names. A pattern may become any: `unset P*` is about a file `PATH`."""
+    return [UNKNOWN if word.glob and not _is_element(word.text or "") else word for word in words]
+
+
+def _is_element(text: str) -> bool:
+    element = _ELEMENT.fullmatch(text)
+    return element is not None and not any(is_tamper(element[1] + char) for char in _NAMED)
 
 
 def evaluate(reading: Reading, program: str, words: list[Word]) -> None:
@@ -50,7 +66,7 @@ def trap(reading: Reading, program: str, words: list[Word]) -> None:
 
 def alias(reading: Reading, program: str, words: list[Word]) -> None:
     """alias name=code."""
-    for word in words:
+    for word in _expanded(words):
         if word.text is None or "=" in word.text:
             reading.flags.add("shadowing")
             reading.text((word.text or "").partition("=")[2])
@@ -58,6 +74,9 @@ def alias(reading: Reading, program: str, words: list[Word]) -> None:
 
 def declare(reading: Reading, program: str, words: list[Word]) -> None:
     """export, declare, local, readonly, typeset: assignments by another road."""
+    words = _expanded(words)
+    options = "".join(word.text[1:] for word in words if word.text and word.text[0] == "-")
+    shows = program == "export" or bool(set(options) & set("pfF"))
     for word in words:
         text = word.text if word.text is not None else word.prefix
         if word.text is None and "=" not in word.prefix:
@@ -71,7 +90,8 @@ def declare(reading: Reading, program: str, words: list[Word]) -> None:
                 reading.variables.clear()
         match = _NAME.match(text)
         value = None if word.text is None else text.partition("=")[2]
-        if match and is_tamper(match[1], value) and ("=" in text or "[" in text):
+        # Without a value, a name becomes empty in a function, or read-only, or its values are changed.
+        if match and is_tamper(match[1], value) and ("=" in text or "[" in text or not shows):
             reading.flags.add("tamper")
         if sleeps(text):
             reading.flags.add("dynamic_code")
@@ -85,15 +105,18 @@ def declare(reading: Reading, program: str, words: list[Word]) -> None:
 def sets_variables(reading: Reading, program: str, words: list[Word]) -> None:
     """read, mapfile, getopts, printf -v, unset, wait -p, let: name variables as words."""
     if program == "printf" and not has_option(words[:1], "v"):
+        if any(word.splits and word.may_be_option for word in _expanded(words[:1])):
+            reading.flags.add("dynamic_code")  # `printf $x`: all three words of `-v name value` may be in it
         _perhaps_names(reading, words[:2])
         return
     if program == "wait" and not has_option(words, "p"):
         _perhaps_names(reading, words)
         return
     reading.variables.clear()
+    words = _expanded(words[:2] if program == "printf" else words)
     if program in {"mapfile", "readarray"} and has_option(words, "C"):
         reading.flags.add("dynamic_code")
-    for word in words[:2] if program == "printf" else words:
+    for word in words:
         if word.text is not None:
             _variable_word(reading, program, word.text)
         elif word.splits or program == "let" or _VARIABLE.fullmatch(word.prefix):
@@ -138,6 +161,7 @@ def _subscript(reading: Reading, text: str) -> None:
 
 def test(reading: Reading, program: str, words: list[Word]) -> None:
     """test -v and -R evaluate a subscript; `[[ -eq` is found by the walk."""
+    words = [UNKNOWN if word.glob and is_operator(word.text or "") else word for word in words]
     if any(word.text is not None and sleeps(word.text) for word in words):
         reading.flags.add("dynamic_code")
     if any(word.text is None and word.splits for word in words):
@@ -147,8 +171,22 @@ def test(reading: Reading, program: str, words: list[Word]) -> None:
     if any(word.text in {"-v", "-R"} for word in words):
         for word in words:
             _subscript(reading, word.text or "")
-    if any(word.text in {"-v", "-R"} for word in words) and any(word.text is None for word in words):
+    if any(word.text in {"-v", "-R"} for word in words) and any(word.text is None or word.glob for word in words):
         reading.flags.add("dynamic_code")
+
+
+def is_operator(pattern: str) -> bool:
+    """True if a file may be called so that ``pattern`` becomes `-v` or `-R`."""
+    return "[" in pattern or any(fnmatch.fnmatchcase(each, pattern) for each in ("-v", "-R"))
+
+
+def jobs(reading: Reading, program: str, words: list[Word]) -> None:
+    """jobs lists; `jobs -x` runs a command, with numbers of processes in place of `%1`."""
+    if any(word.may_be_option and word.text is None for word in _expanded(words)):
+        reading.flags.add("dynamic_code")
+    if has_option(words, "x"):
+        at = next((at for at, word in enumerate(words) if not (word.text or "").startswith("-")), len(words))
+        inner(reading, words[at:])
 
 
 _HARMLESS_SET = frozenset(
@@ -217,5 +255,6 @@ BUILTINS = {
     "test": test, "[": test, "set": set_options, "shopt": tampering, "bind": tampering, "setopt": tampering,
     "unsetopt": tampering, "emulate": tampering, "zmodload": tampering, "autoload": tampering, "stty": terminal,
     "enable": enable, "disable": enable, "hash": hash_table, "rehash": hash_table, "complete": completion,
-    "compopt": completion, "compgen": completion, "history": history, "fc": history, "ulimit": limits, "umask": limits,
+    "compopt": completion, "compgen": completion, "history": history, "fc": history, "jobs": jobs,
+    "ulimit": limits, "umask": limits,
 }  # fmt: skip

@@ -16,14 +16,23 @@ _VERSIONED = re.compile(
     r"((?:python|perl|ruby|php|lua|node|tclsh|gawk|gcc|clang|postgresql|pip|bash|zsh|ksh|guile))-?\d[\d.]*(?:-\w+)?"
 )
 _LINE = re.compile(r"\+(?:\d*|G|F)")
+_LOADED = "ld.so"
 _LOADER = re.compile(r"ld(?:-linux[\w-]*|-musl[\w-]*|64|-[\d.]+)?\.so(?:\.\d+)*")
 _CHECKERS = {**arguments.CHECKERS, **subcommands.CHECKERS, **served.CHECKERS, **BUILTINS}
 _VERSION_ONLY = frozenset({"--version", "-V", "--help", "-version", "-v"})
 
 
 def is_known(program: str) -> bool:
-    """True if the name means something here, so giving it a new meaning is shadowing."""
+    """True if the name means something here, so giving it a new meaning is shadowing. `pip3` is a `pip`."""
+    program = _unversioned(program)
     return program in programs.EFFECTS or program in LAUNCHERS or program in _CHECKERS
+
+
+def _unversioned(program: str) -> str:
+    versioned = _VERSIONED.fullmatch(program)
+    if versioned:
+        return versioned[1]
+    return _LOADED if _LOADER.fullmatch(program) else program
 
 
 def judge(reading: Reading, program: str, words: list[Word]) -> None:
@@ -40,13 +49,9 @@ def judge(reading: Reading, program: str, words: list[Word]) -> None:
 
 
 def _judge(reading: Reading, program: str, words: list[Word]) -> None:
-    name = program
-    versioned = _VERSIONED.fullmatch(name)
-    if versioned:
-        name = versioned[1]
+    name = _unversioned(program)
+    if name != program and name != _LOADED:
         reading.verbs.add(name)
-    elif _LOADER.fullmatch(name):
-        name = "ld.so"
     _mark(reading, name)
     if not served.serves(name, words):
         _name_objects(reading, name, words)

@@ -154,7 +154,7 @@ def awk(reading: Reading, program: str, words: list[Word]) -> None:
         at += 2 if text in {"-F", "-v", "--assign", "--field-separator"} else 1
         if text == "--":
             break
-    if at >= len(words) or words[at].text is None:
+    if at >= len(words) or words[at].text is None or words[at].glob:
         reading.flags.add("dynamic_code")
         return
     script = words[at].text or ""

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 from tree_sitter import Node
 
-from agent.core.shell import dialects, parts, redirecting, substitutions
+from agent.core.shell import builtins, dialects, parts, redirecting, substitutions
 from agent.core.shell.environment import CHARSET
 from agent.core.shell.model import Redirection
 from agent.core.shell.options import names
@@ -155,6 +155,8 @@ class Walk:
         """`[ $x ]`: what is not quoted may become several words, `-v` and a subscript among them."""
         for part in word.named_children if word.type == "concatenation" else [word]:
             raw = self.raw(part)
+            if part.type in {"word", "extglob_pattern"} and builtins.is_operator(raw):
+                self.flag("dynamic_code")
             if part.type in {"simple_expansion", "expansion"} and not NUMBER.match(raw):
                 self.reading.evaluates(_NAME.findall(raw) or {"?"})
             elif part.type == "command_substitution" and not substitutions.INERT.fullmatch(raw.strip("`$()").encode()):

@@ -301,6 +301,50 @@ PIPED = [
     ),
 ]  # fmt: skip
 
+#: What names the shell's own things: programs with a number, variables of the guard's, files in place of names. With twins.
+NAMED = [
+    (["gawk9() {{ logsave {f} true; }}", "true; gawk9 1 /x"], ["gaw() {{ echo tw''in; }}", "gaw"]),
+    (["jobs -x logsave {f} true"], ["jobs -x echo tw''in"]),
+    (["f() {{ local __s\\p_s; logsave {f} true; }}", "f"], ["f() {{ local s; echo tw''in; }}", "f"]),
+    (["f() {{ wait $1; logsave {f} true; }}", "f '-n -p __s''p_s nosuch'"], ["f() {{ wait $1; echo tw''in; }}", "f"]),
+    (["readonly __s\\p_z", "{{ logsave; }} > {f}"], ["readonly z=1", "echo tw''in"]),
+    (["readonly k=S r=x:a o=';F;'", "touch {f}"], ["readonly k=S r=x:a o=';F;' b= c= f= h= i= w=", "a=1", "echo tw''in"]),
+    (
+        ["mkdir {f}.d; cd {f}.d; echo > __s''p_s", "f() {{ unset __s*; logsave {f} true; }}", "f"],
+        ["f() {{ unset s; echo tw''in; }}", "f"],
+    ),
+    (
+        ["mkdir {f}.d; cd {f}.d; echo > PROMPT_COMMAND", "read P* <<< 'logsave {f} true'", "echo x"],
+        ["mkdir {f}.d; cd {f}.d; echo > twin", "ls t*"],
+    ),
+    (
+        ["x='-v PROMPT_COMMAND logsave\\40{f}\\40true'", "printf $x", "echo x"],
+        ["x=twin", "printf '%s\\n' $x"],
+    ),
+    (
+        ["mkdir {f}.d; cd {f}.d; echo > -v", "echo > 'a[$(cd ..;touch victim)]'", "[ * ]", "test *", "test -v a*"],
+        ["mkdir {f}.d; cd {f}.d; echo > a.log", "[ -f *.log ] && test -f *.log && echo tw''in"],
+    ),
+    (
+        ["mkdir {f}.d; cd {f}.d; echo > 'BEGIN{{system(\"cd ..;touch victim\")}}'", "awk B*"],
+        ["mkdir {f}.d; cd {f}.d; echo twin > a", "awk 1 *"],
+    ),
+    (["mkdir {f}.d; cd {f}.d; echo > 'ls=cd ..;touch victim'", "alias *", "ls"], ["alias", "echo tw''in"]),
+    # what bash tells of a compound command is its head alone
+    (
+        ["f() {{ for i in $1; do logsave {f} $i; done; }}", "f true"],
+        ["f() {{ for i in m n; do echo twi$i; done; }}", "f"],
+    ),
+    (
+        ["f() {{ case $1 in a) logsave {f} true ;; esac; }}", "f a"],
+        ["f() {{ case $1 in a) echo tw''in ;; *) ls ;; esac; }}", "f a"],
+    ),
+    (
+        ["f() {{ select x in a; do logsave {f} true; break; done; }}", "f", "1"],
+        ["f() {{ select x in a; do break; done < /dev/null; echo tw''in; }}", "f"],
+    ),
+]  # fmt: skip
+
 #: Plain work, which the same policy lets through.
 ORDINARY = [
     "echo x",
@@ -358,7 +402,7 @@ def test_it_does_not_run(many: Many, tmp_path: Path, row: list[str]) -> None:
     assert not victim.exists()
 
 
-PAIRS = [*INNER, *PIPED]
+PAIRS = [*INNER, *PIPED, *NAMED]
 
 
 @pytest.mark.parametrize("row", [row for row, _ in PAIRS], ids=[" ⏎ ".join(row) for row, _ in PAIRS])

@@ -30,57 +30,59 @@ builtin printf '\033]7701;@NONCE@;R\007'
 @FILES@
 __sp_tell() { builtin printf '\033]7701;@NONCE@;%s\007' "$1" > /dev/tty; }
 __sp_number() {
-  builtin local h; h=$(HISTTIMEFORMAT= builtin history 1); h=${h#"${h%%[! ]*}"}
-  __sp_h=${h%%[!0-9]*}; h=${h#"$__sp_h"}; __sp_t=${h#[ *][ ]}
+  builtin local __sp_l; __sp_l=$(HISTTIMEFORMAT= builtin history 1); __sp_l=${__sp_l#"${__sp_l%%[! ]*}"}
+  __sp_h=${__sp_l%%[!0-9]*}; __sp_l=${__sp_l#"$__sp_h"}; __sp_t=${__sp_l#[ *][ ]}
 }
 __sp_dice() {
-  builtin local b i; c=
-  builtin read -r -N 12 b < /dev/urandom
-  for ((i = 0; i < ${#b}; i++)); do builtin printf -v c '%s.%x' "$c" "'${b:i:1}"; done
-  (( ${#b} == 12 ))
+  builtin local __sp_b __sp_i; __sp_c=
+  builtin read -r -N 12 __sp_b < /dev/urandom
+  for ((__sp_i = 0; __sp_i < ${#__sp_b}; __sp_i++)); do
+    builtin printf -v __sp_c '%s.%x' "$__sp_c" "'${__sp_b:__sp_i:1}"
+  done
+  (( ${#__sp_b} == 12 ))
 }
 __sp_ask() {
-  builtin local c r IFS= LC_ALL=C
+  builtin local __sp_c __sp_r IFS= LC_ALL=C
   __sp_dice || builtin return 1
-  r=$'\033]7701;@NONCE@;Q;'"$1;$c;$2;${PWD@Q};${3@Q}${4-}"$'\007'
-  builtin read -r -s -d $'\036' -p "$r" r < /dev/tty 2> /dev/tty || builtin return 1
-  [[ ${r%"$c:"?} != "$r" ]] || builtin return 1
-  c=${r%"$c:"?}; __sp_tell "W;${c@Q}"
-  case ${r: -1} in a) builtin return 0 ;; s) builtin return 2 ;; *) builtin return 1 ;; esac
+  __sp_r=$'\033]7701;@NONCE@;Q;'"$1;$__sp_c;$2;${PWD@Q};${3@Q}${4-}"$'\007'
+  builtin read -r -s -d $'\036' -p "$__sp_r" __sp_r < /dev/tty 2> /dev/tty || builtin return 1
+  [[ ${__sp_r%"$__sp_c:"?} != "$__sp_r" ]] || builtin return 1
+  __sp_c=${__sp_r%"$__sp_c:"?}; __sp_tell "W;${__sp_c@Q}"
+  case ${__sp_r: -1} in a) builtin return 0 ;; s) builtin return 2 ;; *) builtin return 1 ;; esac
 }
 __sp_about() {
-  builtin local b= f w LC_ALL=C
-  w=${1#"${1%%[![:space:]]*}"}
-  f=${w%%[[:space:]\;\&|\<\>()]*} o=
-  if [[ $w == "$f"*([[:blank:]])'('* ]]; then
-    b=$(builtin type -t -- "$f"); o=";D;${b@Q}"
-  elif builtin declare -F -- "$f" > /dev/null; then
-    b=$(builtin declare -f -- "$f"); (( ${#b} <= 65536 )) || b=; o=";F;${b@Q}"
-  elif [[ $f == @(source|.) ]]; then
-    w=${w#"$f"}; w=${w#"${w%%[![:space:]]*}"}; w=${w%%[[:space:]]*}
-    if [[ -f $w && -r $w ]]; then IFS= builtin read -r -N 65537 b < "$w"; o=";S;${b@Q}"; fi
+  builtin local __sp_b= __sp_f __sp_w LC_ALL=C
+  __sp_w=${1#"${1%%[![:space:]]*}"}
+  __sp_f=${__sp_w%%[[:space:]\;\&|\<\>()]*} __sp_o=
+  if [[ $__sp_w == "$__sp_f"*([[:blank:]])'('* ]]; then
+    __sp_b=$(builtin type -t -- "$__sp_f"); __sp_o=";D;${__sp_b@Q}"
+  elif [[ $__sp_f != *=* ]] && builtin declare -F -- "$__sp_f" > /dev/null; then
+    __sp_b=$(builtin declare -f -- "$__sp_f"); (( ${#__sp_b} <= 65536 )) || __sp_b=; __sp_o=";F;${__sp_b@Q}"
+  elif [[ $__sp_f == @(source|.) ]]; then
+    __sp_w=${__sp_w#"$__sp_f"}; __sp_w=${__sp_w#"${__sp_w%%[![:space:]]*}"}; __sp_w=${__sp_w%%[[:space:]]*}
+    if [[ -f $__sp_w && -r $__sp_w ]]; then IFS= builtin read -r -N 65537 __sp_b < "$__sp_w"; __sp_o=";S;${__sp_b@Q}"; fi
   fi
 }
 __sp_gate() {
-  builtin local __sp_h __sp_t k=L o; __sp_number
-  [[ $__sp_h && $__sp_h != "$__sp_n" ]] || k=U
+  builtin local __sp_h __sp_t __sp_k=L __sp_o; __sp_number
+  [[ $__sp_h && $__sp_h != "$__sp_n" ]] || __sp_k=U
   __sp_about "$__sp_t"
-  __sp_ask "$k" "$__sp_h" "$__sp_t" "$o"
+  __sp_ask "$__sp_k" "$__sp_h" "$__sp_t" "$__sp_o"
   case $? in 0) builtin printf 0 ;; 2) builtin printf 1 ;; *) builtin kill -INT $$; builtin printf 1 ;; esac
 }
 __sp_fetch() {
-  builtin local c w IFS= LC_ALL=C
+  builtin local __sp_c __sp_w IFS= LC_ALL=C
   __sp_dice || builtin return 1
-  builtin read -r -s -d $'\036' -p $'\033]7701;@NONCE@;N;'"$c"$'\007' r < /dev/tty 2> /dev/tty || builtin return 1
-  [[ $r == *"$c:"* ]] || builtin return 1
-  w=${r%%"$c:"*}; __sp_tell "W;${w@Q}"
-  r=${r#*"$c:"}
+  builtin read -r -s -d $'\036' -p $'\033]7701;@NONCE@;N;'"$__sp_c"$'\007' __sp_r < /dev/tty 2> /dev/tty || builtin return 1
+  [[ $__sp_r == *"$__sp_c:"* ]] || builtin return 1
+  __sp_w=${__sp_r%%"$__sp_c:"*}; __sp_tell "W;${__sp_w@Q}"
+  __sp_r=${__sp_r#*"$__sp_c:"}
 }
 __sp_run() {
-  builtin local r= __sp_h __sp_t
+  builtin local __sp_r= __sp_h __sp_t
   __sp_number; [[ $__sp_t != *__sp_run* ]] || builtin history -d "$__sp_h"
   __sp_fetch || builtin return 1
-  builtin eval "$r"
+  builtin eval "$__sp_r"
 }
 __sp_mend() {
   [[ $PROMPT_COMMAND == __sp_before$'\n'* ]] || PROMPT_COMMAND=$'__sp_before\n'$PROMPT_COMMAND
@@ -90,12 +92,12 @@ __sp_mend() {
 }
 __sp_belt() {
   [[ $PROMPT_COMMAND == __sp_before* ]] || __sp_mend
-  (( __sp_s )) || builtin return 0
+  [[ ${__sp_s-} != 0 ]] || builtin return 0
   [[ ${FUNCNAME[1]-} != __sp_@(before|prompt) && $BASH_COMMAND != __sp_@(before|prompt) ]] || builtin return 0
-  builtin local o; __sp_about "$BASH_COMMAND"
-  __sp_ask S 0 "$BASH_COMMAND" "$o"
+  builtin local __sp_o; __sp_about "$BASH_COMMAND"
+  __sp_ask S 0 "$BASH_COMMAND" "$__sp_o"
   # What the command runs in this shell is asked about as well, unless the answer was that its text says it all.
-  case $?$o in
+  case $?$__sp_o in
     '2;F;'*) builtin declare -ft -- "${BASH_COMMAND%%[[:space:]\;\&|\<\>()]*}" ;;
     '0;F;'*) builtin declare -f +t -- "${BASH_COMMAND%%[[:space:]\;\&|\<\>()]*}" ;;
     2';S;'*) builtin set -T ;;
@@ -115,7 +117,7 @@ __sp_prompt() {
   builtin set -o history
   HISTCONTROL= HISTIGNORE=
   builtin shopt -s extdebug promptvars cmdhist lithist; builtin set +T
-  PS0='${__sp_z:$((__sp_s=$(__sp_gate),0))}'
+  PS0='${0:$((__sp_s=$(__sp_gate),9999))}'
   builtin trap '__sp_belt' DEBUG
   __sp_number; __sp_n=$__sp_h
   [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'\\[\033]7701;@NONCE@;A\007\\]'$PS1$'\\[\033]7701;@NONCE@;B\007\\]'
@@ -124,7 +126,7 @@ __sp_prompt() {
   __sp_tell "D;$__sp_e;${PWD@Q}"
   builtin return "$__sp_e"
 }
-__sp_z= __sp_s=1 __sp_e=0
+__sp_s=1 __sp_e=0
 # What the person's own settings run before a prompt stands between the two, and is nobody's line.
 PROMPT_COMMAND=$'__sp_before\n'"${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
 # Keys that run the substitutions of a line that is still being edited, or bring such keys back from ~/.inputrc.
@@ -133,12 +135,11 @@ for __sp_u in emacs-standard emacs-meta emacs-ctlx vi-command vi-insert; do
     builtin bind -m "$__sp_u" -u "$__sp_z" 2> /dev/null
   done
 done
-__sp_z=
 builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_about __sp_gate __sp_fetch __sp_run __sp_mend __sp_belt \
   __sp_before __sp_prompt
 __sp_u=$(builtin command id -un 2> /dev/null)
 __sp_tell "H;${__sp_u@Q};${HOSTNAME@Q}"
-unset __sp_u
+unset __sp_u __sp_z
 """
 
 #: Started as it is, bash reads the system's own bashrc by itself, and nothing of the account's.

@@ -11,7 +11,7 @@ from agent.core.shell.classify import classify
 from agent.core.shell.guard.grammar import differs
 from agent.core.shell.guard.launch import Launch, launch, settled
 from agent.core.shell.guard.layer import Layer
-from agent.core.shell.guard.steps import STEP_LIMIT, defined, stepped, whole
+from agent.core.shell.guard.steps import STEP_LIMIT, command, defined, stepped, whole
 from agent.core.shell.model import Classification
 from agent.core.units import Refused
 from chalicelib.contracts.operation import EXECUTE, UNKNOWN, Operation
@@ -63,7 +63,8 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
         return _refused(line[:1000] + "…", "too_large", TOO_LONG)
     if "__sp_" in line or any(nonce in line for nonce in nonces):
         return _refused(line, "not_supported", HIDDEN)
-    meaning = classify(line, carried=True)
+    text = line if kind == b"L" else command(line)
+    meaning = classify(text, carried=True)
     if differs(layer.shell, line):
         meaning = msgspec.structs.replace(meaning, effects=meaning.effects | {"unknown"}, flags=meaning.flags | {"parse_error"})
     start = launch(line) if kind == b"L" else None
@@ -74,11 +75,11 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
         start = None
         if layer.shell == "bash" and (about[:1] == (b"F",) or "unknown" in meaning.effects):
             # A command that no line was asked about before (edit-and-execute) may stand anywhere, before a pipe too.
-            one_by_one = stepped(line, meaning, about) if kind == b"L" or layer.steps is not None else None
+            one_by_one = stepped(text, meaning, about) if kind == b"L" or layer.steps is not None else None
             # Within a line, what an eval runs is asked about again, whatever it is.
             if one_by_one is None and (kind == b"L" or about[:1] == (b"F",)):
-                all_told = whole(line, meaning, about)
-            meaning = one_by_one or all_told or defined(line, meaning, about) or _veiled(meaning, about)
+                all_told = whole(text, meaning, about)
+            meaning = one_by_one or all_told or defined(text, meaning, about) or _veiled(meaning, about)
     else:
         meaning = guarded
         if layer.depth >= DEPTH_LIMIT or len(layer.chain) > 4 * DEPTH_LIMIT:

@@ -35,8 +35,15 @@ _PLAIN_NAME: Final = re.compile(r"(?!precmd|preexec|chpwd)[a-z][a-z0-9]*", re.AS
 _PLAIN_PATH: Final = re.compile(r"\s*(?:source|\.)\s+[\w./@%+,:=-]+(?:\s|\Z)", re.ASCII)
 #: What runs where the shell cannot ask, and how much of its text is brackets.
 _BESIDE: Final = {"command_substitution": (2, 1), "process_substitution": (2, 1), "subshell": (1, 1)}
+#: How bash tells of a compound command before its parts, and what is missing there; a test of a word runs nothing.
+_HEADS: Final = {"for": "; do [[ x ]]; done", "select": "; do [[ x ]]; done", "case": " *) [[ x ]] ;; esac"}
 #: A line's first word, where it is a name and nothing else.
 _NAME: Final = re.compile(r"\s*([A-Za-z_][\w-]*)(?=[\s;&|<>]|\Z)", re.ASCII)
+
+
+def command(told: str) -> str:
+    """Return the command of which the shell tells ``told``: of `for`, `select` and `case` it tells the head alone."""
+    return told + _HEADS.get(told.partition(" ")[0], "")
 
 
 def stepped(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Classification | None:

@@ -88,6 +88,19 @@ def test_a_command_that_no_line_was_asked_about_may_stand_before_a_pipe() -> Non
     assert "unknown" in asked(b"eval 'ls | cat'", within, kind=b"S").operation.effects, "its commands will be asked about"
 
 
+@pytest.mark.parametrize("head", ["for i in a $x", 'for i in "$@"', "select x in a b", "case $1 in ", 'case "$(ls)" in '])
+def test_of_a_compound_command_the_shell_tells_its_head(head: str) -> None:
+    within = Layer(NONCE, shell="bash", steps=1000)
+    found = asked(head.encode(), within, kind=b"S")
+    assert found.operation.text == head
+    assert found.operation.effects == {"read"}
+    assert found.operation.verbs <= {"ls"}
+    for more in ("$(frobnicate)", "<(frobnicate)", "`frobnicate`"):
+        worse = head.replace(" in ", f" in {more} ") if head[0] != "c" else f"case {more} in "
+        assert "unknown" in asked(worse.encode(), within, kind=b"S").operation.effects, worse
+    assert "unknown" in asked(head.encode(), within).operation.effects, "a line is whole, or it is not one"
+
+
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
 def test_only_bash_asks_about_each_command(shell: str) -> None:
     found = asked(b"eval 'echo x'", Layer(NONCE, shell=shell))
