@@ -76,6 +76,14 @@ class _Lazy(click.Group):
         command: click.Command = getattr(module, entry.attribute)
         return command
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from difflib import get_close_matches
+
+            near = get_close_matches(args[0], _COMMANDS, n=1)
+            ctx.fail(f"There is no command {args[0]!r}.{f' Did you mean {near[0]!r}?' if near else ''}")
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         for section in (_DAILY, _APPROVALS, _EVIDENCE, _GATEWAY):
             with formatter.section(section):
@@ -165,8 +173,9 @@ def explain(error: Exception) -> int:
             fail(error.notice.code, error.notice.message, error.notice.hint)
             return error.exit_status
         case OSError() if error.filename is not None:
-            fail("conflict", f"{error.strerror}: {error.filename}")
-            return Fault("conflict", "").kind.exit
+            code = "not_found" if isinstance(error, FileNotFoundError) else "conflict"
+            fail(code, f"{error.strerror}: {error.filename}")
+            return Fault(code, "").kind.exit
     if os.environ.get("SALLYPORT_DEBUG"):
         raise error
     fail("internal", f"Something went wrong inside sallyport ({type(error).__name__}).", "SALLYPORT_DEBUG=1 shows where.")

@@ -80,6 +80,12 @@ def static(call: Call) -> Response:
     return Response((WEB / "static" / call.params["name"]).read_text(), status_code=200, headers=headers)
 
 
+@page(bp, "/")
+def front(visit: Visit) -> Response:
+    """The gateway's own address, as somebody types it."""
+    return redirect(HOME)
+
+
 @page(bp, "/approvals")
 def inbox(visit: Visit) -> Response:
     """What waits for the caller's answer, and what the caller waits for."""

@@ -17,6 +17,7 @@ from chalicelib.contracts.api_originals import EraseAsk, Erased, UnmaskAsk, Unma
 from chalicelib.contracts.api_requests import RequestStanding
 from chalicelib.contracts.approval import RequestState, refusal
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.originals import is_month
 from cli import asking, originals
 from cli.commands.replay import fetch
 from cli.control_plane import ControlPlane, Refusal
@@ -25,7 +26,7 @@ from cli.home import Home, SavedLogin
 from cli.moments import now_ms
 from cli.plain import clean, counted
 from cli.progress import Progress
-from cli.screen import note, paint, say, say_json, warn
+from cli.screen import is_terminal, note, paint, say, say_json, warn
 from cli.session_search import resolve
 
 #: Seconds that the transparency log may be behind, and between two questions meanwhile.
@@ -95,7 +96,11 @@ def erase_originals(target: str, month: str, reason: str, rid: str, wait: bool, 
     """
     if bool(reason) == bool(rid):
         raise click.UsageError("Say why with --reason, or which yes to use with --request.")
+    if not is_month(month):
+        raise Fault("bad_request", f"{clean(month)} is no month.", hint="Example: 2026-08")
     if not yes:
+        if not is_terminal(sys.stdin):
+            raise Fault("bad_request", "There is nobody to ask: standard input is not a terminal.", hint="For scripts: --yes")
         click.confirm(f"Erase the originals of {clean(target)} of {clean(month)}, which nobody can undo?", abort=True, err=True)
     saved = Home.find().login()
     plane = ControlPlane(saved.url, saved.token)

@@ -11,6 +11,8 @@ from cli.verification.findings import CHECKS, COUNTED, Finding, Report, Sealed
 
 #: Findings of one kind that are listed; the rest is counted, and ``--json`` has all of them.
 _LISTED: Final = 20
+#: Objects that are named where one sentence is true of many.
+_NAMED: Final = 3
 _WHAT_IT_MEANS: Final = {
     "chunk_hash": "what is stored is not what was recorded",
     "chain": "a part of the recording was taken out, put in or moved",
@@ -45,9 +47,7 @@ def lines(report: Report) -> list[str]:
             found += _listed([finding for finding in report.failures if finding.check == check], count)
     if report.not_proved:
         found += ["", "Not proved"]
-        for finding in report.not_proved[:_LISTED]:
-            found += [f"  · {clean(finding.message)}", paint(f"      {clean(finding.subject)}", "dim")]
-        found += _rest(len(report.not_proved))
+        found += _not_proved(report.not_proved)
     return [*found, "", *_verdict(report)]
 
 
@@ -85,6 +85,19 @@ def _listed(findings: list[Finding], count: int) -> list[str]:
     for finding in findings[:_LISTED]:
         shown += [f"      {clean(finding.message)}", paint(f"        {clean(finding.subject)}", "dim")]
     return [*shown, *_rest(count)]
+
+
+def _not_proved(findings: list[Finding]) -> list[str]:
+    # Each sentence once: a log has as many cosignatures as checkpoints, and what nobody could prove of them is the same.
+    subjects: dict[str, list[str]] = {}
+    for finding in findings:
+        subjects.setdefault(finding.message, []).append(finding.subject)
+    shown = []
+    for message, named in list(subjects.items())[:_LISTED]:
+        shown += [f"  · {clean(message)}", *(paint(f"      {clean(subject)}", "dim") for subject in named[:_NAMED])]
+        if len(named) > _NAMED:
+            shown.append(paint(f"      and {len(named) - _NAMED:,} more; --json lists all", "dim"))
+    return [*shown, *_rest(len(subjects))]
 
 
 def _rest(count: int) -> list[str]:

@@ -108,6 +108,15 @@ class Stack:
         pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix="recordings/")
         return [(each["Key"], each["Size"]) for page in pages for each in page.get("Contents", [])]
 
+    def copy_bucket(self, folder: Path) -> None:
+        """Do what ``aws s3 sync`` does with the whole evidence bucket."""
+        client = self._s3()
+        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
+            for each in page.get("Contents", []):
+                file = folder / each["Key"]
+                file.parent.mkdir(parents=True, exist_ok=True)
+                file.write_bytes(client.get_object(Bucket=self.bucket, Key=each["Key"])["Body"].read())
+
     def stored(self, key: str) -> bytes:
         """Return one object of the evidence bucket."""
         return self._s3().get_object(Bucket=self.bucket, Key=key)["Body"].read()

@@ -6,6 +6,9 @@ import json
 import platform
 import shlex
 import subprocess
+import time
+import urllib.request
+from pathlib import Path
 
 import pexpect
 
@@ -42,6 +45,7 @@ class Tour:
         self.open_a_shell()
         self.use_a_database()
         self.look_back()
+        self.verify()
 
     def prepare(self) -> None:
         """Step 0: what the platform team does once."""
@@ -53,7 +57,7 @@ class Tour:
         self.stack.until_online(self.pat)
         folder = self.stack.write_gateway()
         self._as(self.pat, f"sallyport plan {folder}", typed="sallyport plan gateway/")
-        done = self._as(self.pat, f"sallyport apply --yes {folder}", typed="sallyport apply gateway/")
+        done = self._as(self.pat, f"sallyport apply --yes {folder}", typed="sallyport apply gateway/", limit=5)
         self.screen.check(done.returncode == 0, "the policies are in force", done.stderr)
         aws = [name for name in self.stack.agent_environment() if name.startswith("AWS_")]
         self.screen.check(not aws, "the agent's process holds no AWS credential", aws)
@@ -188,7 +192,7 @@ class Tour:
         shell = max(shells, key=lambda each: each.get("operations", 0))  # a command has one, a shell one for each line
         text = self._as(self.alice, f"sallyport replay {shell['sid']} --speed 1000", typed=f"sallyport replay {shell['sid']}")
         self.screen.check("stty size" in text.stdout and "30 100" in text.stdout, "the replay shows the shell", text.stderr)
-        self.screen.typed("auditor", f"aws s3 ls --recursive s3://{self.stack.bucket}/recordings/")
+        self.screen.typed("carol", f"aws s3 ls --recursive s3://{self.stack.bucket}/recordings/")
         objects = self.stack.recordings()
         for key, size in objects[-8:]:
             self.screen.said(f"{size:>8}  {key}")
@@ -196,6 +200,39 @@ class Tour:
         self.screen.check(
             len(mine_stored) == shell["chunks"] > 0, "every registered chunk lies under its browsable key", mine_stored
         )
+
+    def verify(self) -> None:
+        """Step 9."""
+        self.screen.title(9, "Is it true? Proved offline, from a copy of the bucket")
+        self._until_sealed()
+        folder, keys = self.carol.folder / "evidence", self.carol.folder / "gateway.keys"
+        with urllib.request.urlopen(f"{self.stack.url}/trust", timeout=30) as page:  # noqa: S310
+            keys.write_text(json.load(page)["log_key"] + "\n")
+        self.screen.typed("carol", f"curl -s {self.stack.url}/trust | jq -r .log_key > gateway.keys")
+        self.screen.typed("carol", f"aws s3 sync s3://{self.stack.bucket} evidence/")
+        self.stack.copy_bucket(folder)
+        whole = self._verify(folder, keys)
+        self.screen.check(whole.returncode == 0, "what lies in the bucket is what was recorded, all of it", whole.stderr)
+        chunk = max(folder.glob("recordings/*/*/*/prod-db/*/*/*.zst"))
+        raw = bytearray(chunk.read_bytes())
+        raw[len(raw) // 2] ^= 1
+        chunk.write_bytes(raw)
+        self.screen.note("Somebody changes one bit of one recording:")
+        altered = self._verify(folder, keys, after="Contradicted")
+        self.screen.check(
+            altered.returncode == 7 and str(chunk.relative_to(folder)) in altered.stdout,
+            "one changed bit is found, and named: exit status 7",
+            altered.stdout + altered.stderr,
+        )
+
+    def _verify(self, folder: Path, keys: Path, after: str = "") -> subprocess.CompletedProcess[str]:
+        self.screen.typed("carol", "sallyport verify --all --from evidence/ --keys gateway.keys")
+        done = self.carol.run(["sallyport", "verify", "--all", "--from", str(folder), "--keys", str(keys)])
+        # What was not proved, and why, is for auditors; the last line says what all of it means.
+        shown, _, rest = done.stdout[done.stdout.find(after) :].partition("\n\nNot proved\n")
+        verdict = rest.rstrip().splitlines()[-1:]
+        self.screen.said("\n".join([shown, *verdict]) + done.stderr)
+        return done
 
     def _replay_sql(self, sids: list[str]) -> None:
         said = ""
@@ -218,12 +255,14 @@ class Tour:
             self.screen.check(False, f"{person.name} can log in")
         return done
 
-    def _as(self, person: Person, line: str, show: bool = True, typed: str = "") -> subprocess.CompletedProcess[str]:
+    def _as(
+        self, person: Person, line: str, show: bool = True, typed: str = "", limit: int = 30
+    ) -> subprocess.CompletedProcess[str]:
         if show:
             self.screen.typed(person.name, typed or line)
         done = person.run(shlex.split(line))
         if show:
-            self.screen.said(done.stdout + done.stderr)
+            self.screen.said(done.stdout + done.stderr, limit)
         return done
 
     def _until_recorded(self) -> None:
@@ -233,6 +272,16 @@ class Tour:
             if not any(each["state"] in {"live", "offered"} for each in sessions):
                 return
         self.screen.check(False, "the sessions end")
+
+    def _until_sealed(self) -> None:
+        # The proof of a manifest is the last thing that is written, once the log holds it.
+        for _ in range(300):
+            keys = [key for key, _ in self.stack.recordings()]
+            folders = {key.rpartition("/")[0] for key in keys}
+            if all(f"{folder}/session.tlog-proof" in keys for folder in folders):
+                return
+            time.sleep(0.1)
+        self.screen.check(False, "every recording is sealed", folders)
 
 
 class Shell:

@@ -55,6 +55,19 @@ def test_our_own_mistakes_show_no_traceback(run: Run, monkeypatch: pytest.Monkey
         run("x")
 
 
+def test_a_file_that_is_not_there(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    failing(monkeypatch, FileNotFoundError(2, "No such file or directory", "keys"))
+    assert run("x") == (4, "", "sallyport: No such file or directory: keys [not_found]\n")
+
+
+@pytest.mark.parametrize(
+    ("typed", "advice"), [("lss", " Did you mean 'ls'?"), ("sesions", " Did you mean 'sessions'?"), ("zzz", "")]
+)
+def test_a_command_that_does_not_exist(run: Run, typed: str, advice: str) -> None:
+    said = f"sallyport: There is no command {typed!r}.{advice} [bad_request]\n  Try: sallyport --help\n"
+    assert run(typed) == (2, "", said)
+
+
 def test_a_file_that_cannot_be_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     failing(monkeypatch, PermissionError(13, "Permission denied", "/etc/x"))
     assert run("x") == (6, "", "sallyport: Permission denied: /etc/x [conflict]\n")

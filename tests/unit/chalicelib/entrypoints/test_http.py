@@ -73,6 +73,7 @@ PUBLIC = [
 ]
 #: Pages take a browser's session and nothing else; test_pages.py holds them.
 PAGES = [
+    ("GET", "/"),
     ("GET", "/approvals"),
     ("GET", "/approvals/list"),
     ("GET", "/approvals/decided"),

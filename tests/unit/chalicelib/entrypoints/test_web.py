@@ -17,7 +17,7 @@ from tests.fakes.world import ALICE
 from tests.unit.chalicelib.entrypoints.conftest import Gateway
 
 RID = "req_01JD8QZ6T3N0V9C4K2M7X5B1HR"
-PAGES = ["/approvals", "/approvals/list", "/approvals/decided", f"/approvals/{RID}", f"/approvals/{RID}/now"]
+PAGES = ["/", "/approvals", "/approvals/list", "/approvals/decided", f"/approvals/{RID}", f"/approvals/{RID}/now"]
 FORM = {"content-type": "application/x-www-form-urlencoded", "origin": "https://gw.example"}
 
 
@@ -83,6 +83,12 @@ def test_a_signed_in_browser_reads_its_inbox_and_leaves(gateway: Gateway) -> Non
     assert token.encode() in page.body
     assert gateway.client.http.post("/logout/browser", headers=headers, body=f"csrf={token}".encode()).status_code == 303
     assert gateway.client.http.get("/approvals", headers=headers).status_code == 401
+
+
+def test_the_gateways_own_address_leads_to_the_inbox(gateway: Gateway) -> None:
+    answer = gateway.client.http.get("/", headers={"cookie": session(gateway)})
+    assert answer.status_code == 303
+    assert answer.headers["Location"] == f"{web.base()}/approvals"
 
 
 def test_no_template_scripts_or_styles_itself() -> None:

@@ -213,3 +213,13 @@ def test_a_yes_to_erase_something_else_is_not_used(run: Run, gateway: Gateway) -
 def test_erasing_asks_first(run: Run, gateway: Gateway) -> None:
     assert run("erase-originals", "prod-db", "2026-10", "--reason", "retention").status != 0
     assert gateway.asked == []
+
+
+@pytest.mark.parametrize(
+    ("month", "said"),
+    [("2026-13", "2026-13 is no month. [bad_request]\n  Example: 2026-08"), ("2026-10", "There is nobody to ask")],
+)
+def test_erasing_asks_somebody_who_can_answer(run: Run, gateway: Gateway, month: str, said: str) -> None:
+    ran = run("erase-originals", "prod-db", month, "--reason", "retention")
+    assert (ran.status, ran.out) == (2, "")
+    assert ran.err.startswith(f"sallyport: {said}")
