@@ -109,13 +109,19 @@ class Stack:
         return [(each["Key"], each["Size"]) for page in pages for each in page.get("Contents", [])]
 
     def copy_bucket(self, folder: Path) -> None:
-        """Do what ``aws s3 sync`` does with the whole evidence bucket."""
-        client = self._s3()
-        for page in client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket):
-            for each in page.get("Contents", []):
-                file = folder / each["Key"]
+        """Do what ``aws s3 sync`` does with the whole evidence bucket, again until nothing was written meanwhile."""
+        copied: dict[str, str] = {}
+        client, there = self._s3(), self._etags()
+        while copied != there:
+            for key in there.keys() - {key for key, etag in copied.items() if there.get(key) == etag}:
+                file = folder / key
                 file.parent.mkdir(parents=True, exist_ok=True)
-                file.write_bytes(client.get_object(Bucket=self.bucket, Key=each["Key"])["Body"].read())
+                file.write_bytes(client.get_object(Bucket=self.bucket, Key=key)["Body"].read())
+            copied, there = there, self._etags()
+
+    def _etags(self) -> dict[str, str]:
+        pages = self._s3().get_paginator("list_objects_v2").paginate(Bucket=self.bucket)
+        return {each["Key"]: each["ETag"] for page in pages for each in page.get("Contents", [])}
 
     def stored(self, key: str) -> bytes:
         """Return one object of the evidence bucket."""
