@@ -108,8 +108,9 @@ class Postgres:
         self.pid = int((self.data / "postmaster.pid").read_text().split()[0])
 
     def address(self, port: int) -> list[str]:
-        """Options of PostgreSQL's programs for ``port``."""
-        return ["-h", "127.0.0.1", "-p", str(port), "-U", LOGIN, "-d", DATABASE]
+        """Where pgbench finds ``port``."""
+        # By its place: -d is the database's name from PostgreSQL 17 on, and before that it says every step of every transaction.
+        return ["-h", "127.0.0.1", "-p", str(port), "-U", LOGIN, DATABASE]
 
     def psql(self, database: str, text: str) -> None:
         """Run ``text``."""
