@@ -19,6 +19,7 @@ from agent.core.effects import Effect
 from agent.core.policy import Decider
 from agent.core.units import Side
 from agent.core.units import Stream as Shown
+from agent.protocols.postgres import messages
 from agent.protocols.postgres.apart import Apart
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.greeting import Hangup
@@ -32,6 +33,7 @@ from chalicelib.contracts.operation import Operation
 
 #: Seconds that the server may take to answer what was asked before the client hung up.
 _LAST_WORDS_S: Final = 5.0
+_READY: Final = tuple(messages.ready(status) for status in "ITE")
 
 
 class Pumps:
@@ -255,6 +257,8 @@ class Pumps:
             began = time.thread_time()
             await performer.perform(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
             self._target.appetite.fed(len(data), time.thread_time() - began)
+            if data.endswith(_READY):
+                self._target.appetite.ended()
             self._answered.set()
             await self._client.drain()
             self._knowledge.wish()

@@ -23,6 +23,9 @@ from agent.runtime.serving import HANDSHAKE_S
 READ: Final = 32 * 1024
 MOST: Final = 256 * 1024
 LEAST: Final = 8 * 1024
+#: Bytes up to which a result is read at once, where that takes no more than ``BURST`` turns: a thousand rows of a few columns.
+FIRST: Final = 96 * 1024
+BURST: Final = 3
 #: Seconds for which others should wait at most while one read is dealt with. A statement of theirs waits for several such turns.
 TURN_S: Final = 0.0007
 #: Unread bytes after which the peer is not read any more; less where a read is to be small.
@@ -53,6 +56,11 @@ class Appetite:
                 self.size = max(fitting, LEAST)
         elif size >= self.size // 2:
             self.size = min(fitting, self.size + self.size // 2, MOST)
+
+    def ended(self) -> None:
+        """What was read ended an answer. The next one may begin with a larger read: most are no longer than that, and each batch
+        costs so much by itself that several turns would take twice the time of one. What is bulk has that once."""
+        self.size = max(self.size, min(FIRST, BURST * self.size))
 
 
 class Stream(asyncio.BufferedProtocol):

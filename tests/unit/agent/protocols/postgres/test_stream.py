@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import uvloop
 
-from agent.protocols.postgres.stream import FLUSHED, LEAST, MOST, READ, REST_S, Appetite, adopted
+from agent.protocols.postgres.stream import BURST, FIRST, FLUSHED, LEAST, MOST, READ, REST_S, Appetite, adopted
 
 LOOPS: dict[str, Callable[[Coroutine[Any, Any, None]], None]] = {"asyncio": asyncio.run, "uvloop": uvloop.run}
 
@@ -47,6 +47,33 @@ def test_a_short_read_changes_nothing() -> None:
     appetite.fed(100, 0.5)
     appetite.fed(100, 0.0)
     assert appetite.size == READ
+
+
+def test_an_answer_may_begin_with_a_larger_read_than_the_last_one_went_on_with() -> None:
+    appetite = Appetite()
+    appetite.ended()
+    assert appetite.size == FIRST
+    appetite.ended()
+    assert appetite.size == FIRST
+    appetite.fed(FIRST, 0.02)
+    assert appetite.size < READ
+
+
+def test_what_is_slow_to_mask_begins_with_few_turns_at_the_most() -> None:
+    appetite = Appetite()
+    appetite.fed(READ, 1.0)
+    appetite.ended()
+    assert appetite.size == BURST * LEAST
+    appetite.fed(appetite.size, 1.0)
+    assert appetite.size == LEAST
+
+
+def test_a_large_read_that_is_cheap_is_not_cut_by_the_next_answer() -> None:
+    appetite = Appetite()
+    for _ in range(20):
+        appetite.fed(appetite.size, 0.0001)
+    appetite.ended()
+    assert appetite.size == MOST
 
 
 @pytest.mark.parametrize("loop", LOOPS)
