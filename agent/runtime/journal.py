@@ -78,6 +78,14 @@ class SessionLog:
         self.next_seq = seq + 1
         return seq
 
+    def append_then(self, frame: Frame, done: Done) -> None:
+        """Take ``frame``, which is number :attr:`next_seq`, and have ``done`` called once it is on disk, or will never be.
+
+        As ``append`` and ``then``, in one step. Raises Fault(recording_failed).
+        """
+        self._journal.take_then(self, frame, done)
+        self.next_seq += 1
+
     def then(self, seq: int, done: Done) -> None:
         """Have ``done`` called once frame ``seq`` is on disk, or will never be: later, in the order of frames."""
         self._journal.wait(self, seq, done)
@@ -251,6 +259,18 @@ class Journal:
             # A batch is full: nothing is won by waiting for more.
             self._hurry()
 
+    def take_then(self, log: SessionLog, frame: Frame, done: Done) -> None:
+        """Take a frame and have ``done`` called with the batch that holds it. Raises Fault(recording_failed)."""
+        if log.fault is not None:
+            raise log.fault
+        size = FRAME_BYTES + len(frame[6])
+        self._pending.append((log, frame))
+        self._pending_bytes += size
+        log.backlog += size
+        self._waiting.append(done)
+        if not self._urgent:
+            self._hurry()
+
     def wait(self, log: SessionLog, seq: int, done: Done) -> None:
         """Have ``done`` called with the batch that holds frame ``seq`` of ``log``."""
         if log.fault is not None or seq <= log.durable:
@@ -400,7 +420,10 @@ class Journal:
         if not self._busy:
             self._idle.set()
         for done in called:
-            _tell(done, None)
+            try:
+                done(None)
+            except Exception as raised:  # noqa: BLE001 - told to the loop, which logs it
+                _failed_to_go_on(raised)
         for log in told:
             log.on_written()
 
@@ -427,7 +450,10 @@ class Journal:
         self._pending, self._under_way = [], []
         self._idle.set()
         for done in called:
-            _tell(done, self.fault)
+            try:
+                done(self.fault)
+            except Exception as raised:  # noqa: BLE001 - told to the loop, which logs it
+                _failed_to_go_on(raised)
         for log in live:
             log.on_failure(self.fault)
         self.on_fault(self.fault)
@@ -437,9 +463,6 @@ def _joined(parts: list[bytes | partial[bytes]]) -> bytes:
     return b"".join([part if isinstance(part, bytes) else part() for part in parts])
 
 
-def _tell(done: Done, fault: Fault | None) -> None:
-    """Call ``done``. What one session makes of it is not the others' business."""
-    try:
-        done(fault)
-    except Exception as error:  # noqa: BLE001 - told to the loop, which logs it
-        asyncio.get_running_loop().call_exception_handler({"message": "after a durable write", "exception": error})
+def _failed_to_go_on(error: Exception) -> None:
+    """What one session makes of a durable write is not the others' business."""
+    asyncio.get_running_loop().call_exception_handler({"message": "after a durable write", "exception": error})

@@ -23,7 +23,7 @@ from agent.runtime.journal import Journal, SessionLog
 from agent.runtime.packing import GATHERED, LEAST, Gathering, Lines, Packed
 from agent.runtime.spool import Disk, End, Folder, Leftover, SpooledChunk
 from agent.runtime.uploader import Uploader
-from agent.runtime.wal import FRAME_BYTES, TYPES, Progress, Type, cut_payload
+from agent.runtime.wal import FRAME_BYTES, TYPES, Frame, Progress, Type, cut_payload
 from agent.telemetry import logger
 from chalicelib.contracts import recording
 from chalicelib.contracts.faults import Fault
@@ -37,6 +37,8 @@ HARD_BYTES: Final = 32 * 1024 * 1024
 LINE_LIMIT: Final = 1024 * 1024
 #: Seconds for which output is gathered, before the log's own.
 GATHER_S: Final = 0.01
+
+_new: Final = tuple.__new__
 
 
 class _Gathered:
@@ -65,15 +67,6 @@ class _Buffer:
         self.held = 0
         """Bytes in memory: what is packed counts as that. A chunk has as many at the most."""
         self.cut = False
-
-    def add(self, seq: int, lines: Lines, held: int) -> None:
-        self.parts.append(lines)
-        self.text += len(lines)
-        self.held += held
-        self.upto = seq
-
-    def has_room(self, size: int) -> bool:
-        return self.held + size <= recording.CHUNK_BYTES and self.text + size <= recording.CHUNK_TEXT
 
 
 class SpoolRecorder:
@@ -116,6 +109,8 @@ class SpoolRecorder:
         """A line that followed a durable one, which the next one takes along: its channel, kind, time and bytes. There is not one
         where something is gathered."""
         self._ride_timer: asyncio.TimerHandle | None = None
+        self._rode: object = None
+        """What was riding when the timer was set."""
         self._packing: deque[tuple[_Buffer, Packed]] = deque()
         """What the log will pack, in its order."""
         self._held = 0
@@ -123,6 +118,8 @@ class SpoolRecorder:
         self._wake = asyncio.Event()
         self._relief = asyncio.Event()
         self._relief.set()
+        self._behind = False
+        """As long as ``_relief`` is not set."""
         self._closed = False
 
     async def open(self, leftover: Leftover | None = None) -> None:
@@ -152,8 +149,18 @@ class SpoolRecorder:
 
     def write_then(self, channel: int, kind: recording.Kind, lines: bytes, done: Callable[[Fault | None], None]) -> None:
         """Append lines, and call ``done`` once they are on disk; see ``serving.Recorder``."""
-        self._log.then(self._append(channel, kind, lines), done)
         self._answered = False
+        riding = self._riding
+        if riding is None or riding[0] != channel or riding[1] != kind or len(lines) >= LEAST:
+            self._log.then(self._append(channel, kind, lines), done)
+            return
+        # Most lines of statements: as ``_append`` and ``then``, in fewer steps.
+        self._check(channel, lines)
+        self._riding = None
+        log, lines = self._log, riding[3] + lines
+        seq = log.next_seq
+        log.append_then(_new(Frame, (TYPES[kind], channel, seq, riding[2], self.operations, self.denied, lines)), done)
+        self._buffer(self._names.get((channel, kind)) or self._name(channel, kind), seq, riding[2], lines)
 
     def write_soon(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
         """Append output lines; see ``serving.Recorder``. A failure is told through ``on_failure``."""
@@ -170,7 +177,7 @@ class SpoolRecorder:
 
     def pressure(self) -> bool:
         """True while the spool is behind."""
-        return not self._relief.is_set()
+        return self._behind
 
     async def relieved(self) -> None:
         """Return when the spool has caught up, or has failed, for then nothing more will be written."""
@@ -238,24 +245,31 @@ class SpoolRecorder:
 
     def _put(self, channel: int, kind: recording.Kind, time_ms: int, lines: Lines) -> int:
         seq = self._log.append(TYPES[kind], channel, time_ms, self.operations, self.denied, lines)
-        name = self._names.get((channel, kind))
-        if name is None:
-            name = self._names[channel, kind] = f"ch{channel:02d}.{kind}"
-        self._buffer(name, seq, time_ms, lines)
+        self._buffer(self._names.get((channel, kind)) or self._name(channel, kind), seq, time_ms, lines)
         return seq
 
+    def _name(self, channel: int, kind: recording.Kind) -> str:
+        name = self._names[channel, kind] = f"ch{channel:02d}.{kind}"
+        return name
+
     def _ride(self, channel: int, kind: recording.Kind, lines: bytes) -> None:
-        """Keep what follows a durable line for the next one, to be one frame with it; for :data:`GATHER_S` at most."""
+        """Keep what follows a durable line for the next one, to be one frame with it; for twice :data:`GATHER_S` at most."""
         self._check(channel, lines)
         if self._riding is not None:
             self._pass_on()
         self._riding = (channel, kind, self._now_ms(), lines)
         if self._ride_timer is None:
+            self._rode = self._riding
             self._ride_timer = asyncio.get_running_loop().call_later(GATHER_S, self._ridden)
 
     def _ridden(self) -> None:
+        """Have what rides written, unless it came since the timer was set: then a statement may still take it along."""
         self._ride_timer = None
-        self._pass_on_soon()
+        if self._riding is None or self._riding is self._rode:
+            self._pass_on_soon()
+            return
+        self._rode = self._riding
+        self._ride_timer = asyncio.get_running_loop().call_later(GATHER_S, self._ridden)
 
     def _is_again(self) -> bool:
         """Tell whether something was written within this very millisecond: a little each time, but often."""
@@ -295,26 +309,34 @@ class SpoolRecorder:
             self._on_failure(fault)
 
     def _buffer(self, kind: str, seq: int, time_ms: int, lines: Lines) -> None:
-        buffer = self._open.get(kind)
-        if buffer is not None and not buffer.has_room(len(lines)):
-            self._full.append(self._open.pop(kind))
-            buffer = None
-            self._wake.set()
-        if buffer is None:
-            due = asyncio.get_running_loop().time() + self._chunk_seconds
-            buffer = self._open[kind] = _Buffer(kind, seq, time_ms, due)
-            self._wake.set()
-        held = len(lines)
+        buffer, size = self._open.get(kind), len(lines)
+        if buffer is None or buffer.held + size > recording.CHUNK_BYTES or buffer.text + size > recording.CHUNK_TEXT:
+            buffer = self._next_buffer(kind, seq, time_ms)
+        held = size
         if type(lines) is Packed:
             if (saved := lines.saved) is None:
                 self._packing.append((buffer, lines))
             else:
                 held -= saved
-        buffer.add(seq, lines, held)
+        buffer.parts.append(lines)
+        buffer.text += size
+        buffer.held += held
+        buffer.upto = seq
         self._held += held + FRAME_BYTES
         if (self._held > HIGH_BYTES or self._log.backlog > HIGH_BYTES) and self._log.fault is None:
+            self._behind = True
             self._relief.clear()
             self._wake.set()
+
+    def _next_buffer(self, kind: str, seq: int, time_ms: int) -> _Buffer:
+        """Return a new buffer for the line ``seq``; what there was is full."""
+        full = self._open.pop(kind, None)
+        if full is not None:
+            self._full.append(full)
+        due = asyncio.get_running_loop().time() + self._chunk_seconds
+        buffer = self._open[kind] = _Buffer(kind, seq, time_ms, due)
+        self._wake.set()
+        return buffer
 
     def _written(self) -> None:
         """The log has written something: what it packed takes less room now."""
@@ -323,10 +345,12 @@ class SpoolRecorder:
             if not buffer.cut:
                 buffer.held -= saved
                 self._held -= saved
-        self._relieve()
+        if self._behind:
+            self._relieve()
 
     def _relieve(self) -> None:
         if self._held < LOW_BYTES and self._log.backlog < LOW_BYTES:
+            self._behind = False
             self._relief.set()
 
     async def _cut_until_closed(self) -> None:
@@ -393,6 +417,7 @@ class SpoolRecorder:
             self._failed(Fault("recording_failed", "The spool could not be tidied.", detail=str(error)))
 
     def _failed(self, fault: Fault) -> None:
+        self._behind = False
         self._relief.set()
         self._wake.set()
         self._on_failure(fault)
