@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
@@ -14,7 +15,7 @@ from chalicelib.contracts.translog.checkpoints import Checkpoint
 from cli.verification import hashing, log, originals
 from cli.verification.findings import Report
 from cli.verification.log import Entry, Keys, Light, Whole
-from cli.verification.sessions import LogFacts, SessionCheck, Stored, day_prefix, gather, noticed, overdue
+from cli.verification.sessions import LogFacts, SessionCheck, Stored, ahead, day_prefix, gather, noticed, overdue
 from cli.verification.sources import LOG, RECORDINGS, Source
 
 _NEWEST: Final = LOG + checkpoints.NEWEST
@@ -118,16 +119,17 @@ def _many(
     stated = log.newest(source, keys, report)
     whole = log.read_whole(source, stated, _sizes(source, wanted, stated.origin), report) if stated else None
     if stated and whole:
-        _compare(source, stated, whole.begins_with, keys, wanted, report)
+        _compare(source, stated, _begins(source, whole), keys, wanted, report)
     by_sid = log.by_session(whole.entries) if whole else {}
     meant = _meant(by_sid, wanted)
     watch.began("Reading manifests", 0)
     stored = _stored(source, wanted, meant, by_sid, report)
     facts = _facts(whole, by_sid) if whole else None
+    later = _caught_up(source, keys, whole, stored, watch) if whole else {}
     checks = []
     for each in stored.values():
         check = SessionCheck(source, each, keys, report)
-        check.run(facts(each.sid) if facts else None, None)
+        check.run(later.get(each.sid) or (facts(each.sid) if facts else None), None)
         checks.append(check)
     for entry in _alerts(whole):
         report.fail("versions", f"log entry {entry.index}", f"{noticed(entry)}.")
@@ -135,6 +137,48 @@ def _many(
         for sid in sorted(meant - stored.keys()):
             _gone(sid, facts(sid), report)
     return checks, originals.erasures(whole.entries) if whole else None
+
+
+def _caught_up(source: Source, keys: Keys, whole: Whole, stored: dict[str, Stored], watch: Watch) -> dict[str, LogFacts]:
+    """Read the log on until it tells of what was stored since ``whole`` was read. Returns what it says of these sessions then.
+
+    A manifest lies in the bucket a moment before the log knows of it, and sessions open and end while evidence is read. Their
+    folders in ``stored`` become what they are by then.
+    """
+    by_sid = log.by_session(whole.entries)
+    late = {sid for sid, each in stored.items() if ahead(each, by_sid.get(sid, []))} if source.live else set()
+    found: dict[str, LogFacts] = {}
+    if late:
+        watch.began("Waiting for the log", 0)
+    until = time.monotonic() + log.PATIENCE_S
+    while late and time.monotonic() < until:
+        if (grown := log.read_on(source, keys, whole)) is None:
+            time.sleep(log.AGAIN_S)
+            continue
+        whole, by_sid = grown, log.by_session(grown.entries)
+        facts = _facts(whole, by_sid)
+        for sid in sorted(late):
+            # Read again after the log, so that the log cannot tell of anything that is not seen.
+            stored[sid] = gather(source.objects(stored[sid].prefix), Report(scope="")).get(sid, stored[sid])
+            if not ahead(stored[sid], by_sid.get(sid, [])):
+                found[sid] = facts(sid)
+        late -= found.keys()
+    return found
+
+
+def _begins(source: Source, whole: Whole) -> log.Begins:
+    light = Light(source, whole.stated)
+
+    def begins(size: int, root: bytes) -> bool:
+        if size in whole.roots:
+            return whole.begins_with(size, root)
+        try:
+            # A checkpoint that was not there yet when the log was read, as a witness cosigns one that is not the newest.
+            return light.begins_with(size, root)
+        except tiles.TileError:
+            return False
+
+    return begins
 
 
 def _alerts(whole: Whole | None) -> list[Entry]:
@@ -173,7 +217,7 @@ def _compare(
         log.check_saved(wanted.saved, wanted.saved_name, stated, begins, keys, report)
     log.check_witnesses(source, stated, begins, keys, report)
     if wanted.second:
-        log.check_copies(wanted.second, stated, begins, keys, report, newest_only=newer_only)
+        log.check_copies(source, wanted.second, stated, begins, keys, report, newest_only=newer_only)
 
 
 def _meant(by_sid: dict[str, list[Entry]], wanted: Wanted) -> set[str]:

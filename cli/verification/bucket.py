@@ -62,6 +62,7 @@ class Bucket:
     """Implements ``sources.Source``."""
 
     workers = _WORKERS
+    live = True
 
     def __init__(self, name: str, endpoint: str, signing: Signing) -> None:
         self._base = f"{checked_url(endpoint, 'The endpoint of S3')}/{name}"

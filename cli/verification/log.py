@@ -6,6 +6,8 @@ for proofs, which are as good for one session and cost a few kilobytes however l
 
 from __future__ import annotations
 
+import copy
+import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import Final
 
@@ -23,6 +25,9 @@ Begins = Callable[[int, bytes], bool]
 """Tells whether the log begins with the tree of this size and root. May raise TileError."""
 
 _NEWEST: Final = LOG + checkpoints.NEWEST
+#: Seconds that the log of a bucket where people work may take to tell of what lies there, and between two looks meanwhile.
+PATIENCE_S: Final = 60.0
+AGAIN_S: Final = 0.5
 
 
 class Keys(msgspec.Struct, frozen=True):
@@ -55,6 +60,8 @@ class Whole(msgspec.Struct):
     entries: list[Entry]
     roots: dict[int, bytes]
     """The root at each size that a checkpoint speaks of."""
+    frontier: merkle.Frontier
+    """What the next entry is appended to."""
 
     def begins_with(self, size: int, root: bytes) -> bool:
         """Tell whether the log begins with the tree of ``size`` and ``root`` (:data:`Begins`)."""
@@ -133,7 +140,52 @@ def read_whole(source: Source, stated: Checkpoint, sizes: Iterable[int], report:
         )
         return None
     report.prove("log_root", stated.size)
-    return Whole(stated, entries, roots)
+    return Whole(stated, entries, roots, frontier)
+
+
+def read_on(source: Source, keys: Keys, whole: Whole) -> Whole | None:
+    """Return the log with what was appended since ``whole`` was read; None if nothing was, or something else is there now."""
+    now = _now(source, keys, whole.stated)
+    if now is None:
+        return None
+    frontier, entries = copy.deepcopy(whole.frontier), list(whole.entries)
+    try:
+        for index, raw in tiles.Tiles(lambda path: source.read(LOG + path), now.size).entries(whole.stated.size):
+            frontier.append(merkle.leaf_hash(raw))
+            entries.append(Entry(index, leaves.read(raw)))
+    except (tiles.TileError, ValueError):
+        return None
+    return Whole(now, entries, whole.roots, frontier) if frontier.root() == now.root else None
+
+
+def begins_now(source: Source, keys: Keys, stated: Checkpoint, size: int, root: bytes) -> bool:
+    """Tell whether the log as it is by now continues ``stated``, and begins with the longer tree of ``size`` and ``root``.
+
+    People work while evidence is read: what was signed meanwhile is held against the log of meanwhile. A checkpoint that was
+    put back, or a log that was cut, is as short as before when it is read again.
+    """
+    now = _now(source, keys, stated)
+    if now is None or not stated.size < size <= now.size:
+        return False
+    light = Light(source, now)
+    try:
+        return light.begins_with(stated.size, stated.root) and light.begins_with(size, root)
+    except tiles.TileError:
+        return False
+
+
+def _until_shown(source: Source, keys: Keys, stated: Checkpoint, size: int) -> None:
+    # A checkpoint is stored among the others a moment before it is shown as the newest.
+    until, shown = time.monotonic() + PATIENCE_S, stated
+    while source.live and shown.size < size and time.monotonic() < until:
+        shown = _now(source, keys, stated) or stated
+        if shown.size < size:
+            time.sleep(AGAIN_S)
+
+
+def _now(source: Source, keys: Keys, stated: Checkpoint) -> Checkpoint | None:
+    now = signed(source.read(_NEWEST) or b"", _NEWEST, keys, Report(scope=""))
+    return now if now and now.origin == stated.origin and now.size > stated.size else None
 
 
 def history(source: Source) -> dict[int, str]:
@@ -152,7 +204,9 @@ def check_history(
     source: Source, stated: Checkpoint, begins: Begins, keys: Keys, report: Report, *, newer_only: bool = False
 ) -> None:
     """Compare every checkpoint that was ever published with the log as it is; or only those that the newest one denies."""
-    for size, name in sorted(history(source).items()):
+    named = history(source)
+    _until_shown(source, keys, stated, max(named, default=0))
+    for size, name in sorted(named.items()):
         if newer_only and size <= stated.size:
             continue
         raw = source.read(name)
@@ -162,6 +216,9 @@ def check_history(
         if earlier.size != size:
             report.fail("consistency", name, f"This checkpoint is of {earlier.size} entries, not of {size} as its name says.")
         elif size > stated.size:
+            if begins_now(source, keys, stated, size, earlier.root):
+                report.prove("consistency")
+                continue
             text = f"The log once had {size} entries; the newest checkpoint shows {stated.size}. An old one was put in its place"
             report.fail("consistency", name, f"{text}, or the log was cut.")
         else:
@@ -209,7 +266,9 @@ def check_witnesses(source: Source, stated: Checkpoint, begins: Begins, keys: Ke
         if not good:
             # Of a witness that the person does not know; or no good.
             _unknown(note, name, keys, report)
-        elif seen.origin != stated.origin or seen.size > stated.size or not begins(seen.size, seen.root):
+        elif seen.origin != stated.origin or not (
+            begins(seen.size, seen.root) if seen.size <= stated.size else begins_now(source, keys, stated, seen.size, seen.root)
+        ):
             who = ", ".join(sorted({each.name for each in good}))
             report.fail(
                 "cosignature", name, f"Witness {who} saw another log at {seen.size} entries: history was rewritten or cut."
@@ -229,7 +288,9 @@ def copies(second: Source, origin: str) -> dict[int, str]:
     return {int(name.removeprefix(prefix)): name for name in names if name.removeprefix(prefix).isdecimal()}
 
 
-def check_copies(second: Source, stated: Checkpoint, begins: Begins, keys: Keys, report: Report, *, newest_only: bool) -> None:
+def check_copies(
+    source: Source, second: Source, stated: Checkpoint, begins: Begins, keys: Keys, report: Report, *, newest_only: bool
+) -> None:
     """Compare what the second bucket kept with the log as it is; or only its newest checkpoints."""
     named = copies(second, stated.origin)
     if not named:
@@ -245,11 +306,11 @@ def check_copies(second: Source, stated: Checkpoint, begins: Begins, keys: Keys,
             report.fail(
                 "witness_bucket", name, f"This is a checkpoint of {kept.origin} with {kept.size} entries, under another name."
             )
+        elif begins(size, kept.root) if size <= stated.size else begins_now(source, keys, stated, size, kept.root):
+            report.prove("witness_bucket")
         elif size > stated.size:
             text = f"The log once had {size} entries; the newest checkpoint shows {stated.size}. It was cut or replaced."
             report.fail("witness_bucket", name, text)
-        elif begins(size, kept.root):
-            report.prove("witness_bucket")
         else:
             text = f"The first {size} entries of the log are others than when this was copied: history was rewritten."
             report.fail("witness_bucket", name, text)

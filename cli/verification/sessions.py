@@ -16,7 +16,7 @@ from chalicelib.contracts.translog import checkpoints, leaves, merkle, notes, si
 from cli.verification import originals
 from cli.verification.findings import Report
 from cli.verification.hashing import Task
-from cli.verification.log import Entry, Keys, Light
+from cli.verification.log import Entry, Keys, Light, begins_now
 from cli.verification.sources import RECORDINGS, Object, Source
 
 _FOLDER: Final = re.compile(r"(?:[^/]+/){5}\d{6}Z_(ses_[0-7][0-9A-HJKMNP-TV-Z]{25})")
@@ -65,6 +65,18 @@ def gather(objects: Iterable[Object], report: Report) -> dict[str, Stored]:
             continue
         stored.files[name] = size
     return found
+
+
+def ahead(stored: Stored, entries: Iterable[Entry]) -> bool:
+    """Tell whether a folder shows what these entries of the log about its session do not tell: the session, or a manifest."""
+    told = [entry.leaf for entry in entries]
+    sealed = {str(leaf.facts.get("status")) for leaf in told if leaf.type == "session.sealed"}
+    shown = {name for name in map(_first_name, _STATUSES) if name in stored.files}
+    return not any(leaf.type == "session.opened" for leaf in told) or not shown <= {_first_name(status) for status in sealed}
+
+
+def _first_name(status: str) -> str:
+    return manifest.names(status)[0]
 
 
 def day_prefix(sid: str) -> str:
@@ -256,7 +268,10 @@ class SessionCheck:
             self._report.leave("consistency", name, "Without the log, its later history cannot be compared with this proof.")
             return
         try:
-            if said.size > light.stated.size:
+            if said.size > light.stated.size and begins_now(self._source, self._keys, light.stated, said.size, said.root):
+                self._report.prove("inclusion")
+                self._report.prove("consistency")
+            elif said.size > light.stated.size:
                 self._fail("consistency", name, "The log is shorter than when this proof was made: it was cut or replaced.")
             elif not light.begins_with(said.size, said.root) or not light.holds(proof.index, proof.extra):
                 self._fail("consistency", name, "Today's log is another than when this proof was made: history was rewritten.")

@@ -26,6 +26,8 @@ class Source(Protocol):
 
     workers: int
     """How many reads at once make sense."""
+    live: bool
+    """Whether more is written there while it is read."""
 
     def objects(self, prefix: str) -> Iterator[Object]:
         """Yield every object below ``prefix``, by key."""
@@ -42,6 +44,8 @@ class Source(Protocol):
 
 class Folder:
     """A copy of the bucket. Implements :class:`Source`."""
+
+    live = False
 
     def __init__(self, root: Path) -> None:
         if not root.is_dir():
