@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
@@ -113,25 +112,59 @@ def bytewise(pattern: bytes) -> Any:
 
 
 def seeker(pattern: bytes, *, there: bool = False) -> Seek:
-    """Return what looks for ``pattern``, anywhere or just ``there`` where it is told to begin, and makes no objects of matches.
+    """Return what looks for ``pattern``, anywhere or just ``there`` where it is told to begin, without objects for matches."""
+    match, anchor = _matcher(bytewise(pattern), there=there)
+    return lambda data, at: match(anchor, data, at, len(data))[0]
 
-    The wrapper of RE2 makes a generator and an object for each, which costs more than the match. What lies below it has no
+
+def _matcher(compiled: Any, *, there: bool) -> tuple[Callable[[Any, bytes, int, int], Any], Any]:
+    """Return what looks through a part of some bytes, and its first argument.
+
+    The wrapper of RE2 makes a generator and an object for each match, which costs more than the match. What lies below it has no
     name to rely on; without it, the wrapper is asked.
     """
-    compiled = bytewise(pattern)
     try:
         match, anchors = compiled._regexp.Match, compiled._regexp.Anchor
         anchor = anchors.ANCHOR_START if there else anchors.UNANCHORED
         if match(anchor, b"", 0, 0)[0] != (-1, -1):
             raise AttributeError
     except (AttributeError, TypeError, IndexError):
-        return partial(_sought, compiled.match if there else compiled.search)
-    return lambda data, at: match(anchor, data, at, len(data))[0]
+        return _sought, compiled.match if there else compiled.search
+    return match, anchor
 
 
-def _sought(look: Callable[[bytes, int], Any], data: bytes, at: int) -> tuple[int, int]:
-    found = look(data, at)
-    return (-1, -1) if found is None else found.span()
+def _sought(look: Callable[[bytes, int, int], Any], data: bytes, at: int, end: int) -> tuple[tuple[int, int]]:
+    found = look(data, at, end)
+    return ((-1, -1) if found is None else found.span(),)
+
+
+#: A name, quoted or not, begins at most so far before its sign; the shortest address that begins there ends so far behind it.
+_NAME: Final = 64
+_REST: Final = 256
+
+
+def _addresses() -> Seek:
+    """Return what looks for addresses, and only around signs: where they are few, almost nothing is looked through.
+
+    Where the first address begins is certain, where it ends is not.
+    """
+    match, anchor = _matcher(bytewise(_EMAIL), there=False)
+
+    def seek(data: bytes, at: int) -> tuple[int, int]:
+        size, reach, sign = len(data), 2 * _REST, data.find(b"@", at)
+        while sign >= 0:
+            begin, end = max(at, sign - _NAME), min(size, sign + reach)
+            found: tuple[int, int] = match(anchor, data, begin, end)[0]
+            if found[0] >= 0:
+                # One that begins before it would be whole in the same stretch.
+                return found if end == size or found[0] + _NAME + _REST <= end else match(anchor, data, begin, size)[0]
+            if end == size:
+                break
+            sign = data.find(b"@", max(sign + 1, end - _REST))
+            reach *= 2
+        return -1, -1
+
+    return seek
 
 
 _TAIL: Final = re.compile(rb"\{(\d+),\d+\}(?=\||\)*\Z)")
@@ -165,7 +198,7 @@ NEXT: Final = (
             + _joined(_GROUPED, _PEM)
         ),
     ),
-    (b"@", seeker(_EMAIL)),
+    (b"@", _addresses()),
 )
 KEY: Final = bytewise(_KEY)
 AFTER_AT: Final = bytewise(rb"[A-Za-z0-9\x80-\xff.-]{0,190}")

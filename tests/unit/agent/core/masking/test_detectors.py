@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from agent.core.masking.checks import IBAN_LENGTHS, card, iban, luhn
 from agent.core.masking.classes import Tally
 from agent.core.masking.detectors import MOST_CUSTOM, Custom, Detectors, Hit, _Ahead
-from agent.core.masking.patterns import ALL
+from agent.core.masking.patterns import _EMAIL, ALL, NEXT, bytewise
 
 DETECTORS = Detectors()
 JWT = "eyJhbGciOiJIUzI1NiIsInR5cCI6IkpXVCJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -356,6 +356,36 @@ def test_looking_ahead_finds_what_looking_at_everything_would(data: bytes) -> No
             return
         assert found == want.span()
         at = max(want.end(), at + 1)
+
+
+_SIGNS = st.sampled_from(
+    [
+        b"@",
+        b"@@",
+        b'"',
+        b'"a b"@',
+        b"a@b",
+        b"bob@example.com",
+        b".",
+        b".co",
+        b".c",
+        b".xn--a",
+        b"xn--ab",
+        b" ",
+        b"\n",
+        b"\0",
+        b"-",
+        b"\xc3",
+    ]
+    + [letter * size for letter in (b"a", b"1", b" ", b".") for size in (60, 63, 64, 65, 128, 189, 190, 191, 256, 400)]
+)
+
+
+@given(st.lists(_SIGNS, max_size=40).map(b"".join), st.integers(0, 300))
+def test_addresses_are_where_a_look_at_everything_finds_them(data: bytes, at: int) -> None:
+    (_, seek), pattern = NEXT[1], bytewise(_EMAIL)
+    want = pattern.search(data, min(at, len(data)))
+    assert seek(data, min(at, len(data)))[0] == (-1 if want is None else want.start())
 
 
 @given(st.one_of(st.binary(max_size=60), st.text("0123456789 -@.aA\u00e9%&\\", max_size=60).map(str.encode)))

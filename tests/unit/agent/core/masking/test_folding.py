@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.masking.folding import fold, plain
+from agent.core.masking.folding import _FOLD, _disguises, fold, plain
 
 
 @pytest.mark.parametrize(
@@ -64,3 +64,21 @@ def test_positions_stay_in_order_and_inside(data: bytes) -> None:
     ends = [folded.end(at + 1) for at in range(len(folded.data))]
     assert starts == sorted(starts)
     assert all(0 <= start <= end <= len(data) for start, end in zip(starts, ends, strict=True))
+
+
+_LITTLE = st.sampled_from(
+    rb"a x u n 4 [ ; 0 m f ( B = # commat 41 0041 / \ \\ \n \u00 \x6 % %4 & &# &#x".split()
+) | st.sampled_from([b"\x1b", b"\x1b[", b"\x1b[\\", b"x41" * 150])
+
+
+@pytest.mark.parametrize("room", [0, 20_000])
+@given(pieces=st.lists(_LITTLE, max_size=24))
+def test_in_ascii_the_same_is_found_however_it_is_looked_for(room: int, pieces: list[bytes]) -> None:
+    data = b"".join(pieces) + b"." * room
+    assert list(_disguises(data)) == [match.span() for match in _FOLD.finditer(data)]
+
+
+def test_backslashes_in_a_row_are_looked_at_once() -> None:
+    # Once for each would take hours.
+    assert fold(b"\\" * 1_000_000) is None
+    assert fold(b"." * 1_000_000 + b"\\" * 3_000) is None
