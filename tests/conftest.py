@@ -9,6 +9,9 @@ from __future__ import annotations
 import signal
 
 import hypothesis
+import pytest
+from hypothesis.internal.conjecture import providers
+from hypothesis.internal.constants_ast import Constants
 
 # How long an example takes says something about the machine, and nothing about the code.
 hypothesis.settings.register_profile("explore", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
@@ -17,7 +20,20 @@ hypothesis.settings.register_profile("gate", hypothesis.settings.get_profile("ex
 hypothesis.settings.load_profile("gate")
 
 
-def pytest_configure() -> None:
+def pytest_configure(config: pytest.Config) -> None:
+    _same_examples(config)
+    _mind_signals()
+
+
+def _same_examples(config: pytest.Config) -> None:
+    """Hypothesis also tries the constants of every module that happens to be imported by then: examples would change with the
+    tests that a process was given before, and with every constant that anybody adds anywhere. `make fuzz` keeps them."""
+    if config.getoption("--hypothesis-profile") in (None, "gate"):
+        assert hasattr(providers.HypothesisProvider, "_local_constants"), "Hypothesis keeps them elsewhere now"
+        providers.HypothesisProvider._local_constants = Constants()
+
+
+def _mind_signals() -> None:
     """A suite that a shell runs in the background, or under nohup, ignores signals, and so would every program that it starts."""
     for ignored in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
         if signal.getsignal(ignored) is signal.SIG_IGN:

@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +21,12 @@ from infra.local.__main__ import load_app
 from infra.local.cloud import EmbeddedCloud
 from tests.crash import power
 
-#: Seconds after which an agent that says nothing is taken for gone. Lives here beat twice a second.
-STALE_S = 3
+#: Seconds after which an agent that says nothing is taken for gone. Lives here beat once a second, which keeps the cloud in this
+#: process busy: on a machine where others work too, more beats than that are answered later and later, and then not at all.
+STALE_S = 5
+
+#: Characters of what each process said that are shown where a test fails.
+KEPT = 6000
 
 RULES = """
 @id("anything-goes") permit (principal in Group::"sre", action == Action::"run", resource);
@@ -138,6 +142,14 @@ class Ward:
         self.stack = stack
         self.alice = alice
         self.ledger = stack.folder / "ledger"
+        self.errors = stack.folder / "errors"
+        """What people's clients say on standard error, a file each."""
+        self.errors.mkdir()
+
+    def said(self) -> list[tuple[str, str]]:
+        """Return what every process said last: its name, and the end of its words."""
+        found = sorted([*self.errors.iterdir(), *self.stack.folder.glob("*.log")])
+        return [(path.name, path.read_text(errors="replace")[-KEPT:]) for path in found if path.stat().st_size]
 
     def ran(self) -> set[int]:
         """Numbers that the targets wrote down themselves."""
@@ -175,3 +187,13 @@ def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
     monkeypatch.setenv("SALLYPORT_STALE_S", str(STALE_S))
     with stand_up(tmp_path) as found:
         yield found
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show what every process said where a test fails: the client that got no answer may know why."""
+    report = yield
+    ward = getattr(item, "funcargs", {}).get("ward")
+    if report.failed and isinstance(ward, Ward):
+        report.sections += [(f"{name} ends in", words) for name, words in ward.said()]
+    return report

@@ -78,7 +78,7 @@ def _redirect(path: str, flags: int, descriptor: int) -> None:
 def _hurry() -> None:
     shorten(SpoolRecorder.__init__, chunk_seconds=0.3)
     shorten(Journal.__init__, segment_bytes=32 * 1024)
-    shorten(ControlSocket.__init__, beat_s=0.5, stable_s=0.2)
+    shorten(ControlSocket.__init__, beat_s=1.0, stable_s=0.2)
     shorten(Backoff.__init__, first_s=0.02, longest_s=0.4)
     shorten(Room.__init__, every_s=0.1)
 

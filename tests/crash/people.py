@@ -53,12 +53,14 @@ class Numbers:
 
 
 class Worker(threading.Thread):
-    """Somebody with one kind of client. ``stop`` has the client end as people end it."""
+    """Somebody with one kind of client. ``stopping`` has the client end as people end it. ``errors`` is the folder that keeps
+    what clients say on standard error."""
 
-    def __init__(self, alice: Person, numbers: Numbers, name: str) -> None:
+    def __init__(self, alice: Person, numbers: Numbers, name: str, errors: Path) -> None:
         super().__init__(name=name, daemon=True)
         self.alice = alice
         self.numbers = numbers
+        self.errors = (errors / f"{name}.err").open("ab", buffering=0)
         self.stopping = threading.Event()
         self.sessions = 0
         self.trouble: BaseException | None = None
@@ -81,8 +83,8 @@ class Worker(threading.Thread):
 class Shell(Worker):
     """One ssh connection at a time, and commands one after the other through it (ControlMaster)."""
 
-    def __init__(self, alice: Person, numbers: Numbers, place: tuple[str, int], ledger: Path, folder: Path) -> None:
-        super().__init__(alice, numbers, f"shell-{folder.name}")
+    def __init__(self, alice: Person, numbers: Numbers, place: tuple[str, int], ledger: Path, folder: Path, errors: Path) -> None:
+        super().__init__(alice, numbers, f"shell-{folder.name}", errors)
         folder.mkdir()
         self.ledger = ledger
         self._socket = folder / "mux"
@@ -96,7 +98,7 @@ class Shell(Worker):
         self._socket.unlink(missing_ok=True)
         words = ["ssh", *self._options, "-o", "ControlMaster=yes", "-N", "prod-web"]
         master = subprocess.Popen(
-            words, env=self.alice.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+            words, env=self.alice.environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.errors
         )
         try:
             while not self._socket.exists():
@@ -117,7 +119,8 @@ class Shell(Worker):
             ["ssh", *self._options, "prod-web", text],
             env=self.alice.environment,
             stdin=subprocess.DEVNULL,
-            capture_output=True,
+            stdout=subprocess.PIPE,
+            stderr=self.errors,
             text=True,
         )
         if run.returncode == 0:
@@ -136,14 +139,15 @@ class Shell(Worker):
 class Door:
     """``sallyport connect prod-db --port 0``: it outlives every agent, and each connection through it is a session."""
 
-    def __init__(self, alice: Person) -> None:
+    def __init__(self, alice: Person, errors: Path) -> None:
+        """``errors`` is the folder that keeps what it says on standard error."""
         words = ["sallyport", "connect", "prod-db", "--port", "0", "--json"]
         self._process = subprocess.Popen(
             alice.command(words),
             env=alice.environment,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=(errors / "door.err").open("ab"),
             text=True,
         )
         assert self._process.stdout is not None
@@ -158,8 +162,8 @@ class Door:
 class Query(Worker):
     """One psql at a time, and statements one after the other."""
 
-    def __init__(self, alice: Person, numbers: Numbers, door: Door, number: int) -> None:
-        super().__init__(alice, numbers, f"query-{number}")
+    def __init__(self, alice: Person, numbers: Numbers, door: Door, number: int, errors: Path) -> None:
+        super().__init__(alice, numbers, f"query-{number}", errors)
         self._door = door
 
     def once(self) -> bool:
@@ -168,7 +172,7 @@ class Query(Worker):
             env=self.alice.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,
+            stderr=self.errors,
             text=True,
         )
         assert process.stdin is not None

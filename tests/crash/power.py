@@ -85,13 +85,15 @@ def _tear_writes(state: Path, synced: Synced, chance: random.Random) -> list[str
     """Of a write that was going on, some of the beginning may be on disk, and zeros or nothing of the rest."""
     done = []
     for path in sorted(path for path in state.rglob("*") if path.is_file()):
-        begun = synced.begun.get(path.stat().st_ino)
-        if begun is not None:
-            torn = chance.randint(*begun)
+        about = path.stat()
+        start, end = synced.begun.get(about.st_ino, (0, 0))
+        end = min(end, about.st_size)  # whoever was killed just before the write has not made the file longer yet
+        if start < end:
+            torn = chance.randint(start, end)
             with path.open("r+b") as file:
                 file.seek(torn)
-                file.write(bytes(min(begun[1], path.stat().st_size) - torn))
-            done.append(f"{path.name}: {begun[1] - torn} of {begun[1] - begun[0]} bytes that were being written are zeros")
+                file.write(bytes(end - torn))
+            done.append(f"{path.name}: {end - torn} of {end - start} bytes that were being written are zeros")
     return done
 
 

@@ -82,7 +82,7 @@ def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_
     tell(f"SALLYPORT_CRASH_SEED={SEED} SALLYPORT_CRASH_KILLS={KILLS}")
     chance = random.Random(SEED)
     numbers = Numbers()
-    door = Door(ward.alice)
+    door = Door(ward.alice, ward.errors)
     people = at_work(ward, numbers, door, tmp_path)
     sky = Weather(ward, chance)
     kept = tmp_path / "kept"
@@ -114,8 +114,10 @@ def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_
 def at_work(ward: Ward, numbers: Numbers, door: Door, folder: Path) -> list[Worker]:
     """Start everybody's clients."""
     place = ward.stack.listener()
-    people: list[Worker] = [Shell(ward.alice, numbers, place, ward.ledger, folder / f"mux{number}") for number in range(2)]
-    people += [Query(ward.alice, numbers, door, number) for number in range(2)]
+    people: list[Worker] = [
+        Shell(ward.alice, numbers, place, ward.ledger, folder / f"mux{number}", ward.errors) for number in range(2)
+    ]
+    people += [Query(ward.alice, numbers, door, number, ward.errors) for number in range(2)]
     for person in people:
         person.start()
     return people

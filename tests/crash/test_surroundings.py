@@ -21,7 +21,7 @@ import pytest
 from chalicelib import bootstrap
 from chalicelib.contracts.manifest import names
 from infra.demo.database import binary
-from infra.demo.stack import ROOT
+from infra.demo.stack import ROOT, must
 from tests.crash import recordings, test_crashes
 from tests.crash.conftest import STALE_S, Ward, stand_up
 from tests.crash.people import Door
@@ -79,7 +79,7 @@ class Desk:
     def __init__(self, ward: Ward) -> None:
         self.ward = ward
         self.alice = ward.alice
-        self.door = Door(ward.alice)
+        self.door = Door(ward.alice, ward.errors)
         self._opened = 0
         self._earlier: set[str] = set()
         self._earlier = set(self.sessions())
@@ -116,17 +116,17 @@ class Desk:
 
     def agents(self) -> Any:
         """The agent as administrators see it."""
-        said = self.ward.stack.person("pat").run(["sallyport", "agents", "--json"]).stdout
+        said = must(self.ward.stack.person("pat").run(["sallyport", "agents", "--json"])).stdout
         return json.loads(said)["agents"][0]
 
     def sessions(self) -> dict[str, str]:
         """Session and state of everything that alice opened at this desk."""
-        said = self.alice.run(["sallyport", "sessions", "--json"]).stdout
+        said = must(self.alice.run(["sallyport", "sessions", "--json"])).stdout
         return {each["sid"]: each["state"] for each in json.loads(said)["sessions"] if each["sid"] not in self._earlier}
 
     def _stand(self, words: list[str]) -> Standing:
         self._opened += 1
-        return Standing(words, self.alice.environment, self.ward.stack.folder / f"standing-{self._opened}.err")
+        return Standing(words, self.alice.environment, self.ward.errors / f"standing-{Path(words[0]).name}-{self._opened}.err")
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-
 import msgspec
 
 from chalicelib.contracts.api_requests import AccessAsk, Ballot, RequestPage, RequestStanding
@@ -62,7 +60,6 @@ class Asking:
         self.comes: list[ApprovalRequest] = []
         """What it is at each further look."""
         self.withdrawn = 0
-        self.looked = threading.Event()
         self._plane, self._rest = plane, plane.answer
         plane.answer = self._answer  # type: ignore[method-assign]
 
@@ -85,7 +82,6 @@ class Asking:
             case "GET", "" if path == "/requests":
                 return Reply(200, msgspec.json.encode(RequestPage(requests=[self.request])))
             case "GET", "":
-                self.looked.set()
                 if self.comes:
                     self.request = self.comes.pop(0)
             case "POST", "/votes":

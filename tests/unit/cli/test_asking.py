@@ -187,15 +187,27 @@ def test_who_is_asked(asks: list[Approval], words: str) -> None:
     assert asking.groups(request(asks=asks)) == words
 
 
+class Watched(Patience):
+    """Patience that says when a wait relies on it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relied_on = threading.Event()
+
+    def on_loss(self, tell: Callable[[], None]) -> None:
+        super().on_loss(tell)
+        self.relied_on.set()
+
+
 def test_whoever_loses_patience_withdraws(there: Asking, saved: SavedLogin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(asking, "POLL_S", 600.0)
-    patience = Patience()
+    patience = Watched()
     waiting = threading.Thread(target=lambda: ended.append(code(lambda: asking.agreed(saved, WANTED, patience))))
     ended: list[str] = []
     waiting.start()
-    there.looked.wait(10)
+    assert patience.relied_on.wait(60)
     patience.lose()
-    waiting.join(10)
+    waiting.join(60)
     assert (ended, there.withdrawn) == (["approval_withdrawn"], 1)
 
 

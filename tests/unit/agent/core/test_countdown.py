@@ -52,7 +52,7 @@ def test_whenever_it_is_looked_at_each_warning_is_said_at_most_once_and_none_is_
 def test_who_waits_that_long_misses_no_warning(left_ms: int) -> None:
     countdown = Countdown(END_MS)
     countdown.due(END_MS - left_ms)
-    wait_ms = countdown.wait_s(END_MS - left_ms) * 1000
+    wait_ms = round(countdown.wait_s(END_MS - left_ms) * 1000, 3)
     assert 0 < wait_ms <= left_ms
     assert not any(left_ms - wait_ms + 0.001 < each * 1000 < left_ms for each in WARN_S)
 

@@ -91,7 +91,8 @@ async def test_anybody_else_sees_no_offer_and_uses_nothing_up(run_rig: RunRig, c
         await rightful.leave()
 
 
-async def test_an_offer_that_is_over_is_none(run_rig: RunRig, control: FakeControlPlane) -> None:
+async def test_an_offer_that_is_over_is_none(run_rig: RunRig, control: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.runtime.door.OFFER_S", 0.05)
     async with run_rig() as rig:
         sid = await offered(rig, exp=CLOCK.now_ms() // 1000 + 2)
         await until(lambda: rig.supervisor._offers.find(sid) is None)
