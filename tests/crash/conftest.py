@@ -20,6 +20,7 @@ from infra.demo.stack import ROOT, Person, Stack
 from infra.local.__main__ import load_app
 from infra.local.cloud import EmbeddedCloud
 from tests.crash import power
+from tests.crash.people import Door
 
 #: Seconds after which an agent that says nothing is taken for gone. Lives here beat once a second, which keeps the cloud in this
 #: process busy: on a machine where others work too, more beats than that are answered later and later, and then not at all.
@@ -145,6 +146,17 @@ class Ward:
         self.errors = stack.folder / "errors"
         """What people's clients say on standard error, a file each."""
         self.errors.mkdir()
+        self._doors: list[Door] = []
+
+    def door(self) -> Door:
+        """Have alice open a door to the database, which is closed with everything else at the latest."""
+        self._doors.append(Door(self.alice, self.errors))
+        return self._doors[-1]
+
+    def close(self) -> None:
+        """Close every door."""
+        for door in self._doors:
+            door.close()
 
     def said(self) -> list[tuple[str, str]]:
         """Return what every process said last: its name, and the end of its words."""
@@ -174,12 +186,16 @@ def stand_up(folder: Path, small_disk: int = 0, **settings: int) -> Iterator[War
         (folder / "gateway" / "more.cedar").write_text(RULES)
         stack.database.wait()
         stack.database.ask(f"CREATE TABLE ledger (n int PRIMARY KEY, mark text); ALTER TABLE ledger OWNER TO {LOGIN}")
-        try:
-            yield Ward(cloud, stack, stack.furnish())
-        finally:
-            if stack.life:
-                stack.end_agent(signal.SIGKILL)
-            nursery.close()
+        with contextlib.ExitStack() as ends:
+            ends.callback(nursery.close)
+            ends.callback(end_of_life, stack)
+            yield ends.enter_context(contextlib.closing(Ward(cloud, stack, stack.furnish())))
+
+
+def end_of_life(stack: MortalStack) -> None:
+    """End the agent if there is one."""
+    if stack.life:
+        stack.end_agent(signal.SIGKILL)
 
 
 @pytest.fixture

@@ -82,10 +82,27 @@ def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_
     tell(f"SALLYPORT_CRASH_SEED={SEED} SALLYPORT_CRASH_KILLS={KILLS}")
     chance = random.Random(SEED)
     numbers = Numbers()
-    door = Door(ward.alice, ward.errors)
+    door = ward.door()
     people = at_work(ward, numbers, door, tmp_path)
-    sky = Weather(ward, chance)
     kept = tmp_path / "kept"
+    began = time.monotonic()
+    try:
+        kill_again_and_again(ward, numbers, chance, kept)
+        stop(ward, people)
+    finally:  # nobody goes on working where this test has failed
+        for person in people:
+            person.stopping.set()
+    door.close()
+    settle(ward)
+    tell(f"{time.monotonic() - began:.1f} s; {len(numbers.acknowledged)} of {numbers.given} commands acknowledged")
+    check_ledgers(ward, numbers)
+    check_evidence(ward, tmp_path)
+    check_a_second_recovery(ward, kept)
+
+
+def kill_again_and_again(ward: Ward, numbers: Numbers, chance: random.Random, kept: Path) -> None:
+    """Let so many agents live and die, in any weather; ``kept`` becomes what the spool was half-way."""
+    sky = Weather(ward, chance)
     began = time.monotonic()
     for kill in range(KILLS):
         sky.turn()
@@ -102,13 +119,6 @@ def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_
             fall_silent(ward, sky)
         ward.stack.restart_agent()
     sky.clear()
-    stop(ward, people)
-    door.close()
-    settle(ward)
-    tell(f"{time.monotonic() - began:.1f} s; {len(numbers.acknowledged)} of {numbers.given} commands acknowledged")
-    check_ledgers(ward, numbers)
-    check_evidence(ward, tmp_path)
-    check_a_second_recovery(ward, kept)
 
 
 def at_work(ward: Ward, numbers: Numbers, door: Door, folder: Path) -> list[Worker]:

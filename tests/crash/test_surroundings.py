@@ -24,7 +24,6 @@ from infra.demo.database import binary
 from infra.demo.stack import ROOT, must
 from tests.crash import recordings, test_crashes
 from tests.crash.conftest import STALE_S, Ward, stand_up
-from tests.crash.people import Door
 
 pytestmark = [pytest.mark.servers, pytest.mark.crash]
 
@@ -79,7 +78,7 @@ class Desk:
     def __init__(self, ward: Ward) -> None:
         self.ward = ward
         self.alice = ward.alice
-        self.door = Door(ward.alice, ward.errors)
+        self.door = ward.door()
         self._opened = 0
         self._earlier: set[str] = set()
         self._earlier = set(self.sessions())
