@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import time
 from collections.abc import Callable
@@ -10,21 +9,16 @@ from collections.abc import Callable
 import pytest
 
 from infra.demo.stack import Person, Stack
+from tests.e2e import seen
 
 pytestmark = pytest.mark.servers
-
-
-def sessions(stack: Stack) -> list[dict[str, object]]:
-    said = stack.person("alice").run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout
-    found: list[dict[str, object]] = json.loads(said)["sessions"]
-    return found
 
 
 def until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.1)
+        time.sleep(0.5)
 
 
 def test_kill_minus_nine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -72,8 +66,12 @@ def begin(person: Person, words: list[str], typed: str) -> subprocess.Popen[byte
 
 def recorded(stack: Stack) -> dict[str, str]:
     """Live sessions of which something is stored, and their targets."""
-    return {str(each["sid"]): str(each["target"]) for each in sessions(stack) if each["state"] == "live" and each.get("chunks")}
+    return {
+        str(each["sid"]): str(each["target"])
+        for each in seen.sessions(stack.person("alice"))
+        if each["state"] == "live" and each.get("chunks")
+    }
 
 
 def states(stack: Stack, sids: dict[str, str]) -> set[object]:
-    return {each["state"] for each in sessions(stack) if each["sid"] in sids}
+    return {each["state"] for each in seen.sessions(stack.person("alice")) if each["sid"] in sids}

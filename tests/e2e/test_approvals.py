@@ -15,6 +15,7 @@ import pytest
 
 from infra.demo.stack import Person
 from tests.e2e.conftest import World
+from tests.e2e.seen import inbox
 
 pytestmark = pytest.mark.servers
 
@@ -56,11 +57,6 @@ class Asked:
     def state(self) -> str:
         found = json.loads(self.carol.run(["sallyport", "requests", "--history", "--json"]).stdout)["requests"]
         return str(next(each["state"] for each in found if each["rid"] == self.rid))
-
-
-def inbox(carol: Person) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(carol.run(["sallyport", "requests", "--json"]).stdout)["requests"]
-    return found
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import zstandard
 from chalicelib.contracts.originals import month_of
 from chalicelib.usecases import request_originals
 from infra.demo.stack import Person
+from tests.e2e import seen
 from tests.e2e.conftest import World
 
 pytestmark = pytest.mark.servers
@@ -49,8 +50,7 @@ def ended(world: World, target: str) -> dict[str, Any]:
     """Alice's newest session on ``target``, once it is over."""
 
     def newest() -> dict[str, Any] | None:
-        listed = json.loads(world.alice.run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout)["sessions"]
-        found: dict[str, Any] | None = next((each for each in listed if each["target"] == target), None)
+        found = next(iter(seen.sessions(world.alice, target=target)), None)
         return found if found and found["state"] == "ended" else None
 
     session: dict[str, Any] = until(newest, f"a session on {target} ends")
@@ -80,8 +80,7 @@ class Asked:
         )
 
         def waiting() -> dict[str, Any] | None:
-            listed = json.loads(pat.run(["sallyport", "requests", "--json"]).stdout)["requests"]
-            return next((each for each in listed if each["kind"] == "unmask" and each["sid"] == sid), None)
+            return next((each for each in seen.inbox(pat) if each["kind"] == "unmask" and each["sid"] == sid), None)
 
         self.request: dict[str, Any] = until(waiting, "it is asked")
 

@@ -18,6 +18,7 @@ import psycopg
 import pytest
 
 from infra.demo.database import LOGIN
+from tests.e2e import seen
 from tests.e2e.conftest import World
 from tests.fakes.chunks import text_of
 
@@ -54,13 +55,7 @@ def psql(world: World, statement: str, *words: str, target: str = "prod-db", way
 
 def sessions(world: World, target: str = "prod-db") -> list[dict[str, Any]]:
     """Alice's sessions on ``target``, newest first."""
-    done = subprocess.run(
-        world.alice.command(["sallyport", "sessions", "-n", "1000", "--json"]),
-        env=world.alice.environment,
-        capture_output=True,
-        text=True,
-    )
-    return [each for each in json.loads(done.stdout)["sessions"] if each["target"] == target]
+    return seen.sessions(world.alice, target=target)
 
 
 def replay(world: World, sid: str) -> str:

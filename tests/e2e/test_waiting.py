@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import subprocess
@@ -22,6 +21,7 @@ from chalicelib.contracts.api_requests import ApprovalUse
 from chalicelib.contracts.faults import Fault
 from infra.demo.stack import Person
 from infra.local.chaos import CALM, Chaos
+from tests.e2e import seen
 from tests.e2e.conftest import World
 from tests.e2e.test_approvals import Asked, carol, inbox, pipe, psql, until
 
@@ -167,8 +167,7 @@ def use(world: World, sid: str, rid: str, digest: str, key: str = "another use")
 
 
 def live(world: World, carol: Person, target: str) -> str:
-    found = json.loads(carol.run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout)["sessions"]
-    return str(next(each["sid"] for each in found if each["state"] == "live" and each["target"] == target))
+    return str(seen.sessions(carol, target=target, state="live")[0]["sid"])
 
 
 def test_a_yes_is_good_for_one_use_of_one_thing_in_one_session(world: World, carol: Person, pipe: Path) -> None:
@@ -243,5 +242,4 @@ def test_a_yes_does_not_outlive_the_session_that_asked(world: World, carol: Pers
 
 
 def states(person: Person, state: str) -> set[str]:
-    found = json.loads(person.run(["sallyport", "sessions", "-n", "1000", "--json"]).stdout)["sessions"]
-    return {each["sid"] for each in found if each["state"] == state}
+    return {each["sid"] for each in seen.sessions(person, state=state)}

@@ -14,6 +14,7 @@ import pexpect
 import pytest
 
 from infra.demo.stack import Person
+from tests.e2e import seen
 from tests.e2e.conftest import World
 
 pytestmark = pytest.mark.servers
@@ -57,8 +58,7 @@ def live(person: Person, target: str) -> str:
     """Return the one live session on ``target`` that ``person`` sees."""
 
     def found() -> list[str]:
-        listed = person.run(["sallyport", "sessions", "--state", "live", "--target", target, "--json"])
-        return [each["sid"] for each in json.loads(listed.stdout)["sessions"]]
+        return [each["sid"] for each in seen.sessions(person, target=target, state="live")]
 
     (sid,) = until(found, "the session is live")
     return str(sid)
