@@ -27,7 +27,8 @@ Examples:
 """
 
 
-@click.group(epilog=EXAMPLES)
+@click.group(epilog=EXAMPLES, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(package_name="sallyport", message="sallyport-agent %(version)s", help="Show the version.")
 def main() -> None:
     """The Sallyport agent: runs beside the machines that people reach through the gateway."""
 
@@ -72,7 +73,7 @@ def run(config: Path | None) -> None:
         _run(lambda: _serve(settings))
 
 
-@main.command(epilog="\b\nExample:\n  sallyport-agent status")
+@main.command(epilog="\b\nExample:\n  sallyport-agent status", short_help="Say who this agent is, and what waits to be uploaded.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Settings; {DEFAULT_FILE} unless told.")
 def status(config: Path | None) -> None:
     """Say who this agent is, whether it runs, and what waits to be uploaded."""
@@ -101,7 +102,10 @@ def status(config: Path | None) -> None:
             click.echo("room        none: the agent takes no new sessions until the disk is freed or the spool is uploaded")
 
 
-@main.command(epilog="\b\nExamples:\n  sallyport-agent unseal\n  sallyport-agent unseal 7X5B1HR --into ./case-12")
+@main.command(
+    epilog="\b\nExamples:\n  sallyport-agent unseal\n  sallyport-agent unseal 7X5B1HR --into ./case-12",
+    short_help="List and open recordings that are still here.",
+)
 @click.argument("sid", metavar="[SESSION]", default="")
 @click.option("--into", type=click.Path(path_type=Path, file_okay=False), help="Where to write; a folder for each recording.")
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Settings; {DEFAULT_FILE} unless told.")
@@ -131,7 +135,9 @@ def unseal(sid: str, into: Path | None, config: Path | None) -> None:
             raise Fault("recording_failed", "A part could not be opened.", hint="It was damaged, or sealed by another agent.")
 
 
-@main.command(epilog="\b\nExample:\n  sallyport-agent witness --start-again")
+@main.command(
+    epilog="\b\nExample:\n  sallyport-agent witness --start-again", short_help="Say what this agent remembers of the audit log."
+)
 @click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Settings; {DEFAULT_FILE} unless told.")
 @click.option("--start-again", is_flag=True, help="Forget what was seen, and the alarm. What was remembered stays on disk.")
 def witness(config: Path | None, start_again: bool) -> None:

@@ -82,7 +82,11 @@ if [ ${#missing[@]} -gt 0 ]; then
     install_packages "${missing[@]}"
   else
     say "These programs are missing. Install them and run the command again:"
-    say "  sudo apt-get install ${missing[*]}"
+    if command -v apt-get >/dev/null 2>&1; then
+      say "  sudo apt-get install ${missing[*]}"
+    else
+      say "  ${missing[*]} (Debian's names of the packages)"
+    fi
     exit 1
   fi
 fi
@@ -93,6 +97,7 @@ if [ ! -e "$stamp" ]; then
   [ -x .venv/bin/python ] || "$python" -m venv .venv
   .venv/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[agent,cli,local,dev]' 2>.venv/pip.log || {
     tail -n 20 .venv/pip.log >&2
+    say "The Python packages could not be installed. They come from PyPI, or from the index that pip is configured for."
     exit 1
   }
   rm -f .venv/.sallyport-*

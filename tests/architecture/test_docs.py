@@ -15,8 +15,15 @@ from chalicelib.contracts.faults import CODES
 from cli.__main__ import sallyport as sallyport
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = [*(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "bench/README.md")), *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "SECURITY.md", "bench/README.md")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 PROGRAMS: dict[str, click.Group] = {"sallyport": sallyport, "sallyport-agent": agent}
+
+#: Where a setting that is told may be read.
+ROOMS = ("agent", "bench", "chalicelib", "cli", "infra", "tests")
+READ = (".py", ".sh", ".yaml")
 
 _COMMAND = re.compile(r"(?<![\w-])(sallyport(?:-agent)?) ([a-z][a-z-]*)([^|;&<>#]*)")
 _OPTION = re.compile(r"(?<!\S)(--?[a-z][a-z-]*)")
@@ -90,6 +97,54 @@ def test_every_page_can_be_found() -> None:
         reached.add(page)
         ahead += [(page.parent / name).resolve() for name, _ in _LINK.findall(page.read_text()) if name and "://" not in name]
     assert [str(page.relative_to(ROOT)) for page in PAGES if page not in reached] == []
+
+
+def test_the_index_leads_to_every_page_at_once() -> None:
+    index = ROOT / "docs" / "README.md"
+    named = {(index.parent / name).resolve() for name, _ in _LINK.findall(index.read_text()) if name}
+    pages = {page for page in PAGES if page.parent.name != "adr"} | {ROOT / "docs/adr/README.md"}
+    assert sorted(str(page.relative_to(ROOT)) for page in pages - named - {index, ROOT / "README.md"}) == []
+
+
+def test_every_decision_is_listed_under_its_title() -> None:
+    listed = re.findall(r"^\| \[(\d+)\]\(([^)]+)\) \| (.*) \|$", (ROOT / "docs/adr/README.md").read_text(), re.MULTILINE)
+    pages = sorted((ROOT / "docs/adr").glob("0*.md"))
+    titles = [(page.name, page.read_text().partition("\n")[0]) for page in pages]
+    assert [(name, f"# {number} {title}") for number, name, title in listed] == titles
+
+
+def test_what_make_is_told_to_make_is_there() -> None:
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    told = {
+        (where, name) for where, _, line in each_line() for name in re.findall(r"(?:^    |`|^    \S+=\S+ )make ([a-z-]+)", line)
+    }
+    assert {each for each in told if each[1] not in targets} == set()
+    assert len(told) > 10
+
+
+def test_modules_that_are_run_are_there() -> None:
+    told = {(where, name) for where, _, line in each_line() for name in re.findall(r"python -m ([a-z_.]+)", line)} - {
+        ("", "pytest")
+    }
+    ours = {(where, name) for where, name in told if name.split(".")[0] in {"agent", "bench", "cli", "infra"}}
+    paths = {(where, ROOT.joinpath(*name.split("."))) for where, name in ours}
+    assert {each for each in paths if not (each[1].with_suffix(".py").exists() or (each[1] / "__main__.py").exists())} == set()
+    assert len(ours) > 2
+
+
+def test_every_command_is_in_the_reference() -> None:
+    text = (ROOT / "docs/reference/cli.md").read_text()
+    table = re.findall(r"^\| (`.*?) \|", text.partition("## What holds")[0], re.MULTILINE)
+    told = [name for cell in table for name in re.findall(r"`([a-z-]+)`", cell)]
+    assert sorted(told) == sorted(sallyport.list_commands(click.Context(sallyport)))
+
+
+def test_settings_of_the_environment_are_read_somewhere() -> None:
+    told = {(where, name) for where, _, line in each_line() for name in re.findall(r"\b((?:SALLYPORT|DEMO)_[A-Z_]+)\b", line)}
+    files = [*ROOT.glob("*.py"), *(path for room in ROOMS for path in (ROOT / room).rglob("*") if path.suffix in READ)]
+    code = "\n".join(path.read_text() for path in files)
+    assert {each for each in told if each[1] not in code} == set()
+    assert len(told) > 5
 
 
 def test_every_code_is_told_once() -> None:

@@ -50,3 +50,15 @@ def test_a_memory_that_cannot_be_read_is_told(run, tmp_path: Path) -> None:  # t
     found = run()
     assert found.exit_code != 0
     assert "cannot be read" in found.output
+
+
+@pytest.mark.parametrize("ask", ["-h", "--help"])
+def test_each_command_is_told_in_a_whole_sentence(ask: str) -> None:
+    listed = CliRunner().invoke(main, [ask], terminal_width=80).output.partition("Commands:\n")[2].partition("\n\n")[0]
+    lines = [line.strip() for line in listed.splitlines()]
+    assert [line.split(" ")[0] for line in lines] == sorted(main.commands)
+    assert [line for line in lines if not line.endswith(".") or line.endswith("...")] == []
+
+
+def test_the_version_is_told() -> None:
+    assert CliRunner().invoke(main, ["--version"]).output.startswith("sallyport-agent 0.")
