@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, Page, expect, sync_playwright
 from websockets.sync.client import connect
 
 from chalicelib.contracts.operation import Operation
@@ -18,6 +18,9 @@ from infra.local.cloud import EmbeddedCloud
 from infra.local.people import Person as Account
 from tests.integration.control.conftest import FILES, enrolled
 from tests.integration.control.parties import PROTOCOL, Api, Person
+
+# A page asks for news every few seconds; on a busy machine five, the default, are not enough for two of these.
+expect.set_options(timeout=30_000)
 
 POLICY = """
 @id("drop") @message("A DBA has to agree before tables are dropped.") @approval("group:dba ttl:10m")
