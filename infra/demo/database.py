@@ -202,7 +202,7 @@ def binary(name: str) -> Path:
     for place in found.submodule_search_locations or () if found else ():
         for path in sorted(Path(place).glob(f"pginstall*/bin/{name}"), reverse=True):
             return path
-    raise RuntimeError("PostgreSQL is missing: pip install 'sallyport[local]'")
+    raise RuntimeError("PostgreSQL is missing: infra/steps/setup.sh python")
 
 
 def psql_path() -> str:
