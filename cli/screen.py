@@ -12,6 +12,8 @@ from cli.plain import clean, shorten, width
 _CODES: Final = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33", "blue": "34", "cyan": "36"}
 _GAP: Final = "  "
 _NARROWEST: Final = 8
+#: What a flexible column should keep before others are left out for it.
+_LEGIBLE: Final = 20
 
 
 def is_terminal(stream: TextIO) -> bool:
@@ -88,12 +90,16 @@ def _whole(value: Any) -> Any:
 
 
 class Column:
-    """One column of a table: its heading, whether numbers are aligned right, and whether it may be shortened to fit."""
+    """One column of a table: its heading, whether numbers are aligned right, and whether it may be shortened to fit.
 
-    def __init__(self, heading: str, *, right: bool = False, flexible: bool = False) -> None:
+    A ``spare`` one is left out where the others would have to be shortened beyond recognition.
+    """
+
+    def __init__(self, heading: str, *, right: bool = False, flexible: bool = False, spare: bool = False) -> None:
         self.heading = heading
         self.right = right
         self.flexible = flexible
+        self.spare = spare
 
 
 class Cell:
@@ -109,7 +115,10 @@ def table(columns: Sequence[Column], rows: Sequence[Sequence[Cell]], stream: Tex
     stream = stream or sys.stdout
     widths = [max(width(column.heading), *(width(row[n].text) for row in rows)) for n, column in enumerate(columns)]
     if is_terminal(stream):
-        _fit(widths, columns, _window(stream))
+        room = _window(stream)
+        kept = _kept(widths, columns, rows, room)
+        columns, rows, widths = [columns[n] for n in kept], [[row[n] for n in kept] for row in rows], [widths[n] for n in kept]
+        _fit(widths, columns, room)
     lines = [paint(_line(columns, widths, [Cell(column.heading) for column in columns], stream), "dim", stream=stream)]
     lines += [_line(columns, widths, row, stream) for row in rows]
     return lines
@@ -120,6 +129,18 @@ def _window(stream: TextIO) -> int:
         return int(os.environ.get("COLUMNS", "0")) or os.get_terminal_size(stream.fileno()).columns or 80
     except (OSError, ValueError):
         return 80
+
+
+def _kept(widths: Sequence[int], columns: Sequence[Column], rows: Sequence[Sequence[Cell]], room: int) -> list[int]:
+    """Return which columns are shown: where room is short, those that say nothing go first, then spare ones from the right."""
+    kept = list(range(len(columns)))
+    empty = [n for n in kept if not any(row[n].text for row in rows)]
+    for n in [*empty, *(n for n in reversed(kept) if columns[n].spare and n not in empty)]:
+        wanted = (min(widths[n], _LEGIBLE) if columns[n].flexible else widths[n] for n in kept)
+        if sum(wanted) + len(_GAP) * (len(kept) - 1) <= room:
+            break
+        kept.remove(n)
+    return kept
 
 
 def _fit(widths: list[int], columns: Sequence[Column], room: int) -> None:

@@ -28,9 +28,9 @@ _COLUMNS = [
     Column("WHO", flexible=True),
     Column("TARGET", flexible=True),
     Column("STATE"),
-    Column("OPERATIONS", right=True),
+    Column("OPERATIONS", right=True, spare=True),
     Column("DENIED", right=True),
-    Column("DURATION", right=True),
+    Column("DURATION", right=True, spare=True),
     Column("MESSAGE", flexible=True),
 ]
 

@@ -70,6 +70,10 @@ class Target:
         run = self.ask("cat", *(str(self.data / name) for name in FILES))
         return run.returncode == 0 and run.stdout == "".join(FILES.values())
 
+    def last_words(self) -> str:
+        """Return the end of sshd's log: why it opened no terminal, where it could not."""
+        return " · ".join((self.folder / "sshd.log").read_text(errors="replace").splitlines()[-3:])
+
     def ask(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Run a command where the target is, past the gateway."""
         inside = ["nsenter", "--mount", f"--target={self._server.pid}", "--"] if self.isolated and self._server else []

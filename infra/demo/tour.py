@@ -134,7 +134,8 @@ class Tour:
         self.screen.typed("alice", "ssh prod-web")
         shell = Shell(self.alice)
         try:
-            self.screen.check(shell.ready, "the shell opens", shell.seen)
+            said = "" if shell.ready else f"{shell.seen}\nsshd: {self.stack.target.last_words()}"
+            self.screen.check(shell.ready, "the shell opens", said)
             if not shell.ready:
                 return
             self.screen.check(shell.says(r"stty size", r"24 80"), "the terminal has its size", shell.seen)

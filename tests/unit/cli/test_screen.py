@@ -45,6 +45,25 @@ def test_a_table_fits_its_window(monkeypatch: pytest.MonkeyPatch) -> None:
     assert lines[1] == "12345678  " + "x" * 13 + "…"
 
 
+def test_a_narrow_table_keeps_names_legible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    columns = [Column("WHO", flexible=True), Column("OPERATIONS", spare=True), Column("STATE"), Column("LENGTH", spare=True)]
+    columns.append(Column("MESSAGE"))
+    row = [Cell("alice@example.com"), Cell("7"), Cell("ended"), Cell("12 s"), Cell("")]
+    seen = {}
+    for room in (60, 45, 40, 24, 20):
+        monkeypatch.setenv("COLUMNS", str(room))
+        seen[room] = screen.table(columns, [row], Terminal())[0].split()
+    assert seen == {
+        60: ["WHO", "OPERATIONS", "STATE", "LENGTH", "MESSAGE"],
+        45: ["WHO", "OPERATIONS", "STATE", "LENGTH"],
+        40: ["WHO", "OPERATIONS", "STATE"],
+        24: ["WHO", "STATE"],
+        20: ["WHO", "STATE"],
+    }
+    assert screen.table(columns, [row], Terminal())[1] == "alice@exampl…  ended"
+
+
 def test_piped_output_is_never_shortened() -> None:
     lines = screen.table([Column("B", flexible=True)], [[Cell("x" * 400)]], io.StringIO())
     assert lines[1] == "x" * 400
