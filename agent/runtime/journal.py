@@ -1,6 +1,6 @@
 """The write-ahead log of the agent: one for all sessions, appended on the loop, written and synced by one thread, in groups.
 
-    idle ─► (somebody waits: at the end of this turn of the loop; nobody: after LINGER_S) ─► writing ─► idle, or at once the next
+    idle ─► (somebody waits: a turn of the loop later, or two; nobody: after LINGER_S) ─► writing ─► idle, or the next
 
 Whoever needs a frame on disk is called back once it is; all sessions that wait share one sync and one call into the loop. Output
 that nobody waits for goes with what somebody waits for, or after ``LINGER_S``, twice that at most. There is one write at a time;
@@ -299,11 +299,18 @@ class Journal:
     # -- writing -------------------------------------------------------------------------------------------------------------
 
     def _hurry(self) -> None:
-        """Have what is pending written at the end of this turn of the loop, or after what is being written."""
+        """Have what is pending written after this turn of the loop, or after what is being written."""
         if not self._urgent:
             self._urgent = True
             if not self._busy:
-                self._loop.call_soon(self._flush)
+                self._loop.call_soon(self._turned)
+
+    def _turned(self) -> None:
+        """Write what somebody waits for; a turn later where others may still join them, for a write costs what ten lines do."""
+        if len(self._waiting) < len(self._logs):
+            self._loop.call_soon(self._flush)
+        else:
+            self._flush()
 
     def _linger(self) -> None:
         """Have ``_lingered`` called after a while. The timer is never stopped: to set one for each statement costs more."""
@@ -411,14 +418,13 @@ class Journal:
         batch, self._under_way = self._under_way, []
         called, self._called = self._called, []
         told = self._count(batch)
-        # First: the disk is at work while those who waited are told.
+        # Not at once: the thread could do nothing before this one lets the interpreter go, and who is told now is soon back.
         if self._pending:
             if self._urgent:
-                self._flush()
+                self._loop.call_soon(self._turned)
             elif self._timer is None:
                 self._linger()
-        if not self._busy:
-            self._idle.set()
+        self._idle.set()
         for done in called:
             try:
                 done(None)

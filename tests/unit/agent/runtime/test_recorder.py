@@ -172,6 +172,30 @@ async def test_a_durable_line_and_what_went_before_it_are_one_frame(bench: Bench
         assert [frame.payload for frame in bench.logged().frames] == [b"ask 0\n", b"answer 0\nask 1\n", b"ask 2\n"]
 
 
+async def test_what_came_since_the_timer_was_set_may_still_be_taken_along(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        await durably(recorder, b"ask 0\n")
+        for number in range(2):
+            recorder.write_soon(1, "jsonl", b"answer %d\n" % number)
+            recorder.write_then(1, "jsonl", b"ask %d\n" % (number + 1), lambda fault: None)
+        recorder.write_soon(1, "jsonl", b"answer 2\n")
+        recorder._ridden()
+        await durably(recorder, b"ask 3\n")
+        frames = [frame.payload for frame in bench.logged().frames]
+    assert frames == [b"ask 0\n", *(b"answer %d\nask %d\n" % (number, number + 1) for number in range(3))]
+
+
+async def test_what_follows_on_another_channel_goes_with_that_ones_next_line(bench: Bench) -> None:
+    async with bench.recording() as recorder:
+        await durably(recorder, b"ask\n")
+        recorder.write_soon(2, "jsonl", b"answer\n")
+        recorder.write_then(2, "jsonl", b"first\n", lambda fault: None)
+        await durably(recorder, b"last\n")
+        frames = [(frame.channel, frame.payload) for frame in bench.logged().frames]
+    assert frames == [(1, b"ask\n"), (2, b"answer\nfirst\n"), (1, b"last\n")]
+    assert bench.road.lines("ch02.jsonl") == ["answer", "first"]
+
+
 async def test_what_follows_a_durable_line_does_not_wait_for_another(bench: Bench) -> None:
     async with bench.recording() as recorder:
         await durably(recorder, b"ask\n")
