@@ -7,6 +7,7 @@ session of its own so that Ctrl-C is ssh's alone to deal with, and ends when eit
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -30,6 +31,15 @@ def hand(connection: socket.socket, receiver: int) -> None:
             socket.send_fds(end, [b"\0"], [connection.fileno()])
         except OSError as error:
             raise Fault("tunnel_lost", f"ssh did not take the connection: {error.strerror}.") from None
+
+
+def hang_up(receiver: int) -> None:
+    """Pass on a connection that is over. Without one, ssh complains of its own insides (``mm_receive_fd``) below our words."""
+    ours, theirs = socket.socketpair()
+    theirs.close()
+    # One that was passed on before is the one that ssh has taken; then nobody reads this.
+    with contextlib.suppress(Fault):
+        hand(ours, receiver)
 
 
 def in_background(address: str, ticket: str) -> socket.socket:

@@ -100,7 +100,11 @@ def _carry(home: Home, asked: _Asked) -> None:
     from cli import handing, ways
 
     if asked.fdpass and handing.can_receive(sys.stdout.fileno()):
-        ways.hand_over(home, asked.target, asked.login, asked.reason, asked.way, sys.stdout.fileno())
+        try:
+            ways.hand_over(home, asked.target, asked.login, asked.reason, asked.way, sys.stdout.fileno())
+        except Exception:
+            handing.hang_up(sys.stdout.fileno())
+            raise
     else:
         ways.carry(home, asked.target, asked.login, asked.reason, asked.way, sys.stdin.fileno(), sys.stdout.fileno())
 

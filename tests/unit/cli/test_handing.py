@@ -53,3 +53,21 @@ def test_an_ssh_that_has_gone_is_told_in_words() -> None:
         with pytest.raises(Fault, match="did not take the connection"):
             handing.hand(connection, ours.fileno())
         assert agent.recv(1) == b"", "the connection is not left open"
+
+
+def test_where_there_is_no_connection_ssh_gets_one_that_is_over() -> None:
+    ours, ssh = socket.socketpair()
+    with ours, ssh:
+        handing.hang_up(ours.fileno())
+        _, (descriptor,), _, _ = socket.recv_fds(ssh, 16, 4)
+        with socket.socket(fileno=descriptor) as taken:
+            assert taken.recv(1) == b""
+            with pytest.raises(BrokenPipeError):
+                taken.send(b"SSH-2.0-client")
+
+
+def test_hanging_up_on_an_ssh_that_has_gone_says_nothing() -> None:
+    ours, ssh = socket.socketpair()
+    ssh.close()
+    with ours:
+        handing.hang_up(ours.fileno())
