@@ -84,6 +84,22 @@ __sp_run() {
   __sp_fetch || builtin return 1
   builtin eval "$__sp_r"
 }
+__sp_edit() {
+  builtin local __sp_o __sp_c __sp_m
+  __sp_m=$(builtin command mktemp "${TMPDIR:-/tmp}/bash-fc.XXXXXX") || builtin return 1
+  builtin printf '%s\n' "$READLINE_LINE" >| "$__sp_m"
+  __sp_c="${VISUAL:-${EDITOR:-vi}} $__sp_m"; __sp_about "$__sp_c"
+  __sp_ask S 0 "$__sp_c" "$__sp_o"
+  case $? in
+    [02])
+      __sp_o=$(builtin command stty -g); builtin command stty sane
+      builtin eval "$__sp_c" && IFS= builtin read -r -d '' READLINE_LINE < "$__sp_m"
+      builtin command stty "$__sp_o"
+      while [[ $READLINE_LINE == *$'\n' ]]; do READLINE_LINE=${READLINE_LINE%$'\n'}; done
+      READLINE_POINT=${#READLINE_LINE} ;;
+  esac
+  builtin command rm -f "$__sp_m"
+}
 __sp_mend() {
   [[ $PROMPT_COMMAND == __sp_before$'\n'* ]] || PROMPT_COMMAND=$'__sp_before\n'$PROMPT_COMMAND
   [[ ${PROMPT_COMMAND[${#PROMPT_COMMAND[@]} - 1]} != ?(*$'\n')__sp_prompt ]] || builtin return 0
@@ -93,7 +109,7 @@ __sp_mend() {
 __sp_belt() {
   [[ $PROMPT_COMMAND == __sp_before* ]] || __sp_mend
   [[ ${__sp_s-} != 0 ]] || builtin return 0
-  [[ ${FUNCNAME[1]-} != __sp_@(before|prompt) && $BASH_COMMAND != __sp_@(before|prompt) ]] || builtin return 0
+  [[ ${FUNCNAME[1]-} != __sp_@(before|prompt) && $BASH_COMMAND != __sp_@(before|prompt|edit) ]] || builtin return 0
   builtin local __sp_o; __sp_about "$BASH_COMMAND"
   __sp_ask S 0 "$BASH_COMMAND" "$__sp_o"
   # What the command runs in this shell is asked about as well, unless the answer was that its text says it all.
@@ -129,14 +145,17 @@ __sp_prompt() {
 __sp_s=1 __sp_e=0
 # What the person's own settings run before a prompt stands between the two, and is nobody's line.
 PROMPT_COMMAND=$'__sp_before\n'"${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
-# Keys that run the substitutions of a line that is still being edited, or bring such keys back from ~/.inputrc.
+# Keys that run the substitutions of a line that is still being edited, or bring such keys back from ~/.inputrc; and those that
+# run what comes from an editor, of which the belt sees simple commands alone. It comes back into the line here, as in zsh.
 for __sp_u in emacs-standard emacs-meta emacs-ctlx vi-command vi-insert; do
-  for __sp_z in shell-expand-line re-read-init-file execute-named-command; do
+  for __sp_z in shell-expand-line re-read-init-file execute-named-command {,vi-}edit-and-execute-command; do
     builtin bind -m "$__sp_u" -u "$__sp_z" 2> /dev/null
   done
 done
-builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_about __sp_gate __sp_fetch __sp_run __sp_mend __sp_belt \
-  __sp_before __sp_prompt
+builtin bind -m emacs -x '"\C-x\C-e": __sp_edit' 2> /dev/null
+builtin bind -m vi-command -x '"v": __sp_edit' 2> /dev/null
+builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_about __sp_gate __sp_fetch __sp_run __sp_edit __sp_mend \
+  __sp_belt __sp_before __sp_prompt
 __sp_u=$(builtin command id -un 2> /dev/null)
 __sp_tell "H;${__sp_u@Q};${HOSTNAME@Q}"
 unset __sp_u __sp_z

@@ -27,6 +27,7 @@ TOO_LONG: Final = f"The line is longer than {LINE_LIMIT // 1024} KiB, so it cann
 HIDDEN: Final = "The shell's guard cannot be looked at or changed."
 TOO_MANY: Final = f"The line has run {STEP_LIMIT} commands, and each was decided by itself. Run the rest as a program."
 TOO_DEEP: Final = f"Shells are guarded up to {DEPTH_LIMIT} deep. Leave some of them first."
+EDITED: Final = "What comes from an editor is run where the shell asks too little about it. Put it into the line: Ctrl-X Ctrl-E, then Enter."
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -67,6 +68,9 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
     meaning = classify(text, carried=True)
     if differs(layer.shell, line):
         meaning = msgspec.structs.replace(meaning, effects=meaning.effects | {"unknown"}, flags=meaning.flags | {"parse_error"})
+    if kind == b"S" and layer.steps is None and any(each.program == "fc" for each in meaning.commands):
+        # Of what it runs, the shell would ask about simple commands alone: not of `{ …; } > f`, and of no part of `{ …; } | g`.
+        return _refused(line, "not_supported", EDITED)
     start = launch(line) if kind == b"L" else None
     guarded = settled(meaning, start) if start is not None else None
     one_by_one = all_told = None

@@ -3,7 +3,7 @@
 import pytest
 
 from agent.core.shell.guard.layer import Layer
-from agent.core.shell.guard.meaning import HIDDEN, TOO_DEEP, Meant, Question, read, unguarded
+from agent.core.shell.guard.meaning import EDITED, HIDDEN, TOO_DEEP, Meant, Question, read, unguarded
 from agent.core.units import Refused
 
 NONCE = "0123456789abcdef"
@@ -99,6 +99,15 @@ def test_of_a_compound_command_the_shell_tells_its_head(head: str) -> None:
         worse = head.replace(" in ", f" in {more} ") if head[0] != "c" else f"case {more} in "
         assert "unknown" in asked(worse.encode(), within, kind=b"S").operation.effects, worse
     assert "unknown" in asked(head.encode(), within).operation.effects, "a line is whole, or it is not one"
+
+
+def test_what_comes_from_an_editor_is_a_line() -> None:
+    question = Question(b"S", b"/", b'fc -e "${VISUAL:-${EDITOR:-emacs}}"')
+    found = read(Layer(NONCE, shell="bash"), set(), question)
+    assert isinstance(found, Refused)
+    assert found.message == EDITED
+    assert isinstance(read(Layer(NONCE, shell="bash", steps=1), set(), question), Meant), "it is a command of an allowed line"
+    assert isinstance(read(Layer(NONCE, shell="bash"), set(), Question(b"S", b"/", b"vi /tmp/bash-fc.x")), Meant)
 
 
 @pytest.mark.parametrize("shell", ["zsh", "fish"])
