@@ -1,7 +1,7 @@
 """What comes from an editor (Ctrl-X Ctrl-E in bash) is a line like any other: decided whole, and before any of it runs.
 
-Everything but a name is permitted, so that the editor may start. bash's own edit-and-execute passes no prompt: of what it runs, the
-belt sees simple commands where they run in the shell itself, and none of the rest.
+Everything but a name is permitted, so that the editor may start. bash's own edit-and-execute passes no prompt: of what it runs,
+the belt sees simple commands where they run in the shell itself, and none of the rest.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ def test_it_does_not_run(many: Many, sshd: Sshd, tmp_path: Path, text: str, boun
         child.expect_exact("(not_supported, ses_" if bound_again else "(denied, ses_")
         child.expect(PROMPT)
         shell.close()
+        assert shell.denied == 1
     assert not victim.exists()
 
 

@@ -14,7 +14,7 @@ import pexpect
 import pytest
 
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
-from tests.integration.ssh.many import Many
+from tests.integration.ssh.many import Many, plain
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
@@ -143,7 +143,8 @@ EVASIONS = [
     # grammar that bash does not have
     ["zsh", "repeat 1 touch {f}", "for x (1) touch {f}", "- touch {f}", "=touch {f}"],
     ["zsh", "cat <<< ${{(e):-'$(touch {f})'}}", "echo =(touch {f})", "ls /etc/passwd(e:'touch {f}':)"],
-    ["zsh", "if true; {{ touch {f} }}", "() {{ touch {f} }}", "{{ true }} always {{ touch {f} }}", "true &! touch {f}"],
+    ["zsh", "if true; {{ touch {f} }}"],
+    ["zsh", "() {{ touch {f} }}", "{{ true }} always {{ touch {f} }}", "true &! touch {f}"],
     ["fish", "and touch {f}", "begin; touch {f}; end", "not touch {f}", "if true; touch {f}; end"],
     ["fish", "echo (touch {f})", 'echo "$(touch {f})"', "ls (touch {f})[1]", "t\\x6fuch {f}"],
 ]
@@ -295,7 +296,7 @@ PIPED = [
     (  # the file is another one when it is read
         [
             "echo echo > {f}.rc; cp {f}.rc {f}.x; echo \"eval 'logsave {f} true' | cat\" > {f}.y",
-            "while sleep 0.01; do cp {f}.y {f}.rc; cp {f}.x {f}.rc; done &", *["source {f}.rc"] * 5, "kill %1",
+            "while sleep 0.01; do cp {f}.y {f}.rc; sleep 0.01; cp {f}.x {f}.rc; done &", *["source {f}.rc"] * 5, "kill %1",
         ],
         ["echo echo twin > {f}.rc", "source {f}.rc"],
     ),
@@ -394,11 +395,42 @@ def many(sshd: Sshd) -> Iterator[Many]:
     shells.close()
 
 
+#: How many verdicts of a row are a no, where it is not one: by how the row begins. None at all where the shell or the grammar
+#: leaves nothing to ask about: it has ended, takes the line for a comment, waits for more of it, or knows no such event.
+DENIED = {
+    "exec </dev/null": 0, "set -e; false": 0, "zsh ⏎ if true; {{": 0, "zsh ⏎ echo a #": 0, "zsh ⏎ < /etc/passwd": 0,
+    "zsh ⏎ echo touch": 0, "zsh ⏎ repeat": 4, "zsh ⏎ cat <<<": 3, "zsh ⏎ ()": 3, "fish ⏎ and": 4, "fish ⏎ echo (": 4,
+    "cat ⏎ x:a": 2, "bash ⏎ kill -STOP": 2, "bash & ⏎": 3, "f() {{ logsave": 3, "g() {{ logsave": 3, "echo 'logsave": 3,
+    "mkdir {f}.d; cd {f}.d; echo > -v": 3,
+    "echo echo > {f}.rc; cp": 0,  # which file it is, is decided by nobody
+}  # fmt: skip
+#: What is typed to a program, is half of a line, or is not what the shell makes of it.
+UNREACHED = {
+    "to\\",
+    "echo \\",
+    "x",
+    "!!",
+    "1",
+    "x:a\x1e",
+    "exec < {f}.x",
+    "\x1bq",
+    "cat <<X",
+    "cat <<X $(touch {f})",
+    "$(touch {f})",
+    "echo $(touch {f})\x14",
+}
+
+
 @pytest.mark.parametrize("row", EVASIONS, ids=[" ⏎ ".join(row) for row in EVASIONS])
 def test_it_does_not_run(many: Many, tmp_path: Path, row: list[str]) -> None:
     victim = tmp_path / "victim"
+    name = " ⏎ ".join(row)
+    denied = next((count for begin, count in DENIED.items() if name.startswith(begin)), 1)
+    lines = [keys.format(f=victim) for keys in row if keys not in UNREACHED and (denied or keys != row[-1])]
     with many.row(greeting=GREETING, ready=PROMPT) as shell:
-        shell.attack([keys.format(f=victim) for keys in row], PROMPT)
+        shell.attack(
+            [keys.format(f=victim) for keys in row], PROMPT, reached=[line for line in lines if plain(line)], denied=denied
+        )
     assert not victim.exists()
 
 

@@ -14,7 +14,8 @@ import re
 import subprocess
 import tempfile
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,11 @@ from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
 #: At the beginning of a line, this and a full stop close a channel, whatever runs in it.
 ESCAPE = "\x1d"
 _LANGUAGE = ("-o", "SendEnv=LANG")
+
+
+def plain(piece: str) -> str:
+    """The line in what is typed: keys that mean something else stand around it, or a second line behind it."""
+    return max(re.split(r"[\x00-\x1f]+|\[20[01]~|\\$", piece), key=len).strip()
 
 
 class Row:
@@ -70,12 +76,26 @@ class Row:
         """Give what was typed the time to happen: until a prompt stands there again, ``seconds`` where none does."""
         self.child.expect([ready, pexpect.TIMEOUT], timeout=seconds)
 
-    def attack(self, pieces: Collection[str], ready: str) -> None:
-        """Type ``pieces`` at the prompt, which may do anything to the shell, and leave. ``ready`` is what a prompt ends with."""
+    @property
+    def decided(self) -> list[str]:
+        """The lines and commands that there was a verdict on."""
+        verdicts = (each.partition(": ") for each in self.serving.recorder.markers(self.channel))
+        return [text for verdict, _, text in verdicts if verdict in ("allowed", "denied", "refused")]
+
+    def attack(self, pieces: Collection[str], ready: str, *, reached: Collection[str] = (), denied: int = 0) -> None:
+        """Type ``pieces`` at the prompt, which may do anything to the shell, and leave. ``ready`` is what a prompt ends with.
+
+        Those of ``pieces`` in ``reached`` are lines on which a verdict must come before anything else is typed, and ``denied`` is
+        how many verdicts must be a no by then: what is stopped by being late, or mistyped, is not stopped.
+        """
+        typed: Counter[str] = Counter()
         try:
             for piece in pieces:
                 self.child.send((piece + "\r").encode("utf-8", "surrogateescape"))
                 self.settle(ready, 0.15)
+                if piece in reached:
+                    self._reach(typed, plain(piece))
+            self._until(lambda: self.denied >= denied, f"only {self.denied} were denied")
             # Whatever is left open is left: nothing must have come of it by then, nor on the way out.
             if any(each in piece for piece in pieces for each in ("&", "sleep")):
                 self.child.expect(pexpect.TIMEOUT, timeout=0.3)
@@ -87,6 +107,20 @@ class Row:
         except pexpect.EOF:
             pass
         self.leave()
+        assert self.denied >= denied
+
+    def _reach(self, typed: Counter[str], line: str) -> None:
+        typed[line] += 1
+        self._until(lambda: sum(line in each for each in self.decided) >= typed[line], f"no verdict on {line!r}")
+
+    def _until(self, happened: Callable[[], bool], otherwise: str) -> None:
+        """Read on until it has ``happened``, which takes as long as the machine takes."""
+        for _ in range(2000):
+            if happened():
+                return
+            if self.child.expect([pexpect.TIMEOUT, pexpect.EOF], timeout=0.01) == 1:
+                time.sleep(0.01)
+        pytest.fail(f"{otherwise}: {self.decided!r}")
 
     def leave(self) -> int:
         """Wait for the end of the shell, which was told to end; returns its status, or -1 where it had to be closed."""
