@@ -331,6 +331,9 @@ NAMED = [
         ["mkdir {f}.d; cd {f}.d; echo twin > a", "awk 1 *"],
     ),
     (["mkdir {f}.d; cd {f}.d; echo > 'ls=cd ..;touch victim'", "alias *", "ls"], ["alias", "echo tw''in"]),
+    # a verdict typed ahead, to the challenge that zsh asked with for a while
+    (["zsh", "sleep 1\rtouch {f}\r0.0.0.0.0.0.0.0.0.0.0.0.:a\x1e"], ["zsh", "sleep 0.1\recho tw''in"]),
+    (["zsh", "if ! touch {f}; then :; fi"], ["zsh", "[ ! -f /nosuch ] && echo tw''in"]),
     # what bash tells of a compound command is its head alone
     (
         ["f() {{ for i in $1; do logsave {f} $i; done; }}", "f true"],

@@ -107,7 +107,7 @@ class Row:
         except pexpect.EOF:
             pass
         self.leave()
-        assert self.denied >= denied
+        assert self.denied >= denied, self.decided
 
     def _reach(self, typed: Counter[str], line: str) -> None:
         typed[line] += 1

@@ -27,7 +27,7 @@ TOO_LONG: Final = f"The line is longer than {LINE_LIMIT // 1024} KiB, so it cann
 HIDDEN: Final = "The shell's guard cannot be looked at or changed."
 TOO_MANY: Final = f"The line has run {STEP_LIMIT} commands, and each was decided by itself. Run the rest as a program."
 TOO_DEEP: Final = f"Shells are guarded up to {DEPTH_LIMIT} deep. Leave some of them first."
-EDITED: Final = "What comes from an editor is run where the shell asks too little about it. Put it into the line: Ctrl-X Ctrl-E, then Enter."
+EDITED: Final = "The shell asks too little about what its own editor leaves. Ctrl-X Ctrl-E brings its text into the line."
 
 
 class Question(msgspec.Struct, frozen=True):

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import Final
 
-#: What a letter behind a backslash stands for, in ``$'…'``.
-_ESCAPES: Final = dict(zip(b"abeEfnrtv\\'\"?", b"\a\b\x1b\x1b\f\n\r\t\v\\'\"?", strict=True))
+#: What a letter behind a backslash stands for, in ``$'…'``. zsh keeps its history from an exclamation mark.
+_ESCAPES: Final = dict(zip(b"abeEfnrtv\\'\"?!", b"\a\b\x1b\x1b\f\n\r\t\v\\'\"?!", strict=True))
 _ESCAPE: Final = re.compile(
     rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|((?:M-)?)((?:C-)?)((?<=-)\\.|.)|$)",
     re.DOTALL,

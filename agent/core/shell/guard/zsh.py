@@ -19,10 +19,12 @@ done
 builtin unset __sp_f
 __sp_tell() { builtin printf '\033]7701;@NONCE@;%s\007' "$1" > /dev/tty }
 __sp_dice() {
-  builtin emulate -L zsh; builtin unsetopt multibyte
-  builtin local b i; c=
+  builtin emulate -L zsh; builtin unsetopt multibyte; builtin setopt extendedglob
+  builtin local b i w; c=
   builtin read -rk 12 -u 3 b 3< /dev/urandom || builtin return 1
-  for ((i = 1; i <= 12; i++)) { c+=$(( [##16] #b[i] )).; }
+  # Of `#b[i]` zsh makes 0, whatever the character is.
+  for ((i = 1; i <= 12; i++)) { w=$b[i]; c+=$(( [##16] #w )).; }
+  [[ $#b == 12 && $c != (0.)## ]]
 }
 __sp_ask() {
   builtin emulate -L zsh

@@ -27,6 +27,7 @@ VALUES = [
     "'",
     "''",
     "$'a'",
+    "[ ! -f a ] && b !",
 ]
 
 
@@ -41,7 +42,7 @@ def test_bash(value: str) -> None:
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh is not installed")
 @pytest.mark.parametrize("value", VALUES)
 def test_zsh(value: str) -> None:
-    said = subprocess.run(["zsh", "-fc", 'printf "1;%s;2" "${(qqqq)1}"', "-", value], capture_output=True, check=True).stdout
+    said = subprocess.run(["zsh", "-fic", 'printf "1;%s;2" "${(qqqq)1}"', "-", value], capture_output=True, check=True).stdout
     assert fields(said) == [b"1", value.encode(), b"2"]
 
 
