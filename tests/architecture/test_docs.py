@@ -12,6 +12,7 @@ import pytest
 from agent.__main__ import main as agent
 from app import app
 from chalicelib.contracts.faults import CODES
+from chalicelib.domain import gateway_file, policy_files
 from cli.__main__ import sallyport as sallyport
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,6 +146,38 @@ def test_settings_of_the_environment_are_read_somewhere() -> None:
     code = "\n".join(path.read_text() for path in files)
     assert {each for each in told if each[1] not in code} == set()
     assert len(told) > 5
+
+
+def blocks(language: str) -> list[tuple[str, str]]:
+    """Return every block of ``language``: where it begins, and its text."""
+    fence = re.compile(rf"^```{language}\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+    texts = [(page.relative_to(ROOT), page.read_text()) for page in PAGES]
+    return [
+        (f"{page}:{text.count(chr(10), 0, found.start()) + 1}", found[1])
+        for page, text in texts
+        for found in fence.finditer(text)
+    ]
+
+
+def test_rules_are_what_plan_accepts() -> None:
+    wrong = []
+    for where, text in blocks("cedar"):
+        rules, problems = policy_files.parse("docs.cedar", text)
+        found = [*problems, *policy_files.check_together(rules)]
+        wrong += [f"{where}: line {problem.line}: {problem.message}" for problem in found]
+    assert wrong == []
+    assert len(blocks("cedar")) > 10
+
+
+def test_targets_are_what_plan_accepts() -> None:
+    shown = [(where, text) for where, text in blocks("yaml") if "targets:" in text]
+    wrong = []
+    for where, text in shown:
+        targets, problems = gateway_file.parse(text if "version:" in text else f"version: 1\n{text}")
+        wrong += [f"{where}: {problem.message}" for problem in problems]
+        assert targets, where
+    assert wrong == []
+    assert len(shown) > 1
 
 
 def test_every_code_is_told_once() -> None:
