@@ -8,7 +8,7 @@ from chalicelib.contracts import audit, manifest, recording
 from chalicelib.contracts.translog import leaves
 from chalicelib.domain import manifests
 from tests.golden import golden
-from tests.golden.test_contracts_golden import EVENT, OF, SESSION
+from tests.golden.contract_examples import EVENT, OF, SESSION
 
 KEY = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8"
 
