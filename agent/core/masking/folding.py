@@ -54,47 +54,79 @@ _ASCII: Final = re.compile(
     rb"|&(?:#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})|commat|period|plus|hyphen|dash|nbsp|lowbar|sol|equals|shy|zwj|zwnj);"
     rb"|\\++(?:u[0-9a-fA-F]{4}|x(?:[0-9a-fA-F]{2}){1,200}+|[/nrt\"])?+"
 )
-_BACKSLASH: Final = 0x5C
-_COMMON: Final = {b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t", b"\\/": b"/", b'\\"': b'"'}
+_BACKSLASH, _ESCAPE = b"\\\x1b"
+#: What is met so often that nothing is worked out.
+_COMMON: Final = {b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t", b"\\/": b"/", b'\\"': b'"'} | {
+    f"%{high}{low}".encode(): bytes.fromhex(high + low) for high in "234567" for low in "0123456789ABCDEFabcdef"
+}
 _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t", "/": "/", '"': '"'}
 
 
 class Folded:
-    """Folded text, and the way back. ``pieces`` are (first folded byte, original start, original end, bytes per folded byte)."""
+    """Folded text, and the way back, which is worked out when somebody asks for it: most text holds nothing."""
 
-    __slots__ = ("_starts", "data", "escapes", "pieces", "spans")
+    __slots__ = ("_original", "_pieces", "_plains", "_starts", "_strides", "data", "spans")
 
     def __init__(
-        self, data: bytes, pieces: list[tuple[int, int, int, int]], spans: list[tuple[int, int]], escapes: list[bool]
+        self, data: bytes, original: bytes, spans: list[tuple[int, int]], plains: list[bytes], strides: dict[int, int]
     ) -> None:
+        """``plains`` are what ``spans`` stand for; ``strides`` how many bytes make one of those, where that is not all."""
         self.data = data
-        self.pieces = pieces
         self.spans = spans
         """Where the disguises are, in order."""
-        self.escapes = escapes
-        """Which of them are escape sequences."""
+        self._original = original
+        self._plains = plains
+        self._strides = strides
+        self._pieces: list[tuple[int, int, int, int]] = []
+        self._starts: list[int] = []
+
+    @property
+    def pieces(self) -> list[tuple[int, int, int, int]]:
+        """First folded byte, original start, original end, bytes per folded byte."""
+        pieces = self._pieces
+        if pieces:
+            return pieces
+        size = at = 0
+        for place, ((start, end), plain) in enumerate(zip(self.spans, self._plains, strict=True)):
+            if start > at:
+                pieces.append((size, at, start, 1))
+                size += start - at
+            if plain:
+                stride = self._strides.get(place)
+                first = start if stride is None else end - len(plain) * stride
+                pieces.append((size, first, end, end - start if stride is None else stride))
+                size += len(plain)
+            at = end
+        pieces.append((size, at, len(self._original), 1))
         self._starts = [piece[0] for piece in pieces]
+        return pieces
 
     def start(self, at: int) -> int:
         """Return where the folded byte ``at`` begins in the original."""
-        first, start, end, stride = self.pieces[bisect_right(self._starts, at) - 1]
+        pieces = self.pieces
+        first, start, end, stride = pieces[bisect_right(self._starts, at) - 1]
         return min(start + (at - first) * stride, end)
 
     def end(self, at: int) -> int:
         """Return where the folded byte before ``at`` ends in the original."""
-        first, start, end, stride = self.pieces[bisect_right(self._starts, at - 1) - 1]
+        pieces = self.pieces
+        first, start, end, stride = pieces[bisect_right(self._starts, at - 1) - 1]
         return min(start + (at - first) * stride, end)
 
     def outside(self, original: int) -> int:
         """Return ``original``, or where the escape sequence ends that it lies inside of: its letters belong to no word."""
         place = bisect_right(self.spans, (original,)) - 1
-        if place < 0 or not self.escapes[place]:
+        if place < 0:
             return original
         start, end = self.spans[place]
+        if self._original[start] != _ESCAPE:
+            return original
         return end if start < original < end else original
 
     def at(self, original: int) -> int:
         """Return the first folded byte that comes from ``original`` or behind it."""
+        if original <= self.spans[0][0]:
+            return original
         for first, start, end, stride in self.pieces:
             if original < end:
                 return first + max(0, original - start + stride - 1) // stride
@@ -111,28 +143,25 @@ def fold(data: bytes) -> Folded | None:
     """Return ``data`` without its disguises, or None if it wears none. Linear; the result is never longer than ``data``."""
     if not disguised(data):
         return None
-    out: list[bytes] = []
-    pieces: list[tuple[int, int, int, int]] = []
-    spans: list[tuple[int, int]] = []
-    size = at = 0
-    for start, end in _disguises(data):
-        if start > at:
-            pieces.append((size, at, start, 1))
-            out.append(data[at:start])
-            size += start - at
-        disguise = data[start:end]
-        plain, stride = (_COMMON[disguise], 0) if disguise in _COMMON else _plain(disguise)
-        if plain:
-            pieces.append((size, end - len(plain) * stride if stride > 1 else start, end, stride if stride > 1 else end - start))
-            out.append(plain)
-            size += len(plain)
-        spans.append((start, end))
-        at = end
+    spans = list(_disguises(data))
     if not spans:
         return None
-    pieces.append((size, at, len(data), 1))
+    out: list[bytes] = []
+    strides: dict[int, int] = {}
+    common = _COMMON.get
+    at = 0
+    for start, end in spans:
+        disguise = data[start:end]
+        plain = common(disguise)
+        if plain is None:
+            plain, stride = (b"", 0) if disguise[0] == _ESCAPE else _plain(disguise)
+            if stride > 1:
+                strides[len(out) // 2] = stride
+        out += (data[at:start], plain)
+        at = end
+    plains = out[1::2]
     out.append(data[at:])
-    return Folded(b"".join(out), pieces, spans, [data[start] == 0x1B for start, _ in spans])
+    return Folded(b"".join(out), data, spans, plains, strides)
 
 
 def _disguises(data: bytes) -> Iterator[tuple[int, int]]:
