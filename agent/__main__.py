@@ -221,6 +221,9 @@ class _Faults:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, where: object) -> None:
         if isinstance(error, Fault):
             _fail(error)
+        if isinstance(error, (PermissionError, FileNotFoundError, NotADirectoryError)) and error.filename:
+            hint = "The user who runs the agent must be able to write its state; --state names another place when it enrols."
+            _fail(Fault("conflict", f"{error.filename}: {error.strerror}.", hint=hint))
 
 
 def _fail(fault: Fault) -> NoReturn:

@@ -62,3 +62,11 @@ def test_each_command_is_told_in_a_whole_sentence(ask: str) -> None:
 
 def test_the_version_is_told() -> None:
     assert CliRunner().invoke(main, ["--version"]).output.startswith("sallyport-agent 0.")
+
+
+def test_a_place_that_cannot_be_written_is_said(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    state = tmp_path / "file" / "state"
+    done = CliRunner().invoke(main, ["enrol", "--url", "https://127.0.0.1:1", "--token", "x", "--state", str(state)])
+    assert done.exit_code == 6
+    assert done.output.startswith(f"sallyport-agent: {state}: Not a directory.\n  The user who runs the agent")
