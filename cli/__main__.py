@@ -111,7 +111,8 @@ def sallyport() -> None:
       ssh prod-web
       sallyport connect prod-db
 
-    Exit statuses are listed in docs/reference/exit-codes.md.
+    Exit status: 0 it worked; 2 wrong use; 3 log in; 4 not there; 5 away, try again; 6 refused; 7 evidence was altered;
+    126 policy says no; 130 Ctrl-C. All of them, and the codes in brackets: docs/reference/exit-codes.md.
     """
 
 
