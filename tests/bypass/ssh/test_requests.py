@@ -183,7 +183,7 @@ def test_a_script_over_the_whole_way(world: World, command: tuple[str, ...], sta
     assert answer.returncode == status, answer
     assert answer.stdout == ("1\n2\n" if status == 0 else "")
     answer = world.run("ssh", "-T", "prod-web", *command, fed="echo 1\nrm -rf /srv/data\n")
-    assert (answer.returncode, answer.stdout) == (126, "")
+    assert (answer.returncode, answer.stdout) == (126, ""), answer
     assert world.stack.target.intact()
 
 
