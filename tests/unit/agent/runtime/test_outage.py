@@ -15,7 +15,7 @@ from chalicelib.contracts.faults import Fault
 from tests.fakes.control_plane import FakeControlPlane
 from tests.unit.agent.runtime.conftest import until
 from tests.unit.agent.runtime.folder_road import FolderRoad
-from tests.unit.agent.runtime.test_recorder import Bench
+from tests.unit.agent.runtime.recorder_bench import Bench
 
 OUTAGE_S = 6 * 3600.0
 

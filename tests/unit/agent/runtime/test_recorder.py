@@ -3,27 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import base64
-import contextlib
 import errno
-import os
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 
-from agent.runtime.backoff import Backoff
-from agent.runtime.journal import Journal
-from agent.runtime.leftovers import Logged, read_log
-from agent.runtime.packing import GATHERED, LEAST, Packed, text
+from agent.runtime.leftovers import read_log
+from agent.runtime.packing import LEAST, text
 from agent.runtime.recorder import HARD_BYTES, HIGH_BYTES, LINE_LIMIT, SpoolRecorder
 from agent.runtime.sealing import Sealer
-from agent.runtime.spool import LOG, Disk, End, Folder
-from agent.runtime.spool_keys import SpoolKeys
-from agent.runtime.uploader import Uploader
+from agent.runtime.spool import LOG
 from agent.runtime.wal import Progress, Type
 from agent.runtime.writer import write_at
 from chalicelib.contracts import originals, recording
@@ -31,79 +23,7 @@ from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import SealingKey
 from chalicelib.contracts.recording import CHUNK_BYTES
 from tests.unit.agent.runtime.conftest import until
-from tests.unit.agent.runtime.folder_road import FolderRoad
-
-SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
-SEED = recording.seed(SID, b"k" * 32)
-END = End("ended")
-
-
-class Bench:
-    """A recorder with everything around it."""
-
-    def __init__(self, tmp_path: Path, *, chunk_seconds: float = 3600.0) -> None:
-        store = tmp_path / "store"
-        store.mkdir(exist_ok=True)
-        self.disk = Disk(2)
-        self.road = FolderRoad(store, SEED)
-        self.spool = tmp_path / "spool"
-        self.keys = SpoolKeys(b"s" * 32)
-        self.folder = Folder(self.spool / SID, self.keys)
-        self.journal = Journal(self.spool, self.keys, self.disk)
-        self.faults: list[Fault] = []
-        self.chunk_seconds = chunk_seconds
-
-    async def recorder(self) -> SpoolRecorder:
-        """A recorder of a new session, or of what is left of it."""
-        leftover = None
-        self.journal = Journal(self.spool, SpoolKeys(b"s" * 32), self.disk, segment_bytes=256 * 1024)
-        await self.journal.open(self.spool.parent / "damaged")
-        if self.folder.path.exists():
-            self.folder = Folder(self.folder.path, self.journal.keys)
-            leftover = self.folder.read(self.journal.left(SID))
-            assert leftover is not None
-        else:
-            self.folder.create()
-        progress = leftover.progress if leftover else Progress(sid=SID, chain=SEED)
-        self.uploader = Uploader(
-            self.road,
-            self.disk,
-            self.folder,
-            counters=lambda: (0, 0),
-            on_refusal=self.faults.append,
-            backoff=lambda: Backoff(0.001, 0.001),
-        )
-        made = SpoolRecorder(
-            self.folder,
-            self.disk,
-            self.journal,
-            self.uploader,
-            progress=progress,
-            now_ms=lambda: 1_700_000_000_000,
-            on_failure=self.faults.append,
-            chunk_seconds=self.chunk_seconds,
-        )
-        await made.open(leftover)
-        return made
-
-    @contextlib.asynccontextmanager
-    async def recording(self) -> AsyncIterator[SpoolRecorder]:
-        recorder = await self.recorder()
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(recorder.run())
-            yield recorder
-            await recorder.close(END)
-        await self.journal.close()
-
-    def logged(self) -> Logged:
-        """What the log holds now."""
-        return read_log(self.spool / LOG, self.keys).sessions[SID]
-
-    def segments(self) -> list[Path]:
-        return sorted((self.spool / LOG).glob("wal-*"))
-
-    def files(self) -> list[str]:
-        return sorted(path.name.split(".")[0] for path in self.folder.path.iterdir())
+from tests.unit.agent.runtime.recorder_bench import SID, Bench
 
 
 @pytest.fixture
@@ -403,108 +323,6 @@ async def test_a_log_that_is_behind_is_pressure_too(bench: Bench, monkeypatch: p
             await recorder.relieved()
         assert recorder._log.backlog < HIGH_BYTES
     assert not bench.faults
-
-
-async def test_what_floods_is_one_frame_of_the_log_and_as_it_is_in_its_chunk(bench: Bench) -> None:
-    flood = [b"%d " % number + b"x" * LEAST + b"\n" for number in range(8)]
-    async with bench.recording() as recorder:
-        for lines in flood:
-            recorder.write_soon(1, "cast", lines)
-        await recorder.write(1, "cast", b"end\n", durable=True)
-        first, last = bench.logged().frames
-        assert isinstance(first.payload, Packed)
-        assert (first.payload.text(), last.payload) == (b"".join(flood), b"end\n")
-    assert bench.road.lines("ch01.cast") == b"".join([*flood, b"end\n"]).decode().splitlines()
-    stored = (bench.road.root / "0.zst").read_bytes()
-    assert stored.startswith(first.payload.body())
-
-
-async def test_a_chunk_is_cut_by_what_is_left_of_its_text(bench: Bench) -> None:
-    # Each is on disk, and so packed, before the next: 24 MiB of text that packs to nothing, and 8 that do not pack at all.
-    words, noise = (b"w" * 1023 + b"\n") * 1024, base64.b85encode(os.urandom(800 * 1024)) + b"\n"
-    async with bench.recording() as recorder:
-        for channel, lines, count in ((1, words, 24), (2, noise, 8)):
-            for _ in range(count):
-                recorder.write_soon(channel, "cast", lines)
-                await recorder.write(3, "cast", b"there\n", durable=True)
-    assert bench.road.lines("ch01.cast") == words.decode().splitlines() * 24
-    assert bench.road.lines("ch02.cast") == noise.decode().splitlines() * 8
-    kinds = [chunk.kind for chunk in bench.road.chunks()]
-    assert [kinds.count(f"ch0{channel}.cast") for channel in (1, 2)] == [3, 3]
-    assert not bench.faults
-
-
-async def test_a_little_each_time_but_often_is_one_frame_too(bench: Bench) -> None:
-    # The clock of these tests stands still: everything is written within one millisecond.
-    lines = [b"%d\n" % number for number in range(100)]
-    async with bench.recording() as recorder:
-        for line in lines:
-            recorder.write_soon(1, "cast", line)
-        await recorder.write(1, "cast", b"end\n", durable=True)
-        found = [frame.payload for frame in bench.logged().frames]
-    assert found == [lines[0], b"".join(lines[1:]), b"end\n"]
-
-
-async def test_whatever_comes_behind_a_flood_stands_behind_it(bench: Bench) -> None:
-    big, bigger = b"x" * LEAST + b"\n", b"y" * (GATHERED - 1) + b"\n"
-    async with bench.recording() as recorder:
-        recorder.write_soon(1, "cast", big)
-        recorder.write_soon(1, "cast", b"small\n")
-        recorder.write_soon(2, "cast", big)
-        recorder.write_soon(2, "jsonl", b"{}\n")
-        recorder.write_soon(2, "jsonl", bigger)
-        recorder.write_soon(2, "jsonl", b"[]\n")
-        recorder.write_soon(1, "cast", b"z" * (LINE_LIMIT - 1) + b"\n" + big)
-        await recorder.write(1, "cast", b"end\n", durable=True)
-        found = [(frame.seq, frame.kind, text(frame.payload)) for frame in bench.logged().frames]
-    assert found == [
-        (1, "ch01.cast", big + b"small\n"),
-        (2, "ch02.cast", big),
-        (3, "ch02.jsonl", b"{}\n"),
-        (4, "ch02.jsonl", bigger),
-        (5, "ch02.jsonl", b"[]\n"),
-        (6, "ch01.cast", b"z" * (LINE_LIMIT - 1) + b"\n"),
-        (7, "ch01.cast", big),
-        (8, "ch01.cast", b"end\n"),
-    ]
-    assert not bench.faults
-
-
-async def test_what_was_gathered_is_written_without_anything_behind_it(bench: Bench) -> None:
-    async with bench.recording() as recorder:
-        recorder.write_soon(1, "cast", b"x" * LEAST + b"\n")
-        await until(lambda: recorder._log.durable == 1)
-
-
-async def test_a_flood_that_is_in_no_chunk_is_recovered_from_the_log(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "no space left on device")
-
-    flood = b"x" * LEAST + b"\n"
-    async with bench.recording() as recorder:
-        recorder.write_soon(1, "cast", flood)
-        await recorder.write(1, "cast", b"behind\n", durable=True)
-        monkeypatch.setattr("agent.runtime.spool.write_whole", full)
-    assert bench.road.chunks() == []
-    monkeypatch.undo()
-    async with bench.recording():
-        pass
-    assert bench.road.lines("ch01.cast") == [flood.decode().strip(), "behind"]
-
-
-async def test_a_flood_that_the_log_cannot_take_is_a_failure(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, "no space left on device")
-
-    async with bench.recording() as recorder:
-        await recorder.write(1, "cast", b"kept\n", durable=True)
-        monkeypatch.setattr("agent.runtime.writer.os.pwrite", full)
-        recorder.write_soon(1, "cast", b"x" * LEAST + b"\n")
-        await until(lambda: bench.faults)
-        monkeypatch.undo()
-        recorder.write_soon(1, "cast", b"x" * LEAST + b"\n")
-        await until(lambda: len(bench.faults) > 1)
-    assert {fault.code for fault in bench.faults} == {"recording_failed"}
 
 
 async def test_sealed_lines_are_in_the_log_before_what_they_belong_to_and_survive(bench: Bench) -> None:
