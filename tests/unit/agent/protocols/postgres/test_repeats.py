@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.core.sql import Session, analyse
-from agent.core.sql.catalogue import Catalogue
-from agent.core.sql.model import Analysis
 from agent.protocols.postgres import messages
-from chalicelib.contracts.faults import Fault
-from tests.bypass.sql.database import CATALOGUE
-from tests.fakes.agent_runtime import make_policy
 from tests.unit.agent.protocols.postgres.conversation import (
     ALLOW,
     BOUND,
-    FAILED,
     FLUSH,
     IDLE,
     IN_BLOCK,
@@ -34,159 +25,12 @@ from tests.unit.agent.protocols.postgres.conversation import (
     columns,
     complete,
     describe,
-    error,
     execute,
     parse,
     query,
     row,
 )
-
-NOTICE = messages.fields("N", {"S": "NOTICE", "M": "hunter2 was here"})
-
-
-class Server:
-    """Answers as PostgreSQL does. A statement with ``fails`` does, ``BEGIN`` and ``END`` open and close a block."""
-
-    def __init__(self) -> None:
-        self._statements: dict[str, str] = {}
-        self._portals: dict[str, str] = {}
-        self._status = IDLE
-        self._skipping = False
-        self._data = b""
-
-    def hears(self, data: bytes) -> bytes:
-        """Return the answers to the messages in ``data``."""
-        self._data += data
-        answers = b""
-        while len(self._data) >= 5 and len(self._data) > (size := int.from_bytes(self._data[1:5])):
-            kind, body, self._data = chr(self._data[0]), self._data[5 : size + 1], self._data[size + 1 :]
-            if kind == "S":
-                self._skipping = False
-                self._portals = self._portals if self._status == IN_BLOCK else {}
-                answers += self._status
-            elif not self._skipping:
-                answers += self._answer(kind, body)
-        return answers
-
-    def _answer(self, kind: str, body: bytes) -> bytes:
-        match kind:
-            case "Q":
-                text = body[:-1].decode()
-                answer = self._run(text, described=True)
-                return answer + self._status
-            case "P":
-                read = messages.read_parse(body)
-                if read.text.startswith(b"denied"):
-                    return self._fail()
-                self._statements[read.name] = read.text.decode()
-                return PARSED
-            case "B":
-                bound = messages.read_bind(body)
-                if bound.statement not in self._statements:
-                    return self._fail()
-                self._portals[bound.portal] = self._statements[bound.statement]
-                return BOUND
-            case "D" if body[:1] == b"S":
-                return messages.message("t", b"\0\0") + self._columns(self._statements.get(body[1:-1].decode()))
-            case "D":
-                return self._columns(self._portals.get(body[1:-1].decode()))
-            case "E":
-                text = self._portals.get(messages.read_execute(body)[0], "")
-                return self._run(text, described=False) if text else self._fail()
-            case "C":
-                (self._statements if body[:1] == b"S" else self._portals).pop(body[1:-1].decode(), None)
-                return messages.message("3")
-        return b""
-
-    def _columns(self, text: str | None) -> bytes:
-        if text is None:
-            return self._fail()
-        return columns("a", _second(text)) if text.startswith("SELECT") else NO_DATA
-
-    def _run(self, text: str, *, described: bool) -> bytes:
-        if "fails" in text or text.startswith("denied"):
-            return self._fail(skips=not described)
-        if text == "BEGIN":
-            self._status = IN_BLOCK
-        elif text == "END":
-            self._status = IDLE
-        if not text.startswith("SELECT"):
-            return complete("DONE")
-        head = columns("a", _second(text)) if described else b""
-        values = (
-            [b"hunter2", None, b"\xff"] if "open" in text else [b"fine", None, b"hunter2"] if "seen" in text else [b"hunter2"] * 3
-        )
-        if "name" in text:
-            values[len(text) % 3] = b"fine"
-        return head + b"".join(row(b"%d" % each, values[each]) for each in range(len(text) % 4)) + complete("SELECT 9")
-
-    def _fail(self, *, skips: bool = True) -> bytes:
-        self._skipping = skips
-        self._status = FAILED if self._status != IDLE else IDLE
-        return error("22000", "hunter2 failed")
-
-
-def _second(text: str) -> str:
-    """What the second column is called: that of a text about names is looked through, and that of an open one is not masked."""
-    return "b" if "open" in text else "seen" if "name" in text or "seen" in text else "secret"
-
-
-def state(talk: Conversation) -> tuple[Any, ...]:
-    return (talk.target, talk.client, talk.lines, talk.operations, talk.denied, talk.reports, talk.originals)
-
-
-def read_twice(
-    steps: list[tuple[bytes, str, int]], *, later: tuple[str, ...] = (), talks: Callable[[], Conversation] = Conversation
-) -> tuple[Conversation, Conversation, int]:
-    """Hold the same conversation over both roads. Returns both, and how often the short one was taken.
-
-    A step is what the client says in one read, and how the answer arrives: ``whole``, ``split`` at a place, after a ``notice``,
-    ``late``, with the next one, or in a ``large`` read.
-    """
-    short, long = talks(), talks()
-    taken = 0
-    real = short.engine.repeats.asked
-
-    def counting(data: bytes, now_ms: int) -> Any:
-        nonlocal taken
-        effects = real(data, now_ms)
-        taken += effects is not None
-        return effects
-
-    short.engine.repeats.asked = counting  # type: ignore[method-assign]
-    long.engine.repeats.asked = lambda data, now_ms: None  # type: ignore[method-assign]
-    for talk in (short, long):
-        talk.fault = ""  # type: ignore[attr-defined]
-        try:
-            _held(talk, Server(), steps, later)
-        except Fault as fault:
-            talk.fault = fault.code  # type: ignore[attr-defined]
-    return short, long, taken
-
-
-def _held(talk: Conversation, server: Server, steps: list[tuple[bytes, str, int]], later: tuple[str, ...]) -> None:
-    waiting, heard = b"", 0
-
-    def hears() -> bytes:
-        nonlocal heard
-        new, heard = talk.target[heard:], len(talk.target)
-        return server.hears(new)
-
-    for number, (said, how, place) in enumerate(steps):
-        if later and number == len(steps) // 2:
-            talk.policy = make_policy(*later, version=2)
-        talk.says(said)
-        waiting += hears()
-        if how == "late":
-            continue
-        while waiting:
-            whole, waiting = (NOTICE if how == "notice" else b"") + waiting, b""
-            pieces = [whole[: place % len(whole)], whole[place % len(whole) :]] if how == "split" else [whole]
-            for piece in pieces:
-                if piece:
-                    (talk.answers_much if how == "large" else talk.answers)(piece)
-            waiting = hears()
-
+from tests.unit.agent.protocols.postgres.two_roads import HOW, NOTICE, read_twice, state
 
 _TEXTS = [
     "SELECT 1",
@@ -236,8 +80,7 @@ _SAID = st.one_of(
         ]
     ),
 )
-_HOW = st.sampled_from(["whole", "whole", "whole", "split", "notice", "late", "large"])
-_STEPS = st.lists(st.tuples(_SAID, _HOW, st.integers(0, 400)), max_size=14)
+_STEPS = st.lists(st.tuples(_SAID, HOW, st.integers(0, 400)), max_size=14)
 
 
 @settings(max_examples=400, deadline=None)
@@ -359,132 +202,3 @@ def test_answers_out_of_order_end_as_they_always_did(answer: bytes, second: str)
             ended = (type(error), getattr(error, "code", str(error)))
         found.append((state(talk), ended))
     assert found[0] == found[1]
-
-
-# -- texts that differ in their constants, as the real analysis reads them ---------------------------------------------------
-
-
-def _read(text: str, catalogue: Catalogue, session: Session) -> Analysis:
-    return analyse(text, catalogue, session=session)
-
-
-def with_sql(*rules: str, originals: bool = False) -> Conversation:
-    return Conversation(*rules, read=_read, catalogue=CATALOGUE, originals=originals)
-
-
-def sealed() -> Conversation:
-    return with_sql(originals=True)
-
-
-def seen_by_text() -> Conversation:
-    return with_sql(ALLOW, 'forbid(principal, action, resource) when { context.text like "*= 7*" };')
-
-
-def seen_by_clock() -> Conversation:
-    return with_sql(ALLOW, "forbid(principal, action, resource) when { context.hour == 25 };")
-
-
-_SHAPED = [
-    "SELECT name FROM customers WHERE id = {}",
-    "SELECT name FROM customers WHERE id = {};",
-    "SELECT name FROM customers WHERE id = {} AND id > {} ;",
-    "SELECT name FROM customers WHERE name = 'hunter2' AND id = {}",
-    "SELECT name FROM customers WHERE name = '{}'",
-    "SELECT id + {} FROM customers",
-    "UPDATE customers SET name = 'x' WHERE id = {}",
-    "DELETE FROM customers WHERE id = {}",
-    "SELECT name FROM nowhere WHERE id = {}",
-    "SELECT name FROM customers WHERE id = {}; SELECT 1",
-    "SELECT name FROM customers WHERE id = {} AND name = 'names'",
-    "SELECT name FROM customers WHERE id = {} AND name = 'client_encoding'",
-    "SELECT name FROM customers WHERE id = {} and",
-]
-_NUMBERS = st.sampled_from([0, 7, 12, 123456, 4111111111111111, 10**30])
-_ASKED = st.builds(lambda text, one, two: query(text.format(one, two)), st.sampled_from(_SHAPED), _NUMBERS, _NUMBERS)
-
-
-@settings(max_examples=200, deadline=None)
-@given(
-    st.lists(st.tuples(_ASKED, _HOW, st.integers(0, 400)), max_size=16),
-    st.sampled_from([with_sql, sealed, seen_by_text, seen_by_clock]),
-    st.sampled_from([(), (ALLOW,), ("forbid(principal, action, resource);",)]),
-)
-def test_both_roads_lead_to_the_same_with_texts_of_one_shape(
-    steps: list[tuple[bytes, str, int]], talks: Callable[[], Conversation], later: tuple[str, ...]
-) -> None:
-    short, long, _ = read_twice(steps, later=later, talks=talks)
-    assert state(short) == state(long)
-    assert short.fault == long.fault  # type: ignore[attr-defined]
-
-
-_PREPARED = st.builds(
-    lambda number, asks: bind("", "s", b"%d" % number) + (describe("P") if asks else b"") + execute() + SYNC,
-    _NUMBERS,
-    st.booleans(),
-)
-
-
-@st.composite
-def _cut(draw: st.DrawFn) -> list[tuple[bytes, str, int]]:
-    """One statement said often enough to be known, then a pipeline of it and others, cut at any places."""
-    again = draw(st.one_of(_ASKED, _PREPARED))
-    others = st.sampled_from([query("BEGIN"), query("END"), execute() + SYNC])
-    said = b"".join(draw(st.lists(st.one_of(st.just(again), _ASKED, _PREPARED, others), min_size=1, max_size=6)))
-    cuts = sorted(draw(st.sets(st.integers(1, len(said)), max_size=4)))
-    reads = [said[start:end] for start, end in zip([0, *cuts], [*cuts, len(said)], strict=True) if start < end]
-    known = [parse("s", "SELECT name FROM customers WHERE id = $1") + describe("S", "s") + SYNC, again, again, again]
-    known += [query("BEGIN"), again] if draw(st.booleans()) else []
-    return [(each, "whole", 0) for each in known] + [(each, draw(_HOW), draw(st.integers(0, 400))) for each in [*reads, again]]
-
-
-@settings(max_examples=150, deadline=None)
-@given(_cut(), st.sampled_from([with_sql, sealed, seen_by_text, seen_by_clock]))
-def test_both_roads_lead_to_the_same_for_pipelines_cut_anywhere(
-    steps: list[tuple[bytes, str, int]], talks: Callable[[], Conversation]
-) -> None:
-    short, long, _ = read_twice(steps, talks=talks)
-    assert state(short) == state(long)
-    assert short.fault == long.fault  # type: ignore[attr-defined]
-
-
-def test_numbers_too_long_to_be_of_no_kind_are_looked_at() -> None:
-    """A number of nine digits and more goes by the text's own way: as a card would, it may have to be left out."""
-    steps = [
-        (query(f"SELECT name FROM customers WHERE id = {number}"), "whole", 0) for number in (1, 2, 3, 12345678, 123456789, 4)
-    ]
-    short, long, taken = read_twice(steps, talks=with_sql)
-    assert taken == 4
-    known = [each for each in short.engine.repeats._numbered.values() if each is not None]
-    assert [each.lead for each in known] == [b"SELECT name FROM customers WHERE id = "]
-    assert state(short) == state(long)
-
-
-@pytest.mark.parametrize("talks", [with_sql, seen_by_text, seen_by_clock])
-@pytest.mark.parametrize("text", [_SHAPED[0], _SHAPED[2], _SHAPED[3], _SHAPED[4], _SHAPED[6]])
-def test_texts_that_differ_in_numbers_go_the_short_road(text: str, talks: Callable[[], Conversation]) -> None:
-    steps = [(query(text.format(number, number)), "whole", 0) for number in (1, 22, 333, 4, 5)]
-    short, long, taken = read_twice(steps, talks=talks)
-    assert taken == 3
-    assert state(short) == state(long)
-    kept = [each["text"] for each in short.record if each["event"] == "operation"]
-    assert [each.count("333") for each in kept] == [0, 0, text.count("{}"), 0, 0]
-
-
-def test_a_number_that_policy_looks_for_is_found_on_the_short_road() -> None:
-    steps = [(query(f"SELECT name FROM customers WHERE id = {number}"), "whole", 0) for number in (1, 2, 3, 7, 4)]
-    short, long, taken = read_twice(steps, talks=seen_by_text)
-    assert taken == 2
-    assert short.denied == 1
-    assert state(short) == state(long)
-
-
-def test_a_newer_catalogue_is_read_before_anything_is_repeated() -> None:
-    talk = with_sql()
-    said = query("SELECT name FROM customers WHERE id = 1")
-    answer = columns("a", "secret") + complete("SELECT 0") + IDLE
-    for _ in range(3):
-        talk.says(said)
-        talk.answers(answer)
-    talk.classifier.adopt(CATALOGUE)
-    talk.says(said)
-    assert not talk.engine.repeats.under_way
