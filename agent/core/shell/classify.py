@@ -98,7 +98,7 @@ class Reading:
         if program is not None:
             self.verbs.add(program)
             piped = self.piped
-            self.piped = piped or any(redirection.operator[:1] == "<" for redirection in redirections)
+            self.piped = piped or any(redirection.feeds for redirection in redirections)
             judgement.judge(self, program, words[1:])
             self.stdin_moved |= program == "exec" and self.piped  # `exec < file` is for everything after it
             self.piped = piped

@@ -76,6 +76,11 @@ class Redirection(msgspec.Struct, frozen=True):
     target: str | None
     descriptor: str | None = None
 
+    @property
+    def feeds(self) -> bool:
+        """True where standard input may be another than it was: `< f`, and `0>&3` as well."""
+        return self.operator.startswith("<") or self.descriptor == "0"
+
 
 class Command(msgspec.Struct, frozen=True):
     """One simple command. `argv` holds None for each word whose value is unknown before the line runs.

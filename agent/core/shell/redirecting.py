@@ -14,6 +14,9 @@ from agent.core.shell.words import Pieces, Word, is_live, unescape_unquoted
 if TYPE_CHECKING:
     from agent.core.shell.walk import Walk
 
+#: The parser takes the zero of `0>&3` for an argument.
+_ZERO = re.compile(rb"(?:^|[ \t\n;&|()<>])0+$")
+
 
 def redirect(walk: Walk, node: Node, found: list[Redirection]) -> list[Word]:
     """Add the redirection to `found`; return the words of the command that follow it on the same line."""
@@ -42,6 +45,8 @@ def redirect(walk: Walk, node: Node, found: list[Redirection]) -> list[Word]:
             walk.flag("parse_error")
     else:
         extra = []
+    if descriptor is None and _ZERO.search(walk.source[max(node.start_byte - 8, 0) : node.start_byte]):
+        descriptor = "0"
     redirection = Redirection(operator, words[0].text if words else None, descriptor)
     found.append(redirection)
     walk.reading.redirect(redirection)

@@ -359,7 +359,7 @@ class Walk:
             self.reading.command([], redirections)
             if body is not None:
                 piped = self.reading.piped
-                self.reading.piped = piped or any(each.operator[:1] == "<" for each in redirections)
+                self.reading.piped = piped or any(each.feeds for each in redirections)
                 self.substatements(body)
                 self.reading.piped = piped
 

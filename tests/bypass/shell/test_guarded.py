@@ -334,6 +334,9 @@ NAMED = [
     # a verdict typed ahead, to the challenge that zsh asked with for a while
     (["zsh", "sleep 1\rtouch {f}\r0.0.0.0.0.0.0.0.0.0.0.0.:a\x1e"], ["zsh", "sleep 0.1\recho tw''in"]),
     (["zsh", "if ! touch {f}; then :; fi"], ["zsh", "[ ! -f /nosuch ] && echo tw''in"]),
+    # a definition runs no eval, a call does
+    (["h() {{ eval 'logsave {f} true'; }}", "h"], ["g() {{ echo tw''in; }}", "h() {{ eval g; }}", "h"]),
+    (["h() {{ eval 'eval \"logsave {f} true\" | cat'; }}", "h", "h | cat"], ["h() {{ eval 'echo tw''in | cat'; }}", "h"]),
     # what bash tells of a compound command is its head alone
     (
         ["f() {{ for i in $1; do logsave {f} $i; done; }}", "f true"],

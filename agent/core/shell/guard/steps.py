@@ -93,7 +93,8 @@ def whole(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Class
         return None
     # What is around the call: the line, with a word in the name's place that does nothing. It must not be what the text reads.
     around, inside = classify(f"true{line[found.end() :]}", carried=True), classify(text, carried=True)
-    if found[1] != first[0] or "<" in line or "unknown" in around.effects | inside.effects:
+    fed = "<" in line or any(each.feeds for command in around.commands for each in command.redirections)
+    if found[1] != first[0] or fed or "unknown" in around.effects | inside.effects:
         return None
     return _joined([meaning, inside], around.flags | inside.flags)
 
@@ -104,7 +105,8 @@ def defined(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Cla
     A function that takes the place of another, or of a program, may run without being called in a line: a prompt or a completion
     names it. So the shell has to say (``D`` and nothing) that the name meant nothing.
     """
-    if meaning.flags & UNKNOWN_FLAGS != {"function_definition"} or about != (b"D", b""):
+    # What an `eval` in it runs is read when the function is called.
+    if meaning.flags & UNKNOWN_FLAGS - {"eval"} != {"function_definition"} or about != (b"D", b""):
         return None
     nodes = Parser(_BASH).parse(line.encode()).root_node.named_children
     if [node.type for node in nodes] != ["function_definition"]:
@@ -112,7 +114,7 @@ def defined(line: str, meaning: Classification, about: tuple[bytes, ...]) -> Cla
     name = nodes[0].child_by_field_name("name")
     if name is None or not _PLAIN_NAME.fullmatch((name.text or b"").decode("utf-8", "replace")):
         return None
-    return _joined([meaning], meaning.flags - {"function_definition"})
+    return _joined([meaning], meaning.flags - {"function_definition", "eval"})
 
 
 def _told(about: tuple[bytes, ...]) -> str | None:

@@ -158,6 +158,7 @@ def test_what_is_known_from_its_text(line: str, body: str | None) -> None:
         ("x=1 f", "ls | cat"),
         ("f < x", "bash | cat"),
         ("f <<< x", "ls"),
+        ("f 0>&3", "psql | cat"),
         ("f <<X\nls\nX", "ls"),
         ("f $(frobnicate)", "ls"),
         ("f & $x", "ls"),
@@ -173,10 +174,11 @@ def test_what_is_not(line: str, body: str | None) -> None:
 
 
 def test_a_definition_runs_nothing() -> None:
-    line = "f() { frobnicate /x; }"
-    meaning = defined(line, classify(line), (b"D", b""))
-    assert meaning is not None
-    assert "unknown" not in meaning.effects
+    for line in ("f() { eval g; }", "f() { frobnicate /x; }"):
+        meaning = defined(line, classify(line), (b"D", b""))
+        assert meaning is not None
+        assert "unknown" not in meaning.effects
+        assert not meaning.flags & UNKNOWN_FLAGS
     for about in ((b"D", b"file"), (b"D", b"function"), (), (b"F", b"x")):
         assert defined(line, classify(line), about) is None, about
     for line in (
@@ -189,5 +191,8 @@ def test_a_definition_runs_nothing() -> None:
         "ls",
         "f() { ls; } | cat",
         "f() { trap x EXIT; }",
+        'f() { eval "$1"; }',
+        "f() { eval 'trap x EXIT'; }",
+        "f() { ls; }; eval f",
     ):
         assert defined(line, classify(line), (b"D", b"")) is None, line
