@@ -336,7 +336,7 @@ NAMED = [
     (["zsh", "if ! touch {f}; then :; fi"], ["zsh", "[ ! -f /nosuch ] && echo tw''in"]),
     # a definition runs no eval, a call does
     (["h() {{ eval 'logsave {f} true'; }}", "h"], ["g() {{ echo tw''in; }}", "h() {{ eval g; }}", "h"]),
-    (["h() {{ eval 'eval \"logsave {f} true\" | cat'; }}", "h", "h | cat"], ["h() {{ eval 'echo tw''in | cat'; }}", "h"]),
+    (["h() {{ eval 'eval \"logsave {f} true\" | cat'; }}", "h", "h | cat"], ["h() {{ eval 'echo tw''in'; }}", "h"]),
     # what bash tells of a compound command is its head alone
     (
         ["f() {{ for i in $1; do logsave {f} $i; done; }}", "f true"],
@@ -401,14 +401,17 @@ def many(sshd: Sshd) -> Iterator[Many]:
     shells.close()
 
 
-#: How many verdicts of a row are a no, where it is not one: by how the row begins. None at all where the shell or the grammar
-#: leaves nothing to ask about: it has ended, takes the line for a comment, waits for more of it, or knows no such event.
+#: How many verdicts of a row are a no, where it is not one: by how the row begins. 0 where the shell or the grammar leaves
+#: nothing to ask about: it has ended, takes the line for a comment, waits for more of it, or knows no such event. None where
+#: that is chance.
 DENIED = {
     "exec </dev/null": 0, "set -e; false": 0, "zsh ⏎ if true; {{": 0, "zsh ⏎ echo a #": 0, "zsh ⏎ < /etc/passwd": 0,
     "zsh ⏎ echo touch": 0, "zsh ⏎ repeat": 4, "zsh ⏎ cat <<<": 3, "zsh ⏎ ()": 3, "fish ⏎ and": 4, "fish ⏎ echo (": 4,
-    "cat ⏎ x:a": 2, "bash ⏎ kill -STOP": 2, "bash & ⏎": 3, "f() {{ logsave": 3, "g() {{ logsave": 3, "echo 'logsave": 3,
+    "cat ⏎ x:a": 2, "bash ⏎ kill -STOP $$ ⏎ touch": 2, "bash & ⏎": 3,
+    "f() {{ logsave": 3, "g() {{ logsave": 3, "echo 'logsave": 3,
     "mkdir {f}.d; cd {f}.d; echo > -v": 3,
     "echo echo > {f}.rc; cp": 0,  # which file it is, is decided by nobody
+    "bash ⏎ kill -STOP $$ ⏎ bg": None,  # two shells at one terminal: one of them ends, or both do, at any of these lines
 }  # fmt: skip
 #: What is typed to a program, is half of a line, or is not what the shell makes of it.
 UNREACHED = {
@@ -432,11 +435,10 @@ def test_it_does_not_run(many: Many, tmp_path: Path, row: list[str]) -> None:
     victim = tmp_path / "victim"
     name = " ⏎ ".join(row)
     denied = next((count for begin, count in DENIED.items() if name.startswith(begin)), 1)
-    lines = [keys.format(f=victim) for keys in row if keys not in UNREACHED and (denied or keys != row[-1])]
+    awaited = [] if denied is None else row if denied else row[:-1]
+    reached = [keys.format(f=victim) for keys in awaited if keys not in UNREACHED and plain(keys)]
     with many.row(greeting=GREETING, ready=PROMPT) as shell:
-        shell.attack(
-            [keys.format(f=victim) for keys in row], PROMPT, reached=[line for line in lines if plain(line)], denied=denied
-        )
+        shell.attack([keys.format(f=victim) for keys in row], PROMPT, reached=reached, denied=denied or 0)
     assert not victim.exists()
 
 
