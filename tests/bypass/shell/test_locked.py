@@ -26,6 +26,8 @@ pytestmark = pytest.mark.servers
 EVERYTHING = "permit(principal, action, resource);"
 CHALLENGE = "00000000-0000-4000-8000-000000000000"
 
+#: A paste that does not end is no line yet.
+OPEN = ["\x1b[200~touch {f}", "x"]
 STRICT = [
     ["touch {f}"],
     ["to\\", "uch {f}"],
@@ -60,7 +62,7 @@ STRICT = [
     ["true\x0ftouch {f}"],
     ["\x1b[200~touch {f}\r\x1b[201~"],
     ["\x1b[200~true\rtouch {f}\x1b[201~"],
-    ["\x1b[200~touch {f}", "x"],
+    OPEN,
     ["touch\x16\x00 {f}"],
     ["touch\x16\x0b{f}", "touch\u00a0{f}"],
     ["\udcff\udcc3touch {f}"],
@@ -156,7 +158,9 @@ def many(servers: dict[str, Sshd], request: pytest.FixtureRequest) -> Iterator[M
 def test_it_does_not_run(many: Many, tmp_path: Path, permit: str, row: list[str]) -> None:
     victim = tmp_path / "victim"
     with many.row(permit, FORBID, greeting=GREETING, ready=READY) as shell:
-        shell.attack([keys.format(f=victim, d=tmp_path, c=CHALLENGE) for keys in row], READY)
+        # Policy must have stopped the first kind. Of the second, all but some names are permitted, as what they are: no program.
+        denied = int(permit == PERMIT and row != OPEN)
+        shell.attack([keys.format(f=victim, d=tmp_path, c=CHALLENGE) for keys in row], READY, denied=denied)
     assert not victim.exists()
 
 
