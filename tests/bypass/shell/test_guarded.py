@@ -296,7 +296,8 @@ PIPED = [
     (  # the file is another one when it is read
         [
             "echo echo > {f}.rc; cp {f}.rc {f}.x; echo \"eval 'logsave {f} true' | cat\" > {f}.y",
-            "for i in $(seq 100); do cp {f}.y {f}.rc; sleep 0.01; cp {f}.x {f}.rc; sleep 0.01; done &", *["source {f}.rc"] * 5, "kill %1",
+            "for i in $(seq 100); do cp {f}.y {f}.rc; sleep 0.01; cp {f}.x {f}.rc; sleep 0.01; done &",
+            *["source {f}.rc"] * 5, "kill %1",
         ],
         ["echo echo twin > {f}.rc", "source {f}.rc"],
     ),
