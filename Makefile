@@ -5,8 +5,6 @@ PY := .venv/bin/python
 export PATH := $(PATH):/usr/sbin:/sbin
 # Tests start agents and command lines a thousand times, also where programs may not keep what they compiled: it is compiled before.
 COMPILE := $(PY) -m compileall -q -j 0 agent chalicelib cli infra app.py
-# More workers than cores: much of what tests do is to wait for others. They are handed out one by one (tests/conftest.py says why).
-SUITE := $(PY) -m pytest -n 4 --maxschedchunk 1 -q
 
 .PHONY: help setup demo test crash check check-fast lint unit fuzz package bench regress golden clean
 
@@ -20,7 +18,7 @@ demo: ## play the tour on this machine: embedded cloud, agent, real ssh (DEMO_ON
 test: ## run the tests (installs what they drive)
 	@infra/steps/setup.sh test
 	@$(COMPILE)
-	$(SUITE) -m "not crash"
+	$(PY) -m pytest -n 3 --maxschedchunk 1 -q -m "not crash"
 
 crash: ## kill agents fifty times while people work, and take away their disk, cloud and network (two minutes, more for a soak)
 	@infra/steps/setup.sh test
@@ -34,10 +32,7 @@ fuzz: ## run the fuzzers for longer (a quarter of an hour; SEED=7 for other shel
 		tests/integration/ssh/test_cuts.py tests/integration/ssh/test_fuzz.py tests/integration/ssh/test_sftp_fuzz.py
 	$(PY) -m pytest -n 3 -q --hypothesis-profile=explore -m "not servers" tests/unit
 
-check: lint ## what CI runs: lint, types, import contracts, and every test (the package is one of them), killed agents among them
-	@infra/steps/setup.sh test
-	@$(COMPILE)
-	$(SUITE)
+check: lint test crash ## what CI runs: lint, types, import contracts, the tests (the package is one of them), and killed agents
 
 check-fast: ## the part of check without servers, for while you work
 	@infra/steps/setup.sh python
