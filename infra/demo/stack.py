@@ -250,6 +250,7 @@ class Stack:
             "    options:\n"
             f'      host_keys: ["{self.target.host_key}"]\n'
             "      shell: guarded\n"
+            "      shell_start_s: 30\n"
             "    require: [record]\n"
             "    max_session: 8h\n" + (self.database.target("prod-db") if self.database.wanted else "") + more_targets
         )

@@ -22,7 +22,11 @@ def ssh_target(
     """Return an SSH target on this machine that edge-1 serves, indented by two. The first login is the default."""
     # JSON is YAML: names and keys need no thought about quotes.
     modes = shell if isinstance(shell, str) else list(shell)
-    options = {"host_keys": [host_key]} | ({"shell": modes} if modes else {}) | ({"forward": list(forward)} if forward else {})
+    options = (
+        {"host_keys": [host_key]}
+        | ({"shell": modes, "shell_start_s": 30} if modes else {})
+        | ({"forward": list(forward)} if forward else {})
+    )
     settings = {
         "protocol": "ssh",
         "agent": "edge-1",

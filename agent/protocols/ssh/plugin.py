@@ -38,6 +38,11 @@ ANNOUNCEMENT: Final = gateway.Protocol(
             ),
         ),
         gateway.Option(
+            name="shell_start_s",
+            type="integer",
+            doc="Seconds, 1 to 60, that a guarded or locked shell has to report after it was started; 3 unless told.",
+        ),
+        gateway.Option(
             name="forward",
             type="strings",
             form="host:port",

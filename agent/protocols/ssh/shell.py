@@ -23,7 +23,10 @@ from chalicelib.contracts.faults import Fault
 PAUSE_S: Final = 0.15
 
 UNGUARDED: Final = "The shell did not start its guard within {:.0f} s, so it was ended."
-UNGUARDED_HINT: Final = "A start-up file may replace the shell. Run one command at a time: ssh <target> <command>."
+UNGUARDED_HINT: Final = (
+    "A start-up file may replace the shell, or take longer (shell_start_s in gateway.yaml). "
+    "Run one command at a time: ssh <target> <command>."
+)
 
 
 def nonce() -> str:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 from agent.core.gate import Gate
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
-from agent.core.shell.guard.dialogue import Dialogue, Unguardable
+from agent.core.shell.guard.dialogue import HELLO_S, Dialogue, Unguardable
 from agent.core.shell.locked.conversation import Locked
 from agent.core.units import Asked
 from agent.protocols.ssh import engine, opening
@@ -15,6 +16,7 @@ from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.locked import Dial, LockedRelay
 from agent.protocols.ssh.shell import GuardedRelay, Owner, ShellRelay, nonce
 from agent.runtime.serving import Serving
+from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.gateway import Target, chosen
 
 #: What a shell is, in the line that it begins with.
@@ -23,6 +25,18 @@ HOW: Final = {
     engine.LOCKED: "locked shell: every line is edited here, decided before it leaves the gateway, and recorded",
     engine.RECORDED: "this shell is recorded",
 }
+
+
+#: Longer than that nobody waits at a terminal that shows nothing.
+MOST_START_S: Final = 60
+
+
+def start_s(options: Mapping[str, Any]) -> float:
+    """Return the seconds that a target's shells have to report. Raises Fault(config_invalid)."""
+    seconds = options.get("shell_start_s", HELLO_S)
+    if not isinstance(seconds, int | float) or isinstance(seconds, bool) or not 1 <= seconds <= MOST_START_S:
+        raise Fault("config_invalid", f"shell_start_s is not a number from 1 to {MOST_START_S}.")
+    return float(seconds)
 
 
 def permitted(wish: Wish, target: Target, serving: Serving) -> list[str]:
@@ -60,9 +74,10 @@ class Shells:
         self._target = target
 
     def relay(self, mode: str, terminal: Terminal) -> ShellRelay | None:
-        """Return who reads between the streams of a shell, or None where nobody does."""
+        """Return who reads between the streams of a shell, or None where nobody does. Raises Fault(config_invalid)."""
         if mode == engine.GUARDED:
-            return GuardedRelay(self._serving, Dialogue(nonce(), nonce), self._gate, self._recordings, self._owner)
+            dialogue = Dialogue(nonce(), nonce, start_s(self._serving.target.options))
+            return GuardedRelay(self._serving, dialogue, self._gate, self._recordings, self._owner)
         return self._locked(terminal) if mode == engine.LOCKED else None
 
     def instead(self, other: Unguardable, terminal: Terminal) -> LockedRelay:
@@ -74,5 +89,6 @@ class Shells:
 
     def _locked(self, terminal: Terminal) -> LockedRelay:
         claims = self._serving.claims
-        locked = Locked(nonce(), f"{claims.login}@{claims.target}", terminal.columns, terminal.rows)
+        name, patience_s = f"{claims.login}@{claims.target}", start_s(self._serving.target.options)
+        locked = Locked(nonce(), name, terminal.columns, terminal.rows, patience_s)
         return LockedRelay(self._serving, locked, self._gate, self._recordings, self._owner, self._target)

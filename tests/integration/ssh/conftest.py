@@ -189,8 +189,8 @@ async def gateway(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIt
 
 
 def serving_for(sshd: Sshd, *rules: str, **options: object) -> FakeServing:
-    """A session to ``sshd`` under ``rules``, with the target's ``options``."""
-    target = sshd.target(**({"shell": "recorded"} | options))
+    """A session to ``sshd`` under ``rules``, with the target's ``options``. Shells may be as slow as the machine is."""
+    target = sshd.target(**({"shell": "recorded", "shell_start_s": 15} | options))
     return FakeServing(
         policy=make_policy(*rules, target=target), target=target, claims=make_claims(login=USER), credential=sshd.credential()
     )

@@ -104,6 +104,7 @@ async def test_a_denied_line_is_never_run_however_often(guarded: Gateway, tmp_pa
 
 
 async def test_a_shell_that_says_no_hello_is_ended(guarded: Gateway, sshd: Sshd) -> None:
+    guarded.serving = serving_for(sshd, PERMIT, NOT, shell="guarded", shell_start_s=3)
     profile = sshd.home / ".bash_profile"
     profile.write_text("exec cat\n")
 

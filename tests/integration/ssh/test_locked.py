@@ -329,7 +329,7 @@ async def test_a_shell_without_a_runner_is_ended(
     (folder / "sh").chmod(0o755)
     sshd = Sshd(folder, path=f"{folder}:/usr/bin:/bin")
     gate = Gateway(identity, tmp_path)
-    gate.serving = serving_for(sshd, PERMIT, shell="locked")
+    gate.serving = serving_for(sshd, PERMIT, shell="locked", shell_start_s=3)
     await gate.listen()
 
     def person(child: pexpect.spawn) -> None:

@@ -522,6 +522,7 @@ async def test_a_shell_that_cannot_be_guarded_is_decided_again(
 async def test_a_start_up_file_that_replaces_the_inner_shell_ends_the_session(
     guarded: Gateway, sshd: Sshd, tmp_path: Path, rc: str
 ) -> None:
+    guarded.serving = serving_for(sshd, KNOWN, NOT, shell="guarded", shell_start_s=7)
     file = sshd.home / ".bashrc"
     # sshd's own shell reads it as well, to start the first half of the first shell.
     file.write_text(f"[ $SHLVL -lt 2 ] || {rc}\n")
@@ -529,7 +530,7 @@ async def test_a_start_up_file_that_replaces_the_inner_shell_ends_the_session(
     def person(child: pexpect.spawn) -> None:
         begin(child)
         child.send(f"bash\rtouch {tmp_path}/victim\r")
-        child.expect_exact("sallyport: The shell did not start its guard within 3 s, so it was ended.")
+        child.expect_exact("sallyport: The shell did not start its guard within 7 s, so it was ended.")
 
     try:
         assert await at_terminal(guarded.ssh(), person) == 126

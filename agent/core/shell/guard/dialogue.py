@@ -35,7 +35,7 @@ from chalicelib.contracts.operation import Operation
 
 #: Bytes of keys that may wait; more than that is left to SSH's window.
 KEYS_LIMIT: Final = 64 * 1024
-#: Seconds that a shell has to report once it runs. One that does not is not guarded, whatever it shows.
+#: Seconds that a shell has to report once it runs, unless its target says otherwise. One that does not is not guarded.
 HELLO_S: Final = 3.0
 #: Seconds that what starts a shell (sudo, ssh) may be silent; nothing but an answer to it is typed in that time.
 START_S: Final = 60.0
@@ -76,8 +76,9 @@ class Unguardable(Broken):
 class Dialogue:
     """One guarded shell, and those that are started in it. Nonces are made of letters and digits, and guessed by nobody."""
 
-    def __init__(self, nonce: str, mint: Callable[[], str]) -> None:
-        """``mint`` makes the nonces of further shells."""
+    def __init__(self, nonce: str, mint: Callable[[], str], hello_s: float = HELLO_S) -> None:
+        """``mint`` makes the nonces of further shells; each has ``hello_s`` seconds to report."""
+        self._hello_s: Final = hello_s
         self._fresh: Final = mint
         self._top = Layer(_plain(nonce), muted=True)
         self._layers: Final = {nonce: self._top}
@@ -109,7 +110,7 @@ class Dialogue:
         if self.ready or self._asking is not None or (top.outer is not None and self._questioned):
             return None
         slow = top.state == "starting" and top.outer is not None
-        return (top.nonce, top.state, self._answers), START_S if slow else HELLO_S
+        return (top.nonce, top.state, self._answers), max(START_S, self._hello_s) if slow else self._hello_s
 
     @property
     def forged(self) -> int:

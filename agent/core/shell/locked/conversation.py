@@ -52,10 +52,12 @@ State = Literal["booting", "prompt", "completing", "asking", "sent", "running", 
 class Locked:
     """One locked shell. ``nonce`` is made of letters and digits, and guessed by nobody; ``name`` begins every prompt."""
 
-    def __init__(self, nonce: str, name: str, columns: int, rows: int) -> None:
+    def __init__(self, nonce: str, name: str, columns: int, rows: int, hello_s: float = HELLO_S) -> None:
+        """``hello_s`` is how many seconds the runner has to report."""
         if not (nonce.isascii() and nonce.isalnum() and 16 <= len(nonce) <= 64):
             raise ValueError("a nonce is 16 to 64 letters and digits")
         self._nonce: Final = nonce
+        self._hello_s: Final = hello_s
         self._marks = Splitter(nonce, boot.NAME)
         self._editor: Final = Editor(columns, rows, unfinished)
         self._keys: Final = Keys()
@@ -94,7 +96,7 @@ class Locked:
     @property
     def patience(self) -> tuple[object, float] | None:
         """Seconds that the runner may take to report first. None where it may take for ever."""
-        return None if self.ready else (self._nonce, HELLO_S)
+        return None if self.ready else (self._nonce, self._hello_s)
 
     @property
     def forged(self) -> int:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from agent.protocols.ssh.engine import Terminal, Wish
-from agent.protocols.ssh.shells import HOW, permitted
+from agent.protocols.ssh.shells import HOW, permitted, start_s
+from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import FakeServing, make_policy, make_target
 
 PERMIT = "permit(principal, action, resource);"
@@ -51,3 +52,15 @@ async def test_only_shells_have_a_mode() -> None:
 @pytest.mark.parametrize("mode", ["guarded", "locked", "recorded"])
 def test_every_mode_says_what_it_is(mode: str) -> None:
     assert "recorded" in HOW[mode]
+
+
+@pytest.mark.parametrize(("options", "seconds"), [({}, 3), ({"shell_start_s": 1}, 1), ({"shell_start_s": 60}, 60)])
+def test_a_shell_has_three_seconds_to_report_unless_its_target_says_otherwise(options: dict[str, object], seconds: float) -> None:
+    assert start_s(options) == seconds
+
+
+@pytest.mark.parametrize("wrong", [0, 61, -1, True, "20", None, [3]])
+def test_no_shell_is_given_for_ever(wrong: object) -> None:
+    with pytest.raises(Fault) as refused:
+        start_s({"shell_start_s": wrong})
+    assert refused.value.code == "config_invalid"
