@@ -24,6 +24,7 @@ from typing import Final
 
 from agent.core.shell.guard import boot, meaning
 from agent.core.shell.guard.ahead import ahead
+from agent.core.shell.guard.drawn import Drawn
 from agent.core.shell.guard.layer import Layer, Ran, State
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter, status
 from agent.core.shell.guard.meaning import Meant, Question
@@ -85,6 +86,7 @@ class Dialogue:
         self._marks: Final = Splitter(nonce, boot.NAME)
         self._keys = bytearray()
         self._pace: Final = Pace()
+        self._drawn: Final = Drawn()
         self._returned = 0
         self._asking: tuple[Layer, Operation | None] | None = None
         self._tail = b""
@@ -366,6 +368,7 @@ class Dialogue:
     def _question(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
         kind, challenge, _, cwd, line, *about = fields
         _harmless(challenge)
+        self._drawn.take(challenge)
         if self._asking is not None or not self.ready:
             raise Broken("The shell asked twice at once, so it was ended.")
         if layer.state == "retyped" and line.strip() == _RUN.encode():

@@ -16,6 +16,7 @@ from typing import Final, Literal
 from agent.core.shell.classify import classify
 from agent.core.shell.guard import boot, marks
 from agent.core.shell.guard.dialogue import HELLO_S, KEYS_LIMIT, Broken
+from agent.core.shell.guard.drawn import Drawn
 from agent.core.shell.guard.layer import Ran
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
 from agent.core.shell.guard.meaning import HIDDEN, LINE_LIMIT, TOO_LONG
@@ -65,6 +66,7 @@ class Locked:
         self.shell = ""
         self.state: State = "booting"
         self._challenge = ""
+        self._drawn: Final = Drawn()
         self._status = 0
         self._cwd = ""
         self._line = ""
@@ -310,6 +312,7 @@ class Locked:
     def _reported(self, challenge: str, status: int, cwd: str, now_ms: int) -> list[Unit]:
         if not _CHALLENGE.fullmatch(challenge):
             raise ValueError("no challenge")
+        self._drawn.take(challenge.encode())
         if not cwd:
             raise Broken("The shell cannot tell which directory it is in, so it was ended.")
         before, self._challenge, self._cwd = self.state, challenge, cwd

@@ -40,8 +40,8 @@ def booted() -> Dialogue:
     return dialogue
 
 
-def asked(dialogue: Dialogue, line: bytes) -> Asked | Refused:
-    (unit,) = dialogue.receive(question(line), 5)
+def asked(dialogue: Dialogue, line: bytes, challenge: bytes = b"77") -> Asked | Refused:
+    (unit,) = dialogue.receive(question(line, challenge=challenge), 5)
     assert isinstance(unit, Asked | Refused)
     return unit
 
@@ -142,8 +142,8 @@ def test_an_old_shell_is_refused() -> None:
 def test_lines_of_one_paste_end_each_other() -> None:
     dialogue = booted()
     dialogue.typed(b"a\r")
-    for line in (b"one", b"two"):
-        asked(dialogue, line)
+    for line, challenge in ((b"one", b"77"), (b"two", b"78")):
+        asked(dialogue, line, challenge)
         dialogue.allowed(7)
         dialogue.receive(mark(b"W;''"), 7)
     dialogue.over(0, 9)
@@ -246,7 +246,7 @@ def test_a_shell_inside_has_back_what_was_typed_ahead() -> None:
     dialogue.receive(inner(b"W;''"), 14)
     assert dialogue.typed(b"one\rtwo\r") == b"one\rtwo\r"
     for number, denied in ((15, False), (16, True)):
-        dialogue.receive(inner(b"D;0;'/'") + inner(b"A") + inner(b"B") + inner(b"Q;L;81;1;'/';'one'"), number)
+        dialogue.receive(inner(b"D;0;'/'") + inner(b"A") + inner(b"B") + inner(b"Q;L;%d;1;'/';'one'" % (66 + number)), number)
         if denied:
             dialogue.denied()
             assert sent(dialogue.receive(inner(b"W;$'three\\n'"), 17)) == b""
@@ -292,7 +292,7 @@ def test_a_stopped_shell_is_known_again() -> None:
     dialogue = nested()
     dialogue.receive(mark(b"D;147;'/'") + mark(b"A") + mark(b"B"), 20)
     dialogue.typed(b"\r")
-    asked(dialogue, b"fg")
+    asked(dialogue, b"fg", b"79")
     dialogue.allowed(21)
     dialogue.receive(mark(b"W;''"), 21)
     assert dialogue.receive(b"# " + inner(b"B"), 22) == [Output(b"# ")], "a prompt is no proof of who speaks"
@@ -390,12 +390,12 @@ def test_shells_are_guarded_so_deep() -> None:
         for body in (b"R", b"H;a;b", b"D;0;/", b"B"):
             say(depth, body)
         dialogue.typed(b"\r")
-        (unit,) = say(depth, b"Q;L;7;1;/;bash")
+        (unit,) = say(depth, b"Q;L;%d;1;/;bash" % depth)
         if isinstance(unit, Refused):
             assert (depth, unit.message) == (8, TOO_DEEP)
             return
         dialogue.allowed(0)
-        for body in (b"W;", b"D;0;/", b"B", b"Q;L;7;1;/;__sp_run", b"W;", b"N;7", b"W;"):
+        for body in (b"W;", b"D;0;/", b"B", b"Q;L;a%d;1;/;__sp_run" % depth, b"W;", b"N;7", b"W;"):
             say(depth, body)
     pytest.fail("no end")
 
@@ -404,10 +404,21 @@ def test_a_loop_of_questions_ends_the_shell() -> None:
     dialogue = booted()
 
     def loop() -> None:
-        for _ in range(2000):
-            dialogue.receive(mark(b"D;0;'/'") + question(b"'x'"), 0)
+        for number in range(2000):
+            dialogue.receive(mark(b"D;0;'/'") + question(b"'x'", challenge=b"%x" % number), 0)
             dialogue.denied()
             dialogue.receive(mark(b"W;''"), 0)
 
     with pytest.raises(Broken, match="without end"):
         loop()
+
+
+def test_a_challenge_that_comes_twice_was_not_drawn() -> None:
+    dialogue = booted()
+    dialogue.typed(b"ls\r")
+    asked(dialogue, b"ls")
+    dialogue.allowed(7)
+    dialogue.receive(mark(b"W;''") + mark(b"D;0;'/'") + mark(b"A") + mark(b"B"), 8)
+    dialogue.typed(b"rm x\r")
+    with pytest.raises(Broken):
+        asked(dialogue, b"'rm x'")

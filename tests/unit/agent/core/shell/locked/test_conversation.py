@@ -223,3 +223,9 @@ def test_another_size_is_drawn() -> None:
 def test_a_nonce_is_long() -> None:
     with pytest.raises(ValueError):
         Locked("short", "x", 80, 24)
+
+
+def test_a_challenge_that_comes_twice_was_not_drawn() -> None:
+    locked = running()
+    with pytest.raises(Broken):
+        locked.receive(report(FIRST), 6)
