@@ -25,6 +25,7 @@ from tests.conformance.rows import (
     login,
     session,
 )
+from tests.patience import HANG_S
 
 RACERS = 8
 
@@ -34,7 +35,7 @@ def winners(attempt: Callable[[int], Any]) -> int:
     start = threading.Barrier(RACERS)
 
     def run(n: int) -> bool:
-        start.wait(30)
+        start.wait(HANG_S)
         try:
             return attempt(n) is not None
         except Conflict:

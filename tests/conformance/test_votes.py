@@ -22,6 +22,7 @@ from tests.conformance.rows import DAY
 from tests.fakes.approvals import ASK_FIRST, BOTH, DAN, DORA, access, answer, asking_world, drop, inside, kept
 from tests.fakes.dynamodb import FakeStore
 from tests.fakes.world import ALICE, FILES, World, person
+from tests.patience import HANG_S
 
 VOTERS = 50
 
@@ -36,7 +37,7 @@ def at_once(count: int, attempt: Callable[[int], object]) -> Counter[str]:
     start = threading.Barrier(count)
 
     def run(n: int) -> str:
-        start.wait(60)
+        start.wait(HANG_S)
         try:
             attempt(n)
         except Fault as fault:

@@ -24,7 +24,7 @@ def ssh_target(
     modes = shell if isinstance(shell, str) else list(shell)
     options = (
         {"host_keys": [host_key]}
-        | ({"shell": modes, "shell_start_s": 30} if modes else {})
+        | ({"shell": modes, "shell_start_s": 60} if modes else {})
         | ({"forward": list(forward)} if forward else {})
     )
     settings = {

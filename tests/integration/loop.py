@@ -7,6 +7,8 @@ import threading
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
+from tests.patience import HANG_S
+
 T = TypeVar("T")
 
 
@@ -19,9 +21,9 @@ class Loop:
         self._thread.start()
 
     def run(self, make: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        return asyncio.run_coroutine_threadsafe(make(), self._loop).result(60)
+        return asyncio.run_coroutine_threadsafe(make(), self._loop).result(HANG_S)
 
     def stop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
+        self._thread.join(HANG_S)
         self._loop.close()

@@ -13,6 +13,7 @@ from typing import AnyStr, Generic
 import pytest
 
 from chalicelib.contracts.faults import Notice
+from tests.patience import HANG_S
 
 
 class PluginListener(ABC):
@@ -72,9 +73,7 @@ async def run_text(command: list[str], text: str = "") -> Ran[str]:
     return Ran(ran.status, ran.out.decode(), ran.err.decode())
 
 
-async def run(
-    command: list[str], stdin: bytes | None = b"", env: dict[str, str] | None = None, seconds: float = 60
-) -> Ran[bytes]:
+async def run(command: list[str], stdin: bytes | None = b"", env: dict[str, str] | None = None) -> Ran[bytes]:
     """Run a client to its end, in this environment with ``env`` added."""
     process = await asyncio.create_subprocess_exec(
         *command,
@@ -84,7 +83,7 @@ async def run(
         env={name: value for name, value in os.environ.items() if not name.startswith("PG")} | (env or {}),
     )
     try:
-        async with asyncio.timeout(seconds):
+        async with asyncio.timeout(HANG_S):
             out, err = await process.communicate(stdin)
     except TimeoutError:
         process.kill()
@@ -93,9 +92,9 @@ async def run(
     return Ran(process.returncode or 0, out, err)
 
 
-async def eventually(happened: Callable[[], object], seconds: float = 20) -> None:
+async def eventually(happened: Callable[[], object]) -> None:
     """Wait for something that another process does; fails where it does not."""
-    deadline = asyncio.get_running_loop().time() + seconds
+    deadline = asyncio.get_running_loop().time() + HANG_S
     while not happened():
         if asyncio.get_running_loop().time() > deadline:
             pytest.fail("it never happened")

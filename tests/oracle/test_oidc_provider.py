@@ -18,6 +18,7 @@ from chalicelib.adapters.oidc import OidcProvider
 from chalicelib.contracts.faults import Fault
 from chalicelib.domain.identity import Wanted
 from chalicelib.ports import PendingLogin
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -45,7 +46,7 @@ def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     assert server.stdout is not None
     yield server.stdout.readline().strip()
     server.terminate()
-    server.wait(timeout=10)
+    server.wait(timeout=HANG_S)
 
 
 class _Stop(urllib.request.HTTPRedirectHandler):
@@ -61,7 +62,7 @@ def sign_in(url: str, person: str) -> dict[str, list[str]]:
     """Play the browser: return the query of the redirect that comes back to us."""
     browser = urllib.request.build_opener(urllib.request.HTTPCookieProcessor(http.cookiejar.CookieJar()), _Stop())
     with pytest.raises(urllib.error.HTTPError) as stopped:
-        browser.open(f"{url}&login_hint={person}", timeout=20)
+        browser.open(f"{url}&login_hint={person}", timeout=HANG_S)
     return parse_qs(urlsplit(stopped.value.url).query)
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.bypass.world import World
 from tests.integration.plugin_listener import eventually
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -121,7 +122,7 @@ def test_bent_tickets_are_all_told_the_same(world: World) -> None:
 
 def secured(world: World) -> ssl.SSLSocket:
     """Return a connection inside TLS that has said who it would be."""
-    connection = socket.create_connection(world.listener(), timeout=20)
+    connection = socket.create_connection(world.listener(), timeout=HANG_S)
     connection.sendall(SSL_REQUEST)
     assert connection.recv(1) == b"S"
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -175,13 +176,13 @@ def test_in_the_clear_nobody_is_asked_for_a_password(world: World) -> None:
     offer = world.offer("prod-db")
     assert "only inside TLS" in refused(world, offer["ticket"], sslmode="disable")
     for first in (startup(), b"\0\0\0\x08\x04\xd2\x16\x30" + startup()):
-        connection = socket.create_connection(world.listener(), timeout=20)
+        connection = socket.create_connection(world.listener(), timeout=HANG_S)
         connection.sendall(first)
         said = heard(connection).removeprefix(b"N")
         assert said.startswith(b"E")
         assert ASK_CLEARTEXT not in said
     # Text that was put before the encrypted is not taken for the client's own (CVE-2021-23214).
-    connection = socket.create_connection(world.listener(), timeout=20)
+    connection = socket.create_connection(world.listener(), timeout=HANG_S)
     connection.sendall(SSL_REQUEST + startup())
     said = heard(connection)
     assert b"more before TLS" in said
@@ -197,13 +198,13 @@ def test_a_flood_of_openings_starves_neither_sessions_nor_other_addresses(world:
     with psycopg.connect(words(world, offer["ticket"]), autocommit=True) as inside:
         flood = []
         for number in range(150):
-            each = socket.create_connection((host, port), timeout=20)
+            each = socket.create_connection((host, port), timeout=HANG_S)
             with contextlib.suppress(OSError):
                 each.sendall(openings[number % len(openings)])
             flood.append(each)
         # Whoever was inside does not notice, and neither does somebody at another address.
         assert inside.execute("SELECT 1").fetchone() == (1,)
-        elsewhere = socket.create_connection((host, port), timeout=20, source_address=("127.0.0.2", 0))
+        elsewhere = socket.create_connection((host, port), timeout=HANG_S, source_address=("127.0.0.2", 0))
         elsewhere.sendall(SSL_REQUEST)
         assert elsewhere.recv(1) == b"S"
         elsewhere.close()
@@ -213,13 +214,13 @@ def test_a_flood_of_openings_starves_neither_sessions_nor_other_addresses(world:
 
 
 def test_who_stalls_in_the_middle_of_tls_is_cut_off(world: World) -> None:
-    stalled = socket.create_connection(world.listener(), timeout=40)
+    stalled = socket.create_connection(world.listener(), timeout=HANG_S)
     stalled.sendall(b"\x16\3\1\2\0\1\0\1\xfc\3\3")
-    begun = socket.create_connection(world.listener(), timeout=40)
+    begun = socket.create_connection(world.listener(), timeout=HANG_S)
     begun.sendall(SSL_REQUEST)
     assert begun.recv(1) == b"S"
     asked = secured(world)
-    asked.settimeout(40)
+    asked.settimeout(HANG_S)
     # Half a ClientHello, no ClientHello at all, and no password: all three end by the agent's own hand.
     assert heard(stalled) == b""
     assert heard(begun) == b""
@@ -259,21 +260,21 @@ def test_one_port_and_no_way_across(world: World) -> None:
     options = ["StrictHostKeyChecking=no", "UserKnownHostsFile=/dev/null", f"CertificateFile={certificate}", "IdentitiesOnly=yes"]
     command = ["ssh", "-F", "none", "-p", str(port), "-i", str(key), *(word for each in options for word in ("-o", each))]
     done = subprocess.run(
-        [*command, f"prod-db@{host}", "true"], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL
+        [*command, f"prod-db@{host}", "true"], capture_output=True, text=True, timeout=HANG_S, stdin=subprocess.DEVNULL
     )
     assert done.returncode == 126
     assert "speaks postgres" in done.stdout + done.stderr
     for first in (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", b"\0\0\0\x08\0\2\0\0", b"\xff" * 16):
-        connection = socket.create_connection((host, port), timeout=20)
+        connection = socket.create_connection((host, port), timeout=HANG_S)
         connection.sendall(first)
         assert heard(connection) == b""
 
 
 def test_sallyport_ticket_prints_what_works(world: World) -> None:
     made: dict[str, Any] = json.loads(world.run("sallyport", "ticket", "prod-db", "--json", "--reason", "INC-7").stdout)
-    done = subprocess.run(["psql", "-XAtc", "SHOW application_name", made["dsn"]], capture_output=True, text=True, timeout=60)
+    done = subprocess.run(["psql", "-XAtc", "SHOW application_name", made["dsn"]], capture_output=True, text=True, timeout=HANG_S)
     assert done.stdout == f"sallyport {made['sid']} psql\n", done.stderr
-    again = subprocess.run(["psql", "-XAtc", "SELECT 1", made["dsn"]], capture_output=True, text=True, timeout=60)
+    again = subprocess.run(["psql", "-XAtc", "SELECT 1", made["dsn"]], capture_output=True, text=True, timeout=HANG_S)
     assert FLAT in again.stderr
 
 

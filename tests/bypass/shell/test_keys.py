@@ -11,6 +11,7 @@ import pytest
 from tests.bypass.shell.test_guarded import FORBID, PERMIT
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_shell import at_terminal
+from tests.integration.terminal import end
 
 pytestmark = pytest.mark.servers
 
@@ -109,7 +110,7 @@ async def test_no_key_runs_it(guarded: Gateway, sshd: Sshd, shell: str, tmp_path
             child.expect(["console: ", pexpect.TIMEOUT], timeout=1)
         child.send("\x03\x03\rexit\r")
         child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=1)
-        child.close(force=True)
+        end(child)
         raise Over
 
     with pytest.raises(Over):
@@ -128,7 +129,7 @@ async def test_completion_completes(guarded: Gateway, tmp_path: Path) -> None:
         child.expect_exact("me-of-a-file")
         child.send("\r")
         child.expect_exact("what is in it\r\n")
-        child.close(force=True)
+        end(child)
         raise Over
 
     with pytest.raises(Over):

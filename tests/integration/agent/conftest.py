@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from tests.integration.control.parties import Api, Person
+from tests.patience import HANG_S
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,7 +39,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     command = [sys.executable, "-m", "infra.local", "--state", str(state)]
     process = subprocess.Popen(command, cwd=ROOT, stdout=log, stderr=log, env=os.environ | {"PYTHONUNBUFFERED": "1"})
     try:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + HANG_S
         while not state.exists():
             assert process.poll() is None, (state.parent / "cloud.log").read_text()
             assert time.monotonic() < deadline, "the embedded cloud did not start"
@@ -47,7 +48,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cloud]:
     finally:
         process.send_signal(signal.SIGTERM)
         try:
-            process.wait(20)
+            process.wait(HANG_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()

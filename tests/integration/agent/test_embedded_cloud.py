@@ -19,6 +19,7 @@ from tests.fakes.agent_plugins import EchoPlugin
 from tests.fakes.chunks import text_of
 from tests.integration.agent.conftest import Cloud
 from tests.integration.control.parties import Person
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -54,12 +55,12 @@ async def running(state: Path, plugin: EchoPlugin) -> AsyncIterator[None]:
         yield
     finally:
         stop.set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_S):
             await agent
 
 
 async def online(cloud: Cloud) -> None:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         while True:
             if any(each["online"] for each in (await called(cloud.admin, "GET", "/agents"))["agents"]):
                 return
@@ -92,7 +93,7 @@ async def first_bytes(way: contextlib.AbstractAsyncContextManager[Tunnel]) -> by
 
 
 async def closed(cloud: Cloud, sid: str) -> dict[str, Any]:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         while True:
             page = await called(cloud.engineer, "GET", "/sessions")
             found: dict[str, Any] = next(each for each in page["sessions"] if each["sid"] == sid)

@@ -17,6 +17,7 @@ from agent.runtime.tunnel import Tunnel
 from chalicelib.contracts import relay
 from tests.fakes.control_plane import FakeControlPlane, document
 from tests.integration.agent.conftest import ROOT
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -27,8 +28,8 @@ async def control() -> AsyncIterator[FakeControlPlane]:
         yield plane
 
 
-async def until(true: Callable[[], object], seconds: float = 60) -> None:
-    async with asyncio.timeout(seconds):
+async def until(true: Callable[[], object]) -> None:
+    async with asyncio.timeout(HANG_S):
         while not true():  # noqa: ASYNC110 - what tests wait for happens in another process
             await asyncio.sleep(0.01)
 
@@ -39,7 +40,7 @@ async def start(*arguments: str) -> asyncio.subprocess.Process:
 
 
 async def ended(process: asyncio.subprocess.Process) -> tuple[int, str, str]:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         out, err = await process.communicate()
     assert process.returncode is not None
     return process.returncode, out.decode(), err.decode()

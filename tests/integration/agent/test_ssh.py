@@ -20,6 +20,7 @@ from chalicelib.contracts.gateway import Login
 from tests.fakes.control_plane import FakeControlPlane, document
 from tests.integration.agent.test_process import ended, until
 from tests.integration.ssh.conftest import USER, Sshd
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -100,7 +101,7 @@ async def edge(sshd: Sshd, tmp_path: Path) -> AsyncIterator[Edge]:
             yield Edge(control, tmp_path, addresses[0][1])
         finally:
             stop.set()
-            async with asyncio.timeout(60):
+            async with asyncio.timeout(HANG_S):
                 await agent
 
 

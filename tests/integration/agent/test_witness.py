@@ -15,12 +15,13 @@ from chalicelib.contracts.translog import checkpoints, notes
 from tests.fakes.agent_plugins import EchoPlugin
 from tests.integration.agent.conftest import Cloud
 from tests.integration.agent.test_embedded_cloud import GATEWAY, POLICY, called, closed, online, through
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
 
 async def memory(state: Path, enough: Callable[[Memory], bool]) -> Memory:
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         while True:
             if enough(found := remembered(state)):
                 return found
@@ -54,5 +55,5 @@ async def test_an_agent_sees_that_its_sessions_are_in_the_log_and_vouches_for_it
         assert view["alarm"] == ""
     finally:
         stop.set()
-        async with asyncio.timeout(60):
+        async with asyncio.timeout(HANG_S):
             await agent

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from cli.home import Home
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 ROOT = Path(__file__).parents[3]
@@ -31,7 +32,7 @@ def cloud(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
         yield json.loads(state.read_text())
     finally:
         process.terminate()
-        process.wait(30)
+        process.wait(HANG_S)
 
 
 @pytest.fixture
@@ -46,7 +47,7 @@ def environment(tmp_path: Path) -> dict[str, str]:
 
 def sallyport(environment: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cli", *words]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=HANG_S, check=False)
 
 
 def log_in(environment: dict[str, str], url: str, hint: str) -> tuple[int, str, str, str]:
@@ -58,9 +59,9 @@ def log_in(environment: dict[str, str], url: str, hint: str) -> tuple[int, str, 
         assert process.stdout is not None
         assert process.stderr is not None
         address = process.stdout.readline().strip()
-        with urllib.request.urlopen(f"{address}&{hint}", timeout=30) as response:
+        with urllib.request.urlopen(f"{address}&{hint}", timeout=HANG_S) as response:
             page = response.read().decode()
-        return process.wait(60), page, process.stderr.read(), process.stdout.read()
+        return process.wait(HANG_S), page, process.stderr.read(), process.stdout.read()
 
 
 def test_a_person_logs_in_and_out(cloud: dict[str, Any], environment: dict[str, str]) -> None:

@@ -19,6 +19,7 @@ from chalicelib.contracts import api
 from chalicelib.contracts.faults import Fault
 from cli.home import Home
 from tests.fakes.http_control_plane import FakeControlPlane
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -109,13 +110,13 @@ def agent(plane: FakeControlPlane) -> Iterator[Agent]:
 def ssh(home: Home, *words: str) -> subprocess.CompletedProcess[str]:
     config = Path(os.environ["SALLYPORT_SSH_DIR"]) / "config"
     return subprocess.run(
-        ["ssh", "-F", config, *words], capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL
+        ["ssh", "-F", config, *words], capture_output=True, text=True, timeout=HANG_S, check=False, stdin=subprocess.DEVNULL
     )
 
 
 def sallyport(*words: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-m", "cli", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, stdin=subprocess.DEVNULL)
+    return subprocess.run(command, capture_output=True, text=True, timeout=HANG_S, check=False, stdin=subprocess.DEVNULL)
 
 
 def test_plain_ssh_works_without_a_word_too_many(home: Home, agent: Agent) -> None:

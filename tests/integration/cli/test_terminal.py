@@ -15,6 +15,7 @@ from chalicelib.contracts.session import Session, State
 from cli.home import Home
 from cli.terminal_filter import RESET
 from tests.fakes.http_control_plane import PRINCIPAL, FakeControlPlane
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -24,7 +25,9 @@ HEADING = b'{"version":3,"term":{"cols":80,"rows":24},"timestamp":1795168980}\n'
 
 def spawn(*words: str) -> pexpect.spawn[str]:
     environment = {"TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-    return pexpect.spawn(sys.executable, ["-m", "cli", *words], env={**os.environ, **environment}, encoding="utf-8", timeout=30)
+    return pexpect.spawn(
+        sys.executable, ["-m", "cli", *words], env={**os.environ, **environment}, encoding="utf-8", timeout=HANG_S
+    )
 
 
 def ended(process: pexpect.spawn[str]) -> tuple[str, int | None]:

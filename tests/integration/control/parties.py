@@ -20,6 +20,7 @@ from websockets.sync.client import connect as ws_connect
 
 from chalicelib.contracts import recording
 from chalicelib.contracts.capability import PROOF_TYP
+from tests.patience import HANG_S
 
 PROTOCOL = {
     "name": "ssh",
@@ -156,12 +157,12 @@ class Socket:
 
     def __init__(self, url: str, headers: dict[str, str]) -> None:
         self._open = contextlib.ExitStack()
-        self.raw: ClientConnection = self._open.enter_context(ws_connect(url, additional_headers=headers, open_timeout=10))
+        self.raw: ClientConnection = self._open.enter_context(ws_connect(url, additional_headers=headers, open_timeout=HANG_S))
 
     def say(self, **message: Any) -> None:
         self.raw.send(json.dumps(message))
 
-    def hear(self, timeout: float = 10.0) -> dict[str, Any]:
+    def hear(self, timeout: float = HANG_S) -> dict[str, Any]:
         found: dict[str, Any] = json.loads(self.raw.recv(timeout))
         return found
 

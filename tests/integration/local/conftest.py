@@ -11,6 +11,7 @@ from chalice import Chalice, Rate, Response
 
 from infra.local.cloud import EmbeddedCloud
 from infra.local.ws_connection import Limits
+from tests.patience import HANG_S
 
 
 class Probe:
@@ -42,7 +43,7 @@ class Probe:
                 and connection_id in (None, event["requestContext"]["connectionId"])
             ]
 
-    def wait(self, reached: Any, timeout: float = 10.0) -> None:
+    def wait(self, reached: Any, timeout: float = HANG_S) -> None:
         with self.changed:
             assert self.changed.wait_for(reached, timeout), "it did not happen"
 
@@ -74,7 +75,7 @@ def sample_app(probe: Probe) -> Chalice:
     @app.route("/who/{name}")
     def who(name: str) -> dict[str, str]:
         before = app.current_request.uri_params["name"]
-        probe.gate.wait(10)
+        probe.gate.wait(HANG_S)
         return {"before": before, "after": app.current_request.uri_params["name"]}
 
     @app.on_ws_connect()
@@ -100,7 +101,7 @@ def sample_app(probe: Probe) -> Chalice:
         if verb == "raise":
             raise RuntimeError("message broke")
         if verb == "gate":
-            probe.gate.wait(10)
+            probe.gate.wait(HANG_S)
         if verb == "echo":
             callback.post_to_connection(ConnectionId=event.connection_id, Data=rest.encode())
         probe.note(event.to_dict(), event.context)

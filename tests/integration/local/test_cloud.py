@@ -17,6 +17,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from websockets.sync.client import connect
 
 from infra.local.cloud import EmbeddedCloud
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 ROOT = Path(__file__).parents[3]
@@ -135,7 +136,7 @@ def test_parts_that_are_away_break_off_without_a_word(cloud: EmbeddedCloud, prob
     listing = cloud.boto("s3").list_buckets
     with connect(f"{cloud.ws_url}?name=before") as socket, cloud.outage("api"):
         with pytest.raises(ConnectionClosed):
-            socket.recv(timeout=10)
+            socket.recv(timeout=HANG_S)
         with pytest.raises(InvalidStatus, match="503"):
             connect(cloud.ws_url).__enter__()
         with pytest.raises(urllib3.exceptions.ProtocolError):
@@ -180,11 +181,12 @@ def changes(event): seen.extend(event.to_dict()["Records"])
 IN_PROCESS = """
 import importlib, os, sys, time
 from infra.local.cloud import EmbeddedCloud
+from tests.patience import HANG_S
 before = dict(os.environ)
 for round in range(2):
     with EmbeddedCloud(lambda: importlib.import_module("app").app) as cloud:
         cloud.boto("dynamodb").put_item(TableName="sallyport", Item={"pk": {"S": "a"}, "sk": {"S": "b"}})
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + HANG_S
         while len(cloud.app.__dict__ and sys.modules["app"].seen) <= round and time.monotonic() < deadline:
             time.sleep(0.01)
         print(len(sys.modules["app"].seen), os.environ["SALLYPORT_TABLE"])
@@ -207,7 +209,7 @@ def python(tmp_path: Path, *arguments: str) -> "subprocess.Popen[str]":
 
 def test_it_starts_twice_in_a_process_streams_by_itself_and_puts_the_environment_back(tmp_path: Path) -> None:
     with python(tmp_path, "-c", IN_PROCESS) as process:
-        out, err = process.communicate(timeout=60)
+        out, err = process.communicate(timeout=HANG_S)
     assert process.returncode == 0, err
     assert out.splitlines() == ["1 sallyport", "2 sallyport", "set()"]
 
@@ -226,6 +228,6 @@ def test_the_command_line_serves_until_it_is_interrupted(tmp_path: Path, how: si
         with urllib3.PoolManager(retries=False) as http:
             assert json.loads(http.request("GET", told["http_url"]).data)["table"] == "sallyport"
         process.send_signal(how)
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANG_S)
     assert (process.returncode, err) == (0, "")
     assert not state.exists()

@@ -16,6 +16,7 @@ from infra.local.cloud import EmbeddedCloud
 from infra.local.gateway_ws import WebSocketGateway
 from infra.local.sigv4 import KeyPair
 from infra.local.ws_connection import AWS_LIMITS, Functions, Limits
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 KEYS = KeyPair("EMBEDDEDTEST", "secret", "us-east-1")
@@ -35,7 +36,7 @@ async def established(probe: Any, ws: ClientConnection) -> str:
 
 async def closed_with(ws: ClientConnection) -> int | None:
     """The code the socket was closed with; fails when it stays open."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await ws.wait_closed()
     return ws.close_code
 
@@ -285,7 +286,7 @@ async def test_a_busy_socket_ends_at_the_total_duration_too() -> None:
                     await asyncio.sleep(0.01)
             assert ws.close_code == 1001
 
-    recorder = await with_gateway(keep_talking, limits=Limits(idle_s=60, duration_s=0.2))
+    recorder = await with_gateway(keep_talking, limits=Limits(idle_s=60, duration_s=1.0))
     assert recorder.messages
     assert recorder.codes == [1001]
 

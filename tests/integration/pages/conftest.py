@@ -18,9 +18,10 @@ from infra.local.cloud import EmbeddedCloud
 from infra.local.people import Person as Account
 from tests.integration.control.conftest import FILES, enrolled
 from tests.integration.control.parties import PROTOCOL, Api, Person
+from tests.patience import HANG_S
 
 # A page asks for news every few seconds; on a busy machine five, the default, are not enough for two of these.
-expect.set_options(timeout=30_000)
+expect.set_options(timeout=HANG_S * 1000)
 
 POLICY = """
 @id("drop") @message("A DBA has to agree before tables are dropped.") @approval("group:dba ttl:10m")
@@ -155,7 +156,7 @@ def enter(desk: Desk, chromium: Browser, states: dict[str, Any]) -> Iterator[Ent
         context = chromium.new_context(storage_state=states.get(username), **options)
         contexts.append(context)
         page = context.new_page()
-        page.set_default_timeout(10_000)
+        page.set_default_timeout(HANG_S * 1000)
         page.on("console", lambda said: complaints.append(said.text) if said.type == "error" else None)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(url)

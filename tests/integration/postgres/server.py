@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from cryptography.x509.oid import NameOID
 from agent.runtime.serving import Credential
 from chalicelib.contracts.gateway import Login, Target
 from tests.fakes.agent_runtime import make_target
+from tests.patience import HANG_S
 
 PASSWORD = "correct horse battery staple"
 DATABASE = "shop"
@@ -138,7 +140,8 @@ class Postgres:
         return str(ca_path)
 
     def _wait(self) -> None:
-        for _ in range(400):
+        deadline = time.monotonic() + HANG_S
+        while time.monotonic() < deadline:
             done = subprocess.run(
                 [_binary("pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"], capture_output=True, check=False
             )
@@ -186,4 +189,4 @@ class Postgres:
         pid_file = self.data / "postmaster.pid"
         if pid_file.exists():
             os.kill(int(pid_file.read_text().split()[0]), signal.SIGINT)
-        self.process.wait(20)
+        self.process.wait(HANG_S)

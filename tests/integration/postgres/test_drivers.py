@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from tests.integration.plugin_listener import eventually, run_text
 from tests.integration.postgres.conftest import RUN, Gateway
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -170,7 +171,7 @@ async def test_notifications_are_masked(gateway: Gateway) -> None:
     async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
         await connection.execute("LISTEN news")
         await connection.execute("SELECT pg_notify('news', 'call ' || mail) FROM customers WHERE id = 1")
-        found = [each.payload async for each in connection.notifies(timeout=5, stop_after=1)]
+        found = [each.payload async for each in connection.notifies(timeout=HANG_S, stop_after=1)]
     assert found == ["call p***@***.com"]
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from agent.protocols.postgres.estimate import NOT_KNOWN
 from tests.integration.postgres.conftest import RUN, Gateway
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -39,7 +40,7 @@ async def about_rows(gateway: Gateway, client: psycopg.AsyncConnection, text: st
     approvals = gateway.servings[-1].approvals
     approvals.release.set()
     before = len(approvals.asked)
-    await asyncio.wait_for(client.execute(text, values or None), 20)
+    await asyncio.wait_for(client.execute(text, values or None), HANG_S)
     return [each for each in approvals.asked[before][1] if each == NOT_KNOWN or each.startswith("EXPLAIN")]
 
 

@@ -12,6 +12,7 @@ from chalicelib.contracts.faults import Fault, Notice
 from tests.fakes.agent_runtime import FakeApprovals, make_policy
 from tests.integration.plugin_listener import eventually
 from tests.integration.postgres.conftest import RUN, Gateway
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -32,7 +33,7 @@ async def client(gateway: Gateway) -> AsyncIterator[psycopg.AsyncConnection]:
 
 async def others(gateway: Gateway) -> FakeApprovals:
     approvals = gateway.servings[-1].approvals
-    await asyncio.wait_for(approvals.waiting.wait(), 20)
+    await asyncio.wait_for(approvals.waiting.wait(), HANG_S)
     return approvals
 
 
@@ -46,7 +47,7 @@ async def test_a_bound_statement_waits_with_its_values(gateway: Gateway, client:
     assert gateway.recorded("held")
     assert not [line for line in gateway.recorded("operation") if line["kind"] == "execute"]
     approvals.release.set()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, HANG_S)
     assert len(said) == 1
     assert "Ask the DBAs. Waiting until" in said[0]
     assert approvals.used == [("req_1", operation.digest())]
@@ -57,7 +58,7 @@ async def test_a_bound_statement_waits_with_its_values(gateway: Gateway, client:
 async def test_each_time_it_is_bound_others_are_asked(gateway: Gateway, client: psycopg.AsyncConnection) -> None:
     gateway.servings[-1].approvals.release.set()
     for number in (3, 3, 4):
-        await asyncio.wait_for(client.execute(CHANGE, (number,), prepare=True), 20)
+        await asyncio.wait_for(client.execute(CHANGE, (number,), prepare=True), HANG_S)
     assert [operation.arguments for operation, _ in gateway.servings[-1].approvals.asked] == [("3",), ("3",), ("4",)]
     assert len(gateway.servings[-1].approvals.used) == 3
 
@@ -88,7 +89,7 @@ async def test_every_no_fails_the_statement_alone(
     approvals.release.set()
     for text, values in ((CHANGE, (3,)), (CHANGE.replace("%s", "3"), None)):
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
-            await asyncio.wait_for(client.execute(text, values), 20)
+            await asyncio.wait_for(client.execute(text, values), HANG_S)
         assert await (await client.execute("SELECT 7")).fetchone() == (7,)
     assert approvals.used == []
 
@@ -98,7 +99,7 @@ async def test_several_statements_wait_for_each_before_the_first_runs(gateway: G
     approvals = await others(gateway)
     assert not gateway.recorded("operation")
     approvals.release.set()
-    await asyncio.wait_for(running, 20)
+    await asyncio.wait_for(running, HANG_S)
     assert len(approvals.asked) == len(approvals.used) == 2
 
 
@@ -107,7 +108,7 @@ async def test_the_end_of_the_client_or_of_the_session_withdraws(gateway: Gatewa
     approvals = await others(gateway)
     gateway.servings[-1].ended.set_result(Notice("session_killed", "Ended."))
     with pytest.raises(psycopg.OperationalError):
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, HANG_S)
     await eventually(lambda: approvals.withdrawn == 1)
     assert approvals.used == []
 
@@ -119,5 +120,5 @@ async def test_a_policy_that_asks_for_more_by_then(gateway: Gateway, client: psy
     serving.in_force = make_policy(RUN, HOLD.replace("group:dba", "group:dba quorum:2"), target=serving.target)
     approvals.release.set()
     with pytest.raises(psycopg.errors.InsufficientPrivilege, match="asks for more"):
-        await asyncio.wait_for(running, 20)
+        await asyncio.wait_for(running, HANG_S)
     assert approvals.used == []

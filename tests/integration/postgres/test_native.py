@@ -20,6 +20,7 @@ from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import SID, FakeDoor, FakeIdentity, FakeServing
 from tests.integration.plugin_listener import eventually, run
 from tests.integration.postgres.conftest import Gateway
+from tests.integration.postgres.server import LOGIN, PASSWORD
 
 pytestmark = pytest.mark.servers
 
@@ -220,8 +221,8 @@ async def test_a_cancel_request_ends_the_right_statement_and_needs_no_session(
 ) -> None:
     door.good.append(TICKET)
     one, two = [await psycopg.AsyncConnection.connect(f"{dsn} sslmode=require", autocommit=True) for _ in range(2)]
-    slow = [asyncio.ensure_future(each.execute("SELECT pg_sleep(20)")) for each in (one, two)]
-    asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(20)%' AND state = 'active'"
+    slow = [asyncio.ensure_future(each.execute("SELECT pg_sleep(100)")) for each in (one, two)]
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(100)%' AND state = 'active'"
     await eventually(lambda: gateway.postgres.admin("shop", asked) == "2")
     await one.cancel_safe()
     with pytest.raises(psycopg.errors.QueryCanceled):
@@ -255,11 +256,17 @@ async def test_a_cancel_request_with_a_wrong_key_does_nothing(gateway: Gateway, 
 
 async def test_a_client_of_the_relay_is_not_cancelled_from_the_listener(gateway: Gateway, dsn: str) -> None:
     door, gateway.door = gateway.door, None
-    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+    past = f"host=127.0.0.1 port={gateway.postgres.port} user={LOGIN} dbname=shop"
+    async with (
+        await psycopg.AsyncConnection.connect(past, password=PASSWORD, autocommit=True) as holder,
+        await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection,
+    ):
         gateway.door = door
-        running = asyncio.ensure_future(connection.execute("SELECT pg_sleep(1)"))
-        asked = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep(1)%' AND state = 'active'"
+        await holder.execute("SELECT pg_advisory_lock(47)")
+        running = asyncio.ensure_future(connection.execute("SELECT pg_advisory_lock(47)"))
+        asked = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
         await eventually(lambda: gateway.postgres.admin("shop", asked) == "1")
         await connection.cancel_safe()
+        await holder.execute("SELECT pg_advisory_unlock(47)")
         await running
     assert gateway.recorded("cancel") == []

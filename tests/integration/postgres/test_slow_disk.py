@@ -14,6 +14,7 @@ from agent.protocols.postgres import messages
 from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeRecorder
 from tests.integration.postgres.conftest import Gateway
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -45,7 +46,7 @@ class Raw:
 
     async def held(self) -> None:
         """Wait until a statement waits for the disk."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             while not self.recorder._writing:  # noqa: ASYNC110 - the fake has no event for it
                 await asyncio.sleep(0.001)
 
@@ -90,7 +91,7 @@ async def test_nothing_is_forwarded_for_a_session_that_ended_meanwhile(raw: Raw)
     raw.say("INSERT INTO waited VALUES (1)")
     await raw.held()
     raw.gateway.servings[-1].ended.set_result(Notice("session_killed", "Bob ended it."))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         while not raw.gateway.notices:  # noqa: ASYNC110 - the listener has no event for it
             await asyncio.sleep(0.001)
         gate.set()

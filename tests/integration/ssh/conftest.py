@@ -9,6 +9,7 @@ import pwd
 import shutil
 import socket
 import subprocess
+import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,10 +17,12 @@ import asyncssh
 import pytest
 
 from agent.protocols.ssh.plugin import SshPlugin
+from agent.protocols.ssh.shells import MOST_START_S
 from agent.runtime.serving import Credential
 from chalicelib.contracts.gateway import Login, Target
 from tests.fakes.agent_runtime import FakeDoor, FakeIdentity, FakeServing, make_claims, make_policy, make_target
 from tests.integration.plugin_listener import PluginListener, eventually
+from tests.patience import HANG_S
 
 SSHD = shutil.which("sshd", path="/usr/sbin:/sbin:" + os.environ.get("PATH", ""))
 USER = pwd.getpwuid(os.getuid()).pw_name
@@ -77,7 +80,8 @@ class Sshd:
         path.chmod(mode)
 
     def _wait(self) -> None:
-        for _ in range(200):
+        deadline = time.monotonic() + HANG_S
+        while time.monotonic() < deadline:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as probe:
                 if probe.recv(4) == b"SSH-":
                     return
@@ -103,7 +107,7 @@ class Sshd:
     def stop(self) -> None:
         """End it and every session of it."""
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(HANG_S)
 
 
 @pytest.fixture(scope="package")
@@ -169,7 +173,9 @@ async def settled(size: Callable[[], int]) -> int:
     last = -1
     while (now := size()) != last:
         last = now
-        await asyncio.sleep(0.5)
+        # In turns of the loop: one that was held up has not had its time.
+        for _ in range(50):
+            await asyncio.sleep(0.01)
     return now
 
 
@@ -190,7 +196,7 @@ async def gateway(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIt
 
 def serving_for(sshd: Sshd, *rules: str, **options: object) -> FakeServing:
     """A session to ``sshd`` under ``rules``, with the target's ``options``. Shells may be as slow as the machine is."""
-    target = sshd.target(**({"shell": "recorded", "shell_start_s": 15} | options))
+    target = sshd.target(**({"shell": "recorded", "shell_start_s": MOST_START_S} | options))
     return FakeServing(
         policy=make_policy(*rules, target=target), target=target, claims=make_claims(login=USER), credential=sshd.credential()
     )

@@ -26,9 +26,15 @@ import pytest
 from tests.fakes.agent_runtime import FakeIdentity, FakeServing, make_policy
 from tests.integration.loop import Loop
 from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
+from tests.integration.terminal import end, status
+from tests.patience import HANG_S, until
 
 #: At the beginning of a line, this and a full stop close a channel, whatever runs in it.
 ESCAPE = "\x1d"
+#: Seconds without a prompt after which what was typed is taken for something that shows none.
+LULL_S = 1.0
+#: Seconds after which a prompt that was recorded will not be shown any more.
+LOST_S = 10.0
 _LANGUAGE = ("-o", "SendEnv=LANG")
 
 
@@ -72,9 +78,20 @@ class Row:
         lines = self.serving.recorder.lines(self.channel, "cast")
         return any(line[1] == "x" or line[2] == "the client left" for line in lines[1:])
 
-    def settle(self, ready: str, seconds: float) -> None:
-        """Give what was typed the time to happen: until a prompt stands there again, ``seconds`` where none does."""
-        self.child.expect([ready, pexpect.TIMEOUT], timeout=seconds)
+    def settle(self, ready: str, seconds: float) -> bool:
+        """Give what was typed the time to happen: until a prompt stands there again, ``seconds`` where none does.
+
+        True where a prompt stands there.
+        """
+        return self.child.expect([ready, pexpect.TIMEOUT], timeout=seconds) == 0
+
+    def begins(self, ready: str) -> bool:
+        """True once the first prompt stands there; false where it was recorded, and is not shown."""
+        if self.settle(ready, LOST_S):
+            return True
+        # The machine may be that slow. What was recorded is on its way for as long again.
+        until(lambda: re.search(ready, self.text), "a prompt in the recording")
+        return self.settle(ready, LOST_S)
 
     @property
     def decided(self) -> list[str]:
@@ -92,9 +109,11 @@ class Row:
         try:
             for piece in pieces:
                 self.child.send((piece + "\r").encode("utf-8", "surrogateescape"))
-                self.settle(ready, 0.15)
-                if piece in reached:
-                    self._reach(typed, plain(piece))
+                # The end of what a program reads ends it, and a prompt comes.
+                back = self.settle(ready, HANG_S if piece == "\x04" else 0.15)
+                if piece in reached and not self._reach(typed, plain(piece)) and not back:
+                    # The verdict was slow, and so is what comes of it.
+                    self.settle(ready, LULL_S)
             self._until(lambda: self.denied >= denied, f"only {self.denied} were denied")
             # Whatever is left open is left: nothing must have come of it by then, nor on the way out.
             if any(each in piece for piece in pieces for each in ("&", "sleep")):
@@ -110,41 +129,42 @@ class Row:
         # Two shells at one terminal, and marks that make no sense, end the session: that is a no as well.
         assert self.denied >= denied or "(shell_unguarded, " in self.text, self.decided
 
-    def _reach(self, typed: Counter[str], line: str) -> None:
+    def _reach(self, typed: Counter[str], line: str) -> bool:
         typed[line] += 1
-        self._until(lambda: sum(line in each for each in self.decided) >= typed[line], f"no verdict on {line!r}")
+        return self._until(lambda: sum(line in each for each in self.decided) >= typed[line], f"no verdict on {line!r}")
 
-    def _until(self, happened: Callable[[], bool], otherwise: str) -> None:
-        """Read on until it has ``happened``, which takes as long as the machine takes. Raises EOF where the shell ends first."""
-        for _ in range(2000):
-            if happened():
-                return
+    def _until(self, happened: Callable[[], bool], otherwise: str) -> bool:
+        """Read on until it has ``happened``, which takes as long as the machine takes. True where it had happened by now.
+
+        Raises EOF where the shell ends first.
+        """
+        if happened():
+            return True
+        deadline = time.monotonic() + HANG_S
+        while time.monotonic() < deadline:
             self.child.expect(pexpect.TIMEOUT, timeout=0.01)
+            if happened():
+                return False
         pytest.fail(f"{otherwise}: {self.decided!r}")
 
     def leave(self) -> int:
         """Wait for the end of the shell, which was told to end; returns its status, or -1 where it had to be closed."""
         if self.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=1) == 1:
             return self.close()
-        self.child.close(force=True)
+        left = status(self.child)
         self._ended()
-        return int(self.child.exitstatus if self.child.exitstatus is not None else -1)
+        return left
 
     def close(self) -> int:
         """Close the channel, whatever runs in the shell."""
         self.child.send(f"\r{ESCAPE}.")
         self.child.expect(pexpect.EOF)
-        self.child.close(force=True)
+        status(self.child)
         self._ended()
         return -1
 
     def _ended(self) -> None:
-        for _ in range(2000):
-            if self.over:
-                break
-            time.sleep(0.01)
-        else:
-            pytest.fail("the shell's recording did not end")
+        until(lambda: self.over, "the end of the shell's recording")
 
 
 class Many:
@@ -167,7 +187,7 @@ class Many:
         """End everything."""
         if self._master is not None:
             self._master.terminate()
-            self._master.wait(10)
+            self._master.wait(HANG_S)
         self._loop.run(self._gate.close)
         self._loop.stop()
         self._folder.cleanup()
@@ -183,12 +203,11 @@ class Many:
             row = self._open(rules, size)
             try:
                 row.child.expect_exact(greeting)
-                if row.child.expect([ready, pexpect.TIMEOUT], timeout=10) == 0:
+                if row.begins(ready):
                     yield row
                     return
-                assert re.search(ready, row.text), f"there is no prompt: {row.text!r}"
             finally:
-                row.child.close(force=True)
+                end(row.child)
         pytest.fail("OpenSSH's master shows nothing")
 
     def _open(self, rules: Sequence[str], size: tuple[int, int]) -> Row:
@@ -201,11 +220,10 @@ class Many:
         options = ["-S", str(self._socket), "-e", "^]", *_LANGUAGE]
         command = self._gate.ssh(options=options)
         child = pexpect.spawn(
-            command[0], command[1:], timeout=20, dimensions=size,
+            command[0], command[1:], timeout=HANG_S, dimensions=size,
             env={"TERM": "xterm", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         )  # fmt: skip
         child.delaybeforesend = None
-        child.ptyproc.delayafterclose = child.ptyproc.delayafterterminate = 0.01
         return Row(child, serving, self._rows)
 
     def _connect(self) -> None:
@@ -218,10 +236,6 @@ class Many:
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
         )
-        for _ in range(2000):
-            if self._socket.exists():
-                return
-            if self._master.poll() is not None:
-                break
-            time.sleep(0.01)
-        pytest.fail(f"no connection: {self._gate.notices}")
+        master = self._master
+        until(lambda: self._socket.exists() or master.poll() is not None, "a connection, or its end")
+        assert master.poll() is None, f"no connection: {self._gate.notices}"

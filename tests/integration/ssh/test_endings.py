@@ -21,6 +21,7 @@ from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeIdentity, FakeServing, make_claims, make_policy, make_target
 from tests.integration.plugin_listener import Ran, eventually, run
 from tests.integration.ssh.conftest import USER, Gateway
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -214,7 +215,7 @@ async def test_every_order(scripted: Gateway, script: str, status: int | None, o
 async def test_every_order_for_a_client_that_closes_first(scripted: Gateway, script: str, status: int | None, out: bytes) -> None:
     async with connect(scripted) as client:
         chan, session = await client.create_session(Closing, script, encoding=None)
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await chan.wait_closed()
         assert session.out == out
         assert chan.get_returncode() == (-15 if "signal" in script else status)

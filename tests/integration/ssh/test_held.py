@@ -14,6 +14,7 @@ from chalicelib.contracts.faults import Fault, Notice
 from tests.fakes.agent_runtime import NOW_MS, FakeServing
 from tests.integration.plugin_listener import eventually
 from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -44,7 +45,7 @@ async def start(gateway: Gateway, evidence: Path, *options: str) -> asyncio.subp
     words = gateway.ssh(f"touch {evidence}; echo done", options=[*options])
     process = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, stdout=pipe, stderr=pipe)
     assert gateway.serving is not None
-    await asyncio.wait_for(gateway.serving.approvals.waiting.wait(), 20)
+    await asyncio.wait_for(gateway.serving.approvals.waiting.wait(), HANG_S)
     return process
 
 
@@ -154,10 +155,10 @@ async def test_ctrl_c_in_a_terminal_withdraws_also_behind_what_was_typed(
         "127.0.0.1", gateway.port, config=None, known_hosts=None, username="web", client_keys=None
     ) as conn:
         process = await conn.create_process(f"touch {evidence}", term_type="xterm")
-        await asyncio.wait_for(serving.approvals.waiting.wait(), 20)
+        await asyncio.wait_for(serving.approvals.waiting.wait(), HANG_S)
         process.stdin.write("yes")
         process.stdin.write("\r\x03")
-        done = await asyncio.wait_for(process.wait(), 20)
+        done = await asyncio.wait_for(process.wait(), HANG_S)
         assert done.exit_status == 126
     assert serving.approvals.withdrawn == 1
     assert "approval_withdrawn" in serving.recorder.text(1)
@@ -178,10 +179,10 @@ async def test_other_channels_go_on(gateway: Gateway, serving: FakeServing, evid
         "127.0.0.1", gateway.port, config=None, known_hosts=None, username="web", client_keys=None
     ) as conn:
         waiting = await conn.create_process(f"touch {evidence}")
-        await asyncio.wait_for(serving.approvals.waiting.wait(), 20)
+        await asyncio.wait_for(serving.approvals.waiting.wait(), HANG_S)
         assert (await conn.run("echo on")).stdout == "on\n"
         serving.approvals.release.set()
-        assert (await asyncio.wait_for(waiting.wait(), 20)).exit_status == 0
+        assert (await asyncio.wait_for(waiting.wait(), HANG_S)).exit_status == 0
     assert there(evidence)
 
 
@@ -211,7 +212,7 @@ class Transfer:
         assert process.stdin is not None
         process.stdin.write("\n".join(lines).encode() + b"\n")
         process.stdin.write_eof()
-        await asyncio.wait_for(self.serving.approvals.waiting.wait(), 20)
+        await asyncio.wait_for(self.serving.approvals.waiting.wait(), HANG_S)
         return process
 
     def verdicts(self) -> list[tuple[str, str]]:
@@ -302,7 +303,7 @@ async def test_ctrl_c_in_scp_while_it_waits_withdraws(transfer: Transfer, tmp_pa
     (tmp_path / "up").write_bytes(b"content")
     words = transfer.gateway.batch("scp", "-s", f"{tmp_path}/up", f"web@127.0.0.1:{transfer.folder}/up")
     process = await asyncio.create_subprocess_exec(*words, stdin=asyncio.subprocess.DEVNULL, start_new_session=True)
-    await asyncio.wait_for(transfer.serving.approvals.waiting.wait(), 20)
+    await asyncio.wait_for(transfer.serving.approvals.waiting.wait(), HANG_S)
     os.killpg(process.pid, signal.SIGINT)
     await process.wait()
     await eventually(lambda: transfer.serving.approvals.withdrawn == 1)
@@ -319,7 +320,7 @@ async def test_other_channels_go_on_beside_an_sftp_that_waits(transfer: Transfer
         conn.start_sftp_client() as other,
     ):
         removing = asyncio.ensure_future(waiting.remove(str(transfer.doomed)))
-        await asyncio.wait_for(transfer.serving.approvals.waiting.wait(), 20)
+        await asyncio.wait_for(transfer.serving.approvals.waiting.wait(), HANG_S)
         assert (await conn.run("echo on")).stdout == "on\n"
         assert await other.exists(str(transfer.doomed))
         # What the same client asks behind it is answered behind it.
@@ -327,8 +328,8 @@ async def test_other_channels_go_on_beside_an_sftp_that_waits(transfer: Transfer
         assert await other.listdir(str(transfer.folder))
         assert not behind.done()
         transfer.serving.approvals.release.set()
-        await asyncio.wait_for(removing, 20)
-        assert await asyncio.wait_for(behind, 20) is False
+        await asyncio.wait_for(removing, HANG_S)
+        assert await asyncio.wait_for(behind, HANG_S) is False
 
 
 async def test_the_end_of_the_session_ends_an_sftp_that_waits(transfer: Transfer) -> None:

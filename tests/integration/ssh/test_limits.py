@@ -21,6 +21,7 @@ from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway
 from tests.integration.ssh.test_login import Person
 from tests.integration.ssh.test_target import aim
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -182,7 +183,7 @@ async def test_a_client_that_stalls_before_it_proves_anything_is_let_go(
     monkeypatch.setattr(transport, "HANDSHAKE_S", 0.7)
     gateway.door = FakeDoor(gateway.serving)
     with pytest.raises((asyncssh.Error, OSError)):
-        await connect(gateway, client_factory=Undecided, login_timeout=60)
+        await connect(gateway, client_factory=Undecided, login_timeout=HANG_S)
     await gateway.idle()
     assert gateway.door.asked == []
 
@@ -199,7 +200,7 @@ async def test_a_client_that_drips_is_let_go(gateway: Gateway, monkeypatch: pyte
     writer.write(b"SSH-2.0-")
     dripping = asyncio.ensure_future(drip())
     try:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             while await reader.read(65536):
                 pass
     except ConnectionError:

@@ -6,6 +6,7 @@ import asyncio
 import re
 import shutil
 import subprocess
+import time
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_
 from tests.integration.ssh.test_guarded import LINES, NOT, PERMIT, victims
 from tests.integration.ssh.test_held import ALLOW, HOLD
 from tests.integration.ssh.test_shell import at_terminal
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -199,6 +201,22 @@ async def test_a_held_line_runs_by_itself_after_the_yes(locked: Gateway, server:
     assert dict(operation.environment)["PWD"] == str(tmp_path)
 
 
+#: It says that it has the terminal.
+SLEEPS = "sh -c 'echo a''sleep; exec sleep 300'"
+
+
+def interrupted(child: pexpect.spawn, *, pressed: bool = False) -> None:
+    """Press Ctrl-C until a prompt comes. One that comes while the shell starts its program may meet neither of them."""
+    if pressed and child.expect([READY, pexpect.TIMEOUT], timeout=0.5) == 0:
+        return
+    deadline = time.monotonic() + HANG_S
+    while time.monotonic() < deadline:
+        child.send("\x03")
+        if child.expect([READY, pexpect.TIMEOUT], timeout=0.5) == 0:
+            return
+    pytest.fail("Ctrl-C ends nothing")
+
+
 async def test_programs_have_the_terminal_to_themselves(locked: Gateway) -> None:
     def person(child: pexpect.spawn) -> None:
         prompt(child)
@@ -207,20 +225,18 @@ async def test_programs_have_the_terminal_to_themselves(locked: Gateway) -> None
         child.send("hunter2\r")
         child.expect_exact("7\r\n")
         child.expect(READY)
-        child.send("sleep 30\r")
-        child.expect(pexpect.TIMEOUT, timeout=0.3)
+        child.send(f"{SLEEPS}\r")
+        child.expect_exact("asleep\r\n")
         child.send("\x03")
         child.expect(READY)
         child.send("echo after $?\r")
         child.expect_exact("after 130")
-        child.send("sleep 30\r")
-        child.expect(pexpect.TIMEOUT, timeout=0.3)
+        child.send(f"{SLEEPS}\r")
+        child.expect_exact("asleep\r\n")
         child.send("\x1a")
         child.expect(READY)
         child.send("fg\r")
-        child.expect(pexpect.TIMEOUT, timeout=0.3)
-        child.send("\x03")
-        child.expect(READY)
+        interrupted(child)
         child.setwinsize(40, 90)
         child.send("stty size\r")
         child.expect_exact("40 90\r\n")
@@ -233,7 +249,7 @@ async def test_programs_have_the_terminal_to_themselves(locked: Gateway) -> None
         child.send("lf\r")
         child.expect_exact("\x1b[?2004lhalf\r\n")
         child.send("vi -u NONE\r")
-        child.expect(pexpect.TIMEOUT, timeout=0.5)
+        child.expect_exact("\x1b[?1049h")
         child.send(":q!\r")
         child.expect(READY)
         child.send("exit 3\r")
@@ -253,11 +269,7 @@ async def test_long_lines_run_at_once_and_ctrl_c_behind_them_is_for_their_progra
         child.expect_exact("\x1b[?2004l")
         child.expect(READY)
         child.send(": " + "é" * 10_000 + "; sleep 60\r\x03")
-        # One that comes while the shell starts its program may meet neither of them; people press it again.
-        for _ in range(40):
-            if child.expect([READY, pexpect.TIMEOUT], timeout=0.5) == 0:
-                break
-            child.send("\x03")
+        interrupted(child, pressed=True)
         child.send("echo $((2*$?))-is-it\r")
         child.expect_exact("260-is-it")
         child.send("exit 0\r")
@@ -446,7 +458,7 @@ async def test_nothing_is_completed_where_policy_forbids_it(locked: Gateway, ser
 async def test_lines_that_were_sent_in_advance_run_and_then_the_shell_ends(locked: Gateway) -> None:
     def run() -> subprocess.CompletedProcess[bytes]:
         text = b"echo $((6*7))\ntouch /nowhere\nsh -c 'exit 3'\n"
-        return subprocess.run(locked.ssh(options=["-tt"]), input=text, capture_output=True, timeout=30, check=False)
+        return subprocess.run(locked.ssh(options=["-tt"]), input=text, capture_output=True, timeout=HANG_S, check=False)
 
     done = await asyncio.to_thread(run)
     assert b"42\r\n" in done.stdout

@@ -23,6 +23,7 @@ from tests.fakes.agent_runtime import make_policy
 from tests.integration.plugin_listener import run
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_shell import at_terminal
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -101,7 +102,7 @@ async def test_text_comes_at_once_although_it_may_go_on(masked: Make) -> None:
     process = await asyncio.create_subprocess_exec(*gate.ssh("printf 'no line end'; read x"), stdin=PIPE, stdout=PIPE)
     assert process.stdout is not None
     assert process.stdin is not None
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(HANG_S):
         assert await process.stdout.readexactly(11) == b"no line end"
         process.stdin.close()
         await process.wait()
@@ -143,7 +144,7 @@ async def test_git_clones_and_pushes_byte_for_byte(masked: Make, tmp_path: Path)
     }
 
     def git(*words: str, cwd: Path = tmp_path) -> None:
-        subprocess.run(["git", *who, *words], cwd=cwd, env=environment, check=True, capture_output=True, timeout=60)
+        subprocess.run(["git", *who, *words], cwd=cwd, env=environment, check=True, capture_output=True, timeout=HANG_S)
 
     def work() -> None:
         git("init", "--bare", str(origin))

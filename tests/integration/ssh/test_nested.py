@@ -19,6 +19,7 @@ from tests.integration.ssh.conftest import USER, FakeIdentity, Gateway, Sshd, se
 from tests.integration.ssh.test_guarded import NOT, victims
 from tests.integration.ssh.test_held import ALLOW, HOLD
 from tests.integration.ssh.test_shell import at_terminal
+from tests.patience import until
 
 pytestmark = pytest.mark.servers
 
@@ -255,10 +256,7 @@ async def test_five_deep(guarded: Gateway, tmp_path: Path) -> None:
         for left in range(1, 6):
             child.send("exit\r")
             # Its own line and the one that had started it have ended. Before that, sudo and su drop what is typed.
-            for _ in range(400):
-                if len(commands()) > 2 * left:
-                    break
-                child.expect(pexpect.TIMEOUT, timeout=0.05)
+            until(lambda left=left: len(commands()) > 2 * left, "the end of both lines")
             child.expect(PROMPT)
         say(child, "echo level-$SHLVL", "level-1\r\n")
         child.send("exit\r")

@@ -24,6 +24,7 @@ from tests.integration.plugin_listener import eventually
 from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
 from tests.integration.ssh.test_fuzz import damaged
 from tests.integration.ssh.test_limits import connect
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -140,7 +141,7 @@ async def channel(gateway: Gateway, dice: random.Random, names: list[bytes]) -> 
                 if dice.random() < 0.3:
                     await asyncio.sleep(0.002)
             chan.write_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await chan.wait_closed()
 
 

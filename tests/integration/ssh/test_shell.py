@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.plugin_listener import run
 from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
+from tests.integration.terminal import end, status
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -23,16 +25,16 @@ async def at_terminal(command: list[str], person: Callable[[pexpect.spawn], None
         child = pexpect.spawn(
             command[0],
             command[1:],
-            timeout=20,
+            timeout=HANG_S,
             dimensions=size,
             env={"TERM": "xterm", "PATH": "/usr/bin:/bin", "LANG": "C.UTF-8"},
         )
         try:
             person(child)
             child.expect(pexpect.EOF)
+            return status(child)
         finally:
-            child.close(force=True)
-        return int(child.exitstatus if child.exitstatus is not None else -1)
+            end(child)
 
     return await asyncio.to_thread(sit)
 

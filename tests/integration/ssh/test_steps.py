@@ -31,7 +31,6 @@ async def typed(gateway: Gateway, *lines: str) -> list[str]:
     """Type ``lines``, each at a prompt. Returns what was decided, in words."""
 
     def person(child: pexpect.spawn) -> None:
-        child.timeout = 10
         begin(child)
         for line in lines:
             enter(child, line)

@@ -16,6 +16,7 @@ from tests.bypass.raw import raw_channel
 from tests.bypass.ssh.test_files import Client, OutOnly, opening, s
 from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -134,7 +135,7 @@ async def test_a_client_that_asks_and_leaves(gateway: Gateway, tmp_path: Path) -
         for n in range(50):
             sftp.send(14, n, s(at + b"/d%d" % n), b"\0\0\0\0")
         sftp.chan.write_eof()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await sftp.chan.wait_closed()
     assert made(tmp_path) == 50
 

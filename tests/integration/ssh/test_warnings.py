@@ -11,6 +11,7 @@ import pytest
 from chalicelib.contracts.faults import Notice
 from tests.integration.plugin_listener import eventually
 from tests.integration.ssh.conftest import Gateway
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -31,10 +32,10 @@ async def test_a_program_goes_on_and_its_owner_reads_it_on_standard_error(
     process = await conn.create_process("echo begun; cat")
     assert await process.stdout.readline() == "begun\n"
     gateway.serving.warned(SOON)
-    assert await asyncio.wait_for(process.stderr.readline(), 20) == f"sallyport: {SOON}\n"
+    assert await asyncio.wait_for(process.stderr.readline(), HANG_S) == f"sallyport: {SOON}\n"
     process.stdin.write("still here\n")
     process.stdin.write_eof()
-    done = await asyncio.wait_for(process.wait(), 20)
+    done = await asyncio.wait_for(process.wait(), HANG_S)
     assert (done.exit_status, done.stdout) == (0, "still here\n")
     assert SOON in gateway.serving.recorder.text(1)
 
@@ -44,11 +45,11 @@ async def test_at_a_terminal_it_is_a_line_of_its_own_and_waits_for_the_end_of_a_
 ) -> None:
     command = r"stty -echo; printf 'a\033[3'; read line; printf '1mred'"
     process = await conn.create_process(command, term_type="xterm")
-    assert await asyncio.wait_for(process.stdout.readexactly(4), 20) == "a\x1b[3"
+    assert await asyncio.wait_for(process.stdout.readexactly(4), HANG_S) == "a\x1b[3"
     gateway.serving.warned(SOON)
     assert SOON not in gateway.serving.recorder.text(1)
     process.stdin.write("\r")
-    assert (await asyncio.wait_for(process.wait(), 20)).exit_status == 0
+    assert (await asyncio.wait_for(process.wait(), HANG_S)).exit_status == 0
     shown = gateway.serving.recorder.text(1)
     assert shown.startswith("a\x1b[31mred")
     assert shown.endswith(f"red\r\nsallyport: {SOON}\r\na\x1b[31mred"), "the line that it cut is drawn again"
