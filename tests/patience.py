@@ -1,6 +1,6 @@
-"""How long tests wait for what must come: longer than any machine stalls, so that only a hang is longer.
+"""Waiting for what must come, for as long as the demo does.
 
-What must *not* come is not waited for at all: tests ask for something that comes after it (a verdict, a marker, a line in a log).
+What must *not* come is not waited for: tests ask for something that comes after it (a verdict, a marker, a line in a log).
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-#: Seconds until something that must come is given up. Nobody waits that long but for a fault.
-HANG_S: Final = 120.0
+from infra.demo.patience import HANG_S
+
+__all__ = ["HANG_S", "until"]
+
 _LOOK_S: Final = 0.05
 
 T = TypeVar("T")
