@@ -85,6 +85,10 @@ class Unmasked:
         """The words."""
         return words
 
+    def fields(self, fields: dict[str, str], about: Meaning | None, asked: str) -> dict[str, str]:
+        """Everything."""
+        return fields
+
     def asks(self, meaning: Meaning) -> str:
         """Nothing has to be known of the columns."""
         return ""

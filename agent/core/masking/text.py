@@ -1,13 +1,15 @@
 """Errors, notices and their details: the other road back to the client.
 
 PostgreSQL quotes data in messages of known shapes (``src/backend``: constraint violations, casts, COPY context). Where the shape
-names its columns, a tag decides each value; where it does not, every quoted value goes. What is left is scrubbed by the
-detectors, which is all that can be done for messages that a function on the target raises itself.
+names its columns, a tag decides each value; where it does not, every quoted value goes. In all other quotes, and in what a
+function on the target raises itself, only words stay that somebody wrote rather than stored (``Written``): they stand in the
+statement, in the text of a function, or name a thing of the catalogue. What is left is scrubbed by the detectors.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 from agent.core.masking.classes import Report, Tally, data_class
@@ -37,7 +39,20 @@ _QUOTED: Final = bytewise(
     rb"value |column [^\s:]{1,130}: |COPY [^\n\"]{1,300}: |Token |String |unrecognized (?:value|key word): |"
     rb"invalid [a-z ]{1,60}: )\""
 )
+_WORD: Final = re.compile(rb"[^\x00-/:-@\[-^`{-\x7f]+")
+#: What PostgreSQL itself says between two names in quotes. A value may hold quotes, so nothing else is believed to be its own.
+_BETWEEN: Final = frozenset(
+    b"a and cannot check column constraint database delete does exclusion exist for foreign from function in is key not null of "
+    b"on or relation role schema table to type unique update view violates".split()
+)
+_GONE: Final = re.compile(rb"\*\*\*(?:[ .,;:'_/+-]*\*\*\*)+")
+#: A number of a message, but for one that belongs to a type: ``character varying(10)``.
+_NUMBER: Final = re.compile(rb"(?<![(\w])(?<!\(\d)(?<!\(\d\d)(?<!\(\d\d\d)\d+(?!\w)")
 _LINE: Final = bytewise(rb"(?s)(?:JSON data, line \d+: |COPY [^\n]{1,300}, line \d+: \")")
+
+
+#: Tells of a word whether somebody wrote it.
+Written = Callable[[bytes], bool]
 
 
 class TextScrubber:
@@ -55,16 +70,37 @@ class TextScrubber:
         """Return how many values of each class were replaced; a value of no known class counts as ``value``."""
         return self._tally.take()
 
-    def scrub(self, text: bytes, *, quoted: bool = True) -> bytes:
+    def scrub(self, text: bytes, *, quoted: bool = True, written: Written | None = None, numbers: bool = False) -> bytes:
         """Return the text of one field (message, detail, hint, context, …) as the client may see it.
 
         Without ``quoted``, the values that PostgreSQL quotes are known not to come from a tagged column: only detectors count.
+        With ``written``, whatever stands in quotes that is of no known shape is held to it too, and so are ``numbers`` outside.
         """
         if not quoted:
             return self._detectors.scrub(text, self._reveal, self._tally)
         for shape, rewrite in ((_KEYED, self._key), (_ROW, self._row), (_QUOTED, self._quoted), (_LINE, self._rest)):
             text = _rewritten(text, shape, rewrite)
+        if written is not None:
+            begin, end = text.find(b'"'), text.rfind(b'"') + 1
+            outside = text[:begin], text[end:]
+            if begin < 0:
+                outside = text, b""
+            inside = self._words(text[begin:end], lambda word: word in _BETWEEN or written(word)) if end else b""
+            if numbers:
+                outside = self._numbers(outside[0], written), self._numbers(outside[1], written)
+            text = outside[0] + inside + outside[1]
         return self._detectors.scrub(text, self._reveal, self._tally)
+
+    def raised(self, text: bytes, written: Written) -> bytes:
+        """Return what a function of the target has raised: the words that were written somewhere, and no others."""
+        return self._detectors.scrub(self._words(text, written), self._reveal, self._tally)
+
+    def _words(self, text: bytes, written: Written) -> bytes:
+        return _GONE.sub(_SOMETHING, _WORD.sub(lambda found: found[0] if written(found[0]) else self._gone(), text))
+
+    def _numbers(self, text: bytes, written: Written) -> bytes:
+        shown = _NUMBER.sub(lambda found: found[0] if written(found[0]) else self._gone(), text)
+        return _GONE.sub(_SOMETHING, shown) if shown != text else text
 
     def _gone(self) -> bytes:
         self._tally.add(_NAME)

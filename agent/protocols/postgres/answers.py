@@ -24,10 +24,6 @@ from agent.protocols.postgres.session import SessionBook
 from agent.protocols.postgres.snapshot import Known
 from chalicelib.contracts.faults import Fault
 
-#: Fields of an error or a notice that hold text of the data or of the statement (§55.8): message, detail, hint, internal query,
-#: context. The names of schema, table, column, type and constraint, and positions, are left alone.
-_TEXTS: Final = frozenset("MDHqW")
-
 _RESULTS_KEPT: Final = 64
 #: No value that a detector finds is an identifier as short as this.
 _NAME_ALONE: Final = 16
@@ -39,11 +35,11 @@ _FIXED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 class Shared:
     """What both sides of one connection know."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, label: str) -> None:
         self.queue = Queue()
         self.statements: Names[Prepared] = Names()
         self.portals: Names[Portal] = Names()
-        self.book = SessionBook(known)
+        self.book = SessionBook(known, label)
         self.status = "I"
         self.copy_in: Expected | None = None
         """A COPY FROM STDIN that was forwarded and is not over."""
@@ -319,8 +315,8 @@ class Answers:
     def _error(self, found: Message) -> bytes:
         head = self._shared.queue.head()
         fields = reason(head, messages.read_fields(found.body))
-        about = _about(head, fields)
-        shown = messages.fields("E", self._scrubbed(fields, about))
+        scrubbed = self._scrubbed(fields, head)
+        shown = messages.fields("E", scrubbed)
         if head is None or head.kind is Kind.SYNC:
             # The server ends the connection (a shutdown, an administrator's command) and says why, or a commit failed.
             return shown
@@ -333,7 +329,7 @@ class Answers:
         for expected in failed:
             for run in expected.runs[expected.at :]:
                 outcome = "error" if expected is at_fault and run is expected.runs[expected.at] else "skipped"
-                extra = {"state": fields.get("C", ""), "message": self._masks.text(fields.get("M", ""), about)}
+                extra = {"state": fields.get("C", ""), "message": scrubbed.get("M", "")}
                 self._over(run, outcome, **({"said": fields.get("M", ""), **extra} if outcome == "error" else {}))
         head.failed = True
         self._shared.end_copy()
@@ -346,18 +342,20 @@ class Answers:
             return b""
         return shown if fatal else head.denial or shown
 
-    def _scrubbed(self, fields: dict[str, str], about: Meaning | None) -> dict[str, str]:
-        return {code: self._masks.text(words, about) if code in _TEXTS else words for code, words in fields.items()}
+    def _scrubbed(self, fields: dict[str, str], head: Expected | None) -> dict[str, str]:
+        said = None if head is None else head.run.meaning if head.run is not None else head.about
+        return self._masks.fields(fields, _about(head, fields), said.text if said is not None else "")
 
     def _notice(self, found: Message) -> bytes:
-        fields = messages.read_fields(found.body)
-        return messages.fields("N", self._scrubbed(fields, _about(self._shared.queue.head(), fields)))
+        return messages.fields("N", self._scrubbed(messages.read_fields(found.body), self._shared.queue.head()))
 
     def _setting(self, found: Message) -> bytes:
         name, value = messages.read_pair(found.body)
         wanted = _FIXED.get(name)
         if wanted is not None and value != wanted:
             raise Fault("protocol_error", f"{name} was changed behind the gateway, which can no longer read what it is sent.")
+        if name == "application_name":
+            self._shared.book.named(value)
         return messages.parameter_status(name, self._masks.text(value))
 
     def _notification(self, found: Message) -> bytes:

@@ -40,6 +40,7 @@ from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE, denial, refu
 from agent.protocols.postgres.expected import OUTSTANDING_LIMIT, Expected, Kind, Portal, Prepared, Run
 from agent.protocols.postgres.judge import Held, Judge, Ruling, forward, recorded_first
 from agent.protocols.postgres.kept import ROWS
+from agent.protocols.postgres.login import label
 from agent.protocols.postgres.masks import Masks, copies, kept
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.missing import Missing
@@ -78,7 +79,7 @@ class Engine:
         self._classifier = classifier
         self._masks = masks
         self._sid = sid
-        self._shared = Shared(known)
+        self._shared = Shared(known, label(sid))
         self._answers = Answers(self._shared, masks, rows, keep=judge.keep if judge.originals else None)
         self.repeats: Final = Repeats(self._shared, self._answers, judge, classifier, masks, self._fresh)
         """What was asked before; what it does not take goes to :meth:`receive`."""
@@ -205,6 +206,8 @@ class Engine:
         if book.learned:
             book.learned = False
             self._classifier.adopt(book.known.current.catalogue)
+        if self._inbox and book.unlabelled and not book.asking and self._quiet() and shared.status == "I":
+            effects.append(Housekeep(Side.TARGET, book.label(shared.queue)))
         if self._inbox and not book.asking and self._quiet() and (self._wanted or book.path_unsure()):
             effects.append(Housekeep(Side.TARGET, book.ask(shared.queue, shared.status, names=self._wanted)))
             self._wanted = False

@@ -94,10 +94,15 @@ def wishes(parameters: dict[str, str], database: str, target: str) -> Wishes:
     return Wishes(database, user, parameters.get("application_name", ""), settings)
 
 
+def label(sid: str) -> str:
+    """Return what ``application_name`` begins with in a session."""
+    return f"sallyport {sid}"
+
+
 def startup(login: str, asked: Wishes, sid: str) -> bytes:
     """Return the StartupMessage to the server. The session's identifier stands in ``application_name``, for its own logs."""
     # The server cuts the name at 63 bytes, so the identifier comes first.
-    application = f"sallyport {sid} {asked.application}".strip()[:63]
+    application = f"{label(sid)} {asked.application}".strip()[:63]
     return messages.startup(
         {
             "user": login,

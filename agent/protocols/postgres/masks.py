@@ -110,7 +110,11 @@ class Masks(Protocol):
         ...
 
     def text(self, words: str, about: Meaning | None = None) -> str:
-        """Return an error, a notice or a setting as the client may see it: of the statement ``about``, or of who knows what."""
+        """Return a notification or a setting as the client may see it: of the statement ``about``, or of who knows what."""
+        ...
+
+    def fields(self, fields: dict[str, str], about: Meaning | None, asked: str) -> dict[str, str]:
+        """Return an error or a notice as the client may see it: of ``about``, or of who knows what. ``asked`` is what was run."""
         ...
 
 

@@ -13,6 +13,7 @@ from agent.core.masking.text import TextScrubber
 from agent.core.sql import Session, analyse, literals
 from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import Analysis
+from agent.protocols.postgres import errors
 from agent.protocols.postgres.classify import Classifier, Meaning
 from agent.protocols.postgres.columns import Columns, read_tags
 from agent.protocols.postgres.masks import DIGITS, CopyMask
@@ -105,6 +106,7 @@ class SessionMasks:
         self._kept: dict[str, _Kept] = {}
         # Errors name columns without their tables.
         self._names = {column.rpartition(".")[2]: data_class for column, data_class in self._tags.items()}
+        self._written: tuple[Catalogue, frozenset[bytes]] | None = None
         self._scrubs_for: frozenset[str] | None = None
         self._scrubber: TextScrubber
 
@@ -166,12 +168,26 @@ class SessionMasks:
 
     def text(self, words: str, about: Meaning | None = None) -> str:
         """Return a text that may quote data: of what ``about`` reaches, where it is known, or else of anything."""
+        scrubber, hidden = self._scrubbing(about)
+        return scrubber.scrub(words.encode(errors="replace"), quoted=hidden).decode(errors="replace")
+
+    def fields(self, fields: dict[str, str], about: Meaning | None, asked: str) -> dict[str, str]:
+        """Return an error or a notice: what it quotes and what a function raises is held to what was written (``errors``)."""
+        scrubber, hidden = self._scrubbing(about)
+        if not hidden:
+            return errors.scrubbed(fields, scrubber, None)
+        catalogue = self._snapshot().catalogue
+        if self._written is None or self._written[0] is not catalogue:
+            self._written = catalogue, errors.vocabulary(catalogue)
+        return errors.scrubbed(fields, scrubber, errors.written(self._written[1], asked))
+
+    def _scrubbing(self, about: Meaning | None) -> tuple[TextScrubber, bool]:
+        """Return what scrubs texts now, and whether a text of ``about`` may hold what is hidden."""
         revealed = self.revealed()
         if revealed is not self._scrubs_for:
             self._scrubs_for = revealed
             self._scrubber = TextScrubber(_DETECTORS, revealed, tags=self._names)
-        reached = self._classes if about is None else about.tagged.reached
-        return self._scrubber.scrub(words.encode(errors="replace"), quoted=not reached <= revealed).decode(errors="replace")
+        return self._scrubber, not (self._classes if about is None else about.tagged.reached) <= revealed
 
 
 def _hidden(meaning: Meaning, revealed: frozenset[str]) -> tuple[dict[str, frozenset[str]], frozenset[str]] | None:

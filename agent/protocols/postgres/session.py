@@ -7,6 +7,9 @@ little use. Two questions settle it, asked of the server on this very connection
 - which search path is in force: SHOW;
 - what the changed names mean: one SELECT, which sees what only this connection can see (``snapshot``).
 
+A third one puts the session's identifier back into ``application_name``, which drivers set for themselves (JDBC does so as it
+connects): outside of blocks, before the next statement is sent.
+
 They are asked where nothing else is under way, and leave nothing behind: in a block between a savepoint and the way back to it,
 outside in a transaction that is rolled back. Where a question fails (a statement_timeout, a cancel), the way back is sent all
 the same, and what was asked stays unknown.
@@ -29,6 +32,7 @@ from agent.protocols.postgres.snapshot import PATH, Known, question, read_answer
 #: The name of the gateway's own statements, portals and savepoints. Clients may not use it.
 NAME: Final = "sallyport_asks"
 _SHOW: Final = "SHOW search_path"
+_LABEL: Final = "SELECT pg_catalog.set_config('application_name', $1, false)"
 _AROUND: Final = {
     "T": ((f"SAVEPOINT {NAME}",), (f"ROLLBACK TO SAVEPOINT {NAME}", f"RELEASE SAVEPOINT {NAME}")),
     "I": (("BEGIN",), ("ROLLBACK",)),
@@ -42,9 +46,13 @@ _MOST_NAMES: Final = 2_000
 class SessionBook:
     """The session of one connection, and what is known for certain of it."""
 
-    def __init__(self, known: Known) -> None:
+    def __init__(self, known: Known, label: str = "") -> None:
+        """``label`` is what ``application_name`` begins with."""
         self.now = Session()
         self.known = known
+        self._label: Final = label
+        self._named: str | None = None
+        self._naming = False
         self.now_ms = 0
         self._path_known: Session | None = self.now
         self._read_for: Session | None = None
@@ -123,7 +131,7 @@ class SessionBook:
     @property
     def settled(self) -> bool:
         """True where nothing has to be asked, learned or undone before the next text is read."""
-        return not (self.asking or self.learned or self._going_back or self.path_unsure() or self.path_lost())
+        return not (self.asking or self.learned or self._going_back or self.unlabelled or self.path_unsure() or self.path_lost())
 
     def path_unsure(self) -> bool:
         """True where the path in force has to be asked for."""
@@ -182,10 +190,13 @@ class SessionBook:
 
     def failed(self) -> None:
         """A question failed."""
-        self._broken = True
+        self._broken = not self._naming
 
     def answered(self, status: str) -> None:
         """The questions are over, whatever came of them. Raises Malformed."""
+        if self._naming:
+            self.asking = self._naming = False
+            return
         names, asked_in = self._asked
         if self._broken and status == "E" and not self._went_back:
             self._broken, self._answer, self._going_back, self._went_back = False, "", True, True
@@ -200,6 +211,24 @@ class SessionBook:
         if asked_in == "T":
             self._learned_in_block |= names
         self._answer, self.learned, self._temporaries_unsure = "", True, False
+
+    # -- whose statements the server's own log says they are -----------------------------------------------------------------
+
+    @property
+    def unlabelled(self) -> bool:
+        """True where the client has given ``application_name`` another value than the session's."""
+        return self._named is not None
+
+    def named(self, value: str) -> None:
+        """The server says that ``application_name`` is ``value``."""
+        self._named = None if value.startswith(self._label) else value
+
+    def label(self, queue: Queue) -> bytes:
+        """Return what puts the session's label before the client's name. Once for each name, whatever comes of it."""
+        assert self._named is not None
+        name, self._named = f"{self._label} {self._named}".strip(), None
+        self.asking = self._naming = True
+        return _step(queue, _LABEL, name) + _sync(queue)
 
     # -- the catalogue that all sessions share -------------------------------------------------------------------------------
 

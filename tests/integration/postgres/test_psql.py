@@ -99,3 +99,20 @@ async def test_a_statement_is_cancelled_through_the_gateway(gateway: Gateway) ->
 async def test_application_name_carries_the_session(gateway: Gateway) -> None:
     ran = await gateway.psql("SHOW application_name;")
     assert ran.out.startswith("sallyport ses_"), ran
+
+
+@pytest.mark.parametrize(("text", "name"), [
+    ("SET application_name = 'PostgreSQL JDBC Driver';", "PostgreSQL JDBC Driver"),
+    ("SELECT set_config('application_name', 'mine', false);", "mine"),
+    ("BEGIN;\nSET application_name TO late;\nCOMMIT;", "late"),
+    ("SET application_name = '';", ""),
+])  # fmt: skip
+async def test_a_name_that_the_client_gives_itself_stands_behind_the_session(gateway: Gateway, text: str, name: str) -> None:
+    ran = await gateway.psql(f"{text}\nSHOW application_name;")
+    sid = gateway.servings[-1].claims.sid
+    assert ran.out.splitlines()[-1] == f"sallyport {sid} {name}".rstrip(), ran
+    # What is rolled back, and what is only for a block, leaves the name as it was.
+    ran = await gateway.psql(
+        "BEGIN;\nSET LOCAL application_name = 'x';\nROLLBACK;\nSHOW application_name;\nDISCARD ALL;\nSHOW application_name;"
+    )
+    assert [line.split()[1] for line in ran.out.splitlines()] == [gateway.servings[-1].claims.sid] * 2

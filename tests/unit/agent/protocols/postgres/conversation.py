@@ -151,6 +151,9 @@ class FakeMasks:
     def text(self, words: str, about: Meaning | None = None) -> str:
         return words.replace("hunter2", "****")
 
+    def fields(self, fields: dict[str, str], about: Meaning | None, asked: str) -> dict[str, str]:
+        return {code: self.text(words) for code, words in fields.items()}
+
 
 class Conversation:
     """One engine, and everything that its effects did."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from agent.protocols.postgres import messages
+from tests.fakes.agent_runtime import SID
 from tests.unit.agent.protocols.postgres.conversation import (
     BOUND,
     CLOSED,
@@ -124,3 +125,38 @@ def test_where_even_the_way_back_fails_the_client_goes_on() -> None:
     talk.answers(error("57014", "canceling statement"), FAILED)
     talk.answers(error("3B001", "savepoint does not exist"), FAILED)
     assert talk.target.endswith(query("SELECT 1")), "and is told by the server that its transaction has failed"
+
+
+# -- the name in the server's own log ------------------------------------------------------------------------------------------
+
+MINE = messages.parameter_status("application_name", f"sallyport {SID} mine")
+
+
+def asked_by_us(sent: bytes) -> bytes:
+    assert sent.startswith(messages.parse("sallyport_asks", "SELECT pg_catalog.set_config('application_name', $1, false)"))
+    assert f"sallyport {SID} mine".encode() in sent
+    return PARSED + BOUND + row(b"x") + MINE + complete("SELECT 1") + CLOSED + CLOSED + IDLE
+
+
+def test_a_session_is_named_again_before_the_next_statement() -> None:
+    talk = Conversation()
+    talk.says(query("SELECT 1"))
+    talk.answers(messages.parameter_status("application_name", "mine"), complete("SELECT 1"), IDLE)
+    sent = talk.says(query("SELECT 2"))
+    assert query("SELECT 2") not in sent
+    assert talk.answers(asked_by_us(sent)) == MINE
+    assert talk.target.endswith(query("SELECT 2"))
+
+
+def test_not_inside_of_a_block_and_not_twice() -> None:
+    talk = Conversation()
+    talk.says(query("SELECT 1"))
+    talk.answers(messages.parameter_status("application_name", "mine"), complete("SELECT 1"), IN_BLOCK)
+    assert talk.says(query("SELECT 2")) == query("SELECT 2")
+    talk.answers(complete("SELECT 1"), IDLE)
+    talk.says(query("SELECT 3"))
+    # A server that refuses is not asked again, and the client sees nothing of it.
+    assert talk.answers(error("57014", "canceling statement"), IDLE) == b""
+    assert talk.target.endswith(query("SELECT 3"))
+    talk.answers(complete("SELECT 1"), IDLE)
+    assert talk.says(query("SELECT 4")) == query("SELECT 4")
