@@ -20,13 +20,13 @@ import time
 from pathlib import Path
 from typing import Final
 
+from infra.demo.patience import HANG_S
 from infra.demo.target import free_port
 
 LOGIN: Final = "shop_app"
 DATABASE: Final = "shop"
 TAGS: Final = ["public.customers.mail=email", "public.customers.card=card"]
 _ADMIN: Final = "postgres"
-_START_S: Final = 60.0
 
 _SCHEMA: Final = """
 CREATE TABLE customers (id int PRIMARY KEY, name text, mail text, card text, note text);
@@ -84,7 +84,7 @@ class Database:
             self._starting.join()
         if self._server is not None:
             self._server.send_signal(signal.SIGINT)  # "fast shutdown": postgres(1)
-            self._server.wait(timeout=20)
+            self._server.wait(timeout=HANG_S)
             self._server = None
 
     def remove(self) -> None:
@@ -138,7 +138,7 @@ class Database:
         command += [word for setting in settings for word in ("-c", setting)]
         with self.log.open("ab") as log:
             self._server = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True)
-        deadline = time.monotonic() + _START_S
+        deadline = time.monotonic() + HANG_S
         ready = [str(binary("pg_isready")), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         while subprocess.run(ready, capture_output=True, env=_environment()).returncode:
             if self._server.poll() is not None or time.monotonic() > deadline:

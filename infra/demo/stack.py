@@ -19,6 +19,7 @@ from urllib.parse import quote
 import boto3
 
 from infra.demo.database import Database, psql_path
+from infra.demo.patience import HANG_S
 from infra.demo.target import Target, free_port
 
 if TYPE_CHECKING:
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(sys.executable).parent
 POLICIES = Path(__file__).parent / "gateway" / "policies.cedar"
-START_S = 60.0
 
 
 class Person:
@@ -54,7 +54,7 @@ class Person:
     def run(self, words: list[str]) -> subprocess.CompletedProcess[str]:
         """Run a command as this person and return what it said."""
         return subprocess.run(
-            self.command(words), env=self.environment, text=True, capture_output=True, timeout=120, stdin=subprocess.DEVNULL
+            self.command(words), env=self.environment, text=True, capture_output=True, timeout=HANG_S, stdin=subprocess.DEVNULL
         )
 
     def start(self, words: list[str]) -> subprocess.Popen[str]:
@@ -76,9 +76,9 @@ class Person:
             said.append(line)
             address = next((word for word in line.split() if word.startswith(("http://", "https://"))), None)
             if address and "code_challenge=" in address:
-                with urllib.request.urlopen(f"{address}&prompt=none&login_hint={quote(self.name)}", timeout=30) as page:  # noqa: S310
+                with urllib.request.urlopen(f"{address}&prompt=none&login_hint={quote(self.name)}", timeout=HANG_S) as page:  # noqa: S310
                     page.read()
-        return subprocess.CompletedProcess(words, process.wait(timeout=60), "".join(said), "")
+        return subprocess.CompletedProcess(words, process.wait(timeout=HANG_S), "".join(said), "")
 
 
 class Stack:
@@ -199,7 +199,7 @@ class Stack:
 
     def until_online(self, admin: Person) -> None:
         """Return when the agent has announced what it speaks. Raises RuntimeError if it never does."""
-        deadline = time.monotonic() + START_S
+        deadline = time.monotonic() + HANG_S
         while time.monotonic() < deadline:
             agents = json.loads(must(admin.run(["sallyport", "agents", "--json"])).stdout)["agents"]
             if any(agent["online"] and agent["protocols"] for agent in agents):
@@ -292,7 +292,7 @@ def _without_aws() -> dict[str, str]:
 
 
 def _until(ready: Callable[[], bool], process: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + START_S
+    deadline = time.monotonic() + HANG_S
     while not ready():
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"it did not start:\n{log.read_text()[-3000:]}")

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from infra.demo.patience import HANG_S
+
 FILES = {"customers.csv": "id,name\n1,Ada\n2,Grace\n", "orders.csv": "id,customer\n7,1\n"}
 
 
@@ -83,7 +85,7 @@ class Target:
         """End sshd and whatever runs under it."""
         if self._server is not None:
             self._server.terminate()
-            self._server.wait(timeout=10)
+            self._server.wait(timeout=HANG_S)
             self._server = None
 
     def __enter__(self) -> Target:
@@ -151,7 +153,7 @@ def _answers(port: int, alive: Callable[[], bool]) -> bool:
         if not alive():
             return False
         try:
-            with socket.create_connection(("127.0.0.1", port), timeout=5) as connection:
+            with socket.create_connection(("127.0.0.1", port), timeout=HANG_S) as connection:
                 return connection.recv(4) == b"SSH-"
         except ConnectionRefusedError:
             time.sleep(0.01)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pexpect
 
+from infra.demo.patience import HANG_S
 from infra.demo.screen import Screen
 from infra.demo.stack import Person, Stack
 
@@ -118,7 +119,7 @@ class Tour:
         self.screen.check(bool(line) and untouched, "alice waits, and nothing has happened on the target", line)
         rid = line.partition("/approvals/")[2].split(" ")[0]
         agreed = self._as(self.bob, f"sallyport approve {rid} --yes")
-        out, err = waiting.communicate(timeout=60)
+        out, err = waiting.communicate(timeout=HANG_S)
         self.screen.said(out + err)
         self.screen.check(
             agreed.returncode == waiting.returncode == 0
@@ -207,7 +208,7 @@ class Tour:
         self.screen.title(9, "Is it true? Proved offline, from a copy of the bucket")
         self._until_sealed()
         folder, keys = self.carol.folder / "evidence", self.carol.folder / "gateway.keys"
-        with urllib.request.urlopen(f"{self.stack.url}/trust", timeout=30) as page:  # noqa: S310
+        with urllib.request.urlopen(f"{self.stack.url}/trust", timeout=HANG_S) as page:  # noqa: S310
             keys.write_text(json.load(page)["log_key"] + "\n")
         self.screen.typed("carol", f"curl -s {self.stack.url}/trust | jq -r .log_key > gateway.keys")
         self.screen.typed("carol", f"aws s3 sync s3://{self.stack.bucket} evidence/")
@@ -268,7 +269,8 @@ class Tour:
 
     def _until_recorded(self) -> None:
         # The last chunk of a session is uploaded while its client already has its prompt back.
-        for _ in range(100):
+        deadline = time.monotonic() + HANG_S
+        while time.monotonic() < deadline:
             sessions = json.loads(self._as(self.carol, "sallyport sessions --json", show=False).stdout)["sessions"]
             if not any(each["state"] in {"live", "offered"} for each in sessions):
                 return
@@ -276,7 +278,8 @@ class Tour:
 
     def _until_sealed(self) -> None:
         # The proof of a manifest is the last thing that is written, once the log holds it.
-        for _ in range(300):
+        deadline = time.monotonic() + HANG_S
+        while time.monotonic() < deadline:
             keys = [key for key, _ in self.stack.recordings()]
             folders = {key.rpartition("/")[0] for key in keys}
             if all(f"{folder}/session.tlog-proof" in keys for folder in folders):
@@ -292,7 +295,7 @@ class Shell:
         words = person.command(["ssh", "prod-web"])
         environment = person.environment | {"TERM": "xterm-256color"}
         self.process = pexpect.spawn(
-            words[0], words[1:], env=environment, dimensions=(24, 80), encoding="utf-8", codec_errors="replace", timeout=20
+            words[0], words[1:], env=environment, dimensions=(24, 80), encoding="utf-8", codec_errors="replace", timeout=HANG_S
         )
         self.seen = ""
         # The arithmetic keeps the echo of what is typed apart from what the shell answers.

@@ -7,6 +7,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+from tests.patience import HANG_S
+
 Answer = tuple[int, dict[str, Any]]
 
 
@@ -18,7 +20,7 @@ def ask(url: str, method: str, path: str, body: Any = None, authorization: str =
         request.add_header("Authorization", authorization)
     data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(request, data, timeout=60) as reply:
+        with urllib.request.urlopen(request, data, timeout=HANG_S) as reply:
             return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read() or b"{}")

@@ -8,6 +8,8 @@ from typing import Any
 import asyncssh
 from asyncssh.channel import SSHClientChannel
 
+from tests.patience import HANG_S
+
 
 class Heard(asyncssh.SSHClientSession[bytes]):
     """A client that keeps what it is told."""
@@ -40,6 +42,6 @@ async def ask(conn: asyncssh.SSHClientConnection, kind: bytes, *parts: bytes) ->
         chan.close()
         return None, heard.text
     chan.resume_reading()
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         await chan.wait_closed()
     return chan.get_exit_status(), heard.text

@@ -20,6 +20,7 @@ from tests.bypass.hostile import HostileTarget
 from tests.bypass.http import Answer, ask
 from tests.fakes.chunks import text_of
 from tests.fakes.gateway_yaml import ssh_target
+from tests.patience import HANG_S, until
 
 #: Beside the demo's rules: everything may be run on the hostile target, and one place may not be touched by file transfers.
 RULES = """
@@ -80,7 +81,7 @@ class World:
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=90,
+            timeout=HANG_S,
         )
 
     def saved(self, who: str = "alice") -> dict[str, Any]:
@@ -173,13 +174,13 @@ class World:
 
     async def over(self, sid: str) -> dict[str, Any]:
         """Return a session when it is over and its recording is stored."""
-        for _ in range(200):
-            status, session = await asyncio.to_thread(self.api, "GET", f"/sessions/{sid}", who="alice")
+
+        def ended() -> dict[str, Any]:
+            status, session = self.api("GET", f"/sessions/{sid}", who="alice")
             assert status == 200, session
-            if session["state"] not in ("offered", "live"):
-                return session
-            await asyncio.sleep(0.1)
-        raise AssertionError(f"{sid} does not end")
+            return {} if session["state"] in ("offered", "live") else dict(session)
+
+        return await asyncio.to_thread(until, ended, f"{sid} ends")
 
     def restore(self) -> None:
         """Put the world's own configuration in force again."""

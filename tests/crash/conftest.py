@@ -21,10 +21,10 @@ from infra.local.__main__ import load_app
 from infra.local.cloud import EmbeddedCloud
 from tests.crash import power
 from tests.crash.people import Door
+from tests.patience import HANG_S
 
-#: Seconds after which an agent that says nothing is taken for gone. Lives here beat once a second, which keeps the cloud in this
-#: process busy: on a machine where others work too, more beats than that are answered later and later, and then not at all.
-STALE_S = 5
+#: Seconds after which a dead agent is taken for gone. No living one is: on a machine where others work too, beats come late.
+STALE_S = 1
 
 #: Characters of what each process said that are shown where a test fails.
 KEPT = 6000
@@ -69,7 +69,7 @@ class Nursery:
     def close(self) -> None:
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=10)
+        self._process.wait(timeout=HANG_S)
 
 
 class MortalStack(Stack):
@@ -192,6 +192,15 @@ def stand_up(folder: Path, small_disk: int = 0, **settings: int) -> Iterator[War
             yield ends.enter_context(contextlib.closing(Ward(cloud, stack, stack.furnish())))
 
 
+@contextlib.contextmanager
+def given_up(ward: Ward) -> Iterator[None]:
+    """While no agent lives: have the control plane, which is in this process, take it for gone after ``STALE_S``."""
+    assert not ward.stack.life, "somebody who lives would be taken for gone"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SALLYPORT_STALE_S", str(STALE_S))
+        yield
+
+
 def end_of_life(stack: MortalStack) -> None:
     """End the agent if there is one."""
     if stack.life:
@@ -199,8 +208,7 @@ def end_of_life(stack: MortalStack) -> None:
 
 
 @pytest.fixture
-def ward(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ward]:
-    monkeypatch.setenv("SALLYPORT_STALE_S", str(STALE_S))
+def ward(tmp_path: Path) -> Iterator[Ward]:
     with stand_up(tmp_path) as found:
         yield found
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from infra.demo.database import binary
 from infra.demo.stack import Person
+from tests.patience import HANG_S
 
 #: Every so many commands, one that says a lot: chunks are then cut in the middle of things.
 LOUD = 9
@@ -130,7 +131,7 @@ class Shell(Worker):
                 # The master writes what it received, and tells the exit status before it has: one that loses its connection then
                 # takes the rest with it. Only then may something be missing.
                 try:
-                    master.wait(timeout=20)
+                    master.wait(timeout=HANG_S)
                 except subprocess.TimeoutExpired:
                     raise AssertionError(f"the answer to {number} ends in {run.stdout[-200:]!r}") from None
             self.numbers.done(number, "ssh")
@@ -156,7 +157,7 @@ class Door:
     def close(self) -> None:
         """End it as Ctrl-C does."""
         self._process.send_signal(signal.SIGINT)
-        self._process.wait(timeout=20)
+        self._process.wait(timeout=HANG_S)
 
 
 class Query(Worker):

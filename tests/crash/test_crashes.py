@@ -25,7 +25,7 @@ from chalicelib.contracts.tunnel import Limits
 from chalicelib.usecases.trust import trust
 from infra.local.cloud import Part
 from tests.crash import recordings
-from tests.crash.conftest import STALE_S, Ward
+from tests.crash.conftest import STALE_S, Ward, given_up
 from tests.crash.people import Door, Numbers, Query, Shell, Worker
 
 pytestmark = [pytest.mark.servers, pytest.mark.crash]
@@ -33,7 +33,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.crash]
 KILLS = int(os.environ.get("SALLYPORT_CRASH_KILLS", "50"))
 SEED = int(os.environ.get("SALLYPORT_CRASH_SEED", "0")) or random.SystemRandom().randrange(1, 1_000_000)
 #: How long a life waits for its people to get in, which takes a busy machine longer, and then for them to get something done.
-ENTRY_S = 8.0
+ENTRY_S = 30.0
 PATIENCE_S = 2.0
 #: Seconds per life. Where it takes longer, lives are not waited for, as long as people get something done in one life or another.
 PACE_S = 1.3
@@ -148,8 +148,9 @@ def live(chance: random.Random, numbers: Numbers, *, patient: bool) -> None:
 def fall_silent(ward: Ward, sky: Weather) -> None:
     """Stay away for so long that the control plane closes what the agent was recording."""
     sky.clear()
-    time.sleep(STALE_S + 0.5)
-    ward.cloud.pump.fire("reap")
+    with given_up(ward):
+        time.sleep(STALE_S + 0.5)
+        ward.cloud.pump.fire("reap")
 
 
 def stop(ward: Ward, people: list[Worker]) -> None:

@@ -23,7 +23,8 @@ from chalicelib.contracts.manifest import names
 from infra.demo.database import binary
 from infra.demo.stack import ROOT, must
 from tests.crash import recordings, test_crashes
-from tests.crash.conftest import STALE_S, Ward, stand_up
+from tests.crash.conftest import Ward, given_up, stand_up
+from tests.patience import HANG_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.crash]
 
@@ -62,14 +63,14 @@ class Standing:
 
     def ended(self) -> str:
         """Return what it said on standard error, once it has ended by itself."""
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=HANG_S)
         return self._errors.read_text()
 
     def close(self) -> None:
         """End it as a person would."""
         assert self._process.stdin is not None
         self._process.stdin.close()
-        self._process.wait(timeout=60)
+        self._process.wait(timeout=HANG_S)
 
 
 class Desk:
@@ -130,10 +131,8 @@ class Desk:
 
 @pytest.fixture(scope="module")
 def ward(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ward]:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SALLYPORT_STALE_S", str(STALE_S))
-        with stand_up(tmp_path_factory.mktemp("surroundings"), DISK if CAN_MOUNT else 0, min_free_mb=0) as found:
-            yield found
+    with stand_up(tmp_path_factory.mktemp("surroundings"), DISK if CAN_MOUNT else 0, min_free_mb=0) as found:
+        yield found
 
 
 @pytest.fixture
@@ -226,7 +225,8 @@ def test_agent_gone(desk: Desk, tmp_path: Path) -> None:
     (sid,) = desk.sessions()
     ward.stack.end_agent(signal.SIGKILL)
     assert not desk.insert(psql)
-    until(lambda: ward.cloud.pump.fire("reap") is None and desk.sessions()[sid] == "interrupted", ward, "the reaper sees it")
+    with given_up(ward):
+        until(lambda: ward.cloud.pump.fire("reap") is None and desk.sessions()[sid] == "interrupted", ward, "the reaper sees it")
     until(lambda: not ward.cloud.pump.behind(), ward, "the end is sealed")
     assert status_of(ward, sid) == {"manifest.json": "truncated"}
     ward.stack.restart_agent()

@@ -23,24 +23,30 @@ MORE_POLICIES = """
 @message("Curiosity is no reason.")
 forbid (principal, action == Action::"connect", resource) when { context.reason like "*curious*" };
 
-@id("ask-for-pipes") @message("Pipes need a second pair of eyes.") @approval("group:auditors ttl:60s")
+@id("ask-for-pipes") @message("Pipes need a second pair of eyes.") @approval("group:auditors ttl:10m")
 forbid (principal, action == Action::"run", resource == Target::"prod-web") when { context.verbs.contains("mkfifo") }
 unless { context.approvals.contains("auditors") };
 
 @id("ask-for-pipes-at-once") @message("In a hurry.") @approval("group:auditors ttl:6s")
-forbid (principal, action == Action::"run", resource == Target::"prod-web") when { context.verbs.contains("mknod") }
+forbid (principal, action == Action::"run", resource == Target::"prod-web")
+when { context.verbs.contains("mknod") && !(context.text like "*in no hurry*") }
 unless { context.approvals.contains("auditors") };
 
-@id("ask-for-remarks") @message("Remarks need a second pair of eyes.") @approval("group:auditors ttl:60s")
+@id("ask-for-pipes-soon") @message("In less of a hurry.") @approval("group:auditors ttl:60s")
+forbid (principal, action == Action::"run", resource == Target::"prod-web")
+when { context.verbs.contains("mknod") && context.text like "*in no hurry*" }
+unless { context.approvals.contains("auditors") };
+
+@id("ask-for-remarks") @message("Remarks need a second pair of eyes.") @approval("group:auditors ttl:10m")
 forbid (principal, action == Action::"run", resource == Target::"prod-db") when { context.verbs.contains("COMMENT") }
 unless { context.approvals.contains("auditors") };
 
-@id("ask-for-notes") @message("Somebody has to read this note.") @approval("group:auditors ttl:60s")
+@id("ask-for-notes") @message("Somebody has to read this note.") @approval("group:auditors ttl:10m")
 forbid (principal, action == Action::"run", resource == Target::"prod-db")
 when { context.verbs.contains("UPDATE") && context.text like "*from a browser*" }
 unless { context.approvals.contains("auditors") };
 
-@id("ask-to-come-in") @message("Somebody has to let you in.") @approval("group:auditors ttl:60s")
+@id("ask-to-come-in") @message("Somebody has to let you in.") @approval("group:auditors ttl:10m")
 forbid (principal, action == Action::"connect", resource) when { context.reason like "*let me in*" }
 unless { context.approvals.contains("auditors") };
 

@@ -34,7 +34,16 @@ def sessions(person: Person, target: str = "", state: str = "") -> list[dict[str
 
 def inbox(person: Person) -> list[dict[str, Any]]:
     """Return the requests that wait for ``person``'s answer."""
-    page = _plane(person).get("/requests", RequestPage, {"view": "inbox"})
+    return _requests(person, "inbox")
+
+
+def history(person: Person) -> list[dict[str, Any]]:
+    """Return today's requests that ``person`` may see, whatever became of them."""
+    return _requests(person, "history")
+
+
+def _requests(person: Person, view: str) -> list[dict[str, Any]]:
+    page = _plane(person).get("/requests", RequestPage, {"view": view, "limit": "200"})
     return [msgspec.to_builtins(each) for each in page.requests]
 
 

@@ -3,54 +3,46 @@
 from __future__ import annotations
 
 import subprocess
-import time
-from collections.abc import Callable
 
 import pytest
 
-from infra.demo.stack import Person, Stack
+from infra.demo.stack import Person
 from tests.e2e import seen
+from tests.e2e.conftest import World
+from tests.patience import HANG_S, until
 
 pytestmark = pytest.mark.servers
 
-
-def until(condition: Callable[[], bool], what: str, seconds: float = 90) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.5)
+TYPED = {"prod-web": "echo before-$((40+2))\n", "prod-db": "select 'before-' || 40 + 2;\n"}
+RECORDED = {"prod-web": "before-42", "prod-db": "select 'before-' || 40 + 2"}
+CLIENTS = {"prod-web": ["ssh", "-tt", "prod-web"], "prod-db": ["sallyport", "connect", "prod-db", "--", "psql", "-X"]}
 
 
-def test_kill_minus_nine(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    # An agent speaks of its live sessions every 20 s; one that has been silent for longer is gone.
-    monkeypatch.setenv("SALLYPORT_STALE_S", "25")
-    folder = tmp_path_factory.mktemp("killed")
-    with Stack(folder) as stack:
-        # The reaper comes every minute; here a minute is a second.
-        stack.database.prepare()
-        stack.start_cloud("--schedule-speed", "60")
-        stack.target.start()
-        stack.database.wait()
-        alice = stack.furnish()
-        shell = begin(alice, ["ssh", "-tt", "prod-web"], "echo before-$((40+2))\n")
-        query = begin(alice, ["sallyport", "connect", "prod-db", "--", "psql", "-X"], "select 'before-' || 40 + 2;\n")
-        until(lambda: len(recorded(stack)) == 2, "a chunk of each is uploaded")
-        sids = recorded(stack)
+def test_kill_minus_nine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    before = {each["sid"] for each in seen.sessions(world.alice)}
+    clients = [begin(world.alice, CLIENTS[target], TYPED[target]) for target in CLIENTS]
+    until(lambda: len(recorded(world, before)) == len(clients), "what each was told is uploaded")
+    sids = recorded(world, before)
 
-        stack.kill_agent()
+    world.stack.kill_agent()
+    # From here on nobody has to be patient with it: an agent speaks of its live sessions every 20 s, and is given a minute more.
+    monkeypatch.setenv("SALLYPORT_STALE_S", "1")
 
-        until(lambda: states(stack, sids) == {"interrupted"}, "the sessions are interrupted")
-        for sid, seen in sids.items():
-            replay = alice.run(["sallyport", "replay", sid])
-            assert replay.returncode == 0, replay.stderr
-            assert {"prod-web": "before-42", "prod-db": "select 'before-' || 40 + 2"}[seen] in replay.stdout
-        for client in (shell, query):
-            client.terminate()
-            client.wait(timeout=30)
+    def interrupted() -> bool:
+        world.cloud.pump.fire("reap")
+        return states(world, sids) == {"interrupted"}
 
-        # The agent comes back: what it still held is delivered, and the sessions are closed, never reopened.
-        stack.restart_agent()
-        until(lambda: states(stack, sids) == {"ended"}, "the returning agent closes what it was recording")
+    until(interrupted, "the sessions are interrupted")
+    monkeypatch.delenv("SALLYPORT_STALE_S")
+    for sid, target in sids.items():
+        assert RECORDED[target] in replay(world, sid)
+    for client in clients:
+        client.terminate()
+        client.communicate(timeout=HANG_S)
+
+    # The agent comes back: what it still held is delivered, and the sessions are closed, never reopened.
+    world.stack.restart_agent()
+    until(lambda: states(world, sids) == {"ended"}, "the returning agent closes what it was recording")
 
 
 def begin(person: Person, words: list[str], typed: str) -> subprocess.Popen[bytes]:
@@ -64,14 +56,17 @@ def begin(person: Person, words: list[str], typed: str) -> subprocess.Popen[byte
     return client
 
 
-def recorded(stack: Stack) -> dict[str, str]:
-    """Live sessions of which something is stored, and their targets."""
-    return {
-        str(each["sid"]): str(each["target"])
-        for each in seen.sessions(stack.person("alice"))
-        if each["state"] == "live" and each.get("chunks")
-    }
+def recorded(world: World, before: set[str]) -> dict[str, str]:
+    """New live sessions whose stored chunks hold what was done in them, and their targets."""
+    live = {str(each["sid"]): str(each["target"]) for each in seen.sessions(world.alice, state="live") if each.get("chunks")}
+    return {sid: target for sid, target in live.items() if sid not in before and RECORDED[target] in replay(world, sid)}
 
 
-def states(stack: Stack, sids: dict[str, str]) -> set[object]:
-    return {each["state"] for each in seen.sessions(stack.person("alice")) if each["sid"] in sids}
+def replay(world: World, sid: str) -> str:
+    done = world.alice.run(["sallyport", "replay", sid])
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def states(world: World, sids: dict[str, str]) -> set[object]:
+    return {each["state"] for each in seen.sessions(world.alice) if each["sid"] in sids}

@@ -19,6 +19,7 @@ from websockets.sync.client import connect as open_websocket
 
 from agent.runtime.tunnel import Tunnel, TunnelError
 from tests.e2e.conftest import World
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -31,7 +32,7 @@ def run(world: World, *words: str, **environment: str) -> subprocess.CompletedPr
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
 
 
@@ -48,7 +49,7 @@ def ask(world: World, method: str, path: str, body: Any = None, authorization: s
         request.add_header("Authorization", authorization)
     data = body if isinstance(body, bytes) else None if body is None else json.dumps(body).encode()
     try:
-        with urllib.request.urlopen(request, data, timeout=30) as reply:
+        with urllib.request.urlopen(request, data, timeout=HANG_S) as reply:
             return reply.status, json.loads(reply.read())
     except urllib.error.HTTPError as error:
         return error.code, json.loads(error.read())
@@ -68,7 +69,7 @@ def through_the_tunnel(world: World, offer: dict[str, Any], opening: str) -> str
         return {"Authorization": f"Bearer {offer['ticket']}" if resume is None else f"Resume {resume}"}
 
     async def attempt() -> str:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_S):
             try:
                 async with Tunnel.connect(relay, credentials, opening=opening.encode()) as tunnel:
                     return (await tunnel.read()).decode(errors="replace")
@@ -222,9 +223,9 @@ def test_malformed_messages_are_answered_or_ignored_and_the_socket_lives(world: 
     with session_socket(world) as ws:
         ws.send(text)
         ws.send('{"t":"hello"}')
-        said = [json.loads(ws.recv(timeout=20))]
+        said = [json.loads(ws.recv(timeout=HANG_S))]
         while said[-1].get("t") != "route":
-            said.append(json.loads(ws.recv(timeout=20)))
+            said.append(json.loads(ws.recv(timeout=HANG_S)))
         # The agent's own first frames may overtake the route; everything else says what was wrong.
         for message in said[:-1]:
             assert message["t"] == "f" or (message["t"] in {"refused", "lost"} and message["code"])
@@ -233,18 +234,18 @@ def test_malformed_messages_are_answered_or_ignored_and_the_socket_lives(world: 
 def test_a_route_is_of_no_use_to_another_connection(world: World) -> None:
     with session_socket(world) as mine, session_socket(world) as other:
         mine.send('{"t":"hello"}')
-        route = json.loads(mine.recv(timeout=20))
+        route = json.loads(mine.recv(timeout=HANG_S))
         while route["t"] != "route":
-            route = json.loads(mine.recv(timeout=20))
+            route = json.loads(mine.recv(timeout=HANG_S))
         other.send(json.dumps({"t": "d", "r": route["r"], "f": "AAAA"}))
-        answer = json.loads(other.recv(timeout=20))
+        answer = json.loads(other.recv(timeout=HANG_S))
         assert (answer["t"], answer["code"]) == ("refused", "route_invalid")
 
 
 def send_and_listen(ws: Any, message: bytes | str) -> None:
     ws.send(message)
     while True:  # the agent's own first frames may come before the end
-        ws.recv(timeout=20)
+        ws.recv(timeout=HANG_S)
 
 
 @pytest.mark.parametrize(("message", "code"), [(b"binary", 1003), ("x" * (128 * 1024 + 1), 1009), ("y" * (33 * 1024), 1009)])
@@ -261,9 +262,9 @@ def test_garbage_inside_the_tunnel_ends_it_with_a_code(world: World) -> None:
     relay = next(way["address"] for way in offer["ways"] if way["kind"] == "relay")
     with open_websocket(relay, additional_headers={"Authorization": f"Bearer {offer['ticket']}"}, compression=None) as ws:
         ws.send('{"t":"hello"}')
-        route = json.loads(ws.recv(timeout=20))
+        route = json.loads(ws.recv(timeout=HANG_S))
         while route["t"] != "route":
-            route = json.loads(ws.recv(timeout=20))
+            route = json.loads(ws.recv(timeout=HANG_S))
         for frame in ("AAAA", "/////w==", "not base64!"):
             ws.send(json.dumps({"t": "d", "r": route["r"], "f": frame}))
     assert "internal_fault" not in world.log()
@@ -284,7 +285,7 @@ def test_a_client_that_stalls_in_the_handshake_blocks_nobody(world: World) -> No
     with socket.create_connection(where) as silent, socket.create_connection(where) as half:
         half.sendall(b"SALLYPORT/1 ses_")
         assert run(world, "ssh", "prod-web", "echo alive", SALLYPORT_WAY="direct").stdout == "alive\n"
-        silent.settimeout(40)
+        silent.settimeout(HANG_S)
         # Its deadline comes, and with it the end of the connection.
         while silent.recv(1024):
             pass
@@ -302,7 +303,7 @@ def test_a_client_that_stalls_in_the_handshake_blocks_nobody(world: World) -> No
 )
 def test_a_preamble_that_is_none(world: World, line: bytes) -> None:
     with socket.create_connection(listener(world)) as connection:
-        connection.settimeout(40)
+        connection.settimeout(HANG_S)
         connection.sendall(line)
         said = b""
         with suppress(ConnectionResetError):
@@ -319,7 +320,7 @@ def test_no_certificate_no_session(world: World, tmp_path: Path) -> None:
     options = ["-F", "none", "-o", "StrictHostKeyChecking=no", "-o", "UserKnownHostsFile=/dev/null", "-o", "BatchMode=yes"]
     options += ["-o", "IdentitiesOnly=yes", "-i", str(key), "-p", str(port)]
     answer = subprocess.run(
-        ["ssh", *options, f"{world.stack.target.account}+prod-web@{host}", "true"], capture_output=True, text=True, timeout=60
+        ["ssh", *options, f"{world.stack.target.account}+prod-web@{host}", "true"], capture_output=True, text=True, timeout=HANG_S
     )
     assert answer.returncode == 255
     assert "Permission denied" in answer.stderr
@@ -334,7 +335,7 @@ def test_a_native_client_with_its_certificate_needs_no_command_line(world: World
         ["ssh", *options, f"{world.stack.target.account}+prod-web@{host}", "echo native"],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=HANG_S,
     )
     assert (answer.returncode, answer.stdout) == (0, "native\n"), answer.stderr
 
@@ -413,5 +414,5 @@ def test_a_megabyte_goes_in_and_comes_back(world: World, way: str) -> None:
     sent = os.urandom(1_000_000)
     command = world.alice.command(["ssh", "prod-web", "cat"])
     environment = world.alice.environment | {"SALLYPORT_WAY": way}
-    back = subprocess.run(command, input=sent, env=environment, capture_output=True, timeout=60)
+    back = subprocess.run(command, input=sent, env=environment, capture_output=True, timeout=HANG_S)
     assert back.stdout == sent

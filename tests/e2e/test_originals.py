@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 import urllib.request
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,18 +16,11 @@ from chalicelib.usecases import request_originals
 from infra.demo.stack import Person
 from tests.e2e import seen
 from tests.e2e.conftest import World
+from tests.patience import HANG_S, until
 
 pytestmark = pytest.mark.servers
 
 CARD = "4111 1111 1111 1111"
-
-
-def until(condition: Callable[[], Any], what: str, seconds: float = 120) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (found := condition()):
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.1)
-    return found
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +76,7 @@ class Asked:
         self.request: dict[str, Any] = until(waiting, "it is asked")
 
     def ended(self) -> tuple[int, str, str]:
-        out, err = self.process.communicate(timeout=120)
+        out, err = self.process.communicate(timeout=HANG_S)
         return self.process.returncode, out, err
 
 
@@ -97,7 +88,7 @@ def test_a_result_is_masked_for_everybody_and_opened_for_one(world: World, carol
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=HANG_S,
     )
     assert shown.returncode == 0, shown.stderr
     assert "Ada" in shown.stdout
@@ -135,7 +126,7 @@ def test_bytes_that_a_cast_cannot_hold_are_kept_for_ssh(world: World, carol: Per
         env=world.alice.environment | {"SALLYPORT_WAY": "relay"},
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        timeout=90,
+        timeout=HANG_S,
     )
     assert ran.stdout.endswith(b"PK\0\1\377"), ran.stderr
     sid = ended(world, "sealed-web")["sid"]
@@ -161,7 +152,7 @@ def test_what_ssh_masks_is_kept_and_nowhere_else(world: World, carol: Person, pa
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=HANG_S,
     )
     assert (ran.returncode, ran.stdout) == (3, "paid with **** **** **** 1111\n"), ran.stderr
     sid = ended(world, "sealed-web")["sid"]

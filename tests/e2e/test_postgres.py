@@ -8,8 +8,7 @@ import os
 import re
 import signal
 import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from infra.demo.database import LOGIN
 from tests.e2e import seen
 from tests.e2e.conftest import World
 from tests.fakes.chunks import text_of
+from tests.patience import HANG_S, until
 
 pytestmark = pytest.mark.servers
 
@@ -45,7 +45,7 @@ def connect(world: World, *words: str, way: str = "", **more: str) -> subprocess
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=HANG_S,
     )
 
 
@@ -64,13 +64,6 @@ def replay(world: World, sid: str) -> str:
     return done.stdout
 
 
-def until(condition: Callable[[], object], what: str, seconds: float = 30) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"never: {what}"
-        time.sleep(0.05)
-
-
 def running(world: World, text: str) -> bool:
     asked = f"select count(*) from pg_stat_activity where state = 'active' and query like '{text}%'"
     return world.stack.database.ask(asked) != "0"
@@ -85,7 +78,7 @@ def terminal(world: World, way: str) -> Iterator[pexpect.spawn[str]]:
         words[1:],
         env=environment(world, TERM="dumb", PSQLRC="/dev/null"),
         encoding="utf-8",
-        timeout=30,  # type: ignore[arg-type]
+        timeout=HANG_S,  # type: ignore[arg-type]
     )
     try:
         process.expect("prod-db=> ")
@@ -123,7 +116,7 @@ class Listening:
     def stop(self) -> tuple[int, str]:
         """Press Ctrl-C; return status and what was said."""
         self.process.send_signal(signal.SIGINT)
-        said = self.process.communicate(timeout=30)[1]
+        said = self.process.communicate(timeout=HANG_S)[1]
         return self.process.returncode, said
 
 
@@ -141,11 +134,11 @@ def test_masked_refused_allowed(world: World, way: str) -> None:
     assert "rule no-dropped-tables" in refused.stderr
     assert psql(world, "update customers set name = name where id = 3", way=way).stdout == "UPDATE 1\n"
     assert world.stack.database.ask("select count(*) from customers") == "3"
+    until(lambda: all(each["state"] == "ended" for each in sessions(world)[:3]), "the sessions end")
     found = sessions(world)[:3]
     assert [each["path"] for each in found] == [way] * 3
     assert [each.get("denied", 0) for each in found] == [0, 1, 0]
     assert {each["login"] for each in found} == {LOGIN}
-    until(lambda: all(each["state"] == "ended" for each in sessions(world)[:3]), "the sessions end")
     said = [replay(world, each["sid"]) for each in found]
     assert "→ UPDATE 1" in said[0]
     assert "denied    drop table customers" in said[1]
@@ -180,8 +173,8 @@ def test_two_sessions_at_once(world: World) -> None:
             process.expect("1 row")
             process.send("rollback;\r")
             process.expect("ROLLBACK")
-        live = [each for each in sessions(world) if each["state"] == "live"]
-        assert sorted(each["path"] for each in live) == sorted([WAYS[0], WAYS[-1]])
+        ways = lambda: sorted(each["path"] for each in sessions(world) if each["state"] == "live")  # noqa: E731
+        until(lambda: ways() == sorted([WAYS[0], WAYS[-1]]), "those two are live, and what came before them is over")
 
 
 def test_one_psql_that_connects_again_has_another_session(world: World) -> None:

@@ -12,8 +12,9 @@ import pytest
 
 from infra.demo.stack import Person, must
 from tests.e2e.conftest import World
-from tests.e2e.test_watching import live, terminal, text, until
+from tests.e2e.test_watching import live, terminal, text
 from tests.fakes.gateway_yaml import ssh_target
+from tests.patience import until
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
 

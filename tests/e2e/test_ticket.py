@@ -11,6 +11,7 @@ import pytest
 
 from infra.demo.stack import must
 from tests.e2e.conftest import World
+from tests.patience import HANG_S
 
 pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("e2e")]
 
@@ -22,7 +23,7 @@ def pasted(world: World, line: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=HANG_S,
     )
 
 

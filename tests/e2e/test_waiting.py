@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from agent.runtime import identity
+from agent.runtime.approvals import POLL_S
 from agent.runtime.clock import ServerClock
 from agent.runtime.control_client import ControlClient
 from chalicelib.contracts.api_requests import ApprovalUse
@@ -23,7 +24,8 @@ from infra.demo.stack import Person
 from infra.local.chaos import CALM, Chaos
 from tests.e2e import seen
 from tests.e2e.conftest import World
-from tests.e2e.test_approvals import Asked, carol, inbox, pipe, psql, until
+from tests.e2e.test_approvals import HURRIES, Asked, carol, inbox, pipe, psql
+from tests.patience import HANG_S, until
 
 pytestmark = pytest.mark.servers
 __all__ = ["carol", "pipe"]
@@ -52,14 +54,16 @@ def away(world: World) -> Iterator[None]:
 
 
 def test_a_push_that_is_lost_with_its_socket_is_made_up_for(world: World, carol: Person, pipe: Path) -> None:
+    began = time.monotonic()
     asked = Asked(world, carol, ["ssh", "prod-web", f"mkfifo {pipe}; echo made"], **DIRECT)
     world.cloud.gateway.chaos = Chaos(drop=1.0)
     try:
         asked.answer("approve", "--yes")
     finally:
         world.cloud.gateway.chaos = CALM
-    assert asked.process.poll() is None
-    assert cut(world, "control")
+    # An agent that is not told looks by itself, but not so soon.
+    assert asked.process.poll() is None or time.monotonic() - began > POLL_S / 2
+    until(lambda: cut(world, "control"), "its socket is torn")
     status, out, err = asked.ended()
     assert (status, out) == (0, "made\n"), err
     assert asked.state() == "used"
@@ -76,13 +80,17 @@ def test_a_yes_that_came_while_the_agent_was_away_is_used_when_it_is_back(world:
 
 
 def test_a_yes_whose_time_was_over_when_the_agent_came_back_runs_nothing(world: World, carol: Person, pipe: Path) -> None:
-    asked = Asked(world, carol, ["ssh", "prod-web", f"mknod {pipe} p"], **DIRECT)
-    with away(world):
-        asked.answer("approve", "--yes")
-        # The yes is as short as the question was: six seconds.
-        until(lambda: time.time() * 1000 > asked.request["deadline_ms"] + 6_500, "it is over")
+    for command, lasts_s in HURRIES:
+        asked = Asked(world, carol, ["ssh", "prod-web", command.format(pipe)], **DIRECT)
+        with away(world):
+            if not asked.answered("approve", "--yes"):
+                continue  # this machine is too slow for such a hurry
+            # The yes is as short as the question was.
+            until(lambda: time.time() * 1000 > asked.request["deadline_ms"] + lasts_s * 1000 + 500, "it is over")  # noqa: B023
+        break
     status, _, err = asked.ended()
     assert (status, "approval_expired" in err) == (126, True), err
+    assert asked.state() == "expired"
     assert not pipe.exists()
 
 
@@ -112,7 +120,7 @@ def test_a_question_whose_answer_was_lost_calls_people_once(world: World, carol:
     assert not [each for each in inbox(carol) if each["rid"] not in before]
     process.stdin.close()
     assert "it is tried again" in process.stderr.read()  # type: ignore[union-attr]
-    process.wait(timeout=30)
+    process.wait(timeout=HANG_S)
     world.stack.database.ask("comment on table customers is null")
 
 
@@ -207,7 +215,7 @@ def test_a_yes_is_good_for_one_use_of_one_thing_in_one_session(world: World, car
     pipe.write_text("go\n")
     assert asked.ended()[0] == 0
     other.stdin.close()
-    other.wait(timeout=30)
+    other.wait(timeout=HANG_S)
 
 
 def test_the_same_command_once_more_is_another_question(world: World, carol: Person, pipe: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 
 from tests.bypass.raw import Heard, raw_channel
 from tests.bypass.world import World
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -36,7 +37,7 @@ class Client:
 
     async def answer(self) -> tuple[int, int, bytes]:
         """Return type, number and rest of the next answer."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             while True:
                 text = self.heard.text[self._at :]
                 if len(text) >= 4 and len(text) >= 4 + (size := int.from_bytes(text[:4], "big")):
@@ -285,11 +286,8 @@ async def test_names_with_newlines_forge_no_lines(world: World, files: Path) -> 
         assert (await sftp.ask(3, opening(os.fsencode(name))))[0] == -102
         assert (await sftp.ask(3, opening(os.fsencode(files) + b"/bad-\xff\xfe")))[0] == 2
     sid = world.sessions(target="prod-web")[0]["sid"]
-    lines: list[str] = []
-    for _ in range(100):
-        if lines := world.recorded(sid):
-            break
-        await asyncio.sleep(0.1)
+    await world.over(sid)
+    lines = world.recorded(sid)
     assert not [line for line in lines if line.startswith('{"event"') or '"text":"forged"' in line]
     assert any("forged" in line for line in lines)
     assert any("not_utf8" in line for line in lines)

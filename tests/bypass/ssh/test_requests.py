@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-import time
 from pathlib import Path
 
 import asyncssh
@@ -14,6 +13,7 @@ from asyncssh.packet import Boolean, String, UInt32
 
 from tests.bypass.raw import ask, raw_channel
 from tests.bypass.world import World
+from tests.patience import until
 
 pytestmark = pytest.mark.servers
 
@@ -167,12 +167,12 @@ def test_the_twin_where_policy_makes_it_a_way(world: World) -> None:
     answer = world.run("ssh", f"-W127.0.0.1:{port}", "jump", fed="SSH-2.0-me\r\n")
     assert answer.stdout.startswith("SSH-2.0-OpenSSH"), answer.stderr
     assert "does not list it. (denied, " in world.run("ssh", f"-W127.0.0.1:{port + 1}", "-oLogLevel=INFO", "jump").stderr
-    told = ""
-    for _ in range(100):
+
+    def recorded() -> str:
         told = "".join(world.run("sallyport", "replay", each["sid"]).stdout for each in world.sessions(target="jump"))
-        if "forward.closed" in told:
-            break
-        time.sleep(0.1)
+        return told if "forward.closed" in told else ""
+
+    told = until(recorded, "the end of the connection is recorded")
     assert f"allowed   direct-tcpip 127.0.0.1:{port}" in told
     assert "sent=12" in told
 
@@ -242,8 +242,5 @@ async def test_what_is_passed_to_a_program_is_in_the_record(world: World) -> Non
         process = await conn.create_process("$LC_A -rf x", env={"LC_A": "rm"})
         await process.wait()
     sid = world.sessions(target="hostile")[0]["sid"]
-    for _ in range(100):
-        if lines := world.recorded(sid):
-            break
-        await asyncio.sleep(0.1)
+    lines = await asyncio.to_thread(until, lambda: world.recorded(sid), "it is recorded")
     assert '"LC_A":"rm"' in lines[0].replace(" ", "")

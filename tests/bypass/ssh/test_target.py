@@ -10,6 +10,7 @@ import pytest
 from tests.bypass.raw import ask
 from tests.bypass.ssh.test_files import client, opening, s
 from tests.bypass.world import World
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -62,7 +63,7 @@ async def test_its_file_server_makes_no_sense(world: World, login: str) -> None:
     async with await world.connect("hostile", login=login) as conn:
         sftp = await client(conn)
         sftp.send(17, 5, s(b"/x"))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await sftp.chan.wait_closed()
         assert sftp.chan.get_exit_status() == 255
         twin = await client(await world.connect("hostile", login="files"))
@@ -75,7 +76,7 @@ async def test_one_handle_for_two_files(world: World) -> None:
         sftp = await client(conn)
         assert (await sftp.ask(3, opening(b"/a"), number=1))[0] == -102
         sftp.send(3, 2, opening(b"/b", 2))
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await sftp.chan.wait_closed()
         assert sftp.chan.get_exit_status() == 255
 
