@@ -15,7 +15,7 @@ from cli.moments import now_ms
 
 #: Seconds until the agent must have taken the connection, and until it must have answered.
 _DIAL_S: Final = 3.0
-_ANSWER_S: Final = 5.0
+_ANSWER_S: Final = 15.0
 
 
 def fetch_root(home: Home, address: str, sid: str, alias: str) -> bytes | None:

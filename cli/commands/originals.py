@@ -29,9 +29,11 @@ from cli.progress import Progress
 from cli.screen import is_terminal, note, paint, say, say_json, warn
 from cli.session_search import resolve
 
-#: Seconds that the transparency log may be behind, and between two questions meanwhile.
-LOG_S: Final = 90.0
+#: Seconds that the control plane may be away, and between two questions meanwhile.
+AWAY_S: Final = 90.0
 AGAIN_S: Final = 1.0
+#: Refusals that time heals. Whoever gives up earlier has lost the yes, which is good for this one use.
+_AGAIN: Final = frozenset({"log_behind", "control_plane_unreachable"})
 
 
 @click.command()
@@ -135,16 +137,18 @@ def _agreed(saved: SavedLogin, standing: RequestStanding, wait: bool, as_json: b
 
 
 def _released(plane: ControlPlane, rid: str, content: str) -> Unmasked:
-    """Return what opens the originals, as soon as the log holds that it was asked for."""
+    """Return what opens the originals, as soon as the log holds that it was asked for; the gateway says when that is too late."""
     use = UnmaskUse(use=secrets.token_urlsafe(24), content=content)
-    until = time.monotonic() + LOG_S
+    heard = time.monotonic()
     with Progress("Waiting for the transparency log"):
         while True:
             try:
                 return plane.post(f"/requests/{rid}/unmask", Unmasked, use)
-            except Refusal as no:
-                if no.notice.code != "log_behind" or time.monotonic() >= until:
+            except (Refusal, Fault) as no:
+                now, code = time.monotonic(), no.notice.code
+                if code not in _AGAIN or (code != "log_behind" and now >= heard + AWAY_S):
                     raise
+                heard = now if code == "log_behind" else heard
             time.sleep(AGAIN_S)
 
 

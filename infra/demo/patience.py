@@ -5,4 +5,4 @@ from __future__ import annotations
 from typing import Final
 
 #: Seconds until something that must come is given up. Nobody waits that long but for a fault.
-HANG_S: Final = 120.0
+HANG_S: Final = 240.0

@@ -45,6 +45,7 @@ class Gateway:
         parts += [(originals.KIND, NOW_MS + n, sealer.seal([line])) for n, line in enumerate(PLAIN, 1)]
         self.sid = plane.record(session(1), parts).sid
         self.behind = 1
+        self.away = 0
         self.fault: Fault | None = None
         self.asked: list[UnmaskAsk | EraseAsk] = []
         self.uses: list[UnmaskUse] = []
@@ -80,6 +81,9 @@ class Gateway:
         self.uses.append(asked)
         if self.fault:
             return failure(self.fault.code, self.fault.message)
+        if self.away:
+            self.away -= 1
+            return failure("control_plane_unreachable", "The gateway is busy.")
         if self.behind:
             self.behind -= 1
             return failure("log_behind", "Not yet.")
@@ -126,6 +130,27 @@ def test_a_log_that_is_behind_is_asked_again_with_the_same_use(run: Run, gateway
     assert len(gateway.uses) == 4
     assert len({each.use for each in gateway.uses}) == 1
     assert gateway.asked == []
+
+
+def test_a_log_may_be_behind_for_longer_than_the_gateway_may_be_away(
+    run: Run, gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(commands, "AWAY_S", -1.0)
+    gateway.behind = 3
+    assert run("unmask", gateway.sid, "--request", RID, "--json").status == 0
+
+
+def test_a_gateway_that_is_away_for_a_moment_does_not_cost_the_yes(run: Run, gateway: Gateway) -> None:
+    gateway.away = 2
+    assert run("unmask", gateway.sid, "--request", RID, "--json").status == 0
+    assert (len(gateway.uses), len({each.use for each in gateway.uses})) == (4, 1)
+
+
+def test_a_gateway_that_stays_away(run: Run, gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "AWAY_S", -1.0)
+    gateway.away = 2
+    ran = run("unmask", gateway.sid, "--request", RID, "--json")
+    assert (ran.status, ran.out, len(gateway.uses)) == (5, "", 1)
 
 
 def test_json_is_what_was_sealed(run: Run, gateway: Gateway) -> None:
