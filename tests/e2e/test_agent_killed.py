@@ -43,6 +43,7 @@ def test_kill_minus_nine(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     # The agent comes back: what it still held is delivered, and the sessions are closed, never reopened.
     world.stack.restart_agent()
     until(lambda: states(world, sids) == {"ended"}, "the returning agent closes what it was recording")
+    world.stack.until_online(world.stack.person("pat"))
 
 
 def begin(person: Person, words: list[str], typed: str) -> subprocess.Popen[bytes]:

@@ -32,8 +32,11 @@ class Asked:
         before = {each["rid"] for each in [*inbox(carol), *history(carol)]}
 
         def asked() -> dict[str, Any] | None:
+            over = self.process.poll() is not None
             # What waits for a moment only may be over before anybody on this machine has looked.
-            return next((each for look in (inbox, history) for each in look(carol) if each["rid"] not in before), None)
+            found = next((each for look in (inbox, history) for each in look(carol) if each["rid"] not in before), None)
+            assert found or not over, f"it ended without asking: {self.process.communicate()}"
+            return found
 
         self.process = subprocess.Popen(
             world.alice.command(words),

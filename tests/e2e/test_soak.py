@@ -14,8 +14,7 @@ import pytest
 from infra.local.chaos import Chaos, SocketView
 from tests.e2e.conftest import World
 
-# So much, so often sent again, takes a slow machine longer than other tests may take.
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.servers
 
 MEGABYTES = 50
 #: Messages that a socket has carried when it is killed. One that dies before it was of any use, on a machine that needs a second

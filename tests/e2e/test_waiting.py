@@ -239,7 +239,8 @@ def test_a_yes_does_not_outlive_the_session_that_asked(world: World, carol: Pers
     assert asked.ended()[0] == 255
     world.stack.restart_agent()
     ended = lambda: asked.request["sid"] in states(carol, "ended")  # noqa: E731
-    until(ended, "the returning agent closes what it was recording", 60)
+    until(ended, "the returning agent closes what it was recording")
+    world.stack.until_online(world.stack.person("pat"))
     world.cloud.pump.fire("reap")
     assert asked.state() == "expired"
     assert carol.run(["sallyport", "approve", asked.rid, "--yes"]).returncode == 126
