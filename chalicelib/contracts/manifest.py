@@ -105,7 +105,7 @@ class Manifest(msgspec.Struct, kw_only=True, frozen=True):
     policy_version: int
     rule: str
     approvals: list[str]
-    """Identifiers of the approval requests that it was opened under, as the log names them."""
+    """Identifiers of the approval requests that it was opened under and that operations inside it used, as the log names them."""
     recorder: Recorder
     clocks: Clocks
     counts: Counts

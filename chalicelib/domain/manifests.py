@@ -29,8 +29,12 @@ def compose(
     ended: SessionEnded,
     stored: Sequence[StoredChunk],
     arrived: Mapping[str, str],
+    used: Sequence[str] = (),
 ) -> Manifest:
-    """Return the manifest of ``session``. ``stored`` are its chunks in order, ``arrived`` maps keys of the bucket to versions."""
+    """Return the manifest of ``session``. ``stored`` are its chunks in order, ``arrived`` maps keys of the bucket to versions.
+
+    ``used`` are the approval requests that operations inside it used.
+    """
     chunks = [_entry(each, arrived) for each in stored]
     return Manifest(
         log=log,
@@ -48,7 +52,7 @@ def compose(
         path=session.path,
         policy_version=session.policy_version,
         rule=session.verdict,
-        approvals=[session.approval] if session.approval else [],
+        approvals=[*([session.approval] if session.approval else []), *used],
         recorder=recorder,
         clocks=Clocks(
             opened_ms=session.opened_ms,

@@ -242,8 +242,12 @@ class Store(Protocol):
     def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice], *, done_ms: int = 0) -> None:
         """Replace a request's row by its next version. Raises Conflict unless the row is the version before.
 
-        With ``done_ms``, what was asked for is done at that time and counts as a precedent from now on.
+        With ``done_ms``, what was asked for is done at that time: it counts as a precedent from now on, and its session names it.
         """
+        ...
+
+    def used_in(self, sid: str) -> list[str]:
+        """Return the requests whose yes was used by operations inside a session, oldest first."""
         ...
 
     def precedent(self, shape: str) -> Precedent | None:

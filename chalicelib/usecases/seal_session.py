@@ -51,7 +51,8 @@ def seal_session(ports: Ports, ended: SessionEnded) -> SessionSealed | None:
         _conflict(ports, ended, f"{other} is not the version that arrived when it was recorded")
     arrived = {version.key: version.version for version in reversed(versions) if not version.deleted}
     recorder = manifests.recorder(agent.name, agent.agent_id, agent.public_key)
-    made = manifests.compose(ports.notary.key().name, session, recorder, ended, chunks, arrived)
+    used = ports.store.used_in(session.sid)
+    made = manifests.compose(ports.notary.key().name, session, recorder, ended, chunks, arrived, used)
     return _store(ports, session, made, ended)
 
 

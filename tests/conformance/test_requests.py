@@ -215,6 +215,21 @@ class TestPrecedents:
         with pytest.raises(Conflict):
             store.step_case(next_of(next_of(made)), [event(1)], [], done_ms=NOW)
         assert store.precedent(precedents.shape_of(made.request)) is None
+        assert store.used_in(made.request.sid) == []
+
+    def test_a_session_names_what_was_used_inside_it(self, store: Store) -> None:
+        one, other, elsewhere = (case(n, RequestState.APPROVED) for n in range(3))
+        elsewhere = replace(elsewhere, request=replace(elsewhere.request, sid="ses_2"))
+        for n, each in enumerate((one, other, elsewhere)):
+            store.add_case(each, [event(n)], [])
+        # The younger one first, and one of them twice.
+        once = next_of(other)
+        store.step_case(once, [event(4)], [], done_ms=NOW)
+        store.step_case(next_of(once), [event(5)], [], done_ms=NOW)
+        store.step_case(next_of(one), [event(6)], [], done_ms=NOW)
+        store.step_case(next_of(elsewhere), [event(7)], [])
+        assert store.used_in("ses_1") == [one.request.rid, other.request.rid]
+        assert store.used_in("ses_2") == []
 
     def test_an_opened_session_is_one(self, store: Store) -> None:
         made = case(0, RequestState.APPROVED, kind="access", operation=None)

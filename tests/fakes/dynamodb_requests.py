@@ -28,6 +28,7 @@ class FakeRequests:
         self.kept_cases: dict[str, Case] = {}
         self.seen: set[tuple[str, str]] = set()
         self.precedents: dict[str, Precedent] = {}
+        self.used: dict[str, set[str]] = {}
         self.spent: set[str] = set()
         self.ask_names: dict[str, AskName] = {}
         self.notices: dict[str, Notice] = {}
@@ -65,7 +66,11 @@ class FakeRequests:
             self._must_be_before(case)
             if done_ms:
                 self._count(case, done_ms)
+                self.used.setdefault(case.request.sid, set()).add(case.request.rid)
             self._keep_case(case, events, notices)
+
+    def used_in(self, sid: str) -> list[str]:
+        return sorted(self.used.get(sid, ()))
 
     def precedent(self, shape: str) -> Precedent | None:
         return self.precedents.get(shape)

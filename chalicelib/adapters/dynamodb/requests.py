@@ -2,6 +2,7 @@
 
 REQUEST#<rid> / A            the request; gsi1: ASKED#<day> / rid (newest first), gsi2: OPEN#<shard> / rid while it is open
 REQUEST#<rid> / SEEN#<who>   somebody else looked at it
+SESSION#<sid> / USED#<rid>   an operation inside the session was done under it
 PRECEDENT#<shape> / A        how often an approval of this shape was used, and when
 ONCE#<digest> / A            something that counts once: a signed answer from Slack
 ASK#<digest> / A             the name that a caller gave to an ask, and the request that was made of it
@@ -31,6 +32,7 @@ from chalicelib.domain.approvals import Case
 from chalicelib.ports import AskName, CaseQuery, Conflict, Custody, Notice
 
 _SHARDS: Final = 4
+_USED: Final = "USED#"
 
 
 class Requests:
@@ -60,8 +62,15 @@ class Requests:
 
     def step_case(self, case: Case, events: Sequence[AnyEvent], notices: Sequence[Notice], *, done_ms: int = 0) -> None:
         """Replace a request's row by its next version."""
-        done = [self._counting(case, done_ms)] if done_ms else []
+        done = [self._counting(case, done_ms), self._using(case)] if done_ms else []
         self._table.write([self._stepping(case), *done, *self._beside(events, notices)])
+
+    def used_in(self, sid: str) -> list[str]:
+        """Return the requests whose yes was used inside a session, oldest first."""
+        rows = self._table.query(
+            "pk = :pk AND begins_with(sk, :used)", {"pk": f"SESSION#{sid}", "used": _USED}, ConsistentRead=True
+        )
+        return [str(row["sk"]).removeprefix(_USED) for row in rows]
 
     def precedent(self, shape: str) -> Precedent | None:
         """Return what is remembered of a shape."""
@@ -105,6 +114,10 @@ class Requests:
             "",
             {"now": now_ms, "ttl": ttl(now_ms + precedents.WINDOW_MS), "one": 1},
         )
+
+    def _using(self, case: Case) -> dict[str, Any]:
+        # The same row at every further use: what counts them is the request.
+        return self._table.putting({"pk": f"SESSION#{case.request.sid}", "sk": f"{_USED}{case.request.rid}"})
 
     def _naming(self, name: AskName, now_ms: int) -> dict[str, Any]:
         row = fields(name) | {"pk": f"ASK#{name.digest}", "sk": "A", "ttl": ttl(name.until_ms)}

@@ -151,6 +151,95 @@ def test_ten_megabytes_of_reason_are_refused(desk: Desk) -> None:
     assert (status, found.get("error", {}).get("code", "too_large")) == (413, "too_large")
 
 
+def test_ten_megabytes_of_an_answers_reason_are_refused(desk: Desk, enter: Enter) -> None:
+    request = desk.ask()
+    page = enter("bob", desk.link(request))
+    for letters, statuses in ((2_001, {413}), (10_000_000, {413})):
+        form = {"csrf": csrf(page), "digest": request["digest"], "answer": "deny", "comment": "x" * letters}
+        answer = page.request.post(f"{desk.link(request)}/answer", form=form, headers={"Origin": desk.url})  # type: ignore[arg-type]
+        assert (answer.status in statuses, desk.now(request)["state"]) == (True, "pending"), answer.status
+    desk.withdraw(request)
+
+
+def routes(desk: Desk, method: str, request: dict[str, Any]) -> list[tuple[str, Any]]:
+    """Return every route of the application for ``method``, about ``request`` and its session where it is about one."""
+    found = []
+    for pattern, methods in desk.cloud.app.routes.items():
+        if method in methods:
+            path = pattern.replace("{rid}", request["rid"]).replace("{sid}", request["sid"]).replace("{name}", "pages.css")
+            found.append((f"{desk.url}{path}", methods[method]))
+    return found
+
+
+def stored(desk: Desk) -> dict[tuple[str, str], Any]:
+    """Return the whole table but for who has looked at a request, and the event that says so."""
+    rows = desk.cloud.boto("dynamodb").get_paginator("scan").paginate(TableName=desk.cloud.resources.table)
+    kept = [row for page in rows for row in page["Items"] if not row["sk"]["S"].startswith("SEEN#")]
+    return {
+        (row["pk"]["S"], row["sk"]["S"]): row for row in kept if '"type":"request.seen"' not in row.get("body", {}).get("S", "")
+    }
+
+
+def test_no_get_changes_anything_and_every_page_is_guarded(desk: Desk, enter: Enter) -> None:
+    request = desk.ask()
+    page = enter("bob", desk.link(request))
+    guarded = page.request.get(desk.link(request)).headers["content-security-policy"]
+    before, pages = stored(desk), 0
+    for url, _ in routes(desk, "GET", request):
+        for query in ("", "?answer=approve&comment=x&digest=" + request["digest"] + "&csrf=" + csrf(page)):
+            answer = page.request.get(url + query, max_redirects=0)
+            assert answer.status < 500, url
+            if "text/html" in answer.headers.get("content-type", ""):
+                pages += 1
+                guard = answer.headers["content-security-policy"]
+                # The end of a command line's login loads nothing at all.
+                assert guard == (
+                    "default-src 'none'; frame-ancestors 'none'; base-uri 'none'" if "/login/" in url else guarded
+                ), url
+                assert "no-store" in answer.headers["cache-control"], url
+    assert pages >= 10
+    assert stored(desk) == before
+    desk.withdraw(request)
+
+
+def test_every_form_asks_where_it_came_from(desk: Desk, enter: Enter) -> None:
+    request = desk.ask()
+    page = enter("bob", desk.link(request))
+    right, before, forms = csrf(page), stored(desk), 0
+    for url, route in routes(desk, "POST", request):
+        if "application/x-www-form-urlencoded" not in route.content_types or url.endswith("/slack/interactive"):
+            continue  # Slack's has a signature; the API takes no cookie and no form
+        forms += 1
+        fields = {"digest": request["digest"], "answer": "approve", "comment": "x", "onward": "/approvals"}
+        tries: list[tuple[dict[str, str], dict[str, str]]] = [
+            (fields | {"csrf": right}, {"Origin": "https://evil.example"}),
+            (fields | {"csrf": right}, {"Origin": desk.url, "Sec-Fetch-Site": "cross-site"}),
+            (fields | {"csrf": right}, {}),
+        ]
+        if not url.endswith("/login/browser"):  # nobody has a session there yet
+            tries += [(fields, {"Origin": desk.url}), (fields | {"csrf": "A" * 43}, {"Origin": desk.url})]
+        for form, headers in tries:
+            assert page.request.post(url, form=form, headers=headers).status == 403, (url, headers)  # type: ignore[arg-type]
+    assert forms >= 6
+    assert stored(desk) == before
+    desk.withdraw(request)
+
+
+def test_no_route_of_the_api_takes_a_cookie(desk: Desk, enter: Enter) -> None:
+    """Otherwise another site's page could have a browser send JSON, to which no form's token belongs."""
+    request = desk.ask()
+    page = enter("bob", desk.link(request))
+    before, tried = stored(desk), 0
+    for url, route in routes(desk, "POST", request):
+        if "application/json" in route.content_types:
+            tried += 1
+            data = {"approve": True, "digest": request["digest"], "comment": "x", "target": "web-1"}
+            assert page.request.post(url, data=data, headers={"Origin": desk.url}).status in (400, 401, 403, 404), url
+    assert tried > 10
+    assert stored(desk) == before
+    desk.withdraw(request)
+
+
 def test_a_link_tells_strangers_and_chat_programs_nothing(desk: Desk, enter: Enter) -> None:
     request = desk.ask(operation(text="DROP TABLE secret_name"))
     before = desk.now(request)

@@ -40,6 +40,51 @@ def test_from_the_link_through_the_login_to_the_statement(desk: Desk, enter: Ent
     expect(page.locator(".list .row").first).to_contain_text("DROP TABLE orders")
 
 
+def test_everything_that_a_yes_is_bound_to_is_on_the_page(desk: Desk, enter: Enter) -> None:
+    what = operation(
+        "TRUNCATE",
+        "truncate public.orders -- $1 $2",
+        arguments=("o'brien", "", "third"),
+        environment=(("PGOPTIONS", "-c x=1"), ("search_path", "evil")),
+        effects=frozenset({"write", "admin"}),
+        verbs=frozenset({"TRUNCATE", "NOTIFY"}),
+        objects=frozenset({"public.orders", "public.customers"}),
+        flags=frozenset({"no_where", "dynamic"}),
+    )
+    facts = ["EXPLAIN estimates 12,345 rows.", "There is no WHERE clause: every row is concerned."]
+    request = desk.ask(what, reason="INC-7: empty it", risks=facts, uses=3)
+    page = enter("bob", desk.link(request))
+    shown = page.locator("main").inner_text()
+    rows = {
+        name.strip().lower(): " ".join(text.split())
+        for name, text in zip(page.locator("dt").all_inner_texts(), page.locator("dd").all_inner_texts(), strict=True)
+    }
+    for text in (what.text, "o'brien", "third", "PGOPTIONS=-c x=1", "search_path=evil", *facts, "INC-7: empty it"):
+        assert text in shown, text
+    assert page.locator("ol.values > li").count() == 3, "an empty value is one, too"
+    assert any(fact.startswith("First time here") and "NOTIFY, TRUNCATE" in fact for fact in request["risks"])
+    assert all(fact in shown for fact in request["risks"])
+    assert set(rows["effects"].split()) == {"write", "admin"}
+    assert (rows["verbs"], rows["flags"]) == ("NOTIFY, TRUNCATE", "dynamic, no_where")
+    assert set(rows["objects"].split()) == {"public.orders", "public.customers"}
+    assert (rows["target"], rows["uses"], rows["sha-256"]) == ("web-1 (ssh, as deploy)", "3", request["digest"])
+    assert rows["asked by"].startswith("alice@example.com (")
+    assert rows["session"] == request["sid"]
+    assert rows["rule that asks"] == f"truncate (policy version {request['policy_version']})"
+    assert rows["it says"] == "Two DBAs have to agree."
+    assert "2 of dba" in shown
+    until = page.locator("#standing time").get_attribute("data-until")
+    assert int(until or 0) == request["deadline_ms"]
+    desk.withdraw(request)
+
+
+def test_one_use_is_said_too(desk: Desk, enter: Enter) -> None:
+    request = desk.ask()
+    page = enter("bob", desk.link(request))
+    expect(page.locator("dt", has_text="Uses").locator("xpath=following-sibling::dd")).to_have_text("once")
+    desk.withdraw(request)
+
+
 def test_a_denial_has_a_reason_and_its_page_says_it(desk: Desk, enter: Enter) -> None:
     request = desk.ask()
     page = enter("bob", desk.link(request))
