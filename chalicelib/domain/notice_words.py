@@ -23,7 +23,8 @@ _HAPPENED: Final = {
     "used": "was given approval, and used it",
 }
 _NAME: Final = 80
-_REASON: Final = 300
+#: Letters of a reason in a notification; all of it is on the request's page.
+REASON_LIMIT: Final = 300
 _ALARM: Final = 600
 
 
@@ -58,10 +59,10 @@ def words(about: str, request: ApprovalRequest, link: str) -> Words:
     """Return what to say of ``about``, as notices call it."""
     who, where = one_line(request.principal, _NAME), one_line(request.target, _NAME)
     facts = [("Target", f"{where} as {one_line(request.login, _NAME)}" if request.login else where)]
-    what = "one operation in a session" if request.kind == "operation" else one_line(request.matter, _REASON) or "access"
+    what = "one operation in a session" if request.kind == "operation" else one_line(request.matter, REASON_LIMIT) or "access"
     facts.append(("What", what))
     if request.reason:
-        facts.append(("Reason", one_line(request.reason, _REASON)))
+        facts.append(("Reason", one_line(request.reason, REASON_LIMIT)))
     if about == "denied" and request.answer:
-        facts.append(("Answer", one_line(request.answer, _REASON)))
+        facts.append(("Answer", one_line(request.answer, REASON_LIMIT)))
     return Words(title=f"{who} {_HAPPENED.get(about, about)}: {where}", facts=facts, link=link)

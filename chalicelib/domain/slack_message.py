@@ -7,10 +7,11 @@ answered on its page. https://docs.slack.dev/reference/block-kit
 
 from __future__ import annotations
 
+import datetime as dt
 from typing import Any, Final
 
 from chalicelib.contracts.approval import ApprovalRequest, RequestState
-from chalicelib.domain.notice_words import span, words
+from chalicelib.domain.notice_words import REASON_LIMIT, span, words
 from chalicelib.domain.plain_text import one_line, visible
 
 APPROVE: Final = "approve"
@@ -33,9 +34,7 @@ def message(request: ApprovalRequest, about: str, link: str, value: str = "") ->
     buttons = bool(value) and request.state is RequestState.PENDING
     if buttons and exact:
         blocks += exact
-        blocks.append(
-            _section("\n".join([*(f"• {one_line(risk, 200)}" for risk in request.risks), f"SHA-256: {request.digest}"]))
-        )
+        blocks.append(_section("\n".join([*(f"• {one_line(risk, 200)}" for risk in request.risks), *_terms(request)])))
     blocks += [_section(line) for line in ["\n".join(_votes(request))] if line]
     if buttons and exact:
         blocks += [_asking(), _actions(link, value)]
@@ -61,10 +60,29 @@ def _exact(request: ApprovalRequest) -> list[Block]:
         parts = [(f"What exactly runs{f', up to {request.uses} times' if request.uses != 1 else ''}", visible(run.text))]
         parts += [(f"Bound value {n}", visible(value)) for n, value in enumerate(run.arguments, 1)]
         parts += [("Environment", visible(f"{name}={value}")) for name, value in run.environment]
+        parts += [("Objects", visible(", ".join(sorted(run.objects))))] if run.objects else []
+    if one_line(request.reason, REASON_LIMIT).endswith("…"):
+        parts.append(("The reason, whole", visible(request.reason)))
     whole = "\n".join(text for _, text in parts)
     if len(whole) > LETTERS or whole.count("\n") >= LINES:
         return []
     return [block for title, text in parts for block in (_section(title), _preformatted(text))]
+
+
+def _terms(request: ApprovalRequest) -> list[str]:
+    """What a yes is bound to besides the text: one line each."""
+    run = request.operation
+    until = dt.datetime.fromtimestamp(request.deadline_ms / 1000, dt.UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return [
+        *(
+            [f"Effects: {', '.join(sorted(run.effects))}", f"Uses: {'once' if request.uses == 1 else request.uses}"]
+            if run
+            else []
+        ),
+        f"Rule: {one_line(', '.join(request.rules), 300)} (policy version {request.policy_version})",
+        f"To be answered until: {until} UTC",
+        f"SHA-256: {request.digest}",
+    ]
 
 
 def _votes(request: ApprovalRequest) -> list[str]:

@@ -20,6 +20,12 @@ from cli.screen import Cell, Column, facts, is_terminal, note, paint, say, say_j
 
 _LENGTH: Final = re.compile(r"([1-9]\d{0,4})([smh])")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
+_NOTHING: Final = {
+    "mine": "You ask for nothing.",
+    "inbox": "Nothing waits for your answer.",
+    "history": "Nothing was asked today.",
+    "unreviewed": "No emergency waits for a review.",
+}
 _RID: Final = re.compile(r"req_[0-9A-Za-z]{1,64}")
 _COLOURS: Final = {RequestState.APPROVED: "green", RequestState.PENDING: "yellow", RequestState.DENIED: "red"}
 
@@ -62,9 +68,10 @@ def request(target: str, length: str, reason: str, login: str, emergency: bool, 
 @click.option("--mine", "view", flag_value="mine", help="Your own that are not over.")
 @click.option("--inbox", "view", flag_value="inbox", default="inbox", help="Those that wait for your answer (the default).")
 @click.option("--history", "view", flag_value="history", help="Everything of today that you may see.")
+@click.option("--unreviewed", "view", flag_value="unreviewed", help="Emergencies that nobody has reviewed yet.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def requests(view: Literal["mine", "inbox", "history"], as_json: bool) -> None:
-    """List approval requests: what waits for your answer, your own, or the day's.
+def requests(view: Literal["mine", "inbox", "history", "unreviewed"], as_json: bool) -> None:
+    """List approval requests: what waits for your answer, your own, the day's, or emergencies that nobody has reviewed.
 
     \b
     Examples:
@@ -79,7 +86,7 @@ def requests(view: Literal["mine", "inbox", "history"], as_json: bool) -> None:
         say_json(page)
         return
     if not page.requests:
-        note({"mine": "You ask for nothing.", "inbox": "Nothing waits for your answer."}.get(view, "Nothing was asked today."))
+        note(_NOTHING[view])
         return
     columns = [Column("REQUEST"), Column("STATE"), Column("WHO"), Column("TARGET"), Column("WHAT", flexible=True)]
     columns += [Column("REASON", flexible=True), Column("LEFT")]
@@ -172,7 +179,8 @@ def _shown(request: ApprovalRequest) -> list[str]:
             *([("What", request.matter)] if request.matter else []),
             ("Where", f"{request.target} as {request.login} ({request.protocol})"),
             ("Why", request.reason or "no reason given"),
-            ("Asked by rule", ", ".join(request.rules)),
+            ("Asked by rule", f"{', '.join(request.rules)} (policy version {request.policy_version})"),
+            *_read(request),
             ("For", duration(request.for_s * 1000) if request.for_s else f"{request.uses} use(s)"),
             ("Answer until", left),
             *([("Done before", _precedent(request.before))] if request.before else []),
@@ -190,6 +198,13 @@ def _shown(request: ApprovalRequest) -> list[str]:
         lines += [f"  ${number} = {clean(value, 1 << 20)}" for number, value in enumerate(operation.arguments, 1)]
         lines += [f"  {clean(name)}={clean(value)}" for name, value in operation.environment]
     return lines
+
+
+def _read(request: ApprovalRequest) -> list[tuple[str, str]]:
+    """What policy read out of the operation."""
+    run = request.operation
+    parts = (("Verbs", run.verbs), ("Objects", run.objects), ("Flags", run.flags)) if run else ()
+    return [(name, ", ".join(sorted(found))) for name, found in parts]
 
 
 def _precedent(before: Precedent) -> str:

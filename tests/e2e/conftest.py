@@ -62,6 +62,9 @@ when { context.requester == "carol@example.com" };
 @id("bob-looks-on")
 permit (principal == User::"bob@example.com", action in [Action::"watch", Action::"kill"], resource in Tag::"prod");
 
+@id("engineers-go-first")
+permit (principal in Group::"engineering", action == Action::"emergency", resource == Target::"prod-web");
+
 @id("auditors-answer") permit (principal in Group::"auditors", action == Action::"approve", resource);
 """
 

@@ -29,7 +29,7 @@ def sessions(person: Person, target: str = "", state: str = "") -> list[dict[str
     now = now_ms()
     start = now - RECENT_MS
     wanted = Filter(days=list(days_back(now, start)), since_ms=start, target=target, state=state)
-    return [msgspec.to_builtins(each) for each in listing(_plane(person), wanted, MANY)]
+    return [msgspec.to_builtins(each) for each in listing(plane(person), wanted, MANY)]
 
 
 def inbox(person: Person) -> list[dict[str, Any]]:
@@ -43,10 +43,11 @@ def history(person: Person) -> list[dict[str, Any]]:
 
 
 def _requests(person: Person, view: str) -> list[dict[str, Any]]:
-    page = _plane(person).get("/requests", RequestPage, {"view": view, "limit": "200"})
+    page = plane(person).get("/requests", RequestPage, {"view": view, "limit": "200"})
     return [msgspec.to_builtins(each) for each in page.requests]
 
 
-def _plane(person: Person) -> ControlPlane:
+def plane(person: Person) -> ControlPlane:
+    """Return the control plane in ``person``'s name."""
     saved = Home(Path(person.environment["SALLYPORT_HOME"])).login()
     return ControlPlane(saved.url, saved.token)

@@ -11,7 +11,10 @@ from typing import Any
 
 import pytest
 
+from chalicelib.contracts.api_requests import RequestStanding, ReviewGiven
+from cli.control_plane import Refusal
 from infra.demo.stack import Person
+from tests.e2e import seen
 from tests.e2e.conftest import World
 from tests.e2e.seen import history, inbox
 from tests.patience import HANG_S, until
@@ -89,6 +92,7 @@ def test_a_command_runs_by_itself_after_the_yes(world: World, carol: Person, pip
     status, out, err = asked.ended()
     assert (status, out) == (0, "made\n"), err
     assert "sallyport: Pipes need a second pair of eyes. Waiting until" in err
+    assert " UTC for auditors to agree: " in err
     assert f"/approvals/{asked.rid} - Ctrl-C withdraws." in err
     assert pipe.is_fifo()
     assert asked.state() == "used"
@@ -128,6 +132,8 @@ def test_a_session_opens_by_itself_after_the_yes(world: World, carol: Person) ->
     status, out, err = asked.ended()
     assert (status, out) == (0, "in\n"), err
     assert "Somebody has to let you in." in err
+    assert "auditors" in err
+    assert f"/approvals/{asked.rid}" in err
     assert asked.state() == "used"
 
 
@@ -162,6 +168,47 @@ def test_her_own_request_is_not_hers_to_answer(world: World, carol: Person, pipe
     assert refused.returncode == 126, refused.stderr
     asked.answer("deny", "--reason", "enough")
     asked.ended()
+
+
+def test_in_an_emergency_she_goes_first_and_somebody_else_reviews_it(world: World, carol: Person) -> None:
+    reason = "let me in, the shop is down"
+    words = ["sallyport", "request", "prod-web", "--for", "10m", "--reason", reason, "--emergency", "--json"]
+    went = world.alice.run(words)
+    assert went.returncode == 0, went.stderr
+    request = json.loads(went.stdout)["request"]
+    assert (request["state"], request["emergency"], request["votes"]) == ("approved", True, [])
+    run = subprocess.run(
+        world.alice.command(["ssh", "prod-web", "echo in"]),
+        env=world.alice.environment | {"SALLYPORT_REASON": reason},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=90,
+    )
+    assert (run.returncode, run.stdout) == (0, "in\n"), run.stderr
+
+    def unreviewed(person: Person) -> list[str]:
+        listed = person.run(["sallyport", "requests", "--unreviewed", "--json"])
+        return [each["rid"] for each in json.loads(listed.stdout)["requests"]]
+
+    assert request["rid"] in unreviewed(carol)
+    assert "shop is down" in carol.run(["sallyport", "requests", "--unreviewed"]).stdout
+    assert review(world.alice, request["rid"]) == "denied"
+    assert request["rid"] in unreviewed(carol)
+    assert review(carol, request["rid"]) == ""
+    assert request["rid"] not in unreviewed(carol)
+    # Where policy lets nobody go first, nobody does.
+    elsewhere = world.alice.run([*words[:2], "prod-db", *words[3:]])
+    assert (elsewhere.returncode, "No policy lets you go first" in elsewhere.stderr) == (126, True), elsewhere.stderr
+
+
+def review(person: Person, rid: str) -> str:
+    """Say that an emergency was justified, as its page does. Returns the code of a refusal."""
+    try:
+        seen.plane(person).post(f"/requests/{rid}/review", RequestStanding, ReviewGiven(justified=True, comment="It was down."))
+    except Refusal as refused:
+        return refused.notice.code
+    return ""
 
 
 def granted(world: World, carol: Person, target: str, length: str) -> None:
@@ -236,6 +283,7 @@ def test_a_statement_runs_by_itself_after_the_yes(world: World, carol: Person) -
     status, out, err = asked.ended()
     assert (status, out) == (0, "1\nCOMMENT\n2\n"), err
     assert "NOTICE:  sallyport: Remarks need a second pair of eyes. Waiting until" in err
+    assert " UTC for auditors to agree: " in err
     assert asked.rid in err
     assert remark(world) == "seen"
     assert asked.state() == "used"

@@ -18,6 +18,7 @@ from tests.patience import HANG_S
 pytestmark = pytest.mark.servers
 
 NOTE = "update customers set note = 'agreed from a browser' where id = 2"
+EVERYWHERE = "update customers set note = 'refused from a browser'"
 
 
 @pytest.fixture
@@ -31,10 +32,10 @@ def page() -> Iterator[Page]:
         browser.close()
 
 
-def waits(world: World) -> tuple[subprocess.Popen[str], str]:
+def waits(world: World, statement: str = NOTE) -> tuple[subprocess.Popen[str], str]:
     """Start alice's psql. Returns it with the link that it shows her while it waits."""
     process = subprocess.Popen(
-        world.alice.command(psql("-c", NOTE, "-c", "select note from customers where id = 2")),
+        world.alice.command(psql("-c", statement, "-c", "select note from customers where id = 2")),
         env=world.alice.environment,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
@@ -57,6 +58,7 @@ def test_a_statement_runs_when_somebody_presses_the_button(world: World, page: P
     log_in(page, "carol")
     assert page.url == link, "the login leads back to what was asked"
     expect(page.get_by_text(NOTE, exact=True).first).to_be_visible()
+    expect(page.get_by_text(re.compile("First time here: .* UPDATE"))).to_be_visible()
     # A server that does not plan it in time is no reason to let anybody wait.
     expect(
         page.get_by_text(re.compile(r"EXPLAIN estimates \d+ rows?\.|How many rows it concerns is not known\."))
@@ -73,9 +75,10 @@ def test_a_statement_runs_when_somebody_presses_the_button(world: World, page: P
 
 def test_a_denial_from_a_browser_is_an_error_in_psql_and_nothing_ran(world: World, page: Page) -> None:
     before = kept(world)
-    process, link = waits(world)
+    process, link = waits(world, EVERYWHERE)
     page.goto(link)
     log_in(page, "carol")
+    expect(page.get_by_text("There is no WHERE clause: every row is concerned.")).to_be_visible()
     page.get_by_label("Reason").fill("Not before lunch.")
     page.get_by_role("button", name="Deny").click()
     _, err = process.communicate(timeout=HANG_S)

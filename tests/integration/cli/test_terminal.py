@@ -14,6 +14,7 @@ from chalicelib.contracts import api
 from chalicelib.contracts.session import Session, State
 from cli.home import Home
 from cli.terminal_filter import RESET
+from tests.bypass.evidence.vault import good
 from tests.fakes.http_control_plane import PRINCIPAL, FakeControlPlane
 from tests.patience import HANG_S
 
@@ -114,3 +115,18 @@ def test_errors_are_red_and_lists_are_coloured(home: Home, plane: FakeControlPla
 def test_no_color_is_honoured(home: Home, plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NO_COLOR", "1")
     assert "\x1b[" not in ended(spawn("connect", "no-such"))[0]
+
+
+def test_a_long_proof_shows_how_far_it_is(home: Home, tmp_path: Path) -> None:
+    vault = good(tmp_path / "bucket")
+    keys = tmp_path / "keys"
+    keys.write_text(f"{vault.notary.key()}\n")
+    # What takes a moment shows nothing; here every proof is a long one.
+    hurry = "import sys; from cli import __main__, progress; progress._DELAY_S = 0.0; sys.exit(__main__.main(sys.argv[1:]))"
+    words = ["-c", hurry, "verify", "--all", "--from", str(vault.folder), "--keys", str(keys)]
+    environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
+    out, status = ended(pexpect.spawn(sys.executable, words, env=environment, encoding="utf-8", timeout=90))
+    assert status == 0, out
+    bars = re.findall(r"\r\x1b\[K(?:\x1b\[[0-9;]*m)*[━╌]{24} +\d+ %  (\w+)", out)
+    assert bars, out
+    assert not re.search("[━╌]", out.rpartition("\r\x1b[K")[2]), "and nothing of it is left"

@@ -47,6 +47,30 @@ def test_the_whole_operation_stands_above_its_buttons() -> None:
     assert buttons[2]["url"] == LINK
 
 
+def test_what_a_yes_is_bound_to_besides_stands_there_too() -> None:
+    changed: dict[str, Any] = {
+        "objects": frozenset({"public.orders", "public.<!here>\u202e"}),
+        "effects": frozenset({"admin", "write"}),
+    }
+    request = asked(**changed)
+    blocks = [texts(block) for block in message(request, "asked", LINK, "v")["blocks"]]
+    assert "public.<!here>[U+202E], public.orders" in blocks
+    (terms,) = [block for block in blocks if request.digest in block]
+    for line in ("Effects: admin, write", "Uses: once", "Rule: drop-needs-two (policy version 1)", "To be answered until: 2026-"):
+        assert line in terms
+    again = inside(asking_world(), drop(), uses=3).request
+    assert "Uses: 3" in "\n".join(texts(block) for block in message(again, "asked", LINK, "v")["blocks"])
+    access_terms = "\n".join(texts(block) for block in message(access(asking_world()).request, "asked", LINK, "v")["blocks"])
+    assert "Rule: ask-dba (policy version 1)" in access_terms
+
+
+@pytest.mark.parametrize("words", ["because " * 50, "\u200b" * 60])
+def test_a_reason_that_is_cut_in_the_heading_stands_there_whole(words: str) -> None:
+    request = inside(asking_world(), drop(), reason=words + "END").request
+    whole = [texts(block) for block in message(request, "asked", LINK, "v")["blocks"] if block["type"] == "rich_text"]
+    assert whole[-1].endswith("END")
+
+
 def test_access_says_what_for() -> None:
     world = asking_world()
     once = message(access(world).request, "asked", LINK, "v")
@@ -63,6 +87,7 @@ def test_access_says_what_for() -> None:
         {"arguments": ("x" * LETTERS,)},
         {"environment": (("A", "x" * LETTERS),)},
         {"text": "\u200b" * (LETTERS // 8 + 1)},
+        {"objects": frozenset(f"public.a_long_name_{n}" for n in range(60))},
     ],
 )
 def test_what_cannot_be_shown_whole_has_no_buttons(changed: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 
 import click
+import msgspec
 import pytest
 
 from chalicelib.contracts.approval import Precedent, RequestState
@@ -63,7 +64,7 @@ def test_the_inbox_is_a_table(run: Run, there: Asking, monkeypatch: pytest.Monke
     assert "\u202e" not in line
 
 
-@pytest.mark.parametrize("view", ["inbox", "mine", "history"])
+@pytest.mark.parametrize("view", ["inbox", "mine", "history", "unreviewed"])
 def test_each_view_asks_for_its_own(run: Run, there: Asking, logged_in: FakeControlPlane, view: str) -> None:
     assert json.loads(run("requests", f"--{view}", "--json").out)["requests"][0]["rid"] == RID
     assert logged_in.requests[-1].path == f"/requests?view={view}"
@@ -119,14 +120,19 @@ def test_a_person_is_shown_everything_and_nothing_of_it_is_obeyed(
     run: Run, there: Asking, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     somebody = Somebody(monkeypatch, True)
-    there.request = request(kind="operation", operation=DELETE, risks=["About 4,711 rows.\x1b[2J"])
+    read = {"verbs": {"DELETE", "NOTIFY"}, "objects": {"public.orders", "public.x\x1b]0;\x07"}, "flags": {"no_where"}}
+    operation = msgspec.structs.replace(DELETE, **{name: frozenset(found) for name, found in read.items()})
+    there.request = request(kind="operation", operation=operation, risks=["About 4,711 rows.\x1b[2J"])
     ran = run("approve", RID)
     assert (ran.status, somebody.asked) == (0, ["Agree?"])
     for shown in (
         "alice@example.com (sre)",
         "prod-db as app (postgres)",
         "INC-4711",
-        "ask-a-dba",
+        "ask-a-dba (policy version ",
+        "DELETE, NOTIFY",
+        "public.orders, public.x",
+        "no_where",
         "1 use(s)",
         "ab" * 32,
         "! About 4,711 rows.",
