@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import json
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from infra.local.cloud import EmbeddedCloud
 from tests.integration.control.parties import Chunks, Person, Socket
 from tests.integration.control.test_approvals import DROP, Party
 from tests.integration.control.test_evidence import download
+from tests.patience import until
 
 pytestmark = pytest.mark.servers
 
@@ -83,10 +83,13 @@ class Told:
         sid = self._opened({"target": "web-1"})
         chain = Chunks(sid, self.agent)
         self._put(sid, chain, b"before")
-        deadline = time.monotonic() + 90
-        while self.party.people["alice"].call("GET", f"/sessions/{sid}")[1]["state"] != "interrupted":
-            assert time.monotonic() < deadline
+        alice = self.party.people["alice"]
+
+        def interrupted() -> bool:
             self.cloud.pump.fire("reap")
+            return str(alice.call("GET", f"/sessions/{sid}")[1]["state"]) == "interrupted"
+
+        until(interrupted, "the reaper sees that the agent is gone")
         self.settle()
         self._put(sid, chain, b"after")
         self._close(sid, chain)
