@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator
 import psycopg
 import pytest
 
+from agent.protocols.postgres import estimate
 from agent.protocols.postgres.estimate import NOT_KNOWN
 from tests.integration.postgres.conftest import RUN, Gateway
 from tests.patience import HANG_S
@@ -27,7 +28,10 @@ SETUP = (
 
 
 @pytest.fixture
-async def client(gateway: Gateway) -> AsyncIterator[psycopg.AsyncConnection]:
+async def client(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[psycopg.AsyncConnection]:
+    # The sentence is what is tested here, and not that nobody waits for it for long.
+    monkeypatch.setattr(estimate, "PATIENCE_S", HANG_S)
+    monkeypatch.setitem(estimate.SETTINGS, "statement_timeout", "90s")
     gateway.rules = (RUN, HOLD)
     gateway.postgres.direct(CLEAN + SETUP)
     async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:

@@ -16,6 +16,7 @@ from pathlib import Path
 import asyncssh
 import pytest
 
+from agent.protocols.ssh import feed, target, target_side, transport
 from agent.protocols.ssh.plugin import SshPlugin
 from agent.protocols.ssh.shells import MOST_START_S
 from agent.runtime.serving import Credential
@@ -177,6 +178,15 @@ async def settled(size: Callable[[], int]) -> int:
         for _ in range(50):
             await asyncio.sleep(0.01)
     return now
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product's own limits are for people and their machines; tests of a limit set it themselves."""
+    for module in (transport, target, target_side):
+        monkeypatch.setattr(module, "HANDSHAKE_S", HANG_S)
+    monkeypatch.setattr(target_side, "ASIDE_S", HANG_S)
+    monkeypatch.setattr(feed, "ADVICE_S", HANG_S)
 
 
 @pytest.fixture

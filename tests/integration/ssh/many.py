@@ -125,7 +125,7 @@ class Row:
             self.child.send("exit\r")
         except pexpect.EOF:
             pass
-        self.leave()
+        self.leave(LULL_S)
         # Two shells at one terminal, and marks that make no sense, end the session: that is a no as well.
         assert self.denied >= denied or "(shell_unguarded, " in self.text, self.decided
 
@@ -147,9 +147,9 @@ class Row:
                 return False
         pytest.fail(f"{otherwise}: {self.decided!r}")
 
-    def leave(self) -> int:
+    def leave(self, seconds: float = HANG_S) -> int:
         """Wait for the end of the shell, which was told to end; returns its status, or -1 where it had to be closed."""
-        if self.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=1) == 1:
+        if self.child.expect([pexpect.EOF, pexpect.TIMEOUT], timeout=seconds) == 1:
             return self.close()
         left = status(self.child)
         self._ended()

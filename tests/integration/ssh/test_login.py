@@ -158,7 +158,7 @@ async def test_passwords_are_not_even_asked_for(ann: Person) -> None:
 
 
 async def test_a_client_that_stalls_is_let_go(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transport, "HANDSHAKE_S", 0.2)
+    monkeypatch.setattr(transport, "HANDSHAKE_S", 0.5)
     reader, writer = await asyncio.open_connection("127.0.0.1", gateway.port)
     assert (await reader.read(4)) == b"SSH-"
     await reader.read()
