@@ -19,6 +19,8 @@ from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
 
+#: Seconds in which a shell's time to report is counted: an agent that was held up (a stopped machine, a busy one) has not waited.
+_SLICE_S: Final = 0.25
 #: Seconds after which what was held back is let go: a prompt that sends no mark, or the beginning of an escape sequence.
 PAUSE_S: Final = 0.15
 
@@ -324,7 +326,14 @@ class ShellRelay:
             self._late.cancel()
             self._late = None
         if patience is not None:
-            self._late = asyncio.get_running_loop().call_later(patience[1], self._unguarded, patience[1])
+            self._count(patience[1], patience[1])
+
+    def _count(self, seconds: float, left: float) -> None:
+        if left <= 0:
+            self._unguarded(seconds)
+            return
+        slice_s = min(left, _SLICE_S)
+        self._late = asyncio.get_running_loop().call_later(slice_s, self._count, seconds, left - slice_s)
 
     def _unguarded(self, seconds: float) -> None:
         self._owner.fail(Fault("shell_unguarded", UNGUARDED.format(seconds), hint=UNGUARDED_HINT))
