@@ -236,6 +236,8 @@ async def test_programs_have_the_terminal_to_themselves(locked: Gateway) -> None
         child.send("\x1a")
         child.expect(READY)
         child.send("fg\r")
+        # It says what goes on, and the line is not withdrawn by the key behind it.
+        child.expect_exact("sleep 300")
         interrupted(child)
         child.setwinsize(40, 90)
         child.send("stty size\r")
