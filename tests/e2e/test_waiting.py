@@ -90,6 +90,7 @@ def test_a_yes_whose_time_was_over_when_the_agent_came_back_runs_nothing(world: 
         break
     status, _, err = asked.ended()
     assert (status, "approval_expired" in err) == (126, True), err
+    world.cloud.pump.fire("reap")  # it comes by itself each minute
     assert asked.state() == "expired"
     assert not pipe.exists()
 

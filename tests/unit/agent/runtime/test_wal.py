@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -28,7 +29,8 @@ from agent.runtime.wal import (
     read_cut,
 )
 
-KEYS = SpoolKeys(b"s" * 32)
+SECRET = b"s" * 32
+KEYS = SpoolKeys(SECRET)
 SIDS = ("ses_1", "ses_2")
 ZEROS = bytes(2048)
 
@@ -202,6 +204,19 @@ def test_nothing_can_be_read_from_a_copy_without_the_key(tmp_path: Path) -> None
     assert b"ses_1" not in log.data
     found = read_log(tmp_path, SpoolKeys(b"t" * 32))
     assert (found.sessions, len(found.unreadable)) == ({}, 1)
+
+
+def test_one_sessions_key_reads_nothing_of_anothers(tmp_path: Path) -> None:
+    class OnlyTheFirst(SpoolKeys):
+        """Whoever was given one session's key."""
+
+        def lines(self, salt: bytes, sid: str) -> AESGCM:
+            return super().lines(salt, SIDS[0])
+
+    log = Log([[(0, b"one\n"), (1, b"other\n")], [(0, b"two\n")]])
+    assert lines(read(tmp_path, log.data)) == [[b"one\n", b"two\n"], [b"other\n"]]
+    (tmp_path / name(1, KEYS.salt)).write_bytes(log.data)
+    assert lines(read_log(tmp_path, OnlyTheFirst(SECRET))) == [[b"one\n", b"two\n"], []]
 
 
 def test_a_segment_that_was_only_begun_goes(tmp_path: Path) -> None:
