@@ -8,11 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from agent.protocols.postgres import backend, native, stream, transport
 from agent.protocols.postgres.plugin import PostgresPlugin
 from agent.runtime.serving import Door
 from tests.fakes.agent_runtime import FakeIdentity, FakeServing, make_claims, make_policy
 from tests.integration.plugin_listener import PluginListener, Ran, run_text
 from tests.integration.postgres.server import LOGIN, Postgres
+from tests.patience import HANG_S
 
 RUN = 'permit(principal, action in [Action::"run", Action::"transfer"], resource);'
 FORBID_DROP = (
@@ -26,6 +28,13 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Postgres]:
     server = Postgres(tmp_path_factory.mktemp("postgres"))
     yield server
     server.stop()
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The product's own limits are for people and their machines; tests of a limit set it themselves."""
+    for module in (backend, native, stream, transport):
+        monkeypatch.setattr(module, "HANDSHAKE_S", HANG_S)
 
 
 class Gateway(PluginListener):
