@@ -1,0 +1,92 @@
+"""What a denial leaves behind is what an error leaves behind: the same answers through the gateway and directly.
+
+Directly, the account may not do what is tried, so PostgreSQL itself says 42501; through the gateway, policy denies it before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import psycopg
+import pytest
+from psycopg import pq
+
+from tests.integration.postgres.conftest import RUN, Gateway
+from tests.integration.postgres.server import LOGIN, PASSWORD, Postgres
+
+pytestmark = pytest.mark.servers
+
+DENY = 'forbid(principal, action == Action::"run", resource) when { context.objects.contains("public.closed") };'
+NO = "DELETE FROM closed"
+IN = "INSERT INTO steps VALUES ({})"
+COUNT = "SELECT count(*) FROM steps"
+SCRIPTS = {
+    "alone": [IN.format(1), NO, COUNT],
+    "in one text": [f"{IN.format(1)}; {NO}; {IN.format(2)}", COUNT],
+    "first in one text": [f"{NO}; {IN.format(2)}", COUNT],
+    "in a block": ["BEGIN", IN.format(1), NO, COUNT, "COMMIT", COUNT],
+    "in a block that is rolled back": ["BEGIN", IN.format(1), NO, "ROLLBACK", COUNT],
+    "behind a savepoint": [
+        "BEGIN",
+        IN.format(1),
+        "SAVEPOINT s",
+        IN.format(2),
+        NO,
+        "ROLLBACK TO s",
+        IN.format(3),
+        "COMMIT",
+        COUNT,
+    ],
+    "beside a cursor": ["BEGIN", "DECLARE c CURSOR FOR VALUES (1), (2)", "FETCH c", NO, "FETCH c", "ROLLBACK", "FETCH c"],
+    "a chain": ["BEGIN", NO, "COMMIT AND CHAIN", IN.format(1), "COMMIT", COUNT],
+    "copy": ["COPY closed FROM STDIN", "COPY closed TO STDOUT", COUNT],
+}
+
+
+@pytest.fixture(autouse=True)
+def tables(gateway: Gateway, postgres: Postgres) -> Iterator[None]:
+    postgres.direct("DROP TABLE IF EXISTS steps; CREATE TABLE steps (n int)")
+    postgres.admin("shop", "DROP TABLE IF EXISTS closed; CREATE TABLE closed (n int)")
+    gateway.rules = (RUN, DENY)
+    gateway.options = {}
+    yield
+    postgres.direct("DROP TABLE steps")
+    postgres.admin("shop", "DROP TABLE closed")
+
+
+def play(dsn: str, script: list[str]) -> list[object]:
+    """Play ``script``. Returns each answer, and the state of the transaction behind it."""
+    found: list[object] = []
+    with psycopg.connect(dsn, autocommit=True) as connection:
+        for text in script:
+            result = connection.pgconn.exec_(text.encode())
+            rows = [[result.get_value(row, column) for column in range(result.nfields)] for row in range(result.ntuples)]
+            state = result.error_field(pq.DiagnosticField.SQLSTATE)
+            status = pq.TransactionStatus(connection.pgconn.transaction_status).name
+            found.append((pq.ExecStatus(result.status).name, state, result.command_status, rows, status))
+    return found
+
+
+@pytest.mark.parametrize("name", SCRIPTS)
+async def test_the_client_is_told_the_same(gateway: Gateway, postgres: Postgres, name: str) -> None:
+    server = f"host=127.0.0.1 port={postgres.port} user={LOGIN} dbname=shop password='{PASSWORD}' sslmode=require"
+    direct = await asyncio.to_thread(play, server, SCRIPTS[name])
+    postgres.direct("TRUNCATE steps")
+    gated = await asyncio.to_thread(play, gateway.dsn, SCRIPTS[name])
+    assert "42501" in str(direct), "it was to be an error"
+    assert gated == direct
+    assert gateway.servings[-1].denied > 0
+
+
+async def test_what_a_pipeline_did_before_a_denial_is_rolled_back_with_it(gateway: Gateway, postgres: Postgres) -> None:
+    connected = await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True)
+    async with asyncio.timeout(30), connected as connection:
+        with pytest.raises(psycopg.errors.InsufficientPrivilege):  # noqa: PT012 - raised as the block ends
+            async with connection.pipeline():
+                await connection.execute(IN.format(1))
+                await connection.execute(NO)
+                await connection.execute(IN.format(2))
+        cursor = await connection.execute(COUNT)
+        assert await cursor.fetchone() == (0,)
+    assert postgres.direct(COUNT) == "0"
