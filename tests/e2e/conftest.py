@@ -11,6 +11,7 @@ import pytest
 from infra.demo.stack import Person, Stack
 from infra.demo.target import free_port
 from infra.local.__main__ import load_app
+from infra.local.chaos import SocketView
 from infra.local.cloud import EmbeddedCloud
 from infra.local.ws_connection import Limits
 from tests.fakes.gateway_yaml import ssh_target
@@ -69,6 +70,11 @@ permit (principal in Group::"engineering", action == Action::"emergency", resour
 """
 
 
+def socket_kind(socket: SocketView) -> str:
+    """Return what a WebSocket was opened for, as it said itself."""
+    return {name.lower(): value for name, value in socket.headers.items()}.get("x-sallyport-socket", "")
+
+
 @dataclass
 class World:
     """Everything that a test may touch."""
@@ -76,6 +82,14 @@ class World:
     cloud: EmbeddedCloud
     stack: Stack
     alice: Person
+
+    def sockets(self, kind: str) -> list[SocketView]:
+        """The WebSockets of one kind that are open, as they said themselves."""
+        return [socket for socket in self.cloud.gateway.sockets() if socket_kind(socket) == kind]
+
+    def agent_listens(self) -> bool:
+        """Tell whether the agent's control socket is open."""
+        return bool(self.sockets("control"))
 
     def log(self) -> str:
         """What the agent said."""

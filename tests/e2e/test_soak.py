@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.chaos import Chaos, SocketView
-from tests.e2e.conftest import World
+from tests.e2e.conftest import World, socket_kind
 
 pytestmark = pytest.mark.servers
 
@@ -30,7 +30,7 @@ def storm(world: World) -> Iterator[None]:
 
     def session_sockets(socket: SocketView) -> bool:
         # Not the agent's control socket: it is replaced in its own time, and a new session needs it.
-        if {name.lower(): value for name, value in socket.headers.items()}.get("x-sallyport-socket") == "control":
+        if socket_kind(socket) == "control":
             return False
         if gateway.live[socket.connection_id].received < OF_USE:
             return False

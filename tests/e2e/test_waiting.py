@@ -23,7 +23,7 @@ from chalicelib.contracts.faults import Fault
 from infra.demo.stack import Person
 from infra.local.chaos import CALM, Chaos
 from tests.e2e import seen
-from tests.e2e.conftest import World
+from tests.e2e.conftest import World, socket_kind
 from tests.e2e.test_approvals import HURRIES, Asked, carol, inbox, pipe, psql
 from tests.patience import HANG_S, until
 
@@ -36,9 +36,7 @@ WAITING_ROOM = "please let me in, I can wait"
 
 def cut(world: World, kind: str) -> int:
     """Tear the WebSockets of one kind, as a lost network does."""
-    return world.cloud.gateway.kill(
-        lambda socket: {k.lower(): v for k, v in socket.headers.items()}.get("x-sallyport-socket") == kind
-    )
+    return world.cloud.gateway.kill(lambda socket: socket_kind(socket) == kind)
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from websockets.exceptions import InvalidStatus
 from tests.bypass.http import ask
 from tests.bypass.world import World
 from tests.integration.control.parties import PROTOCOL, AgentParty, Api, Chunks, Socket
+from tests.patience import until
 
 pytestmark = pytest.mark.servers
 
@@ -158,9 +159,7 @@ def test_the_twin_without_require_is_recorded_all_the_same(world: World) -> None
     try:
         assert world.run("ssh", "prod-web", "echo without-require").returncode == 0
         sid = world.sessions(target="prod-web")[0]["sid"]
-        for _ in range(200):
-            if world.api("GET", f"/sessions/{sid}")[1]["state"] == "ended":
-                break
+        until(lambda: world.api("GET", f"/sessions/{sid}")[1]["state"] == "ended", "the session ends")
         assert any("without-require" in line for line in world.recorded(sid))
     finally:
         world.restore()
