@@ -28,6 +28,11 @@
     if (document.hidden && event.target.hasAttribute("data-live")) event.preventDefault();
   });
 
+  // A button that is replaced while it is held down has not been pressed: news wait for the next time that is asked for them.
+  document.body.addEventListener("htmx:beforeSwap", function (event) {
+    if (event.detail.target.querySelector("button:active, form[data-sent]")) event.detail.shouldSwap = false;
+  });
+
   // A second press of a button is not a second answer.
   document.addEventListener("submit", function (event) {
     if (event.target.dataset.sent) event.preventDefault();

@@ -292,25 +292,30 @@ async def test_an_order_to_end_is_good_for_one_session_however_often_it_is_sent(
         await second.until("alice@example.com ended this session: my own")
 
 
+def held(world: World, sid: str, last: str) -> list[dict[str, Any]]:
+    """Return a session's events in their order once ``last`` is among them and the log holds them all; nothing before."""
+    rows = world.rows()
+    bodies = [json.loads(row["body"]["S"]) for row in rows if row["pk"]["S"].startswith("EVENT#")]
+    found = sorted((each for each in bodies if each.get("sid") == sid), key=lambda each: str(each["id"]))
+    logged = {row["pk"]["S"].removeprefix("LOGGED#") for row in rows if row["pk"]["S"].startswith("LOGGED#")}
+    whole = any(each["type"] == last for each in found) and {each["id"] for each in found} <= logged
+    return found if whole else []
+
+
 async def test_every_look_and_every_order_is_an_event_that_the_log_holds(world: World) -> None:
     async with shell(world) as alice:
         _, offer = await asked(world, "watch", alice.sid, "bob")
         async with looking(world, offer) as bob:
             await bob.until("ready")
         await alice.until("stopped watching")
+        # The agent says so to her at once, and to the control plane as soon as it can.
+        await asyncio.to_thread(until, lambda: held(world, alice.sid, "watch.ended"), "it is reported")
         assert (await asked(world, "kill", alice.sid, "pat", reason="enough"))[0] == 200
         await alice.until("ended this session")
     await world.over(alice.sid)
-
-    def held() -> list[dict[str, Any]]:
-        rows = world.rows()
-        bodies = [json.loads(row["body"]["S"]) for row in rows if row["pk"]["S"].startswith("EVENT#")]
-        found = sorted((each for each in bodies if each.get("sid") == alice.sid), key=lambda each: str(each["id"]))
-        logged = {row["pk"]["S"].removeprefix("LOGGED#") for row in rows if row["pk"]["S"].startswith("LOGGED#")}
-        whole = any(each["type"] == "session.ended" for each in found) and {each["id"] for each in found} <= logged
-        return found if whole else []
-
-    found = await asyncio.to_thread(until, held, "the log holds every event up to the session's end")
+    found = await asyncio.to_thread(
+        until, lambda: held(world, alice.sid, "session.ended"), "the log holds every event up to the session's end"
+    )
     told = [
         (each["type"], each["actor"]) for each in found if each["type"].startswith(("watch.", "session.kill", "session.ended"))
     ]

@@ -172,6 +172,20 @@ def test_what_is_typed_survives_news(desk: Desk, enter: Enter) -> None:
     desk.withdraw(request)
 
 
+def test_a_press_is_not_lost_to_news_that_come_while_the_button_is_down(desk: Desk, enter: Enter) -> None:
+    request = desk.ask(operation("TRUNCATE", "TRUNCATE pressed"))
+    page, other = enter("bob", desk.link(request)), enter("dora", desk.link(request))
+    page.get_by_label("Reason").fill("not so fast")
+    page.get_by_role("button", name="Deny").hover()
+    page.mouse.down()
+    with page.expect_response(lambda answer: "/now?" in answer.url and answer.status == 200):
+        other.get_by_role("button", name="Approve").click()
+    page.wait_for_timeout(300)  # the news are there; this is for the page to have done with them what it does
+    page.mouse.up()
+    expect(badge(page)).to_have_text("Denied")
+    assert [(each["voter"], each["approve"]) for each in desk.standing(request)["votes"]][-1] == ("bob@example.com", False)
+
+
 def test_a_keyboard_is_enough(desk: Desk, enter: Enter) -> None:
     request = desk.ask()
     page = enter("bob", desk.link(request))
