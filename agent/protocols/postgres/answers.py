@@ -237,6 +237,9 @@ class Answers:
 
     def _command(self, found: Message) -> bytes:
         head = self._head(found.kind, Kind.QUERY, Kind.EXECUTE)
+        if head.begins and found.kind == "C":
+            head.begins = False
+            return b""
         if head.denial:
             raise _unexpected(found.kind)
         run = head.run

@@ -9,7 +9,8 @@
 
 **A denial is a failure that really happens.** In place of what was denied, the server gets a statement that cannot be parsed. So
 the server itself is in a failed transaction, skips to the next Sync, and says so in its own ReadyForQuery: there is no shadow of
-PostgreSQL's state here that could be wrong. Its error is replaced by the policy's words on the way back (``answers``).
+PostgreSQL's state here that could be wrong. Its error is replaced by the policy's words on the way back (``answers``). Of a
+text of several statements nothing runs, and where it had begun a block by then, it fails in one (``blocks``).
 
 **Skipping.** After a denial in the extended protocol, the server skips up to the next Sync, and so do we: what would be skipped
 is neither decided nor forwarded. When the *server* fails first, messages under way are decided and recorded as asked for, and
@@ -33,6 +34,7 @@ from agent.core.sql.model import Session
 from agent.core.units import Side
 from agent.protocols.postgres import describing, messages
 from agent.protocols.postgres.answers import Answers, Shared
+from agent.protocols.postgres.blocks import in_block
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable
 from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer, Message, Rows
 from agent.protocols.postgres.copy_in import CopyIn
@@ -61,6 +63,8 @@ _TAKEN: Final = f"The name {NAME} is the gateway's own."
 _COPIES: Final = "Only one COPY FROM STDIN at a time can be followed. Send them one by one."
 #: The name under which the server is asked to prepare what cannot be prepared. It never comes to exist.
 _NOWHERE: Final = "sallyport_denied"
+#: What begins a block and fails in it. PostgreSQL parses a whole text before it runs any of it, so this is one that it can parse.
+_FAILS_IN_A_BLOCK: Final = 'BEGIN; SELECT "denied by the gateway"'
 _UNKNOWN_NAME: Final = "There is no prepared statement or portal of that name that the gateway knows."
 
 #: Bytes that take some 10 ms to read, where they are constants of one statement.
@@ -270,17 +274,20 @@ class Engine:
             raise Wait
         return reading
 
-    def _fail_instead(self, ruling: Ruling, words: bytes, kind: Kind) -> list[Effect]:
-        """Have the server fail in place of what was denied, and remember whose words the client is to read."""
+    def _fail_instead(self, ruling: Ruling, words: bytes, kind: Kind, *, begins: bool = False) -> list[Effect]:
+        """Have the server fail in place of what was denied, and remember whose words the client is to read.
+
+        With ``begins``, it fails in a block, which that text itself would have begun.
+        """
         expected = self._shared.queue.push(Expected(kind))
-        expected.denial = words
+        expected.denial, expected.begins = words, begins
         if kind is Kind.QUERY:
-            return [*ruling.effects, Housekeep(Side.TARGET, messages.query(self._failing))]
+            return [*ruling.effects, Housekeep(Side.TARGET, messages.query(_FAILS_IN_A_BLOCK if begins else self._failing))]
         self._skipping = True
         return [*ruling.effects, Housekeep(Side.TARGET, messages.parse(_NOWHERE, self._failing))]
 
-    def _denied(self, ruling: Ruling, kind: Kind) -> list[Effect]:
-        return self._fail_instead(ruling, denial(ruling.decision, self._sid), kind)
+    def _denied(self, ruling: Ruling, kind: Kind, *, begins: bool = False) -> list[Effect]:
+        return self._fail_instead(ruling, denial(ruling.decision, self._sid), kind, begins=begins)
 
     def _refused(self, text: bytes, why: Unreadable, kind: Kind, word: str) -> list[Effect]:
         kept = text[:4_096].decode(errors="replace")
@@ -314,7 +321,7 @@ class Engine:
             return [Housekeep(Side.TARGET, messages.query(""))]
         ruling = self._judge.ask(operations, kept(self._masks, reading))
         if not ruling.allowed:
-            return self._denied(ruling, Kind.QUERY)
+            return self._denied(ruling, Kind.QUERY, begins=in_block(reading.statements, ruling.refused))
         question, described = describing.ask(self._shared.queue, *asks[0], apart=True) if asks else (b"", None)
         expected = self._asking(Kind.QUERY, reading)
         expected.described = described

@@ -189,6 +189,7 @@ class Expected:
         "about",
         "asks",
         "at",
+        "begins",
         "denial",
         "described",
         "failed",
@@ -205,6 +206,8 @@ class Expected:
         self.kind = kind
         self.denial = b""
         """The gateway's refusal, which replaces the error that the server will answer with."""
+        self.begins = False
+        """That error comes behind a BEGIN of the gateway's, whose answer the client does not see."""
         self.silent = False
         """The gateway asked on its own behalf; the client does not see the answer."""
         self.asks = ""

@@ -58,6 +58,8 @@ class Ruling(msgspec.Struct, frozen=True):
     """The first refusal, or the last yes."""
     number: int
     """The number of the first operation's line in the transcript, from 1."""
+    refused: int = 0
+    """Where the first refused operation stands in the list, from 0."""
 
     @property
     def allowed(self) -> bool:
@@ -104,10 +106,10 @@ class Judge:
             waiting = next((one for one, each in zip(operations, decisions, strict=True) if each.permit is None), None)
             if waiting is not None:
                 raise Held(waiting)
-        refusal = next((each for each in decisions if each.permit is None), None)
+        refused = next((at for at, each in enumerate(decisions) if each.permit is None), None)
         number = self.lines + 1
         lines = b"".join(self.decided(one, each, kept) for one, each, kept in zip(operations, decisions, shown, strict=True))
-        if refusal is None:
+        if refused is None:
             count: list[Effect] = [Count(operations=len(operations))] if counted else []
             permits = [each.permit for each in decisions if each.permit is not None]
             return Ruling([*count, self._record(lines, durable=True)], permits, decisions[-1], number)
@@ -117,7 +119,7 @@ class Judge:
             if each.permit is None
         ]
         count = [Count(operations=len(operations), denied=len(reports))]
-        return Ruling([*count, self._record(lines, durable=True), *reports], [], refusal, number)
+        return Ruling([*count, self._record(lines, durable=True), *reports], [], decisions[refused], number, refused)
 
     def refuse(self, operation: Operation, shown: Shown, code: str, message: str) -> Ruling:
         """Record that the gateway itself refuses ``operation``, whatever policy says."""

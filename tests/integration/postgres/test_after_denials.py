@@ -27,6 +27,17 @@ SCRIPTS = {
     "in one text": [f"{IN.format(1)}; {NO}; {IN.format(2)}", COUNT],
     "first in one text": [f"{NO}; {IN.format(2)}", COUNT],
     "in a block": ["BEGIN", IN.format(1), NO, COUNT, "COMMIT", COUNT],
+    "a block in one text": [f"BEGIN; {IN.format(1)}; {NO}; COMMIT", COUNT, "ROLLBACK", COUNT],
+    "a block with a savepoint in one text": [
+        f"START TRANSACTION READ WRITE; SAVEPOINT s; ROLLBACK TO s; {NO}",
+        COUNT,
+        "COMMIT",
+        COUNT,
+    ],
+    "a block that has ended in one text": [f"BEGIN; ROLLBACK; {NO}", COUNT],
+    "a block that is chained in one text": [f"BEGIN; ROLLBACK AND CHAIN; {NO}", COUNT, "ROLLBACK", COUNT],
+    "a block behind it in one text": [f"{NO}; BEGIN; {IN.format(1)}", COUNT],
+    "begun again in a block": ["BEGIN", f"BEGIN; {NO}", COUNT, "ROLLBACK", COUNT],
     "in a block that is rolled back": ["BEGIN", IN.format(1), NO, "ROLLBACK", COUNT],
     "behind a savepoint": [
         "BEGIN",
