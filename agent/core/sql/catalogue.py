@@ -80,6 +80,8 @@ class Catalogue(msgspec.Struct, frozen=True):
     """Operators outside pg_catalog: their name, and the qualified functions behind them."""
     search_path: tuple[str, ...] = ("public",)
     user: str = ""
+    english: bool = True
+    """Errors are told in PostgreSQL's own words, and not in a translation."""
 
     @classmethod
     def build(
@@ -92,6 +94,7 @@ class Catalogue(msgspec.Struct, frozen=True):
         operators: Iterable[Sequence[object]] = (),
         search_path: Sequence[str] = ("public",),
         user: str = "",
+        english: bool = True,
     ) -> Catalogue:
         """From the rows of the queries in `catalogue_queries`, in their column order."""
         by_relation: dict[tuple[str, str], list[Column]] = {}
@@ -123,6 +126,7 @@ class Catalogue(msgspec.Struct, frozen=True):
             operators=_operators(operators),
             search_path=tuple(search_path),
             user=user,
+            english=english,
         )
 
     def path(self, search_path: Sequence[str]) -> tuple[str, ...]:

@@ -34,6 +34,10 @@ SELECT c.oid, n.nspname, c.relname FROM pg_class c JOIN pg_namespace n ON n.oid 
 WHERE c.relkind IN ('r', 'p', 'v', 'm', 'f')
 """
 
+#: What PostgreSQL gives notice of, without an entry in its log: the name has a letter too many.
+_LONG: Final = "a" * 64
+_NOTICE: Final = f'identifier "{_LONG}" will be truncated to "{_LONG[:-1]}"'
+
 Value = str | int | bool | list[str] | None
 #: Type OIDs: bool, name[], text[], and the whole numbers.
 _BOOL: Final = 16
@@ -58,6 +62,7 @@ async def read(backend: Backend, now_ms: int) -> Snapshot:
                 operators=await asking.ask(queries.OPERATORS),
                 search_path=path if isinstance(path, list) else (),
                 user=str(user),
+                english=await asking.english(),
             )
             by_oid = {int(str(oid)): (str(schema), str(name)) for oid, schema, name in await asking.ask(_RELATIONS_BY_OID)}
             return Snapshot(catalogue, by_oid, now_ms, version)
@@ -77,6 +82,15 @@ class _Asking:
         self._stream = backend.stream
         self._framer = Framer(SERVER_LIMITS, whose="target", rows=True)
         self._weight = 0
+        self._notice = ""
+
+    async def english(self) -> bool:
+        """Return True if the server speaks PostgreSQL's own words, and no translation of them.
+
+        A superuser chooses that (``lc_messages``), or whoever started the server, which nobody can ask for.
+        """
+        await self.ask(f"SELECT 1 AS {_LONG}")
+        return self._notice == _NOTICE
 
     async def ask(self, sql: str) -> list[list[Value]]:
         """Return the rows of ``sql``."""
@@ -94,6 +108,8 @@ class _Asking:
                     rows += [_row(body, fields) for body in found.bodies()]
                 elif found.kind == "T":
                     fields = messages.read_row_description(found.body)
+                elif found.kind == "N":
+                    self._notice = messages.read_fields(found.body).get("M", "")
                 elif found.kind == "E":
                     failed = messages.read_fields(found.body).get("M", "")
                 elif found.kind == "Z":

@@ -4,6 +4,9 @@ A message of PostgreSQL's own quotes what it is about: a name that the client wr
 (``SELECT name::regclass``). A message that a function raises is made of the words of that function, and of whatever it puts
 between them. So a word stays that stands in the statement, in the text of a function or a view, or that names something of the
 catalogue; any other is taken for a value. Numbers count as written where they stand in the statement itself.
+
+What is PostgreSQL's own is known by its English words. A server that speaks another language has all of its words held to what
+was written; its SQLSTATE says what went wrong.
 """
 
 from __future__ import annotations
@@ -25,8 +28,8 @@ _CHOSEN: Final = frozenset("MDH") | _NAMES
 _RAISE: Final = frozenset({"exec_stmt_raise", "exec_stmt_assert"})
 _LANGUAGES: Final = ("plpy_", "plperl.c", "Util.c", "pltcl.c")
 _WORD: Final = re.compile(rb"[^\x00-/:-@\[-^`{-\x7f]+")
-#: Bytes of functions and views that are read for their words; what stands behind them counts as not written.
-_MOST: Final = 4 << 20
+#: Bytes of functions and views that are read for their words, some 10 ms of them; what stands behind them counts as not written.
+_MOST: Final = 512 << 10
 
 
 def vocabulary(catalogue: Catalogue) -> frozenset[bytes]:
@@ -64,8 +67,11 @@ def written(known: frozenset[bytes], asked: str) -> Written:
     return tell
 
 
-def scrubbed(fields: dict[str, str], scrubber: TextScrubber, told: Written | None) -> dict[str, str]:
-    """Return ``fields`` as the client may see them. Without ``told`` nothing that is hidden can be in them."""
+def scrubbed(fields: dict[str, str], scrubber: TextScrubber, told: Written | None, *, english: bool = True) -> dict[str, str]:
+    """Return ``fields`` as the client may see them. Without ``told`` nothing that is hidden can be in them.
+
+    Where the server's own words are not ``english``, they cannot be told from a function's.
+    """
     if told is None:
         return {code: _text(words, scrubber, quoted=False) if code in _TEXTS else words for code, words in fields.items()}
     raised = fields.get("R") in _RAISE or fields.get("F", "").startswith(_LANGUAGES)
@@ -76,7 +82,7 @@ def scrubbed(fields: dict[str, str], scrubber: TextScrubber, told: Written | Non
 
     shown: dict[str, str] = {}
     for code, words in fields.items():
-        if code == "q" or (raised and code in _CHOSEN):
+        if code == "q" or (raised and code in _CHOSEN) or (not english and code in _TEXTS):
             shown[code] = scrubber.raised(words.encode(errors="replace"), known).decode(errors="replace")
         elif code in _TEXTS:
             data = scrubber.scrub(words.encode(errors="replace"), written=known, numbers=code in "MH")

@@ -179,7 +179,8 @@ class SessionMasks:
         catalogue = self._snapshot().catalogue
         if self._written is None or self._written[0] is not catalogue:
             self._written = catalogue, errors.vocabulary(catalogue)
-        return errors.scrubbed(fields, scrubber, errors.written(self._written[1], asked))
+        told = errors.written(self._written[1], asked)
+        return errors.scrubbed(fields, scrubber, told, english=catalogue.english)
 
     def _scrubbing(self, about: Meaning | None) -> tuple[TextScrubber, bool]:
         """Return what scrubs texts now, and whether a text of ``about`` may hold what is hidden."""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.postgres.conftest import Gateway
-from tests.integration.postgres.server import Postgres
+from tests.integration.postgres.server import LOGIN, Postgres
 
 pytestmark = pytest.mark.servers
 
@@ -96,3 +96,14 @@ async def test_an_error_shows_no_tagged_value(gateway: Gateway, text: str) -> No
 async def test_its_own_words_stay(gateway: Gateway, text: str, words: str) -> None:
     ran = await gateway.psql(text)
     assert words in ran.err, ran
+
+
+async def test_where_its_own_words_are_not_heard_none_are_believed(gateway: Gateway, postgres: Postgres) -> None:
+    """A translated server does not say what it is asked for in the known words; nor does one that gives no notice."""
+    postgres.admin("shop", f"ALTER ROLE {LOGIN} SET client_min_messages = warning")
+    try:
+        ran = await gateway.psql("\\set VERBOSITY verbose\nSELECT who, 1 / 0 FROM people;\nSELECT 1 / 0;")
+    finally:
+        postgres.admin("shop", f"ALTER ROLE {LOGIN} RESET client_min_messages")
+    assert "ERROR:  22012: ***" in ran.err, ran
+    assert "ERROR:  22012: division by zero" in ran.err, "nothing is hidden there"

@@ -82,3 +82,17 @@ def test_a_query_inside_shows_no_constants() -> None:
 def test_where_nothing_is_hidden_only_detectors_count() -> None:
     fields = {"M": 'relation "zebedee" of bob@example.com', "n": "x"}
     assert errors.scrubbed(fields, SCRUBBER, None) == {"M": 'relation "zebedee" of b***@***.com', "n": "x"}
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("Relation »zebedee« existiert nicht", "***"),
+        ("Ya existe la llave (surname)=(Zebedee).", "*** (surname)=(***)."),
+        ('отношение "zebedee" в таблице people', '*** "***" *** people'),
+    ],
+)
+def test_in_another_language_nothing_is_the_servers_own(message: str, expected: str) -> None:
+    told = errors.scrubbed({"M": message, "C": "42P01"}, SCRUBBER, errors.written(KNOWN, "SELECT 1"), english=False)
+    assert "edee" not in told["M"]
+    assert told == {"M": expected, "C": "42P01"}
