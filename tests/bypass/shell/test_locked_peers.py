@@ -104,18 +104,18 @@ def test_a_runner_that_never_hears_of_its_line_is_given_up() -> None:
     locked = booted()
     locked.typed(b"x" * 60_000 + b"\r")
     locked.allowed(0)
-    answered = sum(len(sent(locked.receive(report(), 0))) for _ in range(15))
+    answered = sum(len(sent(locked.receive(report(f"{n:032x}"), 0))) for n in range(15))
     assert answered < 2 << 20
     with pytest.raises(Broken):
-        locked.receive(report() * 3, 0)
+        locked.receive(b"".join(report(f"{n:032x}") for n in range(15, 18)), 0)
 
 
 def test_a_runner_that_was_interrupted_a_few_times_gets_its_line() -> None:
     locked = booted()
     locked.typed(b"ls\r")
     locked.allowed(0)
-    for _ in range(5):
-        assert sent(locked.receive(report(), 0)) == SECOND.encode() + b":r:0:ls\n"
+    for n in range(5):
+        assert sent(locked.receive(report(f"{n:032x}"), 0)) == f"{n:032x}:r:0:ls\n".encode()
     locked.receive(mark("S"), 0)
     assert locked.state == "running"
 
