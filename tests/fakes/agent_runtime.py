@@ -74,6 +74,9 @@ def make_policy(*rules: str, target: Target | None = None, version: int = 1) -> 
     return Policy(Document(version=version, rules=named, targets=[target or make_target()]))
 
 
+SEEN = "seen: "
+
+
 class FakeRecorder:
     """Keeps lines per channel. ``failing`` makes durable writes fail; ``full`` makes it say that it cannot keep up."""
 
@@ -143,7 +146,14 @@ class FakeRecorder:
         return "".join(line[2] for line in self.lines(channel, "cast")[1:] if line[1] == "o")
 
     def markers(self, channel: int) -> list[str]:
-        """The markers of a cast."""
+        """The markers of a cast, but for what was read from the screen."""
+        return [text for text in self._markers(channel) if not text.startswith(SEEN)]
+
+    def seen(self, channel: int) -> list[str]:
+        """The lines of a recorded shell, as they were read from the screen."""
+        return [text.removeprefix(SEEN) for text in self._markers(channel) if text.startswith(SEEN)]
+
+    def _markers(self, channel: int) -> list[str]:
         return [line[2] for line in self.lines(channel, "cast")[1:] if line[1] == "m"]
 
 

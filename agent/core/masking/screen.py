@@ -123,6 +123,11 @@ class Screen:
             b"u": lambda n: self._move(*self._saved),
         }
 
+    @property
+    def cursor(self) -> tuple[Row, int]:
+        """The row in which the cursor stands, and its column."""
+        return self._row(), self._at()
+
     def resize(self, columns: int, rows: int) -> None:
         """Take another size. Text stays where it is, as far as there is room."""
         self.settle()

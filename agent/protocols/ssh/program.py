@@ -25,6 +25,7 @@ from agent.core.gate import Gate
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.shell.guard.dialogue import Unguardable
+from agent.core.shell.seen import Seen
 from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream, Tick
 from agent.protocols.ssh import engine, masked, opening, shells, target_side
 from agent.protocols.ssh.algorithms import window
@@ -66,6 +67,8 @@ class Program:
         """How a shell may be treated, best first."""
         self._relay: FileRelay | ShellRelay | Wire | None = None
         """Who reads between the two streams, where that is not nobody."""
+        self._seen: Seen | None = None
+        """What the lines of a recorded shell seem to be."""
         self._tasks: set[asyncio.Future[Any]] = set()
         self._gate: Gate | None = None
         self._performer: Performer | None = None
@@ -97,6 +100,8 @@ class Program:
             self._tell(Resized(width, height))
             if isinstance(self._relay, ShellRelay):
                 self._relay.resized(width, height)
+            if self._seen is not None:
+                self._seen.resized(width, height)
         if self._terminal is not None:
             self._terminal = Terminal(self._terminal.term, width, height, pixels, self._terminal.modes)
 
@@ -169,6 +174,7 @@ class Program:
                 self.fail(fault)
         else:
             self._hear(data, stream)
+            self._note_lines()
         if self._asides.waiting:
             self._say_asides()
         if self._pace is not None:
@@ -193,6 +199,7 @@ class Program:
         """Everything was shown: say how it ended."""
         self._target = None
         self._tell(Lull())
+        self._note_lines()
         if self._relay is not None:
             self._relay.finish(self.exit if isinstance(self.exit, int) else None)
         if self._channel is None:
@@ -255,6 +262,8 @@ class Program:
         """Show ``data``."""
         if self._channel is not None and not self._channel.is_closing() and not self._channel.left:
             self._asides.shown(data)
+            if self._seen is not None and stream == "out":
+                self._seen.shown(data)
             self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
 
     def hold_client(self, held: bool) -> None:
@@ -274,6 +283,8 @@ class Program:
 
     def send_target(self, data: bytes) -> None:
         """Forward what was permitted, or belongs to it."""
+        if self._seen is not None:
+            self._seen.typed(data)
         if self._target is not None and not self._target.is_closing():
             self._target.write(data)
 
@@ -360,6 +371,8 @@ class Program:
             self._relay = Wire(self._tell, self.send_target, self.send_target_eof)
         elif self._modes and self._terminal is not None:
             self._relay = self._shells.relay(self._modes[0], self._terminal)
+            if self._relay is None:
+                self._seen = Seen(self._terminal.columns, self._terminal.rows)
         return heading, self._gate.kept
 
     async def _perform(self, unit: Asked | Refused) -> None:
@@ -417,6 +430,10 @@ class Program:
             return
         left = self._performer.perform_now(effects)
         assert not left, "only decisions wait for the disk"
+
+    def _note_lines(self) -> None:
+        for line in self._seen.take() if self._seen is not None else ():
+            self._tell(Remark({"event": "seen", "text": f"seen: {line}"}))
 
     async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
         size = window(len(self._connection.programs) - 1)
