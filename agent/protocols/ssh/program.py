@@ -432,8 +432,10 @@ class Program:
         assert not left, "only decisions wait for the disk"
 
     def _note_lines(self) -> None:
-        for line in self._seen.take() if self._seen is not None else ():
-            self._tell(Remark({"event": "seen", "text": f"seen: {line}"}))
+        if self._seen is None or self._gate is None:
+            return
+        for line in self._seen.take():
+            self._tell(Remark({"event": "seen", "text": f"seen: {self._gate.kept(line)}"}))
 
     async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
         size = window(len(self._connection.programs) - 1)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pexpect
 import pytest
 
-from tests.integration.ssh.conftest import Gateway
+from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
@@ -66,3 +66,21 @@ async def test_what_does_not_echo_is_not_seen(gateway: Gateway) -> None:
     await gateway.idle()
     assert gateway.serving.recorder.seen(1)[-3:] == ["read -s -p 'word? ' secret", "echo ${#secret}", "exit"]
     assert "hunter2" not in str(gateway.serving.recorder.lines(1, "cast"))
+
+
+async def test_a_secret_that_was_typed_key_by_key_is_masked(gateway: Gateway, sshd: Sshd) -> None:
+    gateway.serving = serving_for(sshd, 'permit(principal, action in [Action::"connect", Action::"run"], resource);')
+
+    def person(child: pexpect.spawn) -> None:
+        child.expect_exact("this shell is recorded")
+        child.expect(r"[$#%>] ")
+        child.send(SHELLS["bash"] + "\r")
+        child.expect(r"\n[^\n]*ready> ")
+        enter(child, "echo 4111111111111111 | wc -c", "17")
+        child.send("exit\r")
+
+    await at_terminal(gateway.ssh(), person)
+    await gateway.idle()
+    line, last = gateway.serving.recorder.seen(1)[-2:]
+    assert (line.startswith("echo "), line.endswith(" | wc -c"), last) == (True, True, "exit")
+    assert "4111111111111111" not in line
