@@ -6,7 +6,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # Tests start agents and command lines a thousand times, also where programs may not keep what they compiled: it is compiled before.
 COMPILE := $(PY) -m compileall -q -j 0 agent chalicelib cli infra app.py
 
-.PHONY: help setup demo test crash check check-fast lint unit fuzz package bench regress golden clean
+.PHONY: help setup demo test crash check check-fast lint unit fuzz stress package bench regress golden clean
 
 help: ## list the commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,10 @@ fuzz: ## run the fuzzers for longer (a quarter of an hour; SEED=7 for other shel
 		tests/integration/ssh/test_cuts.py tests/integration/ssh/test_fuzz.py tests/integration/ssh/test_sftp_fuzz.py
 	$(PY) -m pytest -n 3 -q --hypothesis-profile=explore -m "not servers" tests/unit
 
+stress: ## type 3000 forbidden lines into every kind of guarded and locked shell, and count what ran (ten minutes; SEED=7 for others)
+	@infra/steps/setup.sh test
+	DENIED_LINES=3000 DENIED_SEED=$${SEED:-1} $(PY) -m pytest -q -s tests/integration/ssh/test_denied_often.py
+
 check: lint test crash ## what CI runs: lint, types, import contracts, the tests (the package is one of them), and killed agents
 
 check-fast: ## the part of check without servers, for while you work
@@ -54,13 +58,10 @@ bench: ## measure against direct ssh on this machine (bench/README.md says how t
 	@infra/steps/setup.sh demo
 	$(PY) -m bench
 
-regress: ## run PostgreSQL's own regression files directly and through the gateway (libpg_query's source carries them)
+regress: ## run PostgreSQL's own regression files, of the installed version, directly and through the gateway (20 minutes)
 	@infra/steps/setup.sh test
-	@mkdir -p build/regress
-	@test -d build/regress/postgast-0.2.0 || { $(PY) -m pip download -q --no-deps --no-binary :all: -d build/regress postgast==0.2.0 && \
-		tar -xzf build/regress/postgast-0.2.0.tar.gz -C build/regress; }
-	SALLYPORT_REGRESS=$(CURDIR)/build/regress/postgast-0.2.0/vendor/libpg_query/test/sql/postgres_regress \
-		$(PY) -m pytest -q tests/integration/postgres/test_regression.py
+	SALLYPORT_REGRESS=$$(infra/steps/regression-files.sh build/regress) \
+		$(PY) -m pytest -q -o junit_family=xunit1 --junit-xml=build/regress/report.xml tests/integration/postgres/test_regression.py
 
 golden: ## write the golden files again; review the diff
 	@infra/steps/setup.sh test

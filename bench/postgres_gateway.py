@@ -81,7 +81,15 @@ class Unmasked:
         """All of them."""
         return Whole()
 
+    def hidden(self) -> frozenset[str]:
+        """Nothing."""
+        return frozenset()
+
     def text(self, words: str, about: Meaning | None = None) -> str:
+        """The words."""
+        return words
+
+    def told(self, words: str, heard: str) -> str:
         """The words."""
         return words
 

@@ -58,6 +58,9 @@ class Discarding:
     async def relieved(self) -> None:
         """At once."""
 
+    async def give_way(self) -> None:
+        """Nobody waits."""
+
 
 class Nobody:
     """Other people, of whom there are none: nothing of the measurement is held."""

@@ -47,6 +47,8 @@ _COMMANDS: Final[dict[str, _Entry]] = {
     "approve": _Entry("requests", "approve", _APPROVALS, "Agree to one request, after looking at it."),
     "deny": _Entry("requests", "deny", _APPROVALS, "Refuse one request."),
     "withdraw": _Entry("requests", "withdraw", _APPROVALS, "Take back a request of yours."),
+    "revoke": _Entry("requests", "revoke", _APPROVALS, "Take an approval back, and end what goes on under it."),
+    "review": _Entry("requests", "review", _APPROVALS, "Say of an emergency whether it was one."),
     "sessions": _Entry("sessions", "sessions", _EVIDENCE, "List sessions, newest first."),
     "session": _Entry("sessions", "session", _EVIDENCE, "Show one session whole."),
     "replay": _Entry("replay", "replay", _EVIDENCE, "Verify a session's recording and play it."),

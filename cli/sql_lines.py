@@ -103,6 +103,9 @@ def _came_of(entry: dict[str, Any]) -> str:
         parts.append(" ".join(word for word in (outcome, state) if word) + (f": {words}" if words else ""))
         if _number(rows) and rows:
             parts.append(f"after {counted(int(rows), 'row')}")
+    if _number(entry.get("messages")):
+        # A stream of replication: what it was is in nobody's record.
+        parts.append(f"{counted(entry['messages'], 'message')} of {counted(int(entry.get('bytes', 0)), 'byte')} in all")
     if _number(masked) and masked:
         parts.append(f"{counted(int(masked), 'value')} masked")
     return ", ".join([*parts, *([f"{ms} ms"] if _number(ms) else [])])

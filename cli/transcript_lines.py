@@ -55,11 +55,13 @@ def _what(entry: dict[str, Any]) -> str:
     event = str(entry.get("event", ""))
     if event == "exit":
         return f"exit status {clean(str(entry.get('status', '')))}"
-    left_out = _LEFT_OUT
+    left_out, verdict = _LEFT_OUT, str(entry.get("verdict", ""))
     if event == "command":
         status = entry.get("exit")
-        event, left_out = "exit ?" if status is None else f"exit {_short(status)}", _LEFT_OUT | _OF_COMMANDS
-    verdict = str(entry.get("verdict", ""))
+        # What has ended was allowed.
+        event, verdict, left_out = "exit ?" if status is None else f"exit {_short(status)}", "", _LEFT_OUT | _OF_COMMANDS
+    elif event == "denied":
+        left_out = _LEFT_OUT | _OF_COMMANDS | {"duration_ms"}
     head = paint(clean(verdict or event).ljust(8), _STYLES.get(verdict, "dim"))
     text = clean(str(entry.get("text") or entry.get("kind") or ""))
     more = "  ".join(_pair(name, value) for name, value in entry.items() if name not in left_out and value not in ("", [], None))

@@ -61,6 +61,8 @@ class Gate:
         self._now_ms = 0
         self._said_last = False
         """What was shown last are words of ours."""
+        self.decision: Decision | None = None
+        """What was decided last."""
         self._rules: dict[type, Callable[[Any], list[Effect]]] = {
             Asked: self._asked,
             Answered: self._answered,
@@ -141,15 +143,24 @@ class Gate:
         ]
 
     def _decided(self, operation: Operation, decision: Decision, said: Clean | None = None) -> Record:
-        shown = self.kept(operation.text)
-        told = operation if shown == operation.text else msgspec.structs.replace(operation, text=shown)
-        lines = self._transcript.decided(told, decision, self._now_ms)
+        self.decision = decision
+        shown, objects = self.kept(operation.text), self._kept_objects(operation)
+        told = operation
+        if (shown, objects) != (operation.text, operation.objects):
+            told = msgspec.structs.replace(operation, text=shown, objects=objects)
+        lines = self._transcript.decided(told, decision, self._now_ms, exact=operation)
         if said is not None:
             lines += self._transcript.shown(said, self._says_on, self._now_ms)
         if told is operation or not self._originals:
             return self._durable(lines)
         entry = {"event": "operation", "kind": operation.kind, "text": operation.text, "digest": operation.digest()}
         return self._durable(lines, (line(self._transcript.channel, self._now_ms, entry),))
+
+    def _kept_objects(self, operation: Operation) -> frozenset[str]:
+        """Return the objects as they may be kept, where the transcript names them."""
+        if self._outputs is None or self._transcript.kind != "jsonl":
+            return operation.objects
+        return frozenset(map(self.kept, operation.objects))
 
     def _output(self, output: Output) -> list[Effect]:
         if self._outputs is not None and not output.own:

@@ -25,6 +25,7 @@ from agent.runtime.packing import Lines
 from agent.runtime.spool import LOG, Disk, folders
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.wal import FRAME_BYTES, Frame, Head, Progress, Type, checkpoint, encode, encode_head
+from agent.runtime.way import Way
 from agent.runtime.writer import Open, Writer, begin, keep, write_at, write_made
 from chalicelib.contracts.faults import Fault
 
@@ -107,6 +108,10 @@ class SessionLog:
         self.then(seq, done)
         await reached
 
+    async def give_way(self) -> None:
+        """Let all sessions go first who wait for a write: see :class:`~agent.runtime.way.Way`."""
+        await self._journal.give_way()
+
     async def release(self, before: int) -> None:
         """Frames before number ``before`` are not needed any more: their lines are in chunks. Raises OSError."""
         self.needs = before
@@ -157,6 +162,7 @@ class Journal:
         self._busy = False
         self._idle = asyncio.Event()
         self._idle.set()
+        self._way = Way()
         self.damaged: list[Path] = []
         """What could not be read of what earlier processes left."""
 
@@ -280,6 +286,11 @@ class Journal:
         else:
             self._waiting.append(done)
             self._hurry()
+
+    async def give_way(self) -> None:
+        """Return when those are told who wait for a write by now, or soon where it takes long; at once where nobody waits."""
+        if (self._waiting or self._called) and self.fault is None:
+            await self._way.freed()
 
     async def tidy(self) -> None:
         """Remove closed segments that hold nothing that is needed. Raises OSError."""
@@ -430,6 +441,7 @@ class Journal:
                 done(None)
             except Exception as raised:  # noqa: BLE001 - told to the loop, which logs it
                 _failed_to_go_on(raised)
+        self._way.free()
         for log in told:
             log.on_written()
 
@@ -455,6 +467,7 @@ class Journal:
         called, self._called, self._waiting = self._called + self._waiting, [], []
         self._pending, self._under_way = [], []
         self._idle.set()
+        self._way.free()
         for done in called:
             try:
                 done(self.fault)

@@ -183,6 +183,10 @@ class SpoolRecorder:
         """Return when the spool has caught up, or has failed, for then nothing more will be written."""
         await self._relief.wait()
 
+    async def give_way(self) -> None:
+        """Let those go first who wait for the disk; see ``serving.Recorder``."""
+        await self._log.give_way()
+
     def count(self, operations: int, denied: int) -> None:
         """Add to the counters."""
         self.operations += operations

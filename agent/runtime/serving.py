@@ -96,6 +96,10 @@ class Recorder(Protocol):
         """Return when ``pressure()`` is over."""
         ...
 
+    async def give_way(self) -> None:
+        """Wait, before a long turn of the loop, for those of any session who wait for the disk. Soon over, whatever that does."""
+        ...
+
 
 #: Hears at once who is asked and where; or None, where they cannot be asked yet and it is tried again.
 Told = Callable[[RequestStanding | None], None]

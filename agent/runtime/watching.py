@@ -249,3 +249,7 @@ class Tapped:
     async def relieved(self) -> None:
         """See ``serving.Recorder``."""
         await self._recorder.relieved()
+
+    async def give_way(self) -> None:
+        """See ``serving.Recorder``."""
+        await self._recorder.give_way()

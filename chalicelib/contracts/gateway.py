@@ -18,10 +18,11 @@ HOLD: Final = "hold"
 MASK: Final = "mask"
 TRANSFER: Final = "transfer"
 FORWARD: Final = "forward"
+REPLICATE: Final = "replicate"
 SEAL: Final = "seal"
 
 #: What a policy can ask a protocol to enforce. Every protocol says of every control: enforced, or refused and why.
-CONTROLS: Final = frozenset({RECORD, BLOCK, HOLD, MASK, TRANSFER, FORWARD, SEAL})
+CONTROLS: Final = frozenset({RECORD, BLOCK, HOLD, MASK, TRANSFER, FORWARD, REPLICATE, SEAL})
 
 
 class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

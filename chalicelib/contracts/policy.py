@@ -126,7 +126,7 @@ class Policy:
         moment: Moment,
         approvals: frozenset[str] = frozenset(),
     ) -> Verdict:
-        """May ``operation`` happen on ``target``? Asks the operation's own action: run, transfer or forward."""
+        """May ``operation`` happen on ``target``? Asks the operation's own action."""
         context = _moment(who, moment, target) | {
             "kind": operation.kind,
             "text": operation.text,

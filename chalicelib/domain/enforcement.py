@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from chalicelib.contracts.api import Problem
-from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, SEAL, TRANSFER, Option, Protocol, Target, chosen
+from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, REPLICATE, SEAL, TRANSFER, Option, Protocol, Target, chosen
 from chalicelib.domain.gateway_file import FILE, Placed
 from chalicelib.domain.policy_files import Parsed
 
@@ -167,7 +167,7 @@ def asks(parsed: Parsed) -> Iterator[str]:
         yield from (control for action, control in _NAMED.items() if scope.names(action))
 
 
-_NAMED = {"transfer": TRANSFER, "forward": FORWARD, "reveal": MASK}
+_NAMED = {"transfer": TRANSFER, "forward": FORWARD, "replicate": REPLICATE, "reveal": MASK}
 
 
 def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed]) -> Iterator[Problem]:
@@ -183,7 +183,7 @@ def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed])
 
 #: What a permit of every action grants, by the kind of resource it is about; the schema says which action is about which.
 _GRANTED: Final[dict[str, tuple[str, ...]]] = {
-    "Target": ("transfer", "forward", "reveal", "approve", "emergency", "erase"),
+    "Target": ("transfer", "forward", "replicate", "reveal", "approve", "emergency", "erase"),
     "Session": ("replay", "watch", "kill", "unmask"),
     "Gateway": ("administer",),
 }

@@ -9,7 +9,7 @@ import msgspec
 
 from chalicelib.contracts import ids
 from chalicelib.contracts.api_requests import RequestPage, RequestStanding
-from chalicelib.contracts.approval import RequestState
+from chalicelib.contracts.approval import OVER, RequestState
 from chalicelib.contracts.audit_requests import RequestSeen
 from chalicelib.contracts.capability import AccessClaims
 from chalicelib.domain import approvals
@@ -41,12 +41,13 @@ def list_requests(ports: Ports, caller: AccessClaims, asked: RequestListing, sou
     """
     if asked.view == "history":
         return _history(ports, caller, asked, source_ip)
+    now_ms = ports.clock.now_ms()
     tests: dict[str, Callable[[Case], bool]] = {
         "inbox": lambda case: waits_for(ports, caller, case, source_ip),
-        "mine": lambda case: case.request.principal == caller.sub,
+        "mine": lambda case: case.request.principal == caller.sub and approvals.as_of(case.request, now_ms).state not in OVER,
         "unreviewed": lambda case: case.request.unreviewed and may_see(ports, caller, case.request, source_ip),
     }
-    found = [case.request for case in ports.store.open_cases() if tests[asked.view](case)]
+    found = [approvals.as_of(case.request, now_ms) for case in ports.store.open_cases() if tests[asked.view](case)]
     return RequestPage(requests=sorted(found, key=lambda each: each.rid, reverse=True)[: bounded(asked.limit)])
 
 
@@ -56,7 +57,8 @@ def view_request(ports: Ports, caller: AccessClaims, rid: str, source_ip: str) -
     if case.request.principal != caller.sub:
         event = about(ports, RequestSeen, case.request, caller.sub, state=str(case.request.state))
         ports.store.see_case(rid, caller.sub, event)
-    return standing(ports, case)
+    found = standing(ports, case)
+    return msgspec.structs.replace(found, request=approvals.as_of(found.request, ports.clock.now_ms()))
 
 
 def waits_for(ports: Ports, caller: AccessClaims, case: Case, source_ip: str) -> bool:
@@ -75,11 +77,16 @@ def waits_for(ports: Ports, caller: AccessClaims, case: Case, source_ip: str) ->
 def _history(ports: Ports, caller: AccessClaims, asked: RequestListing, source_ip: str) -> RequestPage:
     check_query(asked.principal, asked.target, asked.state, cursor=asked.cursor, kind=ids.REQUEST)
     day = asked_day(ports.clock, asked.day)
-    query = CaseQuery(day=day, principal=asked.principal, target=asked.target, state=asked.state)
+    # A row says that its time is over once the reaper came by; until then it is found under what it was.
+    state = "" if asked.state == RequestState.EXPIRED else asked.state
+    query = CaseQuery(day=day, principal=asked.principal, target=asked.target, state=state)
+    now_ms = ports.clock.now_ms()
+
+    def wanted(case: Case) -> bool:
+        is_so = asked.state in ("", approvals.as_of(case.request, now_ms).state)
+        return is_so and may_see(ports, caller, case.request, source_ip)
+
     cases, cursor = page(
-        lambda limit, cursor: ports.store.cases(query, limit, cursor),
-        lambda case: may_see(ports, caller, case.request, source_ip),
-        bounded(asked.limit),
-        asked.cursor,
+        lambda limit, cursor: ports.store.cases(query, limit, cursor), wanted, bounded(asked.limit), asked.cursor
     )
-    return RequestPage(requests=[case.request for case in cases], cursor=cursor)
+    return RequestPage(requests=[approvals.as_of(case.request, now_ms) for case in cases], cursor=cursor)

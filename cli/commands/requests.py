@@ -1,4 +1,4 @@
-"""``request``, ``requests``, ``approve``, ``deny`` and ``withdraw``: asking others, and answering them, in a terminal."""
+"""Asking others, and answering them, in a terminal: ``request`` and ``requests``, and all that can be done about one."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from typing import Final, Literal
 
 import click
 
-from chalicelib.contracts.api_requests import AccessAsk, Ballot, RequestEnd, RequestPage, RequestStanding
+from chalicelib.contracts.api_requests import AccessAsk, Ballot, RequestEnd, RequestPage, RequestStanding, ReviewGiven
 from chalicelib.contracts.approval import ApprovalRequest, Precedent, RequestState
 from chalicelib.contracts.faults import Fault
 from cli import asking
 from cli.control_plane import ControlPlane
 from cli.home import Home
-from cli.moments import clock, duration, now_ms, until
+from cli.moments import clock, days_back, duration, now_ms, parse_since, until
 from cli.plain import clean, clean_lines
 from cli.progress import Progress
+from cli.request_history import history
 from cli.screen import Cell, Column, facts, is_terminal, note, paint, say, say_json, table
 
 _LENGTH: Final = re.compile(r"([1-9]\d{0,4})([smh])")
@@ -23,9 +24,11 @@ _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 _NOTHING: Final = {
     "mine": "You ask for nothing.",
     "inbox": "Nothing waits for your answer.",
-    "history": "Nothing was asked today.",
+    "history": "Nothing was asked since then.",
     "unreviewed": "No emergency waits for a review.",
 }
+#: How far the history goes back unless somebody says.
+_RECENT: Final = "7d"
 _RID: Final = re.compile(r"req_[0-9A-Za-z]{1,64}")
 _COLOURS: Final = {RequestState.APPROVED: "green", RequestState.PENDING: "yellow", RequestState.DENIED: "red"}
 
@@ -67,21 +70,36 @@ def request(target: str, length: str, reason: str, login: str, emergency: bool, 
 @click.command()
 @click.option("--mine", "view", flag_value="mine", help="Your own that are not over.")
 @click.option("--inbox", "view", flag_value="inbox", default="inbox", help="Those that wait for your answer (the default).")
-@click.option("--history", "view", flag_value="history", help="Everything of today that you may see.")
+@click.option("--history", "view", flag_value="history", help="Everything that was asked, as far as you may see it.")
 @click.option("--unreviewed", "view", flag_value="unreviewed", help="Emergencies that nobody has reviewed yet.")
+@click.option("--since", metavar="TIME", help="With --history: 45m, 2h, 3d, or a local date. Default: the last seven days.")
+@click.option("--days", metavar="N", type=click.IntRange(1, 400), help="With --history: the last N days.")
+@click.option("--limit", metavar="N", type=click.IntRange(1, 10_000), default=100, help="With --history: at most so many (100).")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def requests(view: Literal["mine", "inbox", "history", "unreviewed"], as_json: bool) -> None:
-    """List approval requests: what waits for your answer, your own, the day's, or emergencies that nobody has reviewed.
+def requests(
+    view: Literal["mine", "inbox", "history", "unreviewed"], since: str | None, days: int | None, limit: int, as_json: bool
+) -> None:
+    """List approval requests: what waits for your answer, your own, the history, or emergencies that nobody has reviewed.
 
     \b
     Examples:
       sallyport requests
       sallyport requests --mine
-      sallyport requests --history --json | jq '.requests[] | select(.state == "denied")'
+      sallyport requests --history --since 2h
+      sallyport requests --history --days 30 --json | jq '.requests[] | select(.state == "denied")'
     """
-    saved = Home.find().login()
+    if since and days:
+        raise click.UsageError("--since and --days exclude each other.")
+    if (since or days) and view != "history":
+        raise click.UsageError("--since and --days go with --history.")
+    start = parse_since(since or f"{days}d" if since or days else _RECENT, now_ms())
+    plane = _plane()
     with Progress("Asking for requests"):
-        page = ControlPlane(saved.url, saved.token).get("/requests", RequestPage, {"view": view})
+        if view == "history":
+            found = list(history(plane, list(days_back(now_ms(), start)), start, limit))
+            page = RequestPage(requests=found)
+        else:
+            page = plane.get("/requests", RequestPage, {"view": view})
     if as_json:
         say_json(page)
         return
@@ -137,6 +155,53 @@ def withdraw(rid: str, as_json: bool) -> None:
     plane = _plane()
     standing = plane.post(f"/requests/{_checked(rid)}/withdraw", RequestStanding, RequestEnd())
     _said(standing, as_json)
+
+
+@click.command()
+@click.argument("rid", metavar="ID")
+@click.option("--reason", "comment", metavar="TEXT", default="", help="Why; it is recorded.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def revoke(rid: str, comment: str, as_json: bool) -> None:
+    """Take an approval back that still holds. Sessions that were opened under it end now.
+
+    Whoever asked may give it back; those who could have answered it, and administrators, may take it back.
+
+    \b
+    Examples:
+      sallyport revoke req_01JD8QZ6T3N0V9C4K2M7X5B1HR
+      sallyport revoke req_01JD8QZ6T3N0V9C4K2M7X5B1HR --reason "the incident is over" --json
+    """
+    plane = _plane()
+    _said(plane.post(f"/requests/{_checked(rid)}/revoke", RequestStanding, RequestEnd(comment=comment)), as_json)
+
+
+@click.command()
+@click.argument("rid", metavar="ID")
+@click.option("--justified/--unjustified", "justified", default=None, help="What you found. One of them is needed.")
+@click.option("--reason", "comment", metavar="TEXT", required=True, help="A note; it stays with the emergency.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def review(rid: str, justified: bool | None, comment: str, as_json: bool) -> None:
+    """Say of an emergency, afterwards, whether it was one.
+
+    By somebody who could have answered it, and never by whoever asked. Look at what was done first: its sessions are
+    in `sallyport requests --unreviewed --json`, and `sallyport replay` plays them.
+
+    \b
+    Examples:
+      sallyport requests --unreviewed
+      sallyport review req_01JD8QZ6T3N0V9C4K2M7X5B1HR --justified --reason "INC-4711, the shop was down"
+      sallyport review req_01JD8QZ6T3N0V9C4K2M7X5B1HR --unjustified --reason "the runbook needed no access"
+    """
+    if justified is None:
+        raise click.UsageError("Say --justified or --unjustified.")
+    plane = _plane()
+    given = ReviewGiven(justified=justified, comment=comment)
+    standing = plane.post(f"/requests/{_checked(rid)}/review", RequestStanding, given)
+    if as_json:
+        say_json(standing)
+        return
+    found = paint("justified", "green") if justified else paint("not justified", "red")
+    say(f"{standing.request.rid} is reviewed: {found}")
 
 
 def _vote(rid: str, agree: bool, comment: str, yes: bool, as_json: bool) -> None:

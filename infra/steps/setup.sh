@@ -68,6 +68,9 @@ case "$need" in
     want fish fish
     want busybox busybox
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing+=(postgresql)
+    # The tests drive pgjdbc, from Python: a JRE is enough, and no more than its part without windows.
+    want java default-jre-headless
+    [ -e /usr/share/java/postgresql.jar ] || missing+=(libpostgresql-jdbc-java)
     want node nodejs
     want npm npm
     # Playwright brings a node of its own, which needs it.

@@ -10,6 +10,8 @@ import click
 import pytest
 
 from agent.__main__ import main as agent
+from agent.core.shell import model as shell_flags
+from agent.core.sql import model as sql_flags
 from app import app
 from chalicelib.contracts.faults import CODES
 from chalicelib.domain import gateway_file, policy_files
@@ -194,3 +196,13 @@ def test_the_api_is_the_one_that_is_told(method: str) -> None:
 
 def nameless(path: str) -> str:
     return re.sub(r"\{\w+\}", "{}", path)
+
+
+def test_a_rule_can_look_at_what_the_documents_say() -> None:
+    page = (ROOT / "docs/reference/policies.md").read_text()
+    for known in (shell_flags.FLAGS, sql_flags.FLAGS):
+        assert not [flag for flag, words in known.items() if f"| `{flag}` | {words} |" not in page]
+    listed = set(re.findall(r"`([a-z0-9_]+)`", page))
+    looked = {(path, flag) for path in PAGES for flag in re.findall(r'flags\.contains\("(\w+)"\)', path.read_text())}
+    assert len(looked) > 4
+    assert not [(path.name, flag) for path, flag in looked if flag not in listed]

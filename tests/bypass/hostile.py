@@ -86,6 +86,13 @@ class Signaller(Calm):
         self.channel.exit_with_signal("TERM", False, ESCAPES.decode("latin-1"), "en")
 
 
+class Talker(Calm):
+    """Ends by a signal whose name and words are what output may not be."""
+
+    def session_started(self) -> None:
+        self.channel.exit_with_signal("4111111111111111", False, "the card is 4111 1111 1111 1111", "4111111111111111")
+
+
 class Vanisher(Calm):
     """Hangs up in the middle of an answer."""
 
@@ -186,6 +193,7 @@ class HostileTarget:
             "crumbs": Crumbs,
             "forger": Forger,
             "signaller": Signaller,
+            "talker": Talker,
             "vanisher": Vanisher,
             "files": Files,
             "wrong-number": WrongNumber,

@@ -11,10 +11,7 @@ from typing import Any
 
 import pytest
 
-from chalicelib.contracts.api_requests import RequestEnd, RequestStanding, ReviewGiven
-from cli.control_plane import Refusal
 from infra.demo.stack import Person
-from tests.e2e import seen
 from tests.e2e.conftest import World
 from tests.e2e.seen import history, inbox
 from tests.patience import HANG_S, until
@@ -195,29 +192,19 @@ def test_in_an_emergency_she_goes_first_and_somebody_else_reviews_it(world: Worl
 
     assert request["rid"] in unreviewed(carol)
     assert "shop is down" in carol.run(["sallyport", "requests", "--unreviewed"]).stdout
-    assert review(world.alice, request["rid"]) == "denied"
+    verdict = ["sallyport", "review", request["rid"], "--justified", "--reason", "It was down."]
+    assert "[denied]" in world.alice.run(verdict).stderr
     assert request["rid"] in unreviewed(carol)
-    assert review(carol, request["rid"]) == ""
+    assert carol.run(verdict).stdout == f"{request['rid']} is reviewed: justified\n"
     assert request["rid"] not in unreviewed(carol)
     # Given back, or other tests would find a way in without asking.
-    assert deed(world.alice, request["rid"], "revoke", RequestEnd(comment="it is up again")) == ""
+    back = world.alice.run(["sallyport", "revoke", request["rid"], "--reason", "it is up again"])
+    assert back.stdout == f"{request['rid']} is revoked\n", back.stderr
+    again = world.alice.run(["sallyport", "revoke", request["rid"]])
+    assert (again.returncode, "[approval_over]" in again.stderr) == (6, True), again.stderr
     # Where policy lets nobody go first, nobody does.
     elsewhere = world.alice.run([*words[:2], "prod-db", *words[3:]])
     assert (elsewhere.returncode, "No policy lets you go first" in elsewhere.stderr) == (126, True), elsewhere.stderr
-
-
-def review(person: Person, rid: str) -> str:
-    """Say that an emergency was justified. Returns the code of a refusal."""
-    return deed(person, rid, "review", ReviewGiven(justified=True, comment="It was down."))
-
-
-def deed(person: Person, rid: str, what: str, said: RequestEnd | ReviewGiven) -> str:
-    """Do what the page of a request has a button for. Returns the code of a refusal."""
-    try:
-        seen.plane(person).post(f"/requests/{rid}/{what}", RequestStanding, said)
-    except Refusal as refused:
-        return refused.notice.code
-    return ""
 
 
 def granted(world: World, carol: Person, target: str, length: str) -> None:

@@ -250,6 +250,12 @@ def test_a_program_that_is_ended_by_a_signal(world: World) -> None:
     assert (missing.returncode, "There is no program no-such-program" in missing.stderr) == (4, True)
 
 
+def test_replication_is_refused_where_nobody_offers_it(world: World) -> None:
+    done = connect(world, "prod-db", "--", "psql", "-XAt", "replication=database", "-c", "IDENTIFY_SYSTEM")
+    assert done.returncode == 2
+    assert "Replication is not available on prod-db" in done.stderr
+
+
 def test_policy_denies_the_session_in_its_own_words(world: World) -> None:
     done = psql(world, "select 1", "--reason", "just curious")
     assert done.returncode == 126

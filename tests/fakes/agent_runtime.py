@@ -85,6 +85,7 @@ class FakeRecorder:
         self._pieces: dict[tuple[int, str], list[bytes]] = {}
         self.failing = False
         self.full = False
+        self.gave_way = 0
         self.relief = asyncio.Event()
         self.gate: asyncio.Event | None = None
         self._writing: set[asyncio.Task[None]] = set()
@@ -123,7 +124,7 @@ class FakeRecorder:
     @property
     def written(self) -> dict[tuple[int, str], bytes]:
         """Everything that was written, per channel and kind."""
-        return {place: b"".join(pieces) for place, pieces in self._pieces.items()}
+        return {place: b"".join(pieces) for place, pieces in list(self._pieces.items())}
 
     def size(self) -> int:
         """How many bytes were written."""
@@ -136,6 +137,10 @@ class FakeRecorder:
     async def relieved(self) -> None:
         """Wait for ``relief``."""
         await self.relief.wait()
+
+    async def give_way(self) -> None:
+        """Count that somebody could have gone first."""
+        self.gave_way += 1
 
     def lines(self, channel: int, kind: str) -> list[Any]:
         """The lines of one channel, decoded."""

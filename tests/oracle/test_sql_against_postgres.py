@@ -18,7 +18,7 @@ import psycopg
 import pytest
 
 from agent.core.sql import Analysis, Catalogue, Tagged, analyse, catalogue_queries, tagged
-from agent.core.sql.builtin_names import COMPUTES
+from agent.core.sql.builtin_names import COMPUTES, DESCRIBES
 from agent.core.sql.builtin_relations import SYSTEM_RELATIONS
 
 BINARIES = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
@@ -441,6 +441,14 @@ def test_the_table_of_functions_covers_the_server(connection: "psycopg.Connectio
     assert suspicious == harmless, suspicious ^ harmless
     relations = connection.execute("SELECT relname FROM pg_class WHERE relnamespace = 11 AND relkind IN ('r', 'v')").fetchall()
     assert {name for (name,) in relations} <= SYSTEM_RELATIONS
+
+
+def test_the_functions_of_information_schema_are_known(connection: "psycopg.Connection[Any]") -> None:
+    """Drivers call them as they describe tables, and none of them is volatile."""
+    theirs = "SELECT proname, provolatile::text FROM pg_proc WHERE pronamespace = 'information_schema'::regnamespace"
+    volatility = dict(connection.execute(theirs).fetchall())
+    assert set(volatility) <= DESCRIBES
+    assert "v" not in volatility.values()
 
 
 def test_functions_that_compute_run_where_only_reading_is_allowed(connection: "psycopg.Connection[Any]") -> None:

@@ -10,6 +10,7 @@ as items of so many bytes (:func:`items`): one number for each value is much les
 
 from __future__ import annotations
 
+import itertools
 import struct
 from typing import Any, Final
 
@@ -24,7 +25,11 @@ Edit = tuple[int, int, int, bytes]
 
 _INT: Final = struct.Struct(">i")
 _NULL: Final = b"\xff\xff\xff\xff"
-_FRAME: Final = 5
+#: Bytes for each piece that is cut out, up to which it takes less time to leave out bytes than to join what is left.
+_SPARSE: Final = 96
+#: So many different sizes of values that are not long are written over one size at a time.
+_SEVERAL: Final = 8
+_NARROW: Final = 512
 
 
 def words_of(data: Any) -> Any:
@@ -59,7 +64,8 @@ class Batch:
         self.starts = starts
         self._sizes = sizes
         self._buffer: bytearray | None = None
-        self._keep: Bools | None = None
+        self._cuts: list[tuple[Ints, Ints]] = []
+        """Where what is cut out begins and ends, the values of one call together."""
         self._edits: list[Edit] = []
         self._places: dict[int, Ints] = {}
         self._quiet: list[Ints] = []
@@ -95,10 +101,9 @@ class Batch:
         less = old - new
         if not np.count_nonzero(less):
             return
-        if self._keep is None:
-            self._keep = np.ones(len(self.raw), np.bool_)
+        if not self._cuts:
             self._sizes = self._sizes.copy()
-        self._keep[spread(at + new, less)] = False
+        self._cuts.append((at + new, at + old))
         if self._prefixed:
             words_of(self.buffer)[at - 4] = new
         if len(rows) == len(self._sizes):
@@ -123,40 +128,48 @@ class Batch:
             return bytearray(self.raw)
         scan = bytearray(self._buffer)
         octets = np.frombuffer(scan, np.uint8)
-        if self._keep is not None:
-            np.multiply(octets, self._keep.view(np.uint8), out=octets)
+        for begin, end in self._cuts:
+            blank(octets, begin, end - begin)
         for places in self._quiet:
             octets[places] = 0
         return scan
 
     def finished(self) -> bytes:
         """Return the messages, with the lengths that they have now."""
-        if self._buffer is None and not self._edits:
-            return self.raw
-        if self._keep is None:
-            return self._rebuilt(self.buffer) if self._edits else bytes(self.buffer)
-        data = self.octets[self._keep]
-        if not self._edits:
-            return bytes(_resized(data, self._sizes).data)
-        moved = np.concatenate(([0], np.cumsum(self._keep)))
-        self._edits = [(int(moved[begin]), int(moved[end]), row, shown) for begin, end, row, shown in self._edits]
-        return self._rebuilt(data.tobytes())
+        if not self._edits and not self._cuts:
+            return self.raw if self._buffer is None else bytes(self._buffer)
+        sizes, (begins, ends) = self._sizes, self._sorted_cuts()
+        if self._edits:
+            rows, less = zip(*[(row, end - begin - len(shown)) for begin, end, row, shown in self._edits], strict=True)
+            sizes = sizes.copy()
+            np.subtract.at(sizes, np.array(rows), np.array(less))
+        words_of(self.buffer)[self.starts + 1] = sizes + 4
+        if self._edits:
+            return self._rebuilt([*zip(begins.tolist(), ends.tolist(), itertools.repeat(b""))])
+        data = self.buffer
+        if len(begins) * _SPARSE > len(data):
+            keep = np.ones(len(data), np.bool_)
+            blank(keep, begins, ends - begins)
+            return self.octets[keep].tobytes()
+        rests = zip([0, *ends.tolist()], [*begins.tolist(), len(data)], strict=True)
+        return b"".join([data[end:begin] for end, begin in rests])
 
-    def _rebuilt(self, data: bytes | bytearray) -> bytes:
-        edits = sorted(self._edits)
-        begin, end, rows, shown = zip(*edits, strict=True)
-        pieces: list[Any] = [b""] * (2 * len(edits) + 1)
-        pieces[::2] = [data[last:first] for last, first in zip((0, *end), (*begin, len(data)), strict=True)]
+    def _sorted_cuts(self) -> tuple[Ints, Ints]:
+        """Return where everything that is cut out begins and ends, in order: none of it overlaps."""
+        if len(self._cuts) < 2:
+            return self._cuts[0] if self._cuts else (self.starts[:0], self.starts[:0])
+        begin, end = (np.concatenate(each) for each in zip(*self._cuts, strict=True))
+        return np.sort(begin), np.sort(end)
+
+    def _rebuilt(self, cuts: list[tuple[int, int, bytes]]) -> bytes:
+        """Return the buffer with what was edited in its place, and without ``cuts``."""
+        changes = sorted([*cuts, *[(begin, end, shown) for begin, end, _, shown in self._edits]])
+        begins, ends, shown = zip(*changes, strict=True)
+        data = self.buffer
+        pieces: list[Any] = [b""] * (2 * len(changes) + 1)
+        pieces[::2] = [data[last:first] for last, first in zip((0, *ends), (*begins, len(data)), strict=True)]
         pieces[1::2] = shown
-        sizes = self._sizes.copy()
-        np.add.at(sizes, np.array(rows), np.fromiter(map(len, shown), np.int64, len(shown)) - np.array(end) + np.array(begin))
-        return bytes(_resized(bytearray().join(pieces), sizes))
-
-
-def _resized(data: Any, sizes: Ints) -> Any:
-    """Write the length of each message, which counts itself but not the type byte."""
-    words_of(data)[np.cumsum(sizes + _FRAME) - sizes - 4] = sizes + 4
-    return data
+        return b"".join(pieces)
 
 
 def spread(at: Ints, length: Ints) -> Ints:
@@ -165,6 +178,14 @@ def spread(at: Ints, length: Ints) -> Ints:
     return offset + np.arange(len(offset))
 
 
-def blank(scan: Octets, at: Ints, size: Ints) -> None:
-    """Write zeros over the values at ``at``."""
-    scan[spread(at, np.maximum(size, 0))] = 0
+def blank(data: Any, at: Ints, size: Ints) -> None:
+    """Write zeros over the values at ``at``; a size below 1 is none."""
+    if not len(size):
+        return
+    if int(size.max()) <= _NARROW:
+        widths = np.bincount(np.maximum(size, 0)).nonzero()[0].tolist()
+        if len(widths) <= _SEVERAL:
+            for width in filter(None, widths):
+                items(data, width)[at if len(widths) == 1 else at[size == width]] = np.void(width)
+            return
+    np.frombuffer(data, np.uint8)[spread(at, np.maximum(size, 0))] = 0

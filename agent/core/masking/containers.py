@@ -146,24 +146,25 @@ def _item(value: bytes, at: int) -> tuple[bytes | None, int]:
     return value[at : at + size], at + size
 
 
-def json_text(value: bytes, leaf: Callable[[bytes], bytes], scalar: Callable[[bytes], bytes], *, keys: bool) -> bytes:
-    """Rewrite the strings of JSON text with ``leaf`` (decoded UTF-8) and other scalars with ``scalar`` (as written).
+def json_text(
+    value: bytes, leaf: Callable[[bytes], bytes], scalar: Callable[[bytes], bytes], *, member: Callable[[bytes], bytes]
+) -> bytes:
+    """Rewrite the strings of JSON text with ``leaf`` (decoded UTF-8), its other scalars with ``scalar`` (as written), and
+    members' names with ``member`` (decoded, too).
 
     Works on tokens and not on a tree, so that white space, order, duplicate keys and the spelling of numbers stay, and depth
-    costs nothing. With ``keys`` the names of members are rewritten too.
+    costs nothing.
     """
 
     def rewritten(token: bytes) -> bytes:
         if token[:1] != b'"':
             return scalar(token)
         written = token[: token.rindex(b'"') + 1]
-        if len(written) != len(token) and not keys:
-            return token
         try:
             text = json.loads(written, strict=False).encode("utf-8", "surrogatepass")
         except ValueError:
             raise MaskFault("a JSON string is not valid") from None
-        shown = leaf(text)
+        shown = leaf(text) if len(written) == len(token) else member(text)
         if shown == text:
             return token
         return json.dumps(shown.decode("utf-8", "surrogatepass")).encode() + token[len(written) :]

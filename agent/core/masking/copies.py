@@ -272,7 +272,7 @@ class CopyMasker:
         if name is None:
             return self._scrubber.scrub_value(column.oid, 0, value)
         self._tally.add(name)
-        return mask_value(name, column.oid, 0, value, self._catalog)
+        return mask_value(name, column.oid, 0, value, self._catalog, column.members or self._scrubber.plain)
 
 
 def _plain(escape: bytes) -> bytes:

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 import re2  # type: ignore[import-untyped]
 
-from agent.core.masking.patterns import options
+from agent.core.masking.patterns import options, seeking
 
 _DISGUISES: Final = (
     r"\x1b(?:\[[0-9;:?]{0,24}[@-~]|[()][AB012]|[=>78])",  # ANSI sequences
@@ -33,6 +33,7 @@ _DISGUISES: Final = (
     r"\\+[/nrt\"]",
 )
 _FOLD: Final = re2.compile("|".join(_DISGUISES).encode(), options(latin1=False))
+_SEEK: Final = seeking(_FOLD)
 
 #: The beginning of a disguise that the end of a buffer has cut.
 PARTIAL: Final = re2.compile(
@@ -44,6 +45,8 @@ _DASHES: Final = frozenset(map(chr, (*range(0x2010, 0x2016), 0x2043, 0x2212, 0xF
 _STOPS: Final = {chr(0xFE52): ".", chr(0xFE6B): "@", chr(0x2024): ".", chr(0x3002): ".", chr(0xFF61): "."}
 #: Every disguise of ASCII begins with one of these. Looking for a byte is ten times as fast as looking for a pattern.
 _LEADS: Final = (b"\x1b", b"\\", b"%", b"&")
+#: Every other disguise begins with one of these bytes of UTF-8. Most letters of Latin, Greek, Cyrillic and Chinese do not.
+_FAR_LEADS: Final = tuple(bytes((byte,)) for byte in b"\xc2\xcd\xd8\xd9\xdb\xdf\xe0\xe1\xe2\xe3\xea\xef\xf0")
 #: So many bytes for each of them, and each is looked at for itself.
 _SPARSE: Final = 24
 #: The same disguises in ASCII, of which text can be full: a match costs a fifth of what it does there. Backslashes that disguise
@@ -56,9 +59,19 @@ _ASCII: Final = re.compile(
 )
 _BACKSLASH, _ESCAPE = b"\\\x1b"
 #: What is met so often that nothing is worked out.
-_COMMON: Final = {b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t", b"\\/": b"/", b'\\"': b'"'} | {
-    f"%{high}{low}".encode(): bytes.fromhex(high + low) for high in "234567" for low in "0123456789ABCDEFabcdef"
-}
+_COMMON: Final = (
+    {b"\\n": b"\n", b"\\r": b"\r", b"\\t": b"\t", b"\\/": b"/", b'\\"': b'"'}
+    | {f"%{high}{low}".encode(): bytes.fromhex(high + low) for high in "234567" for low in "0123456789ABCDEFabcdef"}
+    | {
+        char.encode(): plain
+        for plain, chars in (
+            (b"-", "\u2010\u2011\u2012\u2013\u2014\u2212"),
+            (b" ", "\xa0\u2009\u202f\u3000"),
+            (b"", "\xad\u200b\ufeff"),
+        )
+        for char in chars
+    }
+)
 _CONTROLS: Final = {"n": "\n", "r": "\r", "t": "\t", "/": "/", '"': '"'}
 
 
@@ -166,29 +179,33 @@ def fold(data: bytes) -> Folded | None:
 
 def _disguises(data: bytes) -> Iterator[tuple[int, int]]:
     """Yield where the disguises in ``data`` begin and end, in order."""
-    if not data.isascii():
-        for match in _FOLD.finditer(data):
-            yield match.span()
+    if not data.isascii() and any(lead in data for lead in _FAR_LEADS):
+        start, end = _SEEK(data, 0)
+        while start >= 0:
+            yield start, end
+            start, end = _SEEK(data, end)
         return
-    if sum(map(data.count, _LEADS)) * _SPARSE > len(data):
+    # To count one byte takes ten times as long as to see that there is none.
+    leads = [lead for lead in _LEADS if lead in data]
+    if sum(map(data.count, leads)) * _SPARSE > len(data):
         found: Iterable[re.Match[bytes]] = _ASCII.finditer(data)
     else:
-        found = _at_leads(data)
+        found = _at_leads(data, leads)
     for match in found:
         start, end = match.span()
         if data[end - 1] != _BACKSLASH or data[start] != _BACKSLASH:
             yield start, end
 
 
-def _at_leads(data: bytes) -> Iterator[re.Match[bytes]]:
-    leads: list[int] = []
-    for lead in _LEADS:
+def _at_leads(data: bytes, leads: list[bytes]) -> Iterator[re.Match[bytes]]:
+    places: list[int] = []
+    for lead in leads:
         at = data.find(lead)
         while at >= 0:
-            leads.append(at)
+            places.append(at)
             at = data.find(lead, at + 1)
     at = 0
-    for place in sorted(leads):
+    for place in sorted(places):
         if place >= at and (match := _ASCII.match(data, place)) is not None:
             yield match
             at = match.end()

@@ -16,6 +16,7 @@ from agent.core.masking.classes import DataClass
 
 _LETTER: Final = np.isin(np.arange(256), np.frombuffer(string.ascii_letters.encode(), np.uint8))
 _ALNUM: Final = np.isin(np.arange(256), np.frombuffer((string.ascii_letters + string.digits).encode(), np.uint8))
+_LETTERS: Final = _LETTER.tobytes()
 _AFTER_FIRST: Final = b"***@***."
 _LONGEST_TLD: Final = 24
 _AT, _DOT, _STAR = 0x40, 0x2E, 0x2A
@@ -66,7 +67,7 @@ def _mailboxes(batch: Batch, at: Ints, size: Ints, rows: Ints) -> Ints:
     if len(sign) != len(at):
         return _unusual(batch, at, size, rows)
     raw, end = np.frombuffer(batch.raw, np.uint8), at + size
-    tail = _LETTER[items(batch.raw, _TAIL)[end - _TAIL].view(np.uint8)].reshape(-1, _TAIL)
+    tail = np.frombuffer(items(batch.raw, _TAIL)[end - _TAIL].tobytes().translate(_LETTERS), np.bool_).reshape(-1, _TAIL)
     tld = tail[:, ::-1].argmin(axis=1)
     dot = end - 1 - tld
     # What is in front of the last letters is the last dot of the only address in the row, if it is a dot.

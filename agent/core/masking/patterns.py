@@ -113,7 +113,12 @@ def bytewise(pattern: bytes) -> Any:
 
 def seeker(pattern: bytes, *, there: bool = False) -> Seek:
     """Return what looks for ``pattern``, anywhere or just ``there`` where it is told to begin, without objects for matches."""
-    match, anchor = _matcher(bytewise(pattern), there=there)
+    return seeking(bytewise(pattern), there=there)
+
+
+def seeking(compiled: Any, *, there: bool = False) -> Seek:
+    """Return the same of a pattern that was compiled."""
+    match, anchor = _matcher(compiled, there=there)
     return lambda data, at: match(anchor, data, at, len(data))[0]
 
 

@@ -23,11 +23,12 @@ from agent.core.masking.cells import hit_cells, within
 from agent.core.masking.checks import Span
 from agent.core.masking.classes import DataClass, MaskFault, Report, Tally, data_class
 from agent.core.masking.detectors import Detectors
+from agent.core.masking.extracts import extract
 from agent.core.masking.filled import FILLED
 from agent.core.masking.inplace import constant, replace
 from agent.core.masking.numbers import SUSPECTS, Suspects, powers
 from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT, Catalog
-from agent.core.masking.values import Scrubber, mask_value
+from agent.core.masking.values import Members, Scrubber, mask_value
 
 #: Rows from which on a batch is always masked at once; fewer where going value by value takes longer (µs, measured).
 FEW: Final = 16
@@ -56,11 +57,15 @@ class Layout(NamedTuple):
 
 
 class Column(NamedTuple):
-    """What is known of a column: its type, its format (0 text, 1 binary), and the class it is tagged with."""
+    """What is known of a column: its type, its format (0 text, 1 binary), and the class it is tagged with.
+
+    ``members`` says which names of its JSON's members are no values; without it, those in which detectors find nothing.
+    """
 
     oid: int
     form: int = 0
     data_class: str | None = None
+    members: Members | None = None
 
 
 class RowMasker:
@@ -260,7 +265,11 @@ class RowMasker:
         if value is None or how is None:
             return self._scrubber.scrub_value(column.oid, column.form, value)
         self._tally.add(how.name)
-        return mask_value(how.name, column.oid, column.form, value, self._catalog)
+        return self._tagged(how, column, value)
+
+    def _tagged(self, how: DataClass, column: Column, value: bytes) -> bytes | None:
+        members = column.members or self._scrubber.plain
+        return mask_value(how.name, column.oid, column.form, value, self._catalog, members)
 
     def _layout(self, raw: bytes, starts: Ints, ends: Ints) -> Layout:
         """Return where each column's values begin and how long they are (-1 is NULL), after checking every length.
@@ -310,7 +319,8 @@ class RowMasker:
                 return rows
             at, size = at[rows], size[rows]
         self._tally.add(how.name, len(rows))
-        oid, form, _ = self._columns[column]
+        of = self._columns[column]
+        oid, form = of.oid, of.form
         kind = self._catalog.kind(oid)
         single = self._catalog.element(oid) is None
         plain = single and kind.shape == "text" and kind.text is None and oid != _NAME
@@ -326,7 +336,7 @@ class RowMasker:
         at, size = layout.begins[column][rows], layout.sizes[column][rows]
         for row, start, length in zip(rows.tolist(), at.tolist(), size.tolist(), strict=True):
             value = batch.raw[start : start + length]
-            batch.edit(row, start, length, how.replace(value) if plain else mask_value(how.name, oid, form, value, self._catalog))
+            batch.edit(row, start, length, how.replace(value) if plain else self._tagged(how, of, value))
         return rows
 
     def _mask_filled(self, batch: Batch, layout: Layout, column: int, name: str) -> Ints:
@@ -366,6 +376,10 @@ class RowMasker:
         What is not a value, or need not be looked at, is blanked with a byte that no detector crosses. A length may read as a
         letter, and hide what begins behind it: its last byte is always blanked, and all of it where the others are not zero.
         """
+        if edited.keys() <= self._masked.keys():
+            apart = extract(batch.raw, layout.begins[self._scanned], layout.sizes[self._scanned])
+            if apart is not None:
+                return apart.cells(self._spans(apart.text))
         scan = batch.scanned()
         octets = np.frombuffer(scan, np.uint8)
         items(scan, _HEAD)[batch.starts] = item(bytes(_HEAD))
@@ -377,11 +391,14 @@ class RowMasker:
             blank(octets, layout.begins[column][rows], layout.sizes[column][rows])
         for column in self._unread:
             blank(octets, layout.begins[column], layout.sizes[column])
-        spans = [span for span in self._detectors.spans(bytes(scan)) if span[2] and span[2] not in self._reveal]
+        spans = self._spans(bytes(scan))
         if not spans:
             return {}
         firsts = layout.begins[self._scanned].T.ravel()
         return hit_cells(spans, firsts, firsts + layout.sizes[self._scanned].T.ravel())
+
+    def _spans(self, text: bytes) -> list[Span]:
+        return [span for span in self._detectors.spans(text) if span[2] and span[2] not in self._reveal]
 
     def _taste(self, raw: bytes, starts: Ints, sizes: Ints, layout: Layout) -> None:
         """Look through the first rows of a result, to know how dense it is before all of the batch is looked through."""
@@ -401,7 +418,7 @@ class RowMasker:
     def _look(self, batch: Batch, layout: Layout, rows: Sequence[int], column: int) -> None:
         """Scrub values one by one, and note those that changed."""
         at, size = layout.begins[column], layout.sizes[column]
-        oid, form, _ = self._columns[column]
+        oid, form, *_ = self._columns[column]
         for row in rows:
             start, length = int(at[row]), int(size[row])
             if length < 0:

@@ -5,12 +5,13 @@
            NULL on a hit
 
 What a replacement leaves visible is the class's declared remainder, and nothing of the value where the type has no room for text.
-Known limits: member names of JSON stay when a column is tagged; nothing is looked for in dates, addresses, ranges and geometry.
+Known limit: nothing is looked for in dates, addresses, ranges and geometry.
 """
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
 from typing import Final, Literal
 
 from agent.core.masking.classes import DataClass, MaskFault, Tally, data_class
@@ -20,6 +21,8 @@ from agent.core.masking.patterns import bytewise
 from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT, Catalog, Kind
 
 Format = Literal[0, 1]
+#: Says whether the name of a member of JSON is a name, and no value.
+Members = Callable[[bytes], bool]
 
 _MOST_NESTED: Final = 8
 _NAME_LIMIT: Final = 63
@@ -28,30 +31,47 @@ _OCTAL: Final = bytewise(rb"(?s)\\(?:[0-7]{3}|\\)")
 _JSON_CONSTANTS: Final = {b"true": b"false", b"false": b"false"}
 
 
-def mask_value(name: str, oid: int, form: int, value: bytes | None, catalog: Catalog = BUILT_IN) -> bytes | None:
-    """Return ``value`` of type ``oid``, format ``form`` (0 text, 1 binary), as a value of class ``name`` is shown. NULL stays."""
-    return _masked(data_class(name), oid, form, value, catalog, 0)
+def nobody(_: bytes) -> bool:
+    """Return that this name of a member may be a value."""
+    return False
 
 
-def _masked(how: DataClass, oid: int, form: int, value: bytes | None, catalog: Catalog, depth: int) -> bytes | None:
+def mask_value(
+    name: str, oid: int, form: int, value: bytes | None, catalog: Catalog = BUILT_IN, members: Members = nobody
+) -> bytes | None:
+    """Return ``value`` of type ``oid``, format ``form`` (0 text, 1 binary), as a value of class ``name`` is shown. NULL stays.
+
+    ``members`` says which names of JSON's members are no values, and stay.
+    """
+    return _masked(data_class(name), oid, form, value, catalog, members, 0)
+
+
+def _masked(
+    how: DataClass, oid: int, form: int, value: bytes | None, catalog: Catalog, members: Members, depth: int
+) -> bytes | None:
     if value is None:
         return None
     _guard(form, depth)
     if catalog.element(oid) is not None:
         element = catalog.element(oid)
         if form == 0:
-            return array_text(value, lambda item: _masked(how, element or 0, 0, item, catalog, depth + 1))
-        return array_binary(value, lambda inner, item: _masked(how, inner, 1, item, catalog, depth + 1))
+            return array_text(value, lambda item: _masked(how, element or 0, 0, item, catalog, members, depth + 1))
+        return array_binary(value, lambda inner, item: _masked(how, inner, 1, item, catalog, members, depth + 1))
     kind = catalog.kind(oid)
     if kind.size and form == 1 and len(value) != kind.size:
         raise MaskFault(f"a binary value of type {oid} must have {kind.size} bytes")
     if kind.shape == "record":
         if form == 0:
             return record_text(value, lambda _: None)
-        return record_binary(value, lambda inner, item: _masked(how, inner, 1, item, catalog, depth + 1))
+        return record_binary(value, lambda inner, item: _masked(how, inner, 1, item, catalog, members, depth + 1))
     if kind.shape in ("json", "jsonb"):
         head, text = _json(kind, form, value)
-        return head + json_text(text, how.replace, lambda token: _JSON_CONSTANTS.get(token, b"0"), keys=False)
+        return head + json_text(
+            text,
+            how.replace,
+            lambda token: _JSON_CONSTANTS.get(token, b"0"),
+            member=lambda member: member if members(member) else how.replace(member),
+        )
     if kind.shape == "text" and kind.text is None:
         shown = how.replace(value)
         return shown[:_NAME_LIMIT] if oid == _NAME else shown
@@ -77,6 +97,10 @@ class Scrubber:
     def scrub_value(self, oid: int, form: int, value: bytes | None) -> bytes | None:
         """Return ``value`` with what the detectors find in it replaced; the same object if they find nothing."""
         return self._scrubbed(oid, form, value, 0)
+
+    def plain(self, value: bytes) -> bool:
+        """Return True where the detectors find nothing at all in UTF-8 text, whatever is revealed."""
+        return self._detectors.scrub(value, frozenset(), Tally()) == value
 
     def scrub_text(self, value: bytes) -> bytes:
         """Return UTF-8 text with what the detectors find in it replaced."""
@@ -106,7 +130,7 @@ class Scrubber:
             return shown[:_NAME_LIMIT] if oid == _NAME else shown
         if kind.shape in ("json", "jsonb"):
             head, text = _json(kind, form, value)
-            shown = json_text(text, self.scrub_text, self._number, keys=True)
+            shown = json_text(text, self.scrub_text, self._number, member=self.scrub_text)
             return value if shown == text else head + shown
         if kind.shape == "bytea":
             return self._bytea(form, value)

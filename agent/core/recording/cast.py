@@ -57,8 +57,8 @@ class CastWriter:
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {"out": decoder("replace"), "err": decoder("replace")}
 
-    def decided(self, operation: Operation, decision: Decision, now_ms: int) -> bytes:
-        """One marker: ``allowed: uname -a (rule)``."""
+    def decided(self, operation: Operation, decision: Decision, now_ms: int, *, exact: Operation | None = None) -> bytes:
+        """One marker: ``allowed: uname -a (rule)``. It has no digest, so ``exact`` says nothing more."""
         label = f"{verdict_word(decision)}: {operation.text}"
         if decision.verdict.rule:
             label += f" ({decision.verdict.rule})"

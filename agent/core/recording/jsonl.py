@@ -72,22 +72,32 @@ class JsonlWriter:
             {"format": "sallyport-transcript", "version": 1, "protocol": protocol, **msgspec.to_builtins(heading)}
         )
 
-    def decided(self, operation: Operation, decision: Decision, now_ms: int, shown: Shown | None = None) -> bytes:
+    def decided(
+        self,
+        operation: Operation,
+        decision: Decision,
+        now_ms: int,
+        shown: Shown | None = None,
+        *,
+        exact: Operation | None = None,
+    ) -> bytes:
         """The operation as policy saw it, the verdict, the rules behind it, and the digest that an approval would name.
 
         ``shown`` are its text and arguments where they hold what must not be kept. The SHA-256 of the exact text is kept with
-        them, and the digest is of the operation itself. A text too long for one line goes on in lines of its own.
+        them, and the digest is of the operation itself. A text too long for one line goes on in lines of its own. ``exact`` is
+        the operation itself where ``operation`` leaves out what must not be kept.
         """
+        exact = exact or operation
         text, arguments = (operation.text, operation.arguments) if shown is None else shown
         parts = [text[at : at + TEXT_PART] for at in range(0, len(text), TEXT_PART)] or [""]
-        digest = operation.digest()
+        digest = exact.digest()
         entry = _about(operation, decision, parts[0]) | {"digest": digest}
         if decision.yes is not None:
             entry |= {"request": decision.yes.claims.rid, "approvers": decision.yes.approvers}
         if arguments:
             entry["arguments"] = arguments
-        if text != operation.text or len(parts) > 1:
-            entry["sha256"] = hashlib.sha256(operation.text.encode()).hexdigest()
+        if text != exact.text or len(parts) > 1:
+            entry["sha256"] = hashlib.sha256(exact.text.encode()).hexdigest()
         if len(parts) > 1:
             entry["parts"] = len(parts)
         if decision.permit is None:

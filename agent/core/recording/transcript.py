@@ -39,8 +39,8 @@ class Transcript(Protocol):
         """The kind of chunk that the lines belong to."""
         ...
 
-    def decided(self, operation: Operation, decision: Decision, now_ms: int) -> bytes:
-        """An operation and what was decided about it."""
+    def decided(self, operation: Operation, decision: Decision, now_ms: int, *, exact: Operation | None = None) -> bytes:
+        """An operation and what was decided about it. ``exact`` is the operation where this one leaves something out."""
         ...
 
     def shown(self, clean: Clean, stream: Stream, now_ms: int) -> bytes:

@@ -65,8 +65,11 @@ def trap(reading: Reading, program: str, words: list[Word]) -> None:
 
 
 def alias(reading: Reading, program: str, words: list[Word]) -> None:
-    """alias name=code."""
-    for word in _expanded(words):
+    """alias name=code; and in fish, alias name code."""
+    words = _expanded(words)
+    if sum(word.text is None or not word.text.startswith("-") for word in words) > 1:
+        reading.flags.add("shadowing")
+    for word in words:
         if word.text is None or "=" in word.text:
             reading.flags.add("shadowing")
             reading.text((word.text or "").partition("=")[2])

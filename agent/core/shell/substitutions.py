@@ -22,6 +22,8 @@ _LEFT_OVER = re.compile(r"`|\$\(|\$\[|<\(|>\(")
 _PLAIN = re.compile(r"\$(?:\{([A-Za-z_]\w*)\}|([A-Za-z_]\w*))", re.ASCII)
 _SIMPLE = re.compile(r"\$(?:\w+|[@*#?$!-]|\{\w+\})", re.ASCII)
 _ASSIGNS = re.compile(r"\$\{([A-Za-z_]\w*)(?:\[[^\]]*\])?:?=", re.ASCII)
+_SUBSCRIPT = re.compile(rb"\[([^\]]*)")
+_NUMBERS = re.compile(rb"[-0-9,@*]*")
 _NUMERIC = frozenset({"$#", "$?", "$$", "$!"})
 _POSITIONAL = re.compile(r"\$\{?[0-9@*]")
 _NAMES = re.compile(r"[A-Za-z_]\w*", re.ASCII)
@@ -71,12 +73,23 @@ def variable(walk: Walk, node: Node, pieces: Pieces, *, quoted: bool) -> None:
     raw = walk.raw(node)
     if not _SIMPLE.fullmatch(raw):
         walk.flag("parse_error")  # the parser lets a blank stand after the dollar
+    subscript(walk, node)
     match = _PLAIN.fullmatch(raw)
     value = walk.reading.variables.get(match[1] or match[2]) if match else None
     if value is None or not walk.straight or (not quoted and re.search(r"[\s*?\[\\]|^$", value)):
         pieces.unknown(splits=not quoted or raw == "$@", inert=raw in _NUMERIC)
     else:
         pieces.literal(value, quoted=True)
+
+
+def subscript(walk: Walk, node: Node) -> None:
+    """`$a[x]`: to bash a set of characters behind a value, to zsh arithmetic, which runs what the values of its names say."""
+    found = _SUBSCRIPT.match(walk.source, node.end_byte)
+    if found and not _NUMBERS.fullmatch(found[1]):
+        text = found[1].decode("utf-8", "replace")
+        if _POSITIONAL.search(text) or "`" in text or "$(" in text:
+            walk.flag("dynamic_code")
+        walk.reading.evaluates(_NAMES.findall(text) or {"?"})
 
 
 def parameter(walk: Walk, node: Node) -> None:

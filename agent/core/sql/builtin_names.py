@@ -222,3 +222,10 @@ xml_is_well_formed xml_is_well_formed_content xml_is_well_formed_document xml_se
 xmltext xmlvalidate xpath xpath_exists
 """
 COMPUTES: Final = frozenset(_COMPUTES_NAMES.split())
+
+#: Functions of information_schema, which drivers call as they describe tables.
+#: Each computes from its arguments and the catalogue.
+DESCRIBES: Final = frozenset(
+    "_pg_expandarray _pg_index_position _pg_keysequal _pg_truetypid _pg_truetypmod _pg_char_max_length _pg_char_octet_length "
+    "_pg_numeric_precision _pg_numeric_precision_radix _pg_numeric_scale _pg_datetime_precision _pg_interval_type".split()
+)

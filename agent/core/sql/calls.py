@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.core.sql.builtin_effects import OPERATORS, QUIET, effect_of
-from agent.core.sql.builtin_names import COMPUTES
+from agent.core.sql.builtin_names import COMPUTES, DESCRIBES
 from agent.core.sql.catalogue import Function
 from agent.core.sql.expressions import Expressions
 from agent.core.sql.findings import TooDeep
@@ -75,7 +75,7 @@ class Calls(Expressions):
             if effect.tainted:
                 carry |= ANYTHING
             known = True
-        elif builtin and name in COMPUTES:
+        elif (builtin and name in COMPUTES) or (schema == "information_schema" and name in DESCRIBES):
             known = True
         overloads = () if schema == "pg_catalog" else findings.overloads(schema, name)
         unsure = name in findings.session.changed or (not schema and findings.session.uncertain)

@@ -23,10 +23,12 @@ FLAGS: dict[str, str] = {
     "unknown_relation": "a relation that is not in the catalogue, or that this session has changed since it was read",
     "unknown_column": "a column that no relation in sight is known to have",
     "parser_setting": "a setting that changes how later texts are read (standard_conforming_strings, client_encoding, …)",
+    "stores_tagged": "copies what is tagged to where its tag does not follow: another table, a setting, a notification, a file",
     # What is understood, and which policies like to ask about. These add nothing to the effects by themselves.
     "no_where": "UPDATE or DELETE without WHERE, or a MERGE that changes every row, wherever it stands",
     "no_limit": "a query that returns rows of a table without LIMIT and without WHERE",
-    "probes": "a predicate, join, sort, cast or function call tests a column (see `tagged` for tagged columns)",
+    "probes": "a predicate, join, sort, cast or function call tests a column",
+    "probes_tagged": "the same of a column that is tagged: who asks often enough learns what is masked",
     "writes_in_cte": "a WITH query changes data",
     "select_into": "SELECT INTO, which creates a table",
     "copy_program": "COPY to or from a program on the server",
@@ -49,7 +51,7 @@ FLAGS: dict[str, str] = {
 UNKNOWN_FLAGS = frozenset(
     {
         "parse_error", "too_long", "too_deep", "dynamic", "opaque", "unknown_function", "unknown_relation", "unknown_column",
-        "parser_setting",
+        "parser_setting", "stores_tagged",
     }
 )  # fmt: skip
 

@@ -9,7 +9,7 @@ from agent.core.sql.copying import copy_form
 from agent.core.sql.findings import union
 from agent.core.sql.grammar import postgast
 from agent.core.sql.kinds import BY_OBJECT, KINDS, UNSETTLING, verbs_of
-from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, UNKNOWN_FLAGS, WRITE, Carry, CopyForm
+from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, UNKNOWN_FLAGS, WRITE, CopyForm
 from agent.core.sql.parsing import parse
 from agent.core.sql.scope import UNKNOWN_ROWS, Item, Rows, Scope, Source
 
@@ -109,16 +109,13 @@ class Utilities(Changes):
         self.unsettled = self.unsettled or which in UNSETTLING or self.kind in ("drop_schema", "alter_schema", "drop_extension")
         self.sweep(node, scope)
         if which == "view_stmt":
-            findings.stored |= self._definition(node.query)
+            # Copies nothing: who reads the view reads these columns, and they are found in its definition.
+            self.query(node.query, Scope())
         elif which in ("alter_table_stmt", "rename_stmt", "alter_object_schema_stmt"):
             self._moved(which, node)
         if which == "variable_show_stmt":
             return Rows(((node.name, NOTHING),), exact=node.name != "all")
         return Rows()
-
-    def _definition(self, query: Any) -> Carry:
-        """A view shows these columns to whoever may read it, under names of its own."""
-        return self.query(query, Scope()).everything()
 
     def _moved(self, which: str, node: Any) -> None:
         """Columns that get another name, or whose values are computed into another column: tags do not follow."""

@@ -14,14 +14,13 @@ from agent.core.sql.tags import Tagged
 from agent.protocols.postgres import messages
 from agent.protocols.postgres.classify import Meaning
 from agent.protocols.postgres.codec import Copied, Message, Rows
+from agent.protocols.postgres.complaints import about_the_text
 from agent.protocols.postgres.describing import reason
-from agent.protocols.postgres.expected import Expected, Kind, Portal, Prepared, Queue, Run
+from agent.protocols.postgres.expected import Expected, Kind, Portal, Run
 from agent.protocols.postgres.kept import ROWS, Kept
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
 from agent.protocols.postgres.messages import Field, Malformed
-from agent.protocols.postgres.names import Names
-from agent.protocols.postgres.session import SessionBook
-from agent.protocols.postgres.snapshot import Known
+from agent.protocols.postgres.shared import Shared
 from chalicelib.contracts.faults import Fault
 
 _RESULTS_KEPT: Final = 64
@@ -30,27 +29,6 @@ _NAME_ALONE: Final = 16
 
 #: Settings that the gateway relies on, and the only value that it accepts. The server reports every change at once.
 _FIXED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
-
-
-class Shared:
-    """What both sides of one connection know."""
-
-    def __init__(self, known: Known, label: str) -> None:
-        self.queue = Queue()
-        self.statements: Names[Prepared] = Names()
-        self.portals: Names[Portal] = Names()
-        self.book = SessionBook(known, label)
-        self.status = "I"
-        self.copy_in: Expected | None = None
-        """A COPY FROM STDIN that was forwarded and is not over."""
-        self.copying = False
-        """The server reads COPY data."""
-        self.copy_ended = False
-        """The client has sent the end of its COPY data."""
-
-    def end_copy(self) -> None:
-        """The COPY FROM STDIN is over, well or not."""
-        self.copy_in, self.copying, self.copy_ended = None, False, False
 
 
 class Answers:
@@ -92,7 +70,11 @@ class Answers:
             "G": self._copy_in,
             "H": self._copy_out,
             "c": self._copy_done,
-        }
+        } | self._read_also()
+
+    def _read_also(self) -> dict[str, Callable[[Message], bytes]]:
+        """Return what reads further messages, by their type."""
+        return {}
 
     def receive(self, found: list[Message | Rows], now_ms: int) -> bytes:
         """Return what the client is shown of ``found``. Raises Fault(target_protocol) for an answer that nobody asked for."""
@@ -105,7 +87,7 @@ class Answers:
                 else:
                     read = self._readers.get(each.kind)
                     if read is None:
-                        raise _unexpected(each.kind)
+                        raise unexpected(each.kind)
                     shown.append(read(each))
         except Malformed:
             raise Fault("target_protocol", "The target sent a message that cannot be read.") from None
@@ -126,14 +108,14 @@ class Answers:
     def _head(self, answer: str, *kinds: Kind) -> Expected:
         head = self._shared.queue.head()
         if head is None or head.kind not in kinds:
-            raise _unexpected(answer)
+            raise unexpected(answer)
         return head
 
     def _complete(self, found: Message) -> bytes:
         wanted = {"1": Kind.PARSE, "2": Kind.BIND, "3": Kind.CLOSE}[found.kind]
         head = self._head(found.kind, wanted)
-        if head.denial:
-            raise _unexpected(found.kind)
+        if head.denial and not head.trial:
+            raise unexpected(found.kind)
         self._shared.queue.pop()
         if head.name is not None:
             space, name = head.name
@@ -141,7 +123,7 @@ class Answers:
                 self._shared.statements.confirm(name, head.prepared)
             else:
                 self._shared.portals.confirm(name, head.portal)
-        return b"" if head.silent else found.raw
+        return b"" if head.silent or head.trial else found.raw
 
     def _parameters(self, found: Message) -> bytes:
         head = self._head("t", Kind.DESCRIBE_STATEMENT)
@@ -208,7 +190,7 @@ class Answers:
             self._fields = head.portal.columns()
             self._mask = self.portal(self._fields, run)
         if self._mask is None:
-            raise _unexpected("D")
+            raise unexpected("D")
         return self.masked(rows, run, self._mask, self._fields, head.portal)
 
     def masked(self, rows: Rows, run: Run, mask: ResultMask, fields: tuple[Field, ...], portal: Portal | None) -> bytes:
@@ -241,7 +223,7 @@ class Answers:
             head.begins = False
             return b""
         if head.denial:
-            raise _unexpected(found.kind)
+            raise unexpected(found.kind)
         run = head.run
         if head.silent:
             self._shared.queue.pop()
@@ -263,7 +245,7 @@ class Answers:
         head = self._head("Z", Kind.QUERY, Kind.SYNC)
         status = found.body.decode("latin-1")
         if status not in ("I", "T", "E"):
-            raise _unexpected("Z")
+            raise unexpected("Z")
         self._shared.queue.pop()
         for segment in [*self._late, *([head.segment] if head.segment is not None else [])]:
             self._shared.statements.settle(segment[0])
@@ -283,10 +265,10 @@ class Answers:
     def _running(self, head: Expected, answer: str) -> Run:
         run = head.run
         if run is None or head.denial:
-            raise _unexpected(answer)
+            raise unexpected(answer)
         return run
 
-    def over(self, run: Run, outcome: str, now_ms: int, said: str = "", **more: str) -> dict[str, Any]:
+    def over(self, run: Run, outcome: str, now_ms: int, said: str = "", **more: Any) -> dict[str, Any]:
         """Return the transcript's line about ``run``, which has ended. ``said`` is the error's message as it came."""
         kept = run.kept.take([self._name(name, run) for name in run.kept.names]) if run.kept is not None else {}
         if self._original is not None:
@@ -303,7 +285,7 @@ class Answers:
         entry = {"event": "done", "statement": run.number, "outcome": outcome, **came}
         self._original(entry | {"message": said} if said else entry)
 
-    def _over(self, run: Run, outcome: str, said: str = "", **more: str) -> None:
+    def _over(self, run: Run, outcome: str, said: str = "", **more: Any) -> None:
         self.done.append(self.over(run, outcome, self._now_ms, said, **more))
         self._mask = self._copy_mask = None
         if run.meaning.copy == "in":
@@ -343,7 +325,7 @@ class Answers:
         if head.silent and head.kind is not Kind.DESCRIBE_PORTAL:
             self._shared.book.failed()
             return b""
-        return shown if fatal else head.denial or shown
+        return shown if fatal or about_the_text(head, fields) else head.denial or shown
 
     def _scrubbed(self, fields: dict[str, str], head: Expected | None) -> dict[str, str]:
         said = None if head is None else head.run.meaning if head.run is not None else head.about
@@ -367,7 +349,8 @@ class Answers:
         if end < 0 or not body.endswith(b"\0") or body.count(b"\0", 4) != 2:
             raise Malformed
         channel, words = body[4:end].decode(errors="replace"), body[end + 1 : -1].decode(errors="replace")
-        return messages.message("A", body[:4] + messages.text(self._masks.text(channel)) + messages.text(self._masks.text(words)))
+        told, heard = self._masks.told, self._shared.heard
+        return messages.message("A", body[:4] + messages.text(told(channel, heard)) + messages.text(told(words, heard)))
 
     # -- COPY ----------------------------------------------------------------------------------------------------------------
 
@@ -375,7 +358,7 @@ class Answers:
         head = self._head("G", Kind.QUERY, Kind.EXECUTE)
         run = self._running(head, "G")
         if run.meaning.copy != "in" or self._shared.copy_in is not head:
-            raise _unexpected("G")
+            raise unexpected("G")
         self._late += [each.segment for each in self._shared.queue.copying() if each.segment is not None]
         self._shared.copying = True
         return found.raw
@@ -386,7 +369,7 @@ class Answers:
         overall, formats = messages.read_copy(found.body)
         self._copy_binary = overall == 1
         if run.meaning.copy != "out":
-            raise _unexpected("H")
+            raise unexpected("H")
         described = head.described.fields if head.described is not None else None
         known = run.meaning.form.types if run.meaning.form is not None else ()
         self._copy_types = tuple(each.type for each in described) if described else known
@@ -422,7 +405,7 @@ class Answers:
     def _copying_out(self, answer: str) -> tuple[CopyMask, Run]:
         run = self._running(self._head(answer, Kind.QUERY, Kind.EXECUTE), answer)
         if self._copy_mask is None:
-            raise _unexpected(answer)
+            raise unexpected(answer)
         return self._copy_mask, run
 
     def _copied(self, run: Run, shown: bytes, masked: int) -> bytes:
@@ -463,5 +446,6 @@ def _only_value(rows: Rows) -> str:
     return messages.decoded(body[6:])
 
 
-def _unexpected(answer: str) -> Fault:
+def unexpected(answer: str) -> Fault:
+    """Return the fault of a server that says what it was not asked."""
     return Fault("target_protocol", "The target sent an answer that nobody asked for.", detail=f"message {answer!r}")

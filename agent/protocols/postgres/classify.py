@@ -207,12 +207,15 @@ def _meaning(statement: Statement, tagged: Tagged) -> Meaning:
     flags = statement.flags
     if tagged.probed:
         flags |= {"probes_tagged"}
+    effects = statement.effects
     if tagged.stored:
+        # Whoever reads the copy sees what nobody has tagged, so where it ends up is as good as unknown.
         flags |= {"stores_tagged"}
+        effects |= {UNKNOWN}
     return Meaning(
         text=statement.text,
         kind=statement.kind,
-        effects=statement.effects,
+        effects=effects,
         verbs=statement.verbs,
         tables=statement.tables,
         functions=statement.functions,

@@ -13,6 +13,9 @@ from chalicelib.contracts.faults import Fault
 
 _TAG: Final = re.compile(r"(?P<column>[^.=]+\.[^.=]+\.[^.=]+)=(?P<data_class>[a-z][a-z0-9_-]{0,31})")
 
+#: Kinds of relations that hold what was put into them (``agent.core.sql.catalogue.KINDS``).
+_TABLES: Final = frozenset({"table", "partition", "foreign"})
+
 
 def read_tags(options: Mapping[str, Any]) -> dict[str, str]:
     """Return ``schema.table.column`` → class. Raises Fault(config_invalid): a tag that does not read would hide nothing."""
@@ -42,6 +45,14 @@ class Columns:
             lineage = tagged.column(place) if tagged is not None else self._every
             found.append(origin | lineage)
         return found
+
+    def stored(self, field: Field) -> bool:
+        """Return True where the column is one of a table and has a tag of its own: its values are as somebody put them there."""
+        named = self._relations.get(field.table) if field.table else None
+        relation = self._catalogue.relations.get(named) if named is not None else None
+        if relation is None or relation.kind not in _TABLES or field.column <= 0:
+            return False
+        return bool(self._of((relation.schema, relation.name), field.column, 0))
 
     def _origin(self, field: Field) -> frozenset[str]:
         if field.table == 0 or not self.tags:

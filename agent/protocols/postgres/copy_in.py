@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from agent.core.effects import Effect, Housekeep
 from agent.core.units import Side
-from agent.protocols.postgres.answers import Shared
 from agent.protocols.postgres.codec import Message
 from agent.protocols.postgres.expected import Expected, Kind
+from agent.protocols.postgres.shared import Shared
 
 
 class CopyIn:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from agent.core.policy import Decision
+from agent.core.reasons import unknown
+from agent.core.sql.model import FLAGS, UNKNOWN_FLAGS
 from agent.protocols.postgres import messages
 from agent.protocols.postgres.classify import Unreadable
 from chalicelib.contracts.faults import Notice
+from chalicelib.contracts.operation import Operation
 
 #: insufficient_privilege (PostgreSQL documentation, Appendix A).
 INSUFFICIENT_PRIVILEGE = "42501"
@@ -32,12 +35,13 @@ _STATES = {
 }
 
 
-def denial(decision: Decision, sid: str) -> bytes:
-    """Return the refusal of a statement by policy."""
+def denial(decision: Decision, sid: str, denied: Operation | None = None) -> bytes:
+    """Return the refusal of a statement by policy: of ``denied``, which says why its effects are not known."""
     rules = ", ".join(decision.verdict.rules)
     hint = f"Decided by rule {rules}. Session {sid}." if rules else f"Session {sid}."
     state = _CANCELED if decision.code == "approval_withdrawn" else INSUFFICIENT_PRIVILEGE
-    return messages.error("ERROR", state, f"sallyport: {decision.message}", hint=hint)
+    detail = unknown(denied, FLAGS, UNKNOWN_FLAGS) if denied is not None else ""
+    return messages.error("ERROR", state, f"sallyport: {decision.message}", hint=hint, detail=detail)
 
 
 def refusal(why: Unreadable, sid: str) -> bytes:

@@ -25,15 +25,15 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 from agent.core.effects import Effect, Housekeep, ToClient
 from agent.core.masking import Masker
 from agent.core.policy import Decision, Yes
 from agent.core.sql.model import Session
 from agent.core.units import Side
-from agent.protocols.postgres import describing, messages
-from agent.protocols.postgres.answers import Answers, Shared
+from agent.protocols.postgres import complaints, describing, messages
+from agent.protocols.postgres.answers import Answers
 from agent.protocols.postgres.blocks import in_block
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable
 from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer, Message, Rows
@@ -50,6 +50,7 @@ from agent.protocols.postgres.names import Wait
 from agent.protocols.postgres.questions import close, describe, described
 from agent.protocols.postgres.repeats import Repeats
 from agent.protocols.postgres.session import NAME
+from agent.protocols.postgres.shared import Shared
 from agent.protocols.postgres.snapshot import Known
 from agent.protocols.postgres.values import arguments
 from chalicelib.contracts.faults import Fault
@@ -77,14 +78,19 @@ _MISSING: Final = frozenset({"unknown_relation", "unknown_column", "unknown_func
 class Engine:
     """One connection between a client that is logged in and a server that is ready."""
 
+    _reader: type[Answers] = Answers
+    """What reads the server's answers."""
+    _asks = True
+    """The gateway may ask the server questions of its own."""
+
     def __init__(self, judge: Judge, classifier: Classifier, masks: Masks, sid: str, known: Known, rows: int = ROWS) -> None:
         """``rows`` is how many of each result the transcript keeps."""
         self._judge = judge
         self._classifier = classifier
         self._masks = masks
         self._sid = sid
-        self._shared = Shared(known, label(sid))
-        self._answers = Answers(self._shared, masks, rows, keep=judge.keep if judge.originals else None)
+        self._shared = Shared(known, label(sid), asks=self._asks)
+        self._answers = self._reader(self._shared, masks, rows, keep=judge.keep if judge.originals else None)
         self.repeats: Final = Repeats(self._shared, self._answers, judge, classifier, masks, self._fresh)
         """What was asked before; what it does not take goes to :meth:`receive`."""
         self._copy = CopyIn(self._shared)
@@ -168,6 +174,10 @@ class Engine:
         """Record that others are asked about what is :attr:`held`."""
         assert self.held is not None, "nobody is asked"
         return self._judge.remark({"event": "held", "kind": self.held.kind, "digest": self.held.digest()}, durable=True)
+
+    def broken_off(self, now_ms: int) -> list[dict[str, Any]]:
+        """Return the lines about what is under way as the connection ends, where it is more than statements."""
+        return []
 
     def receive(self, side: Side, data: bytes, now_ms: int) -> list[Effect]:
         """Return what follows from ``data``, in order. Raises Fault(protocol_error | target_protocol | target_unmaskable).
@@ -287,13 +297,31 @@ class Engine:
         return [*ruling.effects, Housekeep(Side.TARGET, messages.parse(_NOWHERE, self._failing))]
 
     def _denied(self, ruling: Ruling, kind: Kind, *, begins: bool = False) -> list[Effect]:
-        return self._fail_instead(ruling, denial(ruling.decision, self._sid), kind, begins=begins)
+        return self._fail_instead(ruling, denial(ruling.decision, self._sid, ruling.denied), kind, begins=begins)
 
     def _refused(self, text: bytes, why: Unreadable, kind: Kind, word: str) -> list[Effect]:
+        short, asks = len(text) <= complaints.LONGEST, self._shared.book.asks
+        if why.complaint and short and asks and (kind is Kind.PARSE or self._segment_empty):
+            asked = self._asked(text.decode(), why, kind)
+            if asked is not None:
+                return asked
         kept = text[:4_096].decode(errors="replace")
         operation = Operation(kind=word, text=kept, effects=frozenset({UNKNOWN}), flags=frozenset({"unreadable"}))
         ruling = self._judge.refuse(operation, self._masks.recorded(kept, (), None), why.code, why.message)
         return self._fail_instead(ruling, refusal(why, self._sid), kind)
+
+    def _asked(self, text: str, why: Unreadable, kind: Kind) -> list[Effect] | None:
+        """Have the server say what is wrong with ``text``, or return None where policy does not permit to ask."""
+        operation = Operation(kind="prepare", text=text, effects=frozenset({UNKNOWN}), flags=frozenset({"unreadable"}))
+        if self._judge.again(operation).permit is None:
+            return None
+        ruling = self._judge.ask([operation], [self._masks.recorded(text, (), None)])
+        words, judge = refusal(why, self._sid), self._judge
+        self._skipping = kind is Kind.PARSE
+        data = complaints.ask(
+            self._shared.queue, text, _NOWHERE, self._failing, words, ruling.number, judge.now_ms, simple=kind is Kind.QUERY
+        )
+        return [*ruling.effects, *forward([operation], ruling.permits, data)]
 
     def _end_segment(self) -> tuple[frozenset[str], frozenset[str]]:
         self._segment_empty = True
@@ -335,6 +363,7 @@ class Engine:
     def _asking(self, kind: Kind, reading: Reading) -> Expected:
         expected = self._shared.queue.push(Expected(kind))
         self._shared.book.leave(reading.session, reading.kinds)
+        self._shared.hears(reading)
         if kind is Kind.QUERY and self._segment_empty:
             # Nothing before it can make the server skip it, so its own ReadyForQuery settles what it changes.
             expected.segment = self._end_segment()
@@ -433,6 +462,7 @@ class Engine:
         expected.runs = [Run(meaning, portal.number, self._judge.now_ms) for meaning in portal.reading.statements]
         if not portal.started:
             self._shared.book.leave(after, portal.reading.kinds)
+            self._shared.hears(portal.reading)
         portal.started = True
         self._copy.watch(expected)
         if not portal.operations:

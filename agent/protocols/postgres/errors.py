@@ -67,6 +67,11 @@ def written(known: frozenset[bytes], asked: str) -> Written:
     return tell
 
 
+def all_written(text: bytes, told: Written) -> bool:
+    """Return True where ``told`` knows every word of ``text``."""
+    return all(map(told, _WORD.findall(text)))
+
+
 def scrubbed(fields: dict[str, str], scrubber: TextScrubber, told: Written | None, *, english: bool = True) -> dict[str, str]:
     """Return ``fields`` as the client may see them. Without ``told`` nothing that is hidden can be in them.
 

@@ -200,6 +200,7 @@ class Expected:
         "runs",
         "segment",
         "silent",
+        "trial",
     )
 
     def __init__(self, kind: Kind) -> None:
@@ -210,6 +211,8 @@ class Expected:
         """That error comes behind a BEGIN of the gateway's, whose answer the client does not see."""
         self.silent = False
         """The gateway asked on its own behalf; the client does not see the answer."""
+        self.trial = False
+        """The client sees no success of it, and an error where that is about the text as such (``complaints``)."""
         self.asks = ""
         """What the gateway asked for: ``path`` or ``names``."""
         self.runs: list[Run] = []

@@ -60,6 +60,8 @@ class Ruling(msgspec.Struct, frozen=True):
     """The number of the first operation's line in the transcript, from 1."""
     refused: int = 0
     """Where the first refused operation stands in the list, from 0."""
+    denied: Operation | None = None
+    """The first refused operation, where policy refused it."""
 
     @property
     def allowed(self) -> bool:
@@ -119,7 +121,8 @@ class Judge:
             if each.permit is None
         ]
         count = [Count(operations=len(operations), denied=len(reports))]
-        return Ruling([*count, self._record(lines, durable=True), *reports], [], decisions[refused], number, refused)
+        record = self._record(lines, durable=True)
+        return Ruling([*count, record, *reports], [], decisions[refused], number, refused, operations[refused])
 
     def refuse(self, operation: Operation, shown: Shown, code: str, message: str) -> Ruling:
         """Record that the gateway itself refuses ``operation``, whatever policy says."""

@@ -10,9 +10,11 @@ import struct
 from collections.abc import Mapping
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
-from agent.core.masking.batch import items, words_of
+from agent.core.masking.batch import Ints, ends_of, item, items, words_of
+from agent.core.recording.jsonl import encoded
 from agent.protocols.postgres.messages import Field
 from agent.protocols.postgres.values import VALUE_LIMIT, readable
 from chalicelib.contracts.faults import Fault
@@ -29,6 +31,17 @@ _MANY: Final = 16
 _ROW_HEAD: Final = 7
 _BYTEA: Final = 17
 _TEXT: Final = 25
+
+#: How rows of texts become JSON all at once: what stands between two values is written over with marks, which are translated, and
+#: zeros, which are left out. Neither can be part of a value that stands in JSON as it is.
+_JSON: Final = bytes.maketrans(b"\1\2\3\4", b'",][')
+_NULL: Final = 5
+_NEXT_VALUE: Final = item(b"\1\2\1\0")
+_NEXT_ROW: Final = b"\0\0\0\0\0\1\3\2\4\1\0"
+_NEXT_ROW_ITEM: Final = item(_NEXT_ROW)
+#: The first row has no row in front of it.
+_LAST: Final = len(b'"],')
+_ESCAPED: Final = bytes(byte for byte in range(256) if not 0x20 <= byte < 0x7F or byte in b'"\\')
 
 #: What the header of a COPY in binary begins with, its length, and what stands behind the last row ("COPY", Binary Format).
 _COPY_SIGNATURE: Final = b"PGCOPY\n\xff\r\n\x00"
@@ -60,7 +73,8 @@ class Kept:
         self._rows = rows
         self._characters = CHARACTERS
         self._columns: tuple[Field, ...] = ()
-        self._values: list[list[str | None]] = []
+        self._values: list[bytes] = []
+        """Rows as they stand in the line, some at a time."""
         self._lines: list[str] = []
         self.plain: Kept | None = None
         """The same rows as they came, where originals are kept."""
@@ -76,7 +90,7 @@ class Kept:
         while self.room and at < len(shown):
             values = _row(shown, at + 5, columns)
             if self._takes(sum(map(len, filter(None, values))) + OVERHEAD * len(values)):
-                self._values.append(values)
+                self._values.append(encoded(values))
             at += 1 + _FRAME.unpack_from(shown, at)[1]
 
     def _add_texts(self, shown: bytes, columns: tuple[Field, ...]) -> int:
@@ -89,29 +103,12 @@ class Kept:
             end += 1 + size_at(shown, end)[1]
         if len(starts) < _MANY or not columns or any(column.format for column in columns):
             return 0
-        at = np.array(starts, np.int64)
-        heads, words, at = items(shown, _ROW_HEAD)[at], words_of(shown), at + _ROW_HEAD
-        begins, sizes = np.empty((len(columns), len(at)), np.int64), np.empty((len(columns), len(at)), np.int64)
-        for begin, found in zip(begins, sizes, strict=True):
-            found[:] = words[at]
-            np.add(at, 4, out=begin)
-            at = begin + np.maximum(found, 0)
-        taken = int(np.maximum(sizes, 0).sum()) + OVERHEAD * sizes.size
-        if taken >= self._characters or int(sizes.max()) > VALUE_LIMIT or (at != np.array([*starts[1:], end])).any():
+        text = bytearray(memoryview(shown)[:end])
+        taken = _written_over(text, np.array(starts, np.int64), len(columns))
+        if taken is None or taken >= self._characters:
             return 0
-        if not shown[:end].isascii():
-            # The bytes of lengths need not be. Where others are not, characters have to be read.
-            lengths = heads.tobytes() + items(shown, 4)[begins - 4].tobytes()
-            if _beyond(shown[:end]) != _beyond(lengths):
-                return 0
-        text = shown[:end].decode("latin-1")
-        ends = (begins + sizes).tolist()
-        values: list[list[str | None]] = [
-            [text[first:last] for first, last in zip(*each, strict=True)] for each in zip(begins.tolist(), ends, strict=True)
-        ]
-        for column, row in np.argwhere(sizes < 0).tolist():
-            values[column][row] = None
-        self._values += map(list, zip(*values, strict=True))
+        rows = text.translate(_JSON, b"\0")[_LAST:] + b'"]'
+        self._values.append(bytes(rows).replace(b'"%c"' % _NULL, b"null"))
         self._characters -= taken
         self._rows -= len(starts)
         self.room = self._rows > 0
@@ -137,7 +134,7 @@ class Kept:
         """Return what was kept since the last time, for the transcript. ``names`` are what it may say of the columns' names."""
         found: dict[str, Any] = {}
         if self._values:
-            found = {"columns": names, "values": self._values}
+            found = {"columns": names, "values": msgspec.Raw(b"[%b]" % b",".join(self._values))}
         if self._lines:
             found["lines"] = self._lines
         self._values, self._lines = [], []
@@ -155,9 +152,26 @@ class Kept:
         return self._characters >= 0
 
 
-def _beyond(data: bytes) -> int:
-    """Return how many bytes are not ASCII."""
-    return int(np.count_nonzero(np.frombuffer(data, np.uint8) >= 0x80))
+def _written_over(text: bytearray, heads: Ints, columns: int) -> int | None:
+    """Write marks over all but the values of ``text``, rows that begin at ``heads``. Returns how much of the limit they take.
+
+    None where values have to be looked at one by one: one is long, or does not stand in JSON as it is.
+    """
+    words, at = words_of(text), heads + _ROW_HEAD
+    places, sizes = np.empty((columns, len(heads)), np.int64), np.empty((columns, len(heads)), np.int64)
+    for place, size in zip(places, sizes, strict=True):
+        place[:] = at
+        size[:] = words[at]
+        at += np.maximum(size, 0)
+        at += _SIZE.size
+    if int(sizes.max()) > VALUE_LIMIT or (at != ends_of(heads, len(text))).any():
+        return None
+    items(text, _SIZE.size)[places[1:]] = _NEXT_VALUE
+    items(text, len(_NEXT_ROW))[heads] = _NEXT_ROW_ITEM
+    if int(sizes.min()) < 0:
+        np.frombuffer(text, np.uint8)[places[sizes < 0] + (_SIZE.size - 1)] = _NULL
+    shown = len(text) - len(heads) * (_ROW_HEAD + columns * _SIZE.size)
+    return shown + OVERHEAD * sizes.size if len(text.translate(None, _ESCAPED)) == shown else None
 
 
 def _typed(row: bytes, types: tuple[int, ...]) -> str | None:

@@ -50,10 +50,10 @@ class Knowledge:
         """Something has changed that other sessions have not been told of."""
         self._refreshing: asyncio.Task[None] | None = None
 
-    async def learn(self) -> None:
-        """Read the catalogue, or take what another session has read. Raises Fault."""
+    async def learn(self, path: tuple[str, ...]) -> None:
+        """Read the catalogue, or take what another session has read, for one that looks in ``path`` first. Raises Fault."""
         snapshot = await self.catalogues.current(self._key, self._serving.now_ms(), self._fetch)
-        self.known = Known(snapshot)
+        self.known = Known(snapshot, path)
         self._dated(snapshot)
 
     def serve(self, engine: Engine, classifier: Classifier, learned: Callable[[], None]) -> None:

@@ -8,6 +8,7 @@ server that offers channel binding gets it, and a server that skips the end of S
 from __future__ import annotations
 
 import hashlib
+import re
 from typing import Final, Literal
 
 import msgspec
@@ -22,7 +23,18 @@ from chalicelib.contracts.faults import Fault
 ITERATIONS_LIMIT: Final = 100_000
 
 #: Settings that a client may ask for as it connects. Any other could change who it is or how its texts are read.
-_SETTINGS: Final = frozenset({"DateStyle", "TimeZone", "extra_float_digits", "IntervalStyle", "geqo", "statement_timeout"})
+_SETTINGS: Final = frozenset(
+    "DateStyle TimeZone extra_float_digits IntervalStyle geqo jit statement_timeout lock_timeout "
+    "idle_in_transaction_session_timeout default_transaction_read_only".split()
+)
+#: One option of a command line without quotes or escapes; anything else matches without a name.
+_OPTION: Final = re.compile(r"\s*(?:-c\s*(?P<name>[A-Za-z_]+)=(?P<value>[A-Za-z0-9_.,+-]+)(?:\s+|\Z)|\S+)")
+#: The schemas of a search path: plain names, or anything in quotes. What a server would fold or read otherwise does not match.
+_SCHEMA: Final = r"\s*(?:[a-z_][a-z0-9_]*|\$user|\"[^\"\x00-\x1f]{1,63}\")\s*"
+_PATH: Final = re.compile(f"{_SCHEMA}(?:,{_SCHEMA}){{0,31}}")
+#: How a boolean may be written (``parse_bool``): beginnings that leave no doubt count.
+_TRUE: Final = frozenset({"t", "tr", "tru", "true", "y", "ye", "yes", "on", "1"})
+_FALSE: Final = frozenset({"f", "fa", "fal", "fals", "false", "n", "no", "of", "off", "0"})
 _ENCODINGS: Final = frozenset({"utf8", "unicode", "auto"})
 
 
@@ -43,6 +55,10 @@ class Wishes(msgspec.Struct, frozen=True):
     user: str
     application: str
     settings: dict[str, str]
+    replication: Literal["", "true", "database"] = ""
+    """The replication connection that it asked for, in the one spelling that the server is told."""
+    path: tuple[str, ...] = ()
+    """The schemas in which it looks for names, where it said so: RESET returns to them."""
 
 
 def read_hello(packet: bytes) -> Hello:
@@ -65,20 +81,18 @@ def read_hello(packet: bytes) -> Hello:
 
 def wishes(parameters: dict[str, str], database: str, target: str) -> Wishes:
     """Return what may be asked for. ``database`` is the one that the target is. Raises Fault(not_supported | not_found)."""
-    if parameters.get("replication", "off") not in ("off", "false", "no", "0"):
-        raise Fault("not_supported", "Replication is not available through the gateway.")
+    replicates = _replication(parameters.get("replication", "off"))
     user = parameters.get("user", "")
     asked = parameters.get("database", "")
     # Drivers that were told no database ask for one with the user's name; people use the target's name.
-    if asked not in ("", database, target, user):
+    # Physical replication has no database. Its clients name this one, which stands in no catalogue.
+    if asked not in ("", database, target, user) and not (replicates == "true" and asked == "replication"):
         raise Fault("not_found", f"This target is the database {database}, not {asked[:100]}.")
-    if parameters.get("options", "").strip():
-        raise Fault("not_supported", "Options at connection time are not available through the gateway. Use SET afterwards.")
     encoding = parameters.get("client_encoding", "utf8").strip("'\" ").lower().replace("-", "")
     if encoding not in _ENCODINGS:
         raise Fault("not_supported", "Only UTF8 is spoken through the gateway: set the client encoding to UTF8.")
-    settings: dict[str, str] = {}
-    known = {name.lower(): name for name in _SETTINGS}
+    known = {name.lower(): name for name in (*_SETTINGS, "search_path")}
+    settings = _options(parameters.get("options", ""), known)
     for name, value in parameters.items():
         if name.lower() in known:
             settings[known[name.lower()]] = value
@@ -91,7 +105,44 @@ def wishes(parameters: dict[str, str], database: str, target: str) -> Wishes:
             "options",
         ):
             raise Fault("not_supported", f"The setting {name[:60]} cannot be made at connection time here. Use SET afterwards.")
-    return Wishes(database, user, parameters.get("application_name", ""), settings)
+    return Wishes(
+        database, user, parameters.get("application_name", ""), settings, replicates, _path(settings.get("search_path"))
+    )
+
+
+def _path(value: str | None) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    if _PATH.fullmatch(value) is None:
+        raise Fault(
+            "bad_request", f"The search_path {value[:100]} cannot be read here: name schemas in small letters, or in quotes."
+        )
+    quoted = re.findall(_SCHEMA, value)
+    return tuple(name.strip().strip('"') for name in quoted)
+
+
+def _options(text: str, known: dict[str, str]) -> dict[str, str]:
+    """Read ``-c name=value`` of the settings that a client may ask for otherwise as well: a subscriber's server sends three."""
+    settings: dict[str, str] = {}
+    for each in _OPTION.finditer(text):
+        name = known.get(each["name"].lower()) if each["name"] else None
+        if name is None:
+            words = "Options at connection time are not available through the gateway. Use SET afterwards."
+            raise Fault("not_supported", words)
+        settings[name] = each["value"]
+    return settings
+
+
+def _replication(value: str) -> Literal["", "true", "database"]:
+    """Read what PostgreSQL reads: its word for logical replication, or a boolean in any of its spellings."""
+    word = value.lower()
+    if value == "database":
+        return "database"
+    if word in _TRUE:
+        return "true"
+    if word in _FALSE:
+        return ""
+    raise Fault("bad_request", f"replication={value[:40]} is nothing that PostgreSQL knows.")
 
 
 def label(sid: str) -> str:
@@ -109,6 +160,7 @@ def startup(login: str, asked: Wishes, sid: str) -> bytes:
             "database": asked.database,
             "client_encoding": "UTF8",
             "application_name": application,
+            **({"replication": asked.replication} if asked.replication else {}),
             **asked.settings,
         }
     )

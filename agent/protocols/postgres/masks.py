@@ -109,8 +109,16 @@ class Masks(Protocol):
         """Return the query whose columns the server has to describe before this COPY can be masked, or nothing."""
         ...
 
+    def hidden(self) -> frozenset[str]:
+        """Return the classes of data that policy does not reveal now."""
+        ...
+
     def text(self, words: str, about: Meaning | None = None) -> str:
-        """Return a notification or a setting as the client may see it: of the statement ``about``, or of who knows what."""
+        """Return a name or a setting as the client may see it: of the statement ``about``, or of who knows what."""
+        ...
+
+    def told(self, words: str, heard: str) -> str:
+        """Return a part of a notification as the client may see it. ``heard`` is what it has itself written about such things."""
         ...
 
     def fields(self, fields: dict[str, str], about: Meaning | None, asked: str) -> dict[str, str]:

@@ -39,9 +39,20 @@ ANNOUNCEMENT: Final = gateway.Protocol(
             doc="Columns and the class of data in them, as schema.table.column=class, such as public.customers.mail=email.",
         ),
         gateway.Option(
+            name="patterns",
+            type="strings",
+            form="class=pattern",
+            doc="What else is masked wherever it stands in a text, as class=pattern, in RE2 syntax: badge=EMP-[0-9]{4}.",
+        ),
+        gateway.Option(
             name="recorded_rows",
             type="integer",
             doc="Rows of each result that the transcript keeps, as the client was shown them: 0 to 1000, default 100.",
+        ),
+        gateway.Option(
+            name="replication",
+            type="boolean",
+            doc="Whether rules may permit replication connections (replicate). Without it all of them are refused.",
         ),
     ],
     controls=[
@@ -52,6 +63,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Control(name=gateway.TRANSFER, enforced=True),
         gateway.Control(name=gateway.HOLD, enforced=True),
         gateway.Control(name=gateway.FORWARD, enforced=False, why="PostgreSQL has no ports to forward"),
+        gateway.Control(name=gateway.REPLICATE, enforced=True),
     ],
 )
 

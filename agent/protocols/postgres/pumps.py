@@ -25,7 +25,7 @@ from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.greeting import Hangup
 from agent.protocols.postgres.held import Hold
 from agent.protocols.postgres.knowledge import Knowledge
-from agent.protocols.postgres.stream import Stream
+from agent.protocols.postgres.stream import LEAST, Stream
 from agent.runtime.relay import OK, Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault, Notice
@@ -109,6 +109,8 @@ class Pumps:
             return OK
         finally:
             self._over = True
+            # What the server still says is not shown behind the words that end the session.
+            self._client.taker = self._target.taker = None
             for task in (asking, answering):
                 task.cancel()
             await asyncio.gather(asking, answering, return_exceptions=True)
@@ -254,6 +256,8 @@ class Pumps:
             if self._serving.recorder.pressure():
                 await self._serving.recorder.relieved()
             await self._apart.settled()
+            if len(data) >= LEAST:
+                await self._serving.recorder.give_way()
             began = time.thread_time()
             await performer.perform(self._engine.receive(Side.TARGET, data, self._serving.now_ms()))
             self._target.appetite.fed(len(data), time.thread_time() - began)

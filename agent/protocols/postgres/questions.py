@@ -7,9 +7,9 @@ from typing import Any
 from agent.core.effects import Effect, Housekeep
 from agent.core.units import Side
 from agent.protocols.postgres import messages
-from agent.protocols.postgres.answers import Shared
 from agent.protocols.postgres.codec import Message
 from agent.protocols.postgres.expected import Expected, Kind, Portal
+from agent.protocols.postgres.shared import Shared
 
 
 def describe(shared: Shared, found: Message) -> list[Effect]:

@@ -38,7 +38,7 @@ from agent.core.recording.jsonl import encoded
 from agent.core.sql.model import Session
 from agent.core.sql.shapes import alike, shape
 from agent.protocols.postgres import messages
-from agent.protocols.postgres.answers import Answers, Shared
+from agent.protocols.postgres.answers import Answers
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable, keep
 from agent.protocols.postgres.codec import Rows, run_of_rows
 from agent.protocols.postgres.expected import Expected, Kind, Prepared, Run, Shown, ended
@@ -50,6 +50,7 @@ from agent.protocols.postgres.masks import DIGITS, Masks
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.numbered import Numbered, numbered
 from agent.protocols.postgres.session import NAME
+from agent.protocols.postgres.shared import Shared
 from agent.protocols.postgres.values import arguments
 
 #: Longer reads go the long road: what is compiled is kept, and small statements are what it is for.

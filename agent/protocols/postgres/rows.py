@@ -18,6 +18,7 @@ from agent.core.masking.copies import CopyMasker
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.pgtypes import BUILT_IN, HARMLESS, TEXT
 from agent.core.masking.rows import Column, RowMasker
+from agent.core.masking.values import Members
 from agent.core.sql.model import CopyForm
 from agent.protocols.postgres.codec import Copied, Rows, join_copied
 from agent.protocols.postgres.messages import Field
@@ -36,8 +37,17 @@ Reveals = Callable[[], frozenset[str]]
 class RowMask:
     """The mask of one result, whose columns hold ``classes``. ``reveals`` says which classes may be seen now."""
 
-    def __init__(self, fields: tuple[Field, ...], classes: list[frozenset[str]], detectors: Detectors, reveals: Reveals) -> None:
+    def __init__(
+        self,
+        fields: tuple[Field, ...],
+        classes: list[frozenset[str]],
+        detectors: Detectors,
+        reveals: Reveals,
+        members: list[Members | None] | None = None,
+    ) -> None:
+        """``members`` says of each column which names of its JSON's members are no values."""
         self._fields = fields
+        self._members = members or [None] * len(fields)
         self._classes = classes
         self._detectors = detectors
         self._reveals = reveals
@@ -72,8 +82,8 @@ class RowMask:
 
     def _made(self, revealed: frozenset[str]) -> RowMasker:
         columns = [
-            Column(field.type, field.format, one_of(classes - revealed))
-            for field, classes in zip(self._fields, self._classes, strict=True)
+            Column(field.type, field.format, one_of(classes - revealed), members)
+            for field, classes, members in zip(self._fields, self._classes, self._members, strict=True)
         ]
         return RowMasker(columns, self._detectors, revealed)
 
@@ -107,9 +117,17 @@ _FORMS: Final[dict[str, CopyFormat]] = {"text": "text", "csv": "csv", "binary": 
 class LineCopyMask:
     """The mask of one COPY. The types of its columns are not announced: in the text and CSV formats all of them count as text."""
 
-    def __init__(self, form: CopyForm, classes: list[frozenset[str]], detectors: Detectors, revealed: frozenset[str]) -> None:
+    def __init__(
+        self,
+        form: CopyForm,
+        classes: list[frozenset[str]],
+        detectors: Detectors,
+        revealed: frozenset[str],
+        members: list[Members | None] | None = None,
+    ) -> None:
         types = form.types if form.format == "binary" else (_TEXT,) * len(classes)
-        columns = [Column(kind, 0, one_of(each - revealed)) for kind, each in zip(types, classes, strict=True)]
+        named = members or [None] * len(classes)
+        columns = [Column(kind, 0, one_of(each - revealed), name) for kind, each, name in zip(types, classes, named, strict=True)]
         self._form = _FORMS[form.format]
         self._header = form.header and self._form != "binary"
         self._masker = CopyMasker(columns, detectors, revealed, form=self._form, delimiter=form.delimiter.encode())

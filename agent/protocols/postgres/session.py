@@ -46,8 +46,10 @@ _MOST_NAMES: Final = 2_000
 class SessionBook:
     """The session of one connection, and what is known for certain of it."""
 
-    def __init__(self, known: Known, label: str = "") -> None:
-        """``label`` is what ``application_name`` begins with."""
+    def __init__(self, known: Known, label: str = "", *, asks: bool = True) -> None:
+        """``label`` is what ``application_name`` begins with. Without ``asks``, nothing is ever asked of this server."""
+        self.asks: Final = asks
+        """The server answers questions of the gateway's own."""
         self.now = Session()
         self.known = known
         self._label: Final = label
@@ -135,16 +137,18 @@ class SessionBook:
 
     def path_unsure(self) -> bool:
         """True where the path in force has to be asked for."""
+        if not self.asks:
+            return False
         unsure = bool(self.now.earlier) or self.now.uncertain or self._path_known is None
         return (unsure and self._path_known is not self.now) or (self._temporaries_unsure and self._failed_for is not self.now)
 
     def askable(self) -> bool:
         """True where asking would tell what a name means that is not known."""
-        return bool(self.now.changed) and self._failed_for is not self.now
+        return self.asks and bool(self.now.changed) and self._failed_for is not self.now
 
     def path_lost(self) -> bool:
         """True where a name that is not qualified would be a guess until the path was asked for."""
-        return self._path_known is None
+        return self.asks and self._path_known is None
 
     def ask(self, queue: Queue, status: str, *, names: bool) -> bytes:
         """Return the questions, as messages, and expect their answers. They leave the client's own statements and portals alone.
@@ -217,7 +221,7 @@ class SessionBook:
     @property
     def unlabelled(self) -> bool:
         """True where the client has given ``application_name`` another value than the session's."""
-        return self._named is not None
+        return self.asks and self._named is not None
 
     def named(self, value: str) -> None:
         """The server says that ``application_name`` is ``value``."""

@@ -101,15 +101,17 @@ class _Learned(msgspec.Struct, frozen=True):
 class Known:
     """The knowledge of one session."""
 
-    def __init__(self, shared: Snapshot) -> None:
-        self._shared = shared
+    def __init__(self, shared: Snapshot, path: tuple[str, ...] = ()) -> None:
+        """``path`` is the search path that this session began with, where it is not everybody's."""
+        self._path = path
+        self._shared = self._own(shared)
         self._learned: list[_Learned] = []
-        self.current = shared
+        self.current = self._shared
         """What holds now."""
 
     def share(self, snapshot: Snapshot) -> None:
         """A newer snapshot was read."""
-        self._shared = snapshot
+        self._shared = self._own(snapshot)
         kept = [each for each in self._learned if each.in_block or each.at_ms >= snapshot.read_ms]
         if self._learned and self._learned[-1] not in kept:
             # Its names are known better now, but nobody else sees this session's temporary relations.
@@ -137,6 +139,11 @@ class Known:
     def temporaries(self) -> frozenset[str]:
         """Names of the temporary relations that are known."""
         return frozenset(name for schema, name in self.current.catalogue.relations if schema == TEMPORARY)
+
+    def _own(self, snapshot: Snapshot) -> Snapshot:
+        if not self._path:
+            return snapshot
+        return msgspec.structs.replace(snapshot, catalogue=msgspec.structs.replace(snapshot.catalogue, search_path=self._path))
 
     def _lay(self) -> None:
         self.current = self._shared

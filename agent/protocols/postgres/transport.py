@@ -12,16 +12,16 @@ import secrets
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final, Literal
 
 import msgspec
 import structlog
 
-from agent.core.policy import Decider
+from agent.core.policy import Decider, Decision
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.protocols.postgres import backend as server
-from agent.protocols.postgres import estimate, greeting, login, messages
+from agent.protocols.postgres import estimate, greeting, login, messages, replication
 from agent.protocols.postgres.apart import Apart
 from agent.protocols.postgres.backend import Backend
 from agent.protocols.postgres.cancels import Cancellable, Cancels
@@ -39,10 +39,12 @@ from agent.protocols.postgres.masks import Masks
 from agent.protocols.postgres.pumps import Pumps
 from agent.protocols.postgres.snapshot import Snapshot
 from agent.protocols.postgres.stream import Stream
+from agent.protocols.postgres.walsender import Walsender, unmasked
 from agent.runtime.relay import OK
 from agent.runtime.serving import HANDSHAKE_S, Serving
 from chalicelib.contracts.faults import CODES, Fault, Notice
 from chalicelib.contracts.operation import Operation
+from chalicelib.contracts.policy import DENY, Verdict
 
 _log: Final = structlog.get_logger()
 
@@ -133,22 +135,25 @@ class Connection:
 
     async def _work(self, hello: Hello | None) -> Notice:
         asked = self._wished = self._wishes(hello or await self._greet())
+        if asked.replication:
+            await self._replicates(asked.replication)
         backend = await self._reach(asked)
         self._target, self._backend = backend.stream, backend
-        pid, secret = secrets.randbelow(2**31 - 1) + 1, secrets.token_bytes(4)
+        secret = secrets.token_bytes(4)
         claims = self._serving.claims
         on_native = self._cancelled if self._native else None
         entry = Cancellable(secret, claims.sub, self._serving.target, backend.pid, backend.secret, on_native, self._withdraw)
-        self._plant.cancels.add(pid, entry)
+        self._plant.cancels.add(entry)
         over = False
         try:
-            self._welcome(backend, pid, secret)
+            self._welcome(backend, secret)
             notice = await self._pumps.run()
             over = True
             return notice
         finally:
-            self._plant.cancels.remove(pid)
+            self._plant.cancels.remove(entry)
             self._knowledge.close()
+            self._break_off()
             if not over:
                 # A statement may still run for somebody whose session has ended.
                 await asyncio.shield(server.cancel(self._serving.target, entry.pid, entry.secret))
@@ -178,6 +183,27 @@ class Connection:
             raise Fault("target_login", f"No database is configured for {self._serving.target.name}.")
         return login.wishes(hello.parameters, database, self._serving.target.name)
 
+    async def _replicates(self, mode: Literal["true", "database"]) -> None:
+        """Raise Fault where a replication connection is nothing for this person on this target."""
+        serving = self._serving
+        if serving.target.options.get("replication") is not True:
+            hint = "Its configuration would have to say: replication: true"
+            raise Fault("not_supported", f"Replication is not available on {serving.target.name}.", hint=hint)
+        operation = replication.connection(mode)
+        now_ms = serving.now_ms()
+        decision = Decider(serving.claims, lambda: serving.policy).decide(operation, now_ms)
+        hidden = self._plant.make_masks(serving, lambda: self._knowledge.known.current).hidden()
+        if decision.held or (decision.permit is not None and not hidden):
+            return  # what is asked for there is decided, one by one
+        if decision.permit is not None:
+            decision = Decision(verdict=Verdict(DENY, message=unmasked(hidden)), code="denied", version=decision.version)
+        line = self._writer.decided(operation, decision, now_ms, (operation.text, ()))
+        await serving.recorder.write(CHANNEL, "jsonl", line, durable=True)
+        serving.count(operations=1, denied=1)
+        serving.report_denied(operation, decision.verdict, operation.text)
+        rules = ", ".join(decision.verdict.rules)
+        raise Fault(decision.code, decision.message, hint=f"Decided by rule {rules}." if rules else "")
+
     async def _cancel(self, hello: login.Hello) -> None:
         """Cancel a statement of the same person on the same target. Nobody is told whether there was one (§55.2.8)."""
         claims = self._serving.claims
@@ -188,16 +214,16 @@ class Connection:
         if not found.withdraw():
             await server.cancel(found.target, found.pid, found.secret)
 
-    async def _cancelled(self, shown_pid: int) -> None:
+    async def _cancelled(self, pid: int) -> None:
         """Somebody with this connection's key asks to cancel its statement, which is this session's own doing."""
         await self._apart.settled()
-        await self._record_cancel(shown_pid)
+        await self._record_cancel(pid)
         if self._pumps.withdraw():
             return
         await server.cancel(self._serving.target, self._backend.pid, self._backend.secret)
 
-    async def _record_cancel(self, shown_pid: int) -> None:
-        entry = {"event": "cancel", "process": shown_pid}
+    async def _record_cancel(self, pid: int) -> None:
+        entry = {"event": "cancel", "process": pid}
         lines = self._writer.remark(entry, self._serving.now_ms())
         await self._serving.recorder.write(CHANNEL, "jsonl", lines, durable=True)
 
@@ -207,10 +233,10 @@ class Connection:
         serving = self._serving
         account = serving.claims.login
         credential = await serving.credential(account)
-        await self._knowledge.learn()
+        await self._knowledge.learn(asked.path)
         return await server.connect(serving.target, account, credential, login.startup(account, asked, self._sid))
 
-    def _welcome(self, backend: Backend, pid: int, secret: bytes) -> None:
+    def _welcome(self, backend: Backend, secret: bytes) -> None:
         """Tell the client that it is logged in, with the server's settings and a key of our own for cancelling."""
         serving = self._serving
         known = self._knowledge.known
@@ -218,15 +244,27 @@ class Connection:
         masks = self._plant.make_masks(serving, lambda: known.current)
         decider = Decider(serving.claims, lambda: serving.policy)
         judge = Judge(decider, self._writer, originals=serving.sealer is not None)
-        self._engine = Engine(judge, classifier, masks, self._sid, known, kept_rows(serving.target.options))
+        self._engine = self._spoken(judge, classifier, masks)
         streams = (self._client, self._target)
         self._pumps = Pumps(serving, streams, self._engine, self._knowledge, self._apart, decider, self._estimated)
         self._knowledge.serve(self._engine, classifier, self._pumps.learned)
         hello = [messages.authentication(0)]
         hello += [messages.parameter_status(name, value) for name, value in backend.settings]
-        hello += [messages.key_data(pid, secret), messages.ready("I")]
+        hello += [messages.key_data(backend.pid, secret), messages.ready("I")]
         self._client.write(b"".join(hello))
         serving.warn(self._warned)
+
+    def _spoken(self, judge: Judge, classifier: Classifier, masks: Masks) -> Engine:
+        rows, known, mode = kept_rows(self._serving.target.options), self._knowledge.known, self._wished.replication
+        if mode:
+            return Walsender(judge, classifier, masks, self._sid, known, rows, physical=mode == "true")
+        return Engine(judge, classifier, masks, self._sid, known, rows)
+
+    def _break_off(self) -> None:
+        """Say of a stream how far it has come."""
+        if hasattr(self, "_engine"):
+            for entry in self._engine.broken_off(self._serving.now_ms()):
+                self._remark(entry)
 
     async def _estimated(self, operation: Operation) -> list[str]:
         """Return what the planner says about a held statement, asked on a connection of its own."""
@@ -247,7 +285,7 @@ class Connection:
         self._remark({"event": "warned", "text": words})
         self._client.write(notice(words, f"Session {self._sid}."))
 
-    def _remark(self, entry: dict[str, str]) -> None:
+    def _remark(self, entry: dict[str, Any]) -> None:
         self._serving.recorder.write_soon(CHANNEL, "jsonl", self._writer.remark(entry, self._serving.now_ms()))
 
     def _transcript(self) -> JsonlWriter:

@@ -5,11 +5,12 @@ Whatever is shortened keeps the SHA-256 of the whole, so that the operation's di
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import struct
 from typing import Final
 
-from agent.protocols.postgres.binary import BINARY
+from agent.protocols.postgres.binary import BINARY, OWN, own
 from agent.protocols.postgres.messages import Bind
 
 #: Longest value that a record holds whole, and the most that all values of one statement take, in characters.
@@ -53,6 +54,12 @@ def readable(data: bytes, form: int, kind: int) -> str:
         return f"{shown}… ({len(data)} bytes, sha256 {hashlib.sha256(data).hexdigest()})"
     decode = BINARY.get(kind) if form else _text
     try:
-        return decode(data) if decode else f"\\x{data.hex()} ({len(data)} bytes, type {kind})"
-    except (UnicodeDecodeError, struct.error, ValueError, OverflowError, IndexError):
+        if decode is not None:
+            return decode(data)
+    except (UnicodeDecodeError, struct.error, ValueError, OverflowError, IndexError, RecursionError):
         return f"\\x{data.hex()} (not readable as type {kind})"
+    if kind >= OWN:
+        # What it says of itself, with its number: an auditor can look that up, and it may be a domain of something else.
+        with contextlib.suppress(ValueError):
+            return f"{own(data)} (type {kind})"
+    return f"\\x{data.hex()} ({len(data)} bytes, type {kind})"

@@ -107,6 +107,10 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         """The client closes its end: it stays half open while the program runs, which is told once it has all of its input."""
         return self._program.on_client_closing()
 
+    def reads_no_more(self) -> None:
+        """The client takes no more output, and never will."""
+        self._program.on_client_deaf()
+
     def pause_writing(self) -> None:
         """The client takes no more for now."""
         self._program.on_client_full(True)

@@ -6,6 +6,8 @@ import re
 from typing import Final
 
 from agent.core.policy import Decision
+from agent.core.reasons import unknown
+from agent.core.shell.model import FLAGS, UNKNOWN_FLAGS
 from agent.core.units import Asked, Refused
 from chalicelib.contracts.faults import CODES, EXIT_DENIED, Notice
 
@@ -38,6 +40,9 @@ def plain(text: str) -> str:
     return _CONTROL.sub(" ", text).strip()
 
 
+_NOT_KNOWN: Final = "the gateway does not know every program in it, or what it does with these arguments"
+
+
 class Words:
     """Denials of exec and shell requests, for the gate."""
 
@@ -46,5 +51,8 @@ class Words:
         self._terminal = terminal
 
     def deny(self, asked: Asked | Refused, decision: Decision) -> bytes:
-        """Return the policy's own words as lines for standard error."""
-        return say(Notice(decision.code, decision.message), self._sid, terminal=self._terminal)
+        """Return the policy's own words as lines for standard error, and why something is unknown where it is."""
+        about = asked.operation
+        commands = about.action == "run" and decision.code == "denied" and type(asked) is Asked
+        hint = unknown(about, FLAGS, UNKNOWN_FLAGS, _NOT_KNOWN) if commands else ""
+        return say(Notice(decision.code, decision.message, hint), self._sid, terminal=self._terminal)

@@ -16,7 +16,8 @@ from agent.core.shell.locked import completion
 from agent.core.shell.locked.conversation import Locked
 from agent.core.shell.locked.editor import Completing
 from agent.core.units import Asked, Housekeeping, Output, Side, Tick, Unit
-from agent.protocols.ssh import masked, opening, target_side
+from agent.protocols.ssh import masked, target_side
+from agent.protocols.ssh.decider import decider
 from agent.protocols.ssh.denial import Words
 from agent.protocols.ssh.shell import Owner, ShellRelay
 from agent.runtime.serving import Serving
@@ -40,7 +41,7 @@ class LockedRelay(ShellRelay):
     ) -> None:
         super().__init__(serving, locked, gate, recordings, owner)
         self._locked: Final = locked
-        self._decider: Final = opening.decider(serving)
+        self._decider: Final = decider(serving)
         words, outputs = Words(serving.claims.sid, terminal=True), masked.outputs(serving, None, opaque=False)
         self._aside: Final = Gate(self._decider, self._commands, words, outputs=outputs)
         self._target: Final = target

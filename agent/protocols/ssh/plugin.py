@@ -72,6 +72,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Control(name=gateway.SEAL, enforced=True),
         gateway.Control(name=gateway.MASK, enforced=True),
         gateway.Control(name=gateway.FORWARD, enforced=True),
+        gateway.Control(name=gateway.REPLICATE, enforced=False, why="ssh has no rows to replicate"),
     ],
 )
 

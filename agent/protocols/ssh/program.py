@@ -20,13 +20,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
 import structlog
+from msgspec import structs
 
-from agent.core.gate import Gate
-from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
-from agent.core.shell.guard.dialogue import Unguardable
-from agent.core.shell.seen import Seen
-from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream, Tick
+from agent.core.shell.guard.broken import Unguardable
+from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream
 from agent.protocols.ssh import engine, masked, opening, shells, target_side
 from agent.protocols.ssh.algorithms import window
 from agent.protocols.ssh.asides import Asides, banner
@@ -34,20 +32,24 @@ from agent.protocols.ssh.denial import EXIT_FAILED, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.feed import ADVICE, Feed, Tape, script
 from agent.protocols.ssh.files import FileRelay
-from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, Waits, interrupts, settled
-from agent.protocols.ssh.masked import Pace
+from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, Waits, interrupts
+from agent.protocols.ssh.recorded import Recorded
 from agent.protocols.ssh.requests import ServerChannel
-from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.shell import ShellRelay
+from agent.protocols.ssh.shells import Shells
 from agent.protocols.ssh.valve import Valve
 from agent.protocols.ssh.wire import Wire
-from agent.runtime.relay import Performer
 from chalicelib.contracts.faults import Fault, Notice
 
 if TYPE_CHECKING:
     from agent.protocols.ssh.transport import Connection
 
 _log: Final = structlog.get_logger()
+
+
+def _tells(channel: asyncssh.SSHClientChannel[bytes]) -> bool:
+    """Return True where the server knows OpenSSH's word for a client that reads no more (PROTOCOL, §2.1)."""
+    return "OpenSSH" in str(channel.get_extra_info("server_version", ""))
 
 
 class Program:
@@ -60,6 +62,7 @@ class Program:
         self._target_valve: Final = Valve()
         self._target: asyncssh.SSHClientChannel[bytes] | None = None
         self._terminal: Terminal | None = None
+        self._shells: Shells | None = None
         self._feed: Final = Feed(self.valve)
         self._launch: bytes | None = None
         self._launches = 0
@@ -67,14 +70,12 @@ class Program:
         """How a shell may be treated, best first."""
         self._relay: FileRelay | ShellRelay | Wire | None = None
         """Who reads between the two streams, where that is not nobody."""
-        self._seen: Seen | None = None
-        """What the lines of a recorded shell seem to be."""
         self._tasks: set[asyncio.Future[Any]] = set()
-        self._gate: Gate | None = None
-        self._performer: Performer | None = None
-        self._pace: Pace | None = None
+        self._recorded: Recorded | None = None
         self._waits: Final = Waits(self._said_while_waiting, self._left_while_waiting)
         self._starting = False
+        self._deaf = False
+        """The client took no more output before there was any."""
         self._over = False
         self._asides = Asides(terminal=False)
         self.exit: int | tuple[str, bool, str, str] | None = None
@@ -97,11 +98,11 @@ class Program:
         """Pass the terminal's new size on, and record it."""
         if self._target is not None:
             self._target.change_terminal_size(width, height, *pixels)
-            self._tell(Resized(width, height))
+            self.tell(Resized(width, height))
             if isinstance(self._relay, ShellRelay):
                 self._relay.resized(width, height)
-            if self._seen is not None:
-                self._seen.resized(width, height)
+            if self._recorded is not None:
+                self._recorded.resized(width, height)
         if self._terminal is not None:
             self._terminal = Terminal(self._terminal.term, width, height, pixels, self._terminal.modes)
 
@@ -143,6 +144,17 @@ class Program:
         self.withdraw()
         return self._target is not None or self._starting
 
+    def on_client_deaf(self) -> None:
+        """The client takes no more output (``ssh host yes | head``). sshd stops reading then, and the program learns of it."""
+        if self._target is None:
+            self._deaf = True
+            return
+        self.tell(Remark({"event": "unread", "text": "the client reads no more"}))
+        if self._terminal is None and _tells(self._target):
+            self._target._send_request(b"eow@openssh.com")
+        else:
+            self._target.close()
+
     def on_client_full(self, full: bool) -> None:
         """The client takes no more, or more again. Where its requests make our own answers, it may not ask more either."""
         if not full:
@@ -172,13 +184,12 @@ class Program:
                 self._relay.from_target(data)
             except Fault as fault:
                 self.fail(fault)
-        else:
-            self._hear(data, stream)
-            self._note_lines()
+        elif self._recorded is not None:
+            self._recorded.hear(data, stream)
+            self._recorded.note_lines()
         if self._asides.waiting:
             self._say_asides()
-        if self._pace is not None:
-            self._pace.keep()
+        self.keep_pace()
         recorder = self._connection.opened.recorder
         if recorder.pressure() and not self._target_valve.held:
             self._target_valve.hold("recording")
@@ -191,28 +202,29 @@ class Program:
                 self._relay.target_eof()
             except Fault as fault:
                 self.fail(fault)
-        self._tell(Lull(last=True))
+        self.tell(Lull(last=True))
         if self._channel is not None:
             self._channel.write_eof()
 
     def on_target_closed(self, exc: Exception | None) -> None:
         """Everything was shown: say how it ended."""
         self._target = None
-        self._tell(Lull())
-        self._note_lines()
+        self.tell(Lull())
+        if self._recorded is not None:
+            self._recorded.note_lines()
         if self._relay is not None:
             self._relay.finish(self.exit if isinstance(self.exit, int) else None)
         if self._channel is None:
-            self._tell(Lull(last=True))
-            self._tell(Remark({"event": "left", "text": "the client left"}))
+            self.tell(Lull(last=True))
+            self.tell(Remark({"event": "left", "text": "the client left"}))
             return
         if self.exit is None and exc is not None:
             self._fail(Notice("target_closed", "The connection to the target was lost."))
         elif isinstance(self.exit, tuple):
-            self._tell(Exited(self.exit[0]))
+            self.tell(Exited(self.exit[0]))
             self._channel.exit_with_signal(*self.exit)
         elif self.exit is not None:
-            self._tell(Exited(self.exit))
+            self.tell(Exited(self.exit))
             self._channel.exit(self.exit)
         else:
             self._channel.close()
@@ -227,7 +239,7 @@ class Program:
 
     def warn(self, words: str) -> bool:
         """Say ``words`` beside the program's own output and never inside of it. False where nothing is shown yet."""
-        if self._gate is None or self._over:
+        if self._recorded is None or self._over:
             return False
         self._asides.add(words)
         self._say_asides()
@@ -248,8 +260,8 @@ class Program:
 
     def keep_pace(self) -> None:
         """Something was said: what masking holds back of it is shown in time."""
-        if self._pace is not None:
-            self._pace.keep()
+        if self._recorded is not None:
+            self._recorded.keep_pace()
 
     # -- what the gate orders ------------------------------------------------------------------------------------------------
 
@@ -262,9 +274,21 @@ class Program:
         """Show ``data``."""
         if self._channel is not None and not self._channel.is_closing() and not self._channel.left:
             self._asides.shown(data)
-            if self._seen is not None and stream == "out":
-                self._seen.shown(data)
+            if self._recorded is not None and stream == "out":
+                self._recorded.shown(data)
             self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
+
+    def tell(self, event: Event) -> None:
+        """Have ``event`` recorded, and what follows done. Nothing where nothing was opened yet."""
+        if self._recorded is None:
+            return
+        self._recorded.tell(event)
+        if isinstance(event, Lull) and not self._over:
+            self._say_asides()
+
+    async def target(self) -> asyncssh.SSHClientConnection:
+        """Return where something can be run beside the program."""
+        return await self._connection.target()
 
     def hold_client(self, held: bool) -> None:
         """Stop or go on reading requests."""
@@ -283,8 +307,8 @@ class Program:
 
     def send_target(self, data: bytes) -> None:
         """Forward what was permitted, or belongs to it."""
-        if self._seen is not None:
-            self._seen.typed(data)
+        if self._recorded is not None:
+            self._recorded.typed(data)
         if self._target is not None and not self._target.is_closing():
             self._target.write(data)
 
@@ -292,8 +316,12 @@ class Program:
         """End the program's input, and close its channel behind a client that closed its own."""
         if self._target is not None:
             self._target.write_eof()
-            if self._channel is not None and self._channel.left:
-                self._target.close()
+            self.hang_up()
+
+    def hang_up(self) -> None:
+        """Close the program's channel behind a client that closed its own."""
+        if self._target is not None and self._channel is not None and self._channel.left:
+            self._target.close()
 
     # -- in between ----------------------------------------------------------------------------------------------------------
 
@@ -314,14 +342,14 @@ class Program:
         target_now = serving.policy.document.target(serving.target.name) or serving.target
         command = engine.feeds(wish)
         if command is not None:
-            tape = Tape(serving, *self._open_recording(command, wish))
+            tape = Tape(serving, *self._open(command, wish))
             async with self._connection.feeding:
                 unit = await script(self._feed, wish, command, tape, lambda: self._say(ADVICE))
         else:
             self._modes = shells.permitted(wish, target_now, serving)
             unit = engine.read(wish, shell=self._modes[0] if self._modes else None)
             stream = engine.STREAM in unit.operation.flags
-            self._open_recording(unit.operation.text, wish, stream=stream)
+            self._open(unit.operation.text, wish, stream=stream)
         await self._perform(unit)
         if self._launch is None:
             if not self._over:
@@ -347,38 +375,29 @@ class Program:
         if self._launches == launches:
             raise Fault("shell_unguarded", other.message, hint=other.hint)
         assert self._terminal is not None
+        assert self._shells is not None
         self._relay = self._shells.instead(other, self._terminal)
 
     async def _refuse(self, refused: Refused) -> None:
         await self._connection.serving()
-        self._open_recording(refused.operation.text, Wish(kind="exec"))
+        self._open(refused.operation.text, Wish(kind="exec"))
         await self._perform(refused)
         self._close(126)
 
-    def _open_recording(self, command: str, wish: Wish, *, stream: bool = False) -> tuple[Heading, Callable[[str], str]]:
+    def _open(self, command: str, wish: Wish, *, stream: bool = False) -> tuple[Heading, Callable[[str], str]]:
         serving = self._connection.opened
         heading = masked.heading(serving, self._connection.next_channel(), command)
-        self._performer = Performer(serving, self)
+        seen = structs.replace(wish, terminal=self._terminal)  # of the size that it has by now
         if wish.kind == "subsystem":
-            self._gate, between = opening.files(serving, heading, self._terminal)
-            self._relay = FileRelay(serving, SftpEngine(serving.claims.sid), between, self)
-            return heading, self._gate.kept
-        self._gate, cast = opening.screen(serving, heading, wish, self._terminal, self._modes, stream=stream)
-        self._pace = Pace(self._gate, self._tell)
-        recordings = cast, JsonlWriter(heading, protocol="shell")
-        self._shells = shells.Shells(serving, self._gate, recordings, self, self._connection.target)
-        if stream:
-            self._relay = Wire(self._tell, self.send_target, self.send_target_eof)
-        elif self._modes and self._terminal is not None:
-            self._relay = self._shells.relay(self._modes[0], self._terminal)
-            if self._relay is None:
-                self._seen = Seen(self._terminal.columns, self._terminal.rows)
-        return heading, self._gate.kept
+            opened = opening.transfer(serving, heading, seen, self)
+        else:
+            opened = opening.screen(serving, heading, seen, self._modes, self, stream=stream)
+        self._recorded, self._relay, self._shells = opened
+        return heading, opened.recorded.gate.kept
 
     async def _perform(self, unit: Asked | Refused) -> None:
-        assert self._gate is not None
-        assert self._performer is not None
-        await settled(self._gate, self._performer, self._connection.opened.now_ms, unit, self.answered)
+        assert self._recorded is not None
+        await self._recorded.settle(unit, self.answered)
 
     async def answered(self, asked: Asked) -> Answered | Refused:
         """Wait for others, who are asked about ``asked``. Returns what they said."""
@@ -396,46 +415,13 @@ class Program:
             self.valve.release("not started")
 
     def _left_while_waiting(self) -> None:
-        self._tell(Remark({"event": "withdrawn", "text": "withdrawn: the client left"}))
+        self.tell(Remark({"event": "withdrawn", "text": "withdrawn: the client left"}))
 
     def _said_while_waiting(self, data: bytes, recorded: bool) -> None:
         self._say(data, "out" if isinstance(self._relay, ShellRelay) else "err", recorded=recorded)
 
     def _say(self, words: bytes, stream: Stream = "err", *, recorded: bool = True) -> None:
-        self._tell(Output(words, stream, recorded, own=True))
-
-    def _tell(self, event: Event) -> None:
-        if self._gate is None or self._performer is None:
-            return
-        self._gate.handle(Tick(self._connection.opened.now_ms()))
-        try:
-            effects = self._gate.handle(event)
-        except Fault as fault:
-            # What cannot be masked is not shown, nor is anything behind it but our own words.
-            self.fail(fault)
-            return
-        left = self._performer.perform_now(effects)
-        assert not left, "only decisions wait for the disk"
-        if isinstance(event, Lull):
-            self._say_asides()
-
-    def _hear(self, data: bytes, stream: Stream) -> None:
-        """The program said ``data``."""
-        if self._gate is None or self._performer is None:
-            return
-        try:
-            effects = self._gate.said(data, stream, self._connection.opened.now_ms())
-        except Fault as fault:
-            self.fail(fault)
-            return
-        left = self._performer.perform_now(effects)
-        assert not left, "only decisions wait for the disk"
-
-    def _note_lines(self) -> None:
-        if self._seen is None or self._gate is None:
-            return
-        for line in self._seen.take():
-            self._tell(Remark({"event": "seen", "text": f"seen: {self._gate.kept(line)}"}))
+        self.tell(Output(words, stream, recorded, own=True))
 
     async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
         size = window(len(self._connection.programs) - 1)
@@ -456,6 +442,8 @@ class Program:
             self._from_client(data)
         if self._feed.eof:
             self.on_input_eof()
+        if self._deaf:
+            self.on_client_deaf()
         self.valve.release("not started")
 
     def _from_client(self, data: bytes) -> None:
@@ -481,7 +469,7 @@ class Program:
         if self._channel is None:
             return
         words = self._asides.leave() + say(notice, self._connection.sid, terminal=self._terminal is not None)
-        if self._gate is None:
+        if self._recorded is None:
             self.to_client(words, "err")
         else:
             self._say(words)
@@ -491,7 +479,7 @@ class Program:
         if self._over:
             return
         self._over = True
-        self._tell(Exited(status))
+        self.tell(Exited(status))
         if self._channel is not None:
             self._channel.exit(status)
         if self._target is not None:

@@ -41,6 +41,10 @@ class Hearer(Protocol):
         """All input was delivered."""
         ...
 
+    def reads_no_more(self) -> None:
+        """The client takes no more output."""
+        ...
+
 
 class ServerChannel(asyncssh.SSHServerChannel[bytes]):
     """asyncssh's channel, with its silent refusals put into words. Without this class they would still be refusals.
@@ -125,6 +129,11 @@ class ServerChannel(asyncssh.SSHServerChannel[bytes]):
     def _process_auth_agent_req_at_openssh_dot_com_request(self, packet: Any) -> bool:  # type: ignore[override]
         packet.check_end()
         self._hearer.forwarding_requested("auth-agent-req")
+        return False
+
+    def _process_eow_at_openssh_dot_com_request(self, packet: Any) -> bool:
+        packet.check_end()
+        self._hearer.reads_no_more()
         return False
 
     def _process_x11_req_request(self, packet: Any) -> bool:

@@ -10,14 +10,18 @@ from typing import Any, Final, Protocol
 
 from agent.core.effects import Ask, Effect, ToTarget
 from agent.core.gate import Gate
+from agent.core.policy import Decision
 from agent.core.recording.cast import CastWriter
+from agent.core.recording.commands import command
 from agent.core.recording.jsonl import JsonlWriter
-from agent.core.shell.guard.dialogue import Broken, Dialogue, Unguardable, forged
+from agent.core.shell.guard.broken import Broken, Unguardable
+from agent.core.shell.guard.dialogue import Dialogue, forged
 from agent.core.shell.guard.layer import Ran
 from agent.core.units import Answered, Asked, Housekeeping, Lull, Output, Refused, Side, Stream, Tick, Unit
 from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.operation import Operation
 
 #: Seconds in which a shell's time to report is counted: an agent that was held up (a stopped machine, a busy one) has not waited.
 _SLICE_S: Final = 0.25
@@ -51,8 +55,8 @@ class Owner(Protocol):
         """Type."""
         ...
 
-    def send_target_eof(self) -> None:
-        """End the stream towards the target."""
+    def hang_up(self) -> None:
+        """End the shell where its client has left."""
         ...
 
     def to_client(self, data: bytes, stream: Stream) -> None:
@@ -147,6 +151,8 @@ class ShellRelay:
         self._late: asyncio.TimerHandle | None = None
         self._forged = 0
         self._masked: Counter[str] = Counter()
+        self._decisions: dict[int, Decision | None] = {}
+        """What was decided about lines that have not ended, by where their parts of the cast begin."""
         self._watch()
 
     # -- both ends -----------------------------------------------------------------------------------------------------------
@@ -183,8 +189,8 @@ class ShellRelay:
         """The person's terminal has another size."""
 
     def client_eof(self) -> None:
-        """The client types no more."""
-        self._owner.send_target_eof()
+        """The client types no more. The target is not told: verdicts are still to be typed, and sshd has no use for it."""
+        self._owner.hang_up()
 
     def target_eof(self) -> None:
         """The shell says no more: show what was held back."""
@@ -242,9 +248,14 @@ class ShellRelay:
             self._gate.handle(Tick(self._serving.now_ms()))
             effects = self._gate.handle(answer)
         permitted = any(isinstance(effect, ToTarget) for effect in effects)
+        decision = self._gate.decision
         if not permitted:
             self._lead()
         await self._performer.perform(effects)
+        if not permitted:
+            self._note(unit.operation, command(unit.operation, decision, (begins, self._cast.written)))
+        elif unit.operation.kind == "line":
+            self._decisions[begins] = decision
         if permitted:
             more = self._allowed(begins)
             # The line before it, where both were of one paste, ends here and has its own part of the cast.
@@ -281,22 +292,21 @@ class ShellRelay:
             self._record(each)
 
     def _record(self, ran: Ran) -> None:
-        entry: dict[str, Any] = {
-            "event": "command",
-            "text": self._gate.kept(ran.operation.text),
-            "digest": ran.operation.digest(),
-            "cwd": dict(ran.operation.environment)["PWD"],
-            "exit": ran.status,
-            "duration_ms": max(0, ran.ended_ms - ran.began_ms),
-            "cast": [ran.shown_from, self._cast.written],
-        }
+        entry = command(ran.operation, self._decisions.pop(ran.shown_from, None), (ran.shown_from, self._cast.written))
+        entry |= {"exit": ran.status, "duration_ms": max(0, ran.ended_ms - ran.began_ms)}
         masked, before = Counter(self._gate.masked), self._masked
         if found := masked - before:
             entry["masked"] = dict(found)
         self._masked = masked
         if ran.depth:
             entry |= {"depth": ran.depth, "account": ran.account}
-        lines = self._commands.remark(entry, ran.began_ms)
+        self._note(ran.operation, entry, ran.began_ms)
+
+    def _note(self, operation: Operation, entry: dict[str, Any], at_ms: int | None = None) -> None:
+        # A directory's name is the target's text like any other, and so is what a shell says of its account.
+        entry |= {name: self._gate.kept(entry[name]) for name in ("cwd", "account") if name in entry}
+        entry["text"] = self._gate.kept(operation.text)
+        lines = self._commands.remark(entry, self._serving.now_ms() if at_ms is None else at_ms)
         self._serving.recorder.write_soon(self._commands.channel, "jsonl", lines)
 
     def _wait_for_more(self) -> None:

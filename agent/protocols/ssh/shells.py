@@ -8,10 +8,12 @@ from typing import Any, Final
 from agent.core.gate import Gate
 from agent.core.recording.cast import CastWriter
 from agent.core.recording.jsonl import JsonlWriter
-from agent.core.shell.guard.dialogue import HELLO_S, Dialogue, Unguardable
+from agent.core.shell.guard.broken import Unguardable
+from agent.core.shell.guard.dialogue import HELLO_S, Dialogue
 from agent.core.shell.locked.conversation import Locked
 from agent.core.units import Asked
-from agent.protocols.ssh import engine, opening
+from agent.protocols.ssh import engine
+from agent.protocols.ssh.decider import decider
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.locked import Dial, LockedRelay
 from agent.protocols.ssh.shell import GuardedRelay, Owner, ShellRelay, nonce
@@ -45,14 +47,14 @@ def permitted(wish: Wish, target: Target, serving: Serving) -> list[str]:
     What others must agree to first is not permitted: it comes after everything that is, and before what is forbidden.
     """
     listed = [str(mode) for mode in chosen(target.options, "shell")] if wish.kind == "shell" else []
-    decider, now_ms = opening.decider(serving), serving.now_ms()
+    decides, now_ms = decider(serving), serving.now_ms()
     allowed: list[str] = []
     held: list[str] = []
     for mode in listed:
         asked = engine.read(wish, shell=mode)
         if not isinstance(asked, Asked):
             continue
-        decision = decider.decide(asked.operation, now_ms)
+        decision = decides.decide(asked.operation, now_ms)
         if decision.permit is not None:
             allowed.append(mode)
         elif decision.held:

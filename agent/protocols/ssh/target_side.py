@@ -16,12 +16,16 @@ from agent.protocols.ssh.valve import Valve
 from agent.runtime.serving import HANDSHAKE_S
 from chalicelib.contracts.faults import Fault
 
+#: Signals that are passed on by their name (RFC 4254 §6.10), and the word of OpenSSH's server for all others.
+SIGNALS: Final = frozenset("ABRT ALRM FPE HUP ILL INT KILL PIPE QUIT SEGV TERM USR1 USR2".split())
+OTHER_SIGNAL: Final = "SIG@openssh.com"
+
 
 class Owner(Protocol):
     """Whose program it is."""
 
     exit: int | tuple[str, bool, str, str] | None
-    """How the program ended: a status, or a signal with what asyncssh says about it."""
+    """How the program ended: a status, or a signal, whether memory was dumped, and no words."""
 
     @property
     def valve(self) -> Valve:
@@ -77,8 +81,8 @@ class TargetSide(asyncssh.SSHClientSession[bytes]):
         self._owner.exit = status
 
     def exit_signal_received(self, signal: str, core_dumped: bool, msg: str, lang: str) -> None:
-        """Keep it until all output was passed on."""
-        self._owner.exit = (signal, core_dumped, msg, lang)
+        """Keep it until all output was passed on. What the target says about it is nobody's to read: it would not be masked."""
+        self._owner.exit = (signal if signal in SIGNALS else OTHER_SIGNAL, core_dumped, "", "")
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The channel closed, or its connection broke: now the exit status may follow the output."""

@@ -66,6 +66,10 @@ def _host_key(private_key: bytes) -> asyncssh.SSHKey:
     return asyncssh.import_private_key(private_key)
 
 
+#: What the agent calls itself. A client of OpenSSH tells nobody else that its reader has left (``ssh host yes | head``).
+_VERSION: Final = "OpenSSH_compatible_Sallyport"
+
+
 class Connection(asyncssh.SSHServer):
     """The client's leg: who is there, its channels, and the session that they belong to."""
 
@@ -127,6 +131,7 @@ class Connection(asyncssh.SSHServer):
                 sock,
                 config=None,
                 server_factory=lambda: self,
+                server_version=_VERSION,
                 server_host_keys=[(key, asyncssh.import_certificate(certificate))] if certificate else [key],
                 authorized_client_keys=self._authorities(),
                 public_key_auth=self._certificates,

@@ -408,7 +408,7 @@ def many(sshd: Sshd) -> Iterator[Many]:
 DENIED = {
     "exec </dev/null": 0, "set -e; false": 0, "zsh ⏎ if true; {{": 0, "zsh ⏎ echo a #": 0, "zsh ⏎ < /etc/passwd": 0,
     "zsh ⏎ echo touch": 0, "zsh ⏎ repeat": 4, "zsh ⏎ cat <<<": 3, "zsh ⏎ ()": 3, "fish ⏎ and": 4, "fish ⏎ echo (": 4,
-    "cat ⏎ x:a": 2, "bash ⏎ kill -STOP $$ ⏎ touch": 2, "bash & ⏎": 3,
+    "bash ⏎ kill -STOP $$ ⏎ touch": 2, "bash & ⏎": 3,
     "f() {{ logsave": 3, "g() {{ logsave": 3, "echo 'logsave": 3,
     "mkdir {f}.d; cd {f}.d; echo > -v": 3,
     "echo echo > {f}.rc; cp": 0,  # which file it is, is decided by nobody

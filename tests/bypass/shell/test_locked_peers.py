@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from agent.core.shell.guard.dialogue import Broken
+from agent.core.shell.guard.broken import Broken
 from agent.core.shell.locked.conversation import CHANGED, Locked
 from agent.core.shell.locked.line import LIMIT
 from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Unit

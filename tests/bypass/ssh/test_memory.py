@@ -73,12 +73,15 @@ async def test_file_requests_whose_refusals_nobody_reads(world: World) -> None:
         await client.greeting.wait()  # what is asked before the server's version makes no sense, and ends the channel
         read = struct.pack(">IBI", 21, 5, 7) + struct.pack(">I", 0) + struct.pack(">QI", 0, 1)
         end = time.monotonic() + 20
+        taken = time.monotonic()
         sent = 0
-        while time.monotonic() < end and sent < 40 * MB:
+        # Until the agent has taken nothing for three seconds, which is what it should come to.
+        while time.monotonic() < min(end, taken + 3) and sent < 40 * MB:
             if chan.get_write_buffer_size() < 1 * MB:
                 chan.write(read * 4000)
                 sent += len(read) * 4000
-            await asyncio.sleep(0)
+                taken = time.monotonic()
+            await asyncio.sleep(0.001)
         grown = await settle(world, 3) - before
     assert grown < 64 * MB
 

@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from tests.bypass.raw import ask
+from tests.bypass.raw import ask, raw_channel
 from tests.bypass.ssh.test_files import client, opening, s
 from tests.bypass.world import World
 from tests.patience import HANG_S
@@ -47,6 +47,30 @@ async def test_its_last_words_by_signal(world: World) -> None:
     async with await world.connect("hostile", login="signaller") as conn:
         _, said = await ask(conn, b"exec", s(b"x"))
     assert said == b"signalled\n"
+
+
+async def test_neither_name_nor_words_of_a_signal_say_what_output_may_not(world: World) -> None:
+    async with await world.connect("hostile", login="talker") as conn:
+        chan, _ = await raw_channel(conn)
+        assert await chan._make_request(b"exec", s(b"x"))
+        chan.resume_reading()
+        async with asyncio.timeout(HANG_S):
+            await chan.wait_closed()
+        assert chan.get_exit_signal() == ("SIG@openssh.com", False, "", "")
+    recorded = "".join(world.recorded((await world.over(last(world)))["sid"]))
+    assert "4111" not in recorded
+    assert "ended by signal SIG@openssh.com" in recorded
+
+
+@pytest.mark.parametrize("name", ["TERM", "SEGV"])
+async def test_the_twin_a_signal_of_the_standard(world: World, name: str) -> None:
+    async with await world.connect() as conn:
+        chan, _ = await raw_channel(conn)
+        assert await chan._make_request(b"exec", s(f"kill -{name} $$".encode()))
+        chan.resume_reading()
+        async with asyncio.timeout(HANG_S):
+            await chan.wait_closed()
+        assert chan.get_exit_signal() == (name, False, "", "")
 
 
 async def test_it_hangs_up_in_the_middle(world: World) -> None:

@@ -20,6 +20,11 @@ RUN = 'permit(principal, action in [Action::"run", Action::"transfer"], resource
 FORBID_DROP = (
     '@message("Tables stay.") forbid(principal, action == Action::"run", resource) when { context.verbs.contains("DROP") };'
 )
+#: What the documentation advises: nothing that is unknown, and nothing that administers.
+ADVISED = """
+permit(principal, action == Action::"run", resource)
+unless { context.effects.contains("unknown") || context.effects.contains("admin") };
+"""
 TAGS = ["public.customers.mail=email", "public.customers.ssn=ssn", "public.customers.balance=finance"]
 
 

@@ -1,7 +1,8 @@
 """PostgreSQL's own regression files, run by psql directly and through the gateway, and what differs.
 
-The files are those that libpg_query's source distribution carries (``make regress`` fetches it). Some answers differ between any
-two runs (OIDs, file names, costs of plans), so each file is run directly twice, and only what is equal there is compared.
+The files are those of the server's own version, from the source of Debian's package (``make regress`` fetches it). Some answers
+differ between any two runs (OIDs, file names, costs of plans), so each file is run directly twice, and only what is equal there
+is compared.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -30,16 +32,29 @@ class Regression:
     def __init__(self, postgres: Postgres, files: Path) -> None:
         self._postgres = postgres
         self._files = files
+        self._copied = self._data(files.parent / "data")
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(("PG", "LC_"))},
             **_ENVIRONMENT,
-            "PG_ABS_SRCDIR": str(files.parent),
+            "PG_ABS_SRCDIR": str(self._copied),
+            "PG_ABS_BUILDDIR": str(self._copied),
             "PG_LIBDIR": "/nowhere",
             "PG_DLSUFFIX": ".so",
             "PGPASSWORD": PASSWORD,
         }
         self._create(_BASIS, "template0")
-        self._psql(f"host=127.0.0.1 port={postgres.port} user=admin dbname={_BASIS}", files / "test_setup.sql")
+        setup = (files / "test_setup.sql").read_bytes()
+        self._psql(f"host=127.0.0.1 port={postgres.port} user=admin dbname={_BASIS}", setup)
+
+    def _data(self, data: Path) -> Path:
+        """Copy what the server itself reads and writes to where it can."""
+        copied = self._postgres.folder / "regress"
+        shutil.copytree(data, copied / "data")
+        (copied / "results").mkdir()
+        if os.getuid() == 0:
+            for each in (copied, *copied.rglob("*")):
+                shutil.chown(each, self._postgres.owner)
+        return copied
 
     def _create(self, name: str, template: str) -> None:
         self._postgres.admin("postgres", f"DROP DATABASE IF EXISTS {name} (FORCE)")
@@ -54,25 +69,23 @@ class Regression:
         for role in found.splitlines():
             self._postgres.admin("postgres", f"DROP OWNED BY {role}; DROP ROLE {role}")
 
-    def _psql(self, dsn: str, file: Path) -> str:
+    def _psql(self, dsn: str, text: bytes) -> str:
         command = ["psql", "-X", "-a", "-q", "-v", "HIDE_TABLEAM=on", "-v", "HIDE_TOAST_COMPRESSION=on", "-d", dsn]
         done = subprocess.run(
-            command, stdin=file.open("rb"), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment,
-            cwd=self._files, timeout=300, check=False,
+            command, input=text, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=self._environment,
+            cwd=self._files, timeout=800, check=False,
         )  # fmt: skip
         return done.stdout.decode(errors="replace")
 
-    def direct(self, name: str) -> str:
+    def direct(self, text: bytes) -> str:
         """What psql prints where nothing stands between."""
-        self._forget()
-        self._create(DATABASE, _BASIS)
-        return self._psql(f"host=127.0.0.1 port={self._postgres.port} user=admin dbname={DATABASE}", self._files / name)
+        return self.through(text, f"host=127.0.0.1 port={self._postgres.port} user=admin dbname={DATABASE}")
 
-    def through(self, name: str, dsn: str) -> str:
+    def through(self, text: bytes, dsn: str) -> str:
         """What psql prints at ``dsn``."""
         self._forget()
         self._create(DATABASE, _BASIS)
-        return self._psql(dsn, self._files / name)
+        return self._psql(dsn, text)
 
 
 def differences(one: str, other: str, gated: str) -> list[str]:

@@ -38,7 +38,8 @@ INSERT INTO notes (body) VALUES ('nothing to see'), ('write to bob@example.com')
 """
 
 
-def _binary(name: str) -> str:
+def binary(name: str) -> str:
+    """Return the path of one of the newest PostgreSQL's programs."""
     found = sorted(Path("/usr/lib/postgresql").glob(f"*/bin/{name}"))
     if not found:
         pytest.fail("PostgreSQL is missing: apt-get install postgresql")
@@ -61,7 +62,7 @@ class Postgres:
         password_file.write_text(PASSWORD)
         password_file.chmod(0o644)
         self._run(
-            _binary("initdb"), "-D", str(self.data), "-U", "admin", "--auth=scram-sha-256", f"--pwfile={password_file}",
+            binary("initdb"), "-D", str(self.data), "-U", "admin", "--auth=scram-sha-256", f"--pwfile={password_file}",
             "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",
         )  # fmt: skip
         with socket.socket() as probe:
@@ -76,14 +77,17 @@ class Postgres:
             "fsync = off",
             "max_connections = 60",
             "log_statement = all",
+            "wal_level = logical",
             "log_min_messages = log",
             "password_encryption = 'scram-sha-256'",
         ]
         self._write("postgresql.conf", "\n".join(settings) + "\n")
-        self._write("pg_hba.conf", "host all md5user all md5\nhost all clear all password\nhost all all all scram-sha-256\n")
+        self._write(
+            "pg_hba.conf", "host all md5user all md5\nhost all clear all password\nhost all,replication all all scram-sha-256\n"
+        )
         self.log = folder / "server.log"
         self.process = subprocess.Popen(
-            self._as_owner(_binary("postgres"), "-D", str(self.data)), stdout=self.log.open("wb"), stderr=subprocess.STDOUT
+            self._as_owner(binary("postgres"), "-D", str(self.data)), stdout=self.log.open("wb"), stderr=subprocess.STDOUT
         )
         self._wait()
         self.admin("postgres", f"CREATE DATABASE {DATABASE}")
@@ -143,7 +147,7 @@ class Postgres:
         deadline = time.monotonic() + HANG_S
         while time.monotonic() < deadline:
             done = subprocess.run(
-                [_binary("pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"], capture_output=True, check=False
+                [binary("pg_isready"), "-h", "127.0.0.1", "-p", str(self.port), "-q"], capture_output=True, check=False
             )
             if done.returncode == 0:
                 return

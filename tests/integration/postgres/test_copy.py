@@ -120,6 +120,7 @@ async def test_lineage_reaches_into_binary(gateway: Gateway) -> None:
     "SELECT c FROM customers c WHERE id = 1",
     "SELECT ROW(id, ssn, name) FROM customers WHERE id = 1",
     "SELECT row_to_json(c) FROM customers c WHERE id = 1",
+    "SELECT jsonb_build_object(ssn, 1) FROM customers WHERE id = 1",
     "SELECT to_jsonb(c) FROM customers c WHERE id = 1",
     "SELECT array_agg(ssn) FROM customers WHERE id = 1",
     "SELECT string_to_array(ssn, '-') FROM customers WHERE id = 1",

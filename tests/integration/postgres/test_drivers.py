@@ -167,12 +167,57 @@ async def test_pgbench(gateway: Gateway, mode: str, tmp_path: Path) -> None:
     assert gateway.postgres.direct("SELECT count(*) FROM pgbench_history") == "100"
 
 
+async def test_a_client_knows_its_own_backend(gateway: Gateway) -> None:
+    async with await connect(gateway) as connection:
+        told = connection.info.backend_pid
+        cursor = await connection.execute("SELECT pg_backend_pid(), count(*) FROM pg_stat_activity WHERE pid = %s", (told,))
+        assert await cursor.fetchone() == (told, 1)
+        await connection.execute("LISTEN own")
+        await connection.execute("NOTIFY own")
+        assert [each.pid async for each in connection.notifies(timeout=HANG_S, stop_after=1)] == [told]
+
+
 async def test_notifications_are_masked(gateway: Gateway) -> None:
     async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
         await connection.execute("LISTEN news")
         await connection.execute("SELECT pg_notify('news', 'call ' || mail) FROM customers WHERE id = 1")
         found = [each.payload async for each in connection.notifies(timeout=HANG_S, stop_after=1)]
-    assert found == ["call p***@***.com"]
+    assert found == ["***@***"], "only its own words are told, and a detector has looked"
+
+
+async def told(gateway: Gateway, *statements: str) -> list[tuple[str, str]]:
+    """Listen on ``news``, run ``statements``, and return the channels and payloads that arrive, one for each."""
+    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+        await connection.execute("LISTEN news")
+        for statement in statements:
+            await connection.execute(statement)
+        return [(each.channel, each.payload) async for each in connection.notifies(timeout=HANG_S, stop_after=len(statements))]
+
+
+async def test_a_tagged_value_is_not_told(gateway: Gateway) -> None:
+    """No detector knows a name, and no tag follows it to a channel."""
+    gateway.postgres.direct("CREATE TABLE IF NOT EXISTS patients (name text); INSERT INTO patients VALUES ('Zbigniew Okonkwo')")
+    gateway.options = {"columns": ["public.patients.name=personal"]}
+    texts = [
+        "SELECT pg_notify('news', name) FROM patients LIMIT 1",
+        "SELECT pg_notify('news', upper(name) || ' Zbigniew') FROM patients LIMIT 1",
+        "SELECT pg_notify('news', 'row of ' || left(name, 4) || ' 4711') FROM patients LIMIT 1",
+    ]
+    found = await told(gateway, *texts)
+    assert found == [("news", "***"), ("news", "***"), ("news", "***")]
+    flags = [set(line["flags"]) for line in gateway.recorded("operation")[1:]]  # type: ignore[call-overload]
+    assert all("stores_tagged" in each for each in flags), flags
+
+
+async def test_what_the_client_has_written_itself_is_told(gateway: Gateway) -> None:
+    assert await told(gateway, "NOTIFY news, 'job 5 is done'") == [("news", "job 5 is done")]
+    gateway.options = {"columns": []}
+    assert await told(gateway, "SELECT pg_notify('news', 'order ' || (40 + 2))") == [("news", "order 42")]
+
+
+async def test_what_is_revealed_is_told(gateway: Gateway) -> None:
+    gateway.rules = (*gateway.rules, 'permit(principal, action == Action::"reveal", resource);')
+    assert await told(gateway, "SELECT pg_notify('news', mail) FROM customers WHERE id = 1") == [("news", "person1@example.com")]
 
 
 @pytest.mark.parametrize("binary", [False, True])

@@ -60,6 +60,13 @@ async def test_their_innocent_twins_work(gateway: Gateway, text: str, out: str) 
     "SELECT (SELECT ssn FROM customers WHERE id = 1);",
     "WITH a AS (SELECT ssn AS harmless FROM customers WHERE id = 1) SELECT harmless FROM a;",
     "SELECT jsonb_array_elements(jsonb_build_array(ssn)) FROM customers WHERE id = 1;",
+    "SELECT jsonb_object_agg(ssn, 1) FROM customers WHERE id = 1;",
+    "SELECT json_build_object(ssn, id) FROM customers WHERE id = 1;",
+    "SELECT json_object(ARRAY[ssn], ARRAY['x']) FROM customers WHERE id = 1;",
+    "SELECT ARRAY[jsonb_build_object('a', jsonb_build_object(ssn, 1))] FROM customers WHERE id = 1;",
+    "SELECT x FROM (SELECT json_object_agg(ssn, name) AS x FROM customers WHERE id = 1) q;",
+    "SELECT ('{\"' || ssn || '\": 1}')::jsonb FROM customers WHERE id = 1;",
+    "SELECT jsonb_object_keys(jsonb_build_object(ssn, 1)) FROM customers WHERE id = 1;",
     "SELECT encode(convert_to(ssn, 'UTF8'), 'hex') FROM customers WHERE id = 1;",
     "SELECT ssn::int FROM customers WHERE id = 1;",
     "UPDATE customers SET name = name WHERE id = 1 RETURNING ssn;",
@@ -77,6 +84,40 @@ async def test_a_tagged_value_is_shown_on_no_road(gateway: Gateway, text: str) -
     for form in ("078-05-1001", "1001-50-870", "3037382d30352d31303031"):
         assert form not in shown, ran
     assert "078-05-1001" not in str(gateway.record)
+
+
+@pytest.mark.parametrize("text", [
+    "CREATE TEMP TABLE harmless AS SELECT ssn AS s FROM customers;\nSELECT s FROM harmless;",
+    "CREATE TEMP TABLE harmless (s text);\nINSERT INTO harmless SELECT ssn FROM customers;\nSELECT s FROM harmless;",
+    "SELECT ssn AS s INTO TEMP harmless FROM customers;\nSELECT s FROM harmless;",
+    "SELECT set_config('my.x', ssn, false) FROM customers WHERE id = 1;\nSELECT current_setting('my.x');",
+    "SELECT set_config('application_name', ssn, false) FROM customers WHERE id = 1;\nSHOW application_name;",
+    "BEGIN;\nUPDATE customers SET name = ssn;\nSELECT name FROM customers WHERE id = 1;\nROLLBACK;",
+    "BEGIN;\nALTER TABLE customers RENAME ssn TO s;\nSELECT s FROM customers WHERE id = 1;\nROLLBACK;",
+    "SELECT lo_from_bytea(0, convert_to(ssn, 'UTF8')) FROM customers WHERE id = 1;",
+    "LISTEN c;\nSELECT pg_notify('c', ssn) FROM customers WHERE id = 1;\nSELECT 1;",
+])  # fmt: skip
+async def test_a_copy_without_its_tag_is_not_made_where_the_unknown_is_not_permitted(gateway: Gateway, text: str) -> None:
+    gateway.rules = (RUN, NO_UNKNOWN)
+    ran = await gateway.psql(text)
+    assert "078-05-1001" not in ran.out + ran.err, ran
+    assert "stores_tagged" in ran.err, ran
+    assert gateway.servings[-1].denied > 0
+
+
+@pytest.mark.parametrize(("text", "out"), [
+    ("SELECT jsonb_build_object('label', ssn, 'id', id) FROM customers WHERE id = 1;", '{"id": 0, "label": "***-**-****"}\n'),
+    ("SELECT to_jsonb(c)->'id', jsonb_object_keys(to_jsonb(c)) FROM customers c WHERE id = 1 LIMIT 1;", None),
+    ("CREATE TEMP VIEW harmless AS SELECT ssn AS s FROM customers;\nSELECT s FROM harmless LIMIT 1;", "***-**-****\n"),
+    ("CREATE TEMP TABLE harmless AS SELECT id, name FROM customers;\nSELECT name FROM harmless WHERE id = 1;", "Name 1\n"),
+    ("UPDATE customers SET ssn = ssn WHERE id = 1 RETURNING id;", "1\n"),
+    ("SELECT set_config('my.x', name, false) FROM customers WHERE id = 1;", "Name 1\n"),
+])  # fmt: skip
+async def test_the_twins_of_copies_and_of_names_in_json(gateway: Gateway, text: str, out: str | None) -> None:
+    gateway.rules = (RUN, NO_UNKNOWN)
+    ran = await gateway.psql(text)
+    assert not ran.err, ran
+    assert out is None or ran.out == out, ran
 
 
 async def test_who_may_see_a_class_sees_it(gateway: Gateway) -> None:

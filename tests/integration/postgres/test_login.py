@@ -93,6 +93,21 @@ async def test_what_nobody_may_ask_for_as_they_connect(gateway: Gateway, extra: 
     assert ran.out == ""
 
 
+async def test_a_search_path_of_the_connections_own(gateway: Gateway) -> None:
+    """``currentSchema`` of JDBC, ``server_settings`` of asyncpg: what a name means follows it, and RESET returns to it."""
+    gateway.postgres.admin("shop", "CREATE SCHEMA IF NOT EXISTS quiet AUTHORIZATION app")
+    gateway.postgres.direct("CREATE TABLE IF NOT EXISTS quiet.customers (id int, ssn text)")
+    gateway.postgres.direct("TRUNCATE quiet.customers; INSERT INTO quiet.customers VALUES (1, 'no tag')")
+    read = "SELECT ssn FROM customers WHERE id = 1;"
+    text = f"{read}\nSET search_path = public;\n{read}\nRESET search_path;\n{read}\nDISCARD ALL;\n{read}"
+    ran = await gateway.psql(text, dsn=f"{gateway.dsn} options='-c search_path=quiet,public'")
+    assert ran.out.splitlines() == ["no tag", "***-**-****", "no tag", "no tag"], ran
+    reads = [line["objects"] for line in gateway.recorded("operation") if "SELECT" in str(line["text"])]
+    assert reads == [["quiet.customers"], ["public.customers"], ["quiet.customers"], ["quiet.customers"]]
+    ran = await gateway.psql(read)
+    assert ran.out == "***-**-****\n"
+
+
 async def test_another_database_is_another_target(gateway: Gateway) -> None:
     ran = await gateway.psql("SELECT 1;", dsn=gateway.dsn.replace("dbname=shop", "dbname=postgres"))
     assert "This target is the database shop" in ran.err

@@ -79,13 +79,22 @@ async def test_rows_are_kept_as_they_were_shown(gateway: Gateway) -> None:
 
 async def test_a_binary_result_is_kept_as_text(gateway: Gateway) -> None:
     async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
-        text = "SELECT 7, 1.50::numeric, DATE '2026-11-21', TIMESTAMPTZ '2026-11-21 10:00+00', ARRAY[1, NULL], '1.2.3.4'::inet"
+        text = "SELECT 7, 1.50::numeric, DATE '2026-11-21', TIMESTAMPTZ '2026-11-21 10:00+00', ARRAY[1, NULL], point '(1, 2)'"
         cursor = connection.cursor(binary=True)
         await cursor.execute(text)
         await cursor.fetchall()
     kept = [line["values"] for line in gateway.recorded("done") if "values" in line]
     assert kept == [
-        [["7", "1.50", "2026-11-21", "2026-11-21 10:00:00+00", "{1,NULL}", "\\x0220000401020304 (8 bytes, type 869)"]]
+        [
+            [
+                "7",
+                "1.50",
+                "2026-11-21",
+                "2026-11-21 10:00:00+00",
+                "{1,NULL}",
+                "\\x3ff00000000000004000000000000000 (16 bytes, type 600)",
+            ]
+        ]
     ]
 
 
@@ -95,3 +104,12 @@ async def test_a_bulk_result_keeps_its_first_rows(gateway: Gateway) -> None:
     (line,) = [line for line in gateway.recorded("done") if "values" in line]
     assert [value for (value,) in line["values"]] == [str(number) for number in range(1, 101)]
     assert line["rows"] == 50_000
+
+
+async def test_a_bulk_result_lets_those_go_first_who_wait_for_the_disk(gateway: Gateway) -> None:
+    async with await psycopg.AsyncConnection.connect(gateway.dsn, autocommit=True) as connection:
+        recorder = gateway.servings[-1].recorder
+        await (await connection.execute("SELECT n FROM generate_series(1, 20) n")).fetchall()
+        assert recorder.gave_way == 0
+        await (await connection.execute("SELECT n FROM generate_series(1, 50000) n")).fetchall()
+    assert recorder.gave_way > 1

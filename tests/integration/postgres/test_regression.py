@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -21,41 +23,22 @@ pytestmark = pytest.mark.servers
 FILES = Path(os.environ.get("SALLYPORT_REGRESS", "/nonexistent"))
 REVEAL = 'permit(principal, action == Action::"reveal", resource);'
 
-_SETTINGS = "changes client_encoding or standard_conforming_strings, which are fixed behind the gateway"
-_CALLS = "calls functions by number, as psql's \\lo_ commands do"
-_GRAMMAR = "writes what the server's grammar and the gateway's word differently: the gateway's is PostgreSQL 17's"
-_POSITION = "provokes an error of the grammar that PostgreSQL says without its position or with a hint"
-_TOO_LATE = "depends on the newest notice or plan, which differs between runs"
-_CLUSTER = "changes what belongs to the whole cluster, so that its second run differs from its first"
-_SLOW = "calls dynamic functions hundreds of times; after each the catalogue is read again"
-_CLIENT = "needs a newer psql, which waits for ever without it"
-#: Files that are not run.
-LEFT_OUT = {"psql_pipeline.sql": _CLIENT, "stats_ext.sql": _SLOW, "subscription.sql": _CLUSTER, "tablespace.sql": _CLUSTER}
+#: What the gateway refuses whatever policy says, by file: these lines are taken out, for both ways. Everything else is compared.
+REFUSED = {
+    # Behind them the server and the gateway could read the same bytes differently.
+    "plpgsql.sql": r"(?im)^set standard_conforming_strings = .*\n",
+    "strings.sql": r"(?im)^(?:re)?set standard_conforming_strings.*\n",
+    # Calls of functions by number carry no text that could be decided. psql works with large objects in this way. What looks at
+    # an object that was to come of it finds another one, in any order.
+    "largeobject.sql": r"(?m)^\\lo_.*\n|^SELECT pageno, data FROM pg_largeobject .*\nEXCEPT\n.*;\n",
+}
+#: Lines that differ for another reason.
 KNOWN = {
-    "constraints.sql": _GRAMMAR,
-    "copyencoding.sql": _SETTINGS,
-    "create_table.sql": _POSITION,
-    "domain.sql": _GRAMMAR,
-    "errors.sql": _POSITION,
-    "event_trigger_login.sql": _TOO_LATE,
-    "foreign_key.sql": _GRAMMAR,
-    "generated_virtual.sql": _GRAMMAR,
-    "largeobject.sql": _CALLS,
-    "limit.sql": _POSITION,
-    "merge.sql": _GRAMMAR,
-    "numerology.sql": _GRAMMAR,
-    "plpgsql.sql": _SETTINGS,
-    "publication.sql": _POSITION,
-    "returning.sql": _GRAMMAR,
-    "rowsecurity.sql": _POSITION,
-    "sqljson.sql": _GRAMMAR,
-    "sqljson_jsontable.sql": _GRAMMAR,
-    "sqljson_queryfuncs.sql": _GRAMMAR,
-    "strings.sql": _SETTINGS,
+    # PostgreSQL 15 reads any word as a strategy and complains later, without the place that newer ones, and the gateway, say.
+    "create_table.sql": ["+LINE 3: ) PARTITION BY MAGIC (a);", "+                       ^"],
 }
 
-
-NAMES = sorted(path.name for path in FILES.glob("*.sql") if path.name != "test_setup.sql" and path.name not in LEFT_OUT)
+NAMES = sorted(path.name for path in FILES.glob("*.sql") if path.name != "test_setup.sql")
 
 
 @pytest.fixture(scope="module")
@@ -64,16 +47,22 @@ def regression(postgres: Postgres) -> Regression:
 
 
 @pytest.mark.parametrize("name", NAMES or [pytest.param("", marks=pytest.mark.skip("make regress fetches the files"))])
-async def test_a_file_differs_in_nothing(gateway: Gateway, regression: Regression, name: str) -> None:
+async def test_a_file_differs_in_nothing(
+    gateway: Gateway, regression: Regression, name: str, record_property: Callable[[str, object], None]
+) -> None:
     gateway.rules = (RUN, REVEAL)
     gateway.options = {"database": DATABASE}
     gateway.login = "admin"
     gateway.plugin = PostgresPlugin(gateway.identity)
     dsn = f"host=127.0.0.1 port={gateway.port} user=admin dbname={DATABASE} sslmode=require"
-    one = await asyncio.to_thread(regression.direct, name)
-    other = await asyncio.to_thread(regression.direct, name)
-    gated = await asyncio.to_thread(regression.through, name, dsn)
+    text = (FILES / name).read_bytes()
+    if name in REFUSED:
+        text, taken = re.subn(REFUSED[name].encode(), b"", text)
+        assert taken, "there is nothing that is refused"
+    one = await asyncio.to_thread(regression.direct, text)
+    other = await asyncio.to_thread(regression.direct, text)
+    gated = await asyncio.to_thread(regression.through, text, dsn)
     found = differences(one, other, gated)
-    if name in KNOWN:
-        pytest.xfail(f"{name} {KNOWN[name]}") if found else None
-    assert not found, "\n".join(found[:40])
+    assert found == KNOWN.get(name, []), "\n".join(found[:40])
+    operations = sum(len(gateway.recorded("operation", session)) for session in range(len(gateway.servings)))
+    record_property("statements", operations)

@@ -114,7 +114,7 @@ class Row:
                 if piece in reached and not self._reach(typed, plain(piece)) and not back:
                     # The verdict was slow, and so is what comes of it.
                     self.settle(ready, LULL_S)
-            self._until(lambda: self.denied >= denied, f"only {self.denied} were denied")
+            self.read_until(lambda: self.denied >= denied, f"only {self.denied} were denied")
             # Whatever is left open is left: nothing must have come of it by then, nor on the way out.
             if any(each in piece for piece in pieces for each in ("&", "sleep")):
                 self.child.expect(pexpect.TIMEOUT, timeout=0.3)
@@ -131,9 +131,9 @@ class Row:
 
     def _reach(self, typed: Counter[str], line: str) -> bool:
         typed[line] += 1
-        return self._until(lambda: sum(line in each for each in self.decided) >= typed[line], f"no verdict on {line!r}")
+        return self.read_until(lambda: sum(line in each for each in self.decided) >= typed[line], f"no verdict on {line!r}")
 
-    def _until(self, happened: Callable[[], bool], otherwise: str) -> bool:
+    def read_until(self, happened: Callable[[], bool], otherwise: str) -> bool:
         """Read on until it has ``happened``, which takes as long as the machine takes. True where it had happened by now.
 
         Raises EOF where the shell ends first.
@@ -145,7 +145,7 @@ class Row:
             self.child.expect(pexpect.TIMEOUT, timeout=0.01)
             if happened():
                 return False
-        pytest.fail(f"{otherwise}: {self.decided!r}")
+        pytest.fail(f"{otherwise}: {self.decided[-10:]!r}")
 
     def leave(self, seconds: float = HANG_S) -> int:
         """Wait for the end of the shell, which was told to end; returns its status, or -1 where it had to be closed."""

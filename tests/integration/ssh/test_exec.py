@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
+import shlex
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeServing
 from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway, Sshd, serving_for, settled
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -152,6 +154,24 @@ async def test_a_reader_that_stops_holds_the_command(gateway: Gateway) -> None:
     process.kill()
     await process.communicate()
     await gateway.idle()
+
+
+@pytest.mark.parametrize("terminal", [[], ["-tt"]], ids=["pipe", "terminal"])
+async def test_a_program_ends_when_nobody_reads_any_more(gateway: Gateway, terminal: list[str]) -> None:
+    """``ssh host yes | head`` ends, as it does directly."""
+    text = f"{shlex.join(gateway.ssh('yes', options=terminal))} | head -n 1; echo ended"
+    async with asyncio.timeout(HANG_S):
+        ran = await run(["sh", "-c", text])
+    assert ran.out.split() == [b"y", b"ended"]
+    await gateway.idle()
+    assert "the client reads no more" in str(gateway.serving.recorder.lines(1, "cast"))
+
+
+async def test_a_program_that_is_read_to_its_end_ends_by_itself(gateway: Gateway) -> None:
+    """The twin: what is late is not cut off."""
+    text = f"{shlex.join(gateway.ssh('echo first; exec >&-; sleep 0.3; echo late >&2; exit 4'))}; echo $?"
+    ran = await run(["sh", "-c", text])
+    assert (ran.out, ran.err.splitlines()[-1:]) == (b"first\n4\n", [b"late"])
 
 
 async def test_a_recording_that_cannot_keep_up_holds_the_command(gateway: Gateway) -> None:

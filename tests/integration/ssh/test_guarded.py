@@ -16,6 +16,7 @@ from tests.fakes.agent_runtime import FakeServing
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_held import ALLOW, HOLD
 from tests.integration.ssh.test_shell import at_terminal
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -85,6 +86,21 @@ async def test_lines_run_or_do_not(guarded: Gateway, tmp_path: Path) -> None:
     assert guarded.serving.denied == 1
 
 
+async def test_the_last_word_of_a_command_is_what_it_was(guarded: Gateway, tmp_path: Path) -> None:
+    def person(child: pexpect.spawn) -> None:
+        prompt(child)
+        child.sendline(f"mkdir {tmp_path}/made && cd $_ && pwd")
+        child.expect_exact(f"{tmp_path}/made\r\n")
+        child.expect(READY)
+        child.sendline("true one two")
+        child.expect(READY)
+        child.sendline("echo $_-is-it")
+        child.expect_exact("two-is-it\r\n")
+        child.sendline("exit")
+
+    await at_terminal(guarded.ssh(), person)
+
+
 async def test_a_denied_line_is_never_run_however_often(guarded: Gateway, tmp_path: Path) -> None:
     def person(child: pexpect.spawn) -> None:
         child.delaybeforesend = None
@@ -116,6 +132,21 @@ async def test_a_shell_that_says_no_hello_is_ended(guarded: Gateway, sshd: Sshd)
         assert await at_terminal(guarded.ssh(), person) == 126
     finally:
         profile.unlink()
+
+
+async def test_lines_of_a_file_are_decided_after_its_end(guarded: Gateway, tmp_path: Path) -> None:
+    """``ssh -tt host < file``: the end of what is typed comes before the first line is asked about."""
+    victim = tmp_path / "victim"
+    typed = f"echo $((6*7))-is-it\ntouch {victim}\nexit 5\n".encode()
+    pipe = asyncio.subprocess.PIPE
+    process = await asyncio.create_subprocess_exec(*guarded.ssh(options=["-tt"]), stdin=pipe, stdout=pipe, stderr=pipe)
+    async with asyncio.timeout(HANG_S):
+        said, errors = await process.communicate(typed)
+    assert process.returncode == 5, errors
+    # Behind the echo of what was typed ahead, or before it.
+    assert b"42-is-it\r\n" in said
+    assert b"sallyport: Not that." in said
+    assert not victim.exists()
 
 
 async def test_marks_of_others_are_dropped_and_told(guarded: Gateway) -> None:

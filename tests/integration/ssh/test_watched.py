@@ -59,6 +59,36 @@ async def test_the_line_that_somebody_types_goes_on_below(guarded: Gateway) -> N
     assert f"sallyport: {BOB}" in guarded.serving.recorder.text(1)
 
 
+async def test_so_it_does_in_a_shell_that_is_only_recorded(sshd: Sshd, identity: FakeIdentity, tmp_path: Path) -> None:
+    gate = Gateway(identity, tmp_path)
+    gate.serving = serving_for(sshd, PERMIT, shell="recorded")
+    gate.serving.watching = ["bob@example.com"]
+    await gate.listen()
+    loop = asyncio.get_running_loop()
+
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        child.expect_exact("sallyport: this shell is recorded; bob@example.com is watching (ses_")
+        child.send("exec env PS1='ready''> ' bash --norc\r")
+        child.expect(READY)
+        child.send("echo on''e t")
+        child.expect_exact("echo on''e t")
+        loop.call_soon_threadsafe(gate.serving.warned, BOB)
+        child.expect_exact(f"\r\nsallyport: {BOB}\r\n")
+        child.expect_exact("ready> ")
+        child.expect_exact("echo on''e t")
+        child.send("''wo\r")
+        child.expect_exact("one two\r\n")
+        child.expect(READY)
+        child.send("exit\r")
+
+    try:
+        assert await at_terminal(gate.ssh("-tt"), person) == 0
+    finally:
+        await gate.close()
+    assert gate.serving.recorder.seen(1)[-2:] == ["echo on''e t''wo", "exit"]
+
+
 async def test_a_full_screen_program_is_not_scrolled(guarded: Gateway) -> None:
     loop = asyncio.get_running_loop()
 
@@ -97,11 +127,33 @@ async def test_a_locked_shells_own_line_editor_goes_on(locked: Gateway) -> None:
     assert await at_terminal(locked.ssh("-tt"), person) == 0
 
 
-async def test_a_shell_that_begins_while_somebody_watches_says_so(guarded: Gateway) -> None:
-    guarded.serving.watching = ["bob@example.com"]
+WATCHERS = [
+    ([], ""),
+    (["bob@example.com"], "; bob@example.com is watching"),
+    (["bob@example.com", "carol@example.com"], "; bob@example.com, carol@example.com are watching"),
+]
+BANNERS = {
+    "guarded": "every line is decided before it runs, and recorded",
+    "locked": "locked shell: every line is edited here, decided before it leaves the gateway, and recorded",
+    "recorded": "this shell is recorded",
+}
 
-    def person(child: pexpect.spawn) -> None:
-        child.expect_exact("every line is decided before it runs, and recorded; bob@example.com is watching (ses_")
-        child.sendline("exit")
 
-    assert await at_terminal(guarded.ssh("-tt"), person) == 0
+@pytest.mark.parametrize(("watching", "said"), WATCHERS, ids=["nobody", "one", "two"])
+@pytest.mark.parametrize("shell", BANNERS)
+async def test_the_first_line_says_what_is_recorded_and_who_watches(
+    sshd: Sshd, identity: FakeIdentity, tmp_path: Path, shell: str, watching: list[str], said: str
+) -> None:
+    async for gate in gateway(sshd, identity, tmp_path, shell):
+        gate.serving.watching = watching
+        line = f"sallyport: {BANNERS[shell]}{said} ({gate.serving.claims.sid})"
+
+        def person(child: pexpect.spawn, line: str = line) -> None:
+            child.expect(r"^([^\r\n]*)\r\n")
+            assert child.match[1].decode() == line
+            child.expect(r"[$#] (\x1b\[[?0-9]*[a-zA-Z])*$")
+            child.send("exit\r")
+
+        assert await at_terminal(gate.ssh("-tt"), person) == 0
+        await gate.idle()
+        assert line in gate.serving.recorder.text(1)

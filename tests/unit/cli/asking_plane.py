@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
-from chalicelib.contracts.api_requests import AccessAsk, Ballot, RequestPage, RequestStanding
-from chalicelib.contracts.approval import ApprovalRequest, RequestState, Vote
+from chalicelib.contracts.api_requests import AccessAsk, Ballot, RequestEnd, RequestPage, RequestStanding, ReviewGiven
+from chalicelib.contracts.approval import ApprovalRequest, RequestState, Review, Vote
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import WRITE, Operation
 from chalicelib.contracts.policy import Approval
@@ -60,6 +60,7 @@ class Asking:
         self.comes: list[ApprovalRequest] = []
         """What it is at each further look."""
         self.withdrawn = 0
+        self.revoked: list[str] = []
         self._plane, self._rest = plane, plane.answer
         plane.answer = self._answer  # type: ignore[method-assign]
 
@@ -89,6 +90,11 @@ class Asking:
             case "POST", "/withdraw":
                 self.withdrawn += 1
                 self.becomes(RequestState.WITHDRAWN)
+            case "POST", "/revoke":
+                self.revoked.append(msgspec.json.decode(asked.body, type=RequestEnd).comment)
+                self.becomes(RequestState.REVOKED)
+            case "POST", "/review":
+                self._review(msgspec.json.decode(asked.body, type=ReviewGiven))
             case "POST", "":
                 pass
             case _:
@@ -103,6 +109,12 @@ class Asking:
         vote = Vote(voter="bob@example.com", approve=ballot.approve, groups=["dba"], time_ms=NOW_MS, comment=ballot.comment)
         state = RequestState.APPROVED if ballot.approve else RequestState.DENIED
         self.becomes(RequestState.PENDING if self.missing else state, votes=[vote], answer=ballot.comment)
+
+    def _review(self, given: ReviewGiven) -> None:
+        if not self.request.emergency:
+            raise Fault("bad_request", "Only an emergency is reviewed.")
+        review = Review(reviewer="bob@example.com", justified=given.justified, time_ms=NOW_MS, comment=given.comment)
+        self.becomes(self.request.state, review=review)
 
     def becomes(self, state: RequestState, **changed: object) -> None:
         """Step the request."""

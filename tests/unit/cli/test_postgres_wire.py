@@ -35,6 +35,13 @@ def test_a_client_that_names_no_database_means_the_target(asked: dict[str, str],
     assert read.minor == 0
 
 
+@pytest.mark.parametrize("asked", [{"replication": "true", "database": "replication"}, {"replication": "database"}])
+def test_a_replication_connection_is_passed_on_as_one(asked: dict[str, str]) -> None:
+    read = login.read_hello(wire.startup(wire.read_hello(messages.startup({"user": "app", **asked})), "prod-db")[4:])
+    wished = login.wishes(read.parameters, "shop", "prod-db")
+    assert (wished.replication, wished.database) == (asked["replication"], "shop")
+
+
 def test_a_cancel_request() -> None:
     raw = messages.cancel(4711, b"\1\2\3\4")
     assert wire.read_hello(raw) == wire.Hello("cancel", raw, key=(4711, b"\1\2\3\4"))

@@ -38,6 +38,13 @@ def test_a_change_says_its_tag() -> None:
     assert shown(statement("create table t as select 1"), done(tag="SELECT 1"))[1].strip() == "→ SELECT 1, 7 ms"
 
 
+def test_a_stream_says_how_much_it_was() -> None:
+    told = shown(statement("START_REPLICATION 0/0", kind="replication"), done(outcome="broken off", messages=2, bytes=90, sent=7))
+    assert told[1].strip() == "→ broken off, 2 messages of 90 bytes in all, 7 ms"
+    (line,) = shown({"t": 0, "event": "streamed", "statement": 1, "messages": 2, "bytes": 90, "sha256": "ab"})
+    assert "streamed  statement=1  messages=2  bytes=90" in line
+
+
 def test_bound_values() -> None:
     assert shown(statement("select $1, $2", arguments=["7", "it's"]))[1].strip() == "with $1=7  $2=it's"
 

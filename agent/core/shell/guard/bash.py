@@ -101,15 +101,21 @@ __sp_edit() {
   builtin command rm -f "$__sp_m"
 }
 __sp_mend() {
-  [[ $PROMPT_COMMAND == __sp_before$'\n'* ]] || PROMPT_COMMAND=$'__sp_before\n'$PROMPT_COMMAND
-  [[ ${PROMPT_COMMAND[${#PROMPT_COMMAND[@]} - 1]} != ?(*$'\n')__sp_prompt ]] || builtin return 0
-  if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501 )); then PROMPT_COMMAND+=(__sp_prompt)
-  else PROMPT_COMMAND+=$'\n__sp_prompt'; fi
+  builtin local __sp_i
+  [[ $PROMPT_COMMAND != '@FIRST@'$'\n'* || ${PROMPT_COMMAND[${#PROMPT_COMMAND[@]} - 1]} != ?(*$'\n')'@LAST@' ]] ||
+    builtin return 0
+  for __sp_i in "${!PROMPT_COMMAND[@]}"; do
+    PROMPT_COMMAND[__sp_i]=${PROMPT_COMMAND[__sp_i]//'@FIRST@'/:}; PROMPT_COMMAND[__sp_i]=${PROMPT_COMMAND[__sp_i]//'@LAST@'/:}
+  done
+  PROMPT_COMMAND='@FIRST@'$'\n'${PROMPT_COMMAND-}
+  if (( BASH_VERSINFO[0] * 100 + BASH_VERSINFO[1] >= 501 )); then PROMPT_COMMAND+=('@LAST@')
+  else PROMPT_COMMAND+=$'\n''@LAST@'; fi
 }
 __sp_belt() {
+  __sp_a=$1
   [[ $PROMPT_COMMAND == __sp_before* ]] || __sp_mend
   [[ ${__sp_s-} != 0 ]] || builtin return 0
-  [[ ${FUNCNAME[1]-} != __sp_@(before|prompt) && $BASH_COMMAND != __sp_@(before|prompt|edit) ]] || builtin return 0
+  [[ ${FUNCNAME[1]-} != __sp_@(before|prompt) && $BASH_COMMAND != @('@CALL@'|'@LAST@'|__sp_edit) ]] || builtin return 0
   builtin local __sp_o; __sp_about "$BASH_COMMAND"
   __sp_ask S 0 "$BASH_COMMAND" "$__sp_o"
   # What the command runs in this shell is asked about as well, unless the answer was that its text says it all.
@@ -122,9 +128,10 @@ __sp_belt() {
   esac
   builtin return 0
 }
+__sp_left() { builtin return "$1"; }
 __sp_before() {
-  __sp_e=$?; __sp_s=0; builtin set +T
-  builtin return "$__sp_e"
+  __sp_e=$?; __sp_p=("$@"); __sp_s=0; builtin set +T
+  (( __sp_e == 0 && $# < 2 ))
 }
 __sp_prompt() {
   builtin local __sp_h __sp_t
@@ -133,8 +140,10 @@ __sp_prompt() {
   builtin set -o history
   HISTCONTROL= HISTIGNORE=
   builtin shopt -s extdebug promptvars cmdhist lithist; builtin set +T
-  PS0='${0:$((__sp_s=$(__sp_gate),9999))}'
-  builtin trap '__sp_belt' DEBUG
+  # What the person's own settings do before a line and before its commands stands behind what asks.
+  [[ $1 == *__sp_belt* ]] || { __sp_d=; builtin eval "__sp_t=($1)"; __sp_d=${__sp_t[2]-}; __sp_t=; }
+  __sp_h=${PS0-}; PS0='@GATE@'${__sp_h//'@GATE@'}
+  builtin trap '@BELT@' DEBUG
   __sp_number; __sp_n=$__sp_h
   [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'\\[\033]7701;@NONCE@;A\007\\]'$PS1$'\\[\033]7701;@NONCE@;B\007\\]'
   [[ $PS2 == *'7701;@NONCE@'* ]] || PS2=$PS2$'\\[\033]7701;@NONCE@;C\007\\]'
@@ -144,7 +153,7 @@ __sp_prompt() {
 }
 __sp_s=1 __sp_e=0
 # What the person's own settings run before a prompt stands between the two, and is nobody's line.
-PROMPT_COMMAND=$'__sp_before\n'"${PROMPT_COMMAND:+$PROMPT_COMMAND$'\n'}__sp_prompt"
+__sp_mend
 # Keys that run the substitutions of a line that is still being edited, or bring such keys back from ~/.inputrc; and those that
 # run what comes from an editor, of which the belt sees simple commands alone. It comes back into the line here, as in zsh.
 for __sp_u in emacs-standard emacs-meta emacs-ctlx vi-command vi-insert; do
@@ -155,11 +164,29 @@ done
 builtin bind -m emacs -x '"\C-x\C-e": __sp_edit' 2> /dev/null
 builtin bind -m vi-command -x '"v": __sp_edit' 2> /dev/null
 builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_about __sp_gate __sp_fetch __sp_run __sp_edit __sp_mend \
-  __sp_belt __sp_before __sp_prompt
+  __sp_belt __sp_left __sp_before __sp_prompt
 __sp_u=$(builtin command id -un 2> /dev/null)
 __sp_tell "H;${__sp_u@Q};${HOSTNAME@Q}"
 unset __sp_u __sp_z
 """
+
+#: What stands in PS0, around PROMPT_COMMAND and in the DEBUG trap; none has a single quote. PROMPT_COMMAND finds the status of
+#: the line, those of its pipe (which a command can only leave by running one), and whoever wants it the trap that was set.
+_GATE: Final = "${0:$((__sp_s=$(__sp_gate),9999))}"
+_CALL: Final = '__sp_before "${PIPESTATUS[@]}"'
+_FIRST: Final = (
+    _CALL + " || case ${#__sp_p[@]} in "
+    "2) __sp_left ${__sp_p[0]} | __sp_left ${__sp_p[1]} ;; "
+    "3) __sp_left ${__sp_p[0]} | __sp_left ${__sp_p[1]} | __sp_left ${__sp_p[2]} ;; "
+    "*) __sp_left $__sp_e ;; esac"
+)
+_LAST: Final = '__sp_prompt "$(builtin trap -p DEBUG)"'
+#: The word that is `$_` goes through it. A trap that fails keeps the command from running.
+_BELT: Final = (
+    'if __sp_belt "$_"; then case ${FUNCNAME-}:$BASH_COMMAND in __sp_*|:__sp_*) ;; '
+    '*) [[ -z ${__sp_d-} ]] || { builtin true "$__sp_a"; builtin eval "$__sp_d"; } ;; esac; builtin true "$__sp_a"; '
+    "else builtin false; fi"
+)
 
 #: Started as it is, bash reads the system's own bashrc by itself, and nothing of the account's.
 _LOGIN: Final = r"""
@@ -181,4 +208,7 @@ PERCENT: Final = False
 
 def guard(nonce: str, *, login: bool) -> str:
     """Return the start-up text."""
-    return _TEXT.replace("@FILES@", _LOGIN if login else _INNER).replace("@NONCE@", nonce)
+    text = _TEXT.replace("@FILES@", _LOGIN if login else _INNER).replace("@NONCE@", nonce)
+    for name, code in (("FIRST", _FIRST), ("LAST", _LAST), ("CALL", _CALL), ("GATE", _GATE), ("BELT", _BELT)):
+        text = text.replace(f"@{name}@", code)
+    return text

@@ -24,54 +24,30 @@ from typing import Final
 
 from agent.core.shell.guard import boot, meaning
 from agent.core.shell.guard.ahead import ahead
+from agent.core.shell.guard.broken import ONE_BY_ONE, Broken, Unguardable
 from agent.core.shell.guard.drawn import Drawn
+from agent.core.shell.guard.keys import ENTER, Keys
 from agent.core.shell.guard.layer import Layer, Ran, State
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter, status
 from agent.core.shell.guard.meaning import Meant, Question
 from agent.core.shell.guard.pace import PER_ENTER, Pace
 from agent.core.shell.guard.quoting import UnquotableError, unpercent
+from agent.core.shell.guard.starter import Starter
 from agent.core.shell.guard.steps import STEP_LIMIT
 from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Side, Unit
 from chalicelib.contracts.operation import Operation
 
-#: Bytes of keys that may wait; more than that is left to SSH's window.
-KEYS_LIMIT: Final = 64 * 1024
 #: Seconds that a shell has to report once it runs, unless its target says otherwise. One that does not is not guarded.
 HELLO_S: Final = 3.0
 #: Seconds that what starts a shell (sudo, ssh) may be silent; nothing but an answer to it is typed in that time.
 START_S: Final = 60.0
-#: Lines that may be typed to what starts a shell: passwords, codes, a yes to a host key.
-ANSWERS: Final = 12
 _NONCE_LIMIT: Final = 64
 #: Shells that are remembered, stopped ones among them.
 _KNOWN: Final = 32
 
-_ENTER: Final = (b"\r", b"\n", b"\x0f")
 _INTERRUPT: Final = b"\x03"
 _RUN: Final = "__sp_run"
-#: What asks for a password, or a yes to a host key, in whatever language: the line is not over, and ends so.
-_QUESTION: Final = re.compile(rb"[^\r\n]{1,300}[:?] ?\Z")
 _CHALLENGE: Final = re.compile(rb"[0-9A-Fa-f.]{1,256}")
-_CONTROL: Final = re.compile(rb"\x1b\[[0-9;?]*[A-Za-z]")
-
-_ONE_BY_ONE: Final = "Run one command at a time: ssh <target> <command>."
-
-
-class Broken(Exception):  # noqa: N818 - the end of a shell, not of the gateway
-    """The shell cannot be guarded (any longer). ``message`` says why, ``hint`` what to do."""
-
-    def __init__(self, message: str, hint: str = "") -> None:
-        self.message, self.hint = message, hint
-        super().__init__(message)
-
-
-class Unguardable(Broken):
-    """The account has a shell that no guard exists for. Nothing was typed into it yet."""
-
-    def __init__(self, shell: str) -> None:
-        self.shell = shell
-        known = ", ".join(sorted(boot.GUARDS))
-        super().__init__(f"This account's shell cannot be guarded ({shell[:40]!r}); only {known} can.", _ONE_BY_ONE)
 
 
 class Dialogue:
@@ -84,13 +60,11 @@ class Dialogue:
         self._top = Layer(_plain(nonce), muted=True)
         self._layers: Final = {nonce: self._top}
         self._marks: Final = Splitter(nonce, boot.NAME)
-        self._keys = bytearray()
+        self._keys: Final = Keys()
         self._pace: Final = Pace()
         self._drawn: Final = Drawn()
-        self._returned = 0
         self._asking: tuple[Layer, Operation | None] | None = None
-        self._tail = b""
-        self._answers = 0
+        self._starter = Starter()
         self._word = boot.WORD
         self.ran: list[Ran] = []
         """Lines that have ended since somebody took them from here."""
@@ -109,10 +83,10 @@ class Dialogue:
     def patience(self) -> tuple[object, float] | None:
         """Seconds that the shell may take for what it does now, and what that is. None where it may take for ever."""
         top = self._top
-        if self.ready or self._asking is not None or (top.outer is not None and self._questioned):
+        if self.ready or self._asking is not None or (top.outer is not None and self._starter.asks):
             return None
         slow = top.state == "starting" and top.outer is not None
-        return (top.nonce, top.state, self._answers), max(START_S, self._hello_s) if slow else self._hello_s
+        return (top.nonce, top.state, self._starter.answers), max(START_S, self._hello_s) if slow else self._hello_s
 
     @property
     def forged(self) -> int:
@@ -122,7 +96,7 @@ class Dialogue:
     @property
     def full(self) -> bool:
         """True where no more keys can wait."""
-        return len(self._keys) >= KEYS_LIMIT
+        return self._keys.full
 
     @property
     def waits(self) -> bool:
@@ -138,7 +112,7 @@ class Dialogue:
 
     def typed(self, data: bytes) -> bytes:
         """Take keys. Returns those that go to the shell now; the others wait."""
-        self._keys += data
+        self._keys.add(data)
         return self._released()
 
     def _released(self) -> bytes:
@@ -149,7 +123,7 @@ class Dialogue:
             return self._answer()
         if top.state != "prompt":
             return b""
-        entered = self._entered()
+        entered = self._keys.line
         if not entered:
             return self._take(len(self._keys))
         # What follows Enter may belong to the shell or to the program that the line starts; it waits to see which.
@@ -158,33 +132,19 @@ class Dialogue:
 
     def _answer(self) -> bytes:
         """Answers to what starts a shell, one for each of its questions; and Ctrl-C, which drops what was typed before it."""
-        at = self._keys.rfind(_INTERRUPT)
-        if at >= 0:
-            del self._keys[:at]
+        if self._keys.from_last(_INTERRUPT):
             return self._take(1)
-        if not self._questioned or self._answers >= ANSWERS:
+        if not self._starter.patient:
             return b""
-        entered = self._entered()
+        entered = self._keys.line
         if entered:
-            self._tail = b""
-            self._answers += 1
+            self._starter.answered()
         return self._take(entered or len(self._keys))
 
-    @property
-    def _questioned(self) -> bool:
-        return _QUESTION.search(self._tail) is not None
-
-    def _entered(self) -> int:
-        """Return how many keys stand up to the first Enter. 0 where there is none."""
-        found = [at for at in (self._keys.find(key) for key in _ENTER) if at >= 0]
-        return min(found) + 1 if found else 0
-
     def _take(self, size: int) -> bytes:
-        data = bytes(self._keys[:size])
-        del self._keys[:size]
-        self._returned = max(0, self._returned - size)
+        data = self._keys.take(size)
         self._top.note(data)
-        self._pace.grant(PER_ENTER * sum(data.count(key) for key in _ENTER))
+        self._pace.grant(PER_ENTER * sum(data.count(key) for key in ENTER))
         return data
 
     def flush(self) -> list[Unit]:
@@ -214,7 +174,7 @@ class Dialogue:
                 elif not self._top.muted:
                     units.append(Output(piece))
                     if self._top.state == "starting":
-                        self._tail = _CONTROL.sub(b"", self._tail + piece)[-512:]
+                        self._starter.said(piece)
                         units += self._typing()
         except (EndlessError, UnquotableError, ValueError, IndexError):
             raise Broken("The shell's guard said something that makes no sense, so the shell was ended.") from None
@@ -241,7 +201,7 @@ class Dialogue:
             return []
         self._marks.nonces.discard(boot.NAME)
         top.shell, top.state = shell, "booting"
-        self._tail = b""
+        self._starter = Starter()
         if shell in boot.GUARDS:
             top.muted = True
             return [Housekeeping(Side.TARGET, boot.stage(shell, top.nonce, top.word, login=top.login))]
@@ -260,8 +220,7 @@ class Dialogue:
             for each in old.chain[: old.chain.index(layer)]:
                 self._ended(each.over(status if each.outer is layer else None, now_ms))
         if layer is not old:
-            del self._keys[: self._returned]
-            self._returned = 0
+            self._keys.disown()
         if not self.ready:
             self._marks.nonces.difference_update({boot.NAME, old.nonce})
             del self._layers[old.nonce]
@@ -311,7 +270,7 @@ class Dialogue:
     def _too_old(self, layer: Layer, version: str) -> list[Unit]:
         words = f"{layer.shell} {version} is too old to be guarded."
         if layer.outer is None:
-            raise Broken(words, _ONE_BY_ONE)
+            raise Broken(words, ONE_BY_ONE)
         return [Output(f"sallyport: {words}\r\n".encode())]
 
     def _prompted(self, layer: Layer, kind: str) -> list[Unit]:
@@ -329,12 +288,11 @@ class Dialogue:
         A shell in another one may be somebody else's machine, and what it says was typed could end up in the one around it. So it
         gets back what went to it behind the line's Enter, or nothing, and loses it where it ends first.
         """
-        if layer.outer is not None:
-            if not ahead(layer.sent, keys):
-                keys = b""
-            self._returned = len(keys)
+        inside = layer.outer is not None
+        if inside and not ahead(layer.sent, keys):
+            keys = b""
         layer.sent.clear()
-        self._keys[:0] = keys
+        self._keys.give_back(keys, owned=inside)
 
     def _acknowledged(self, layer: Layer, now_ms: int) -> list[Unit]:
         if layer.goes != "starting":
@@ -350,7 +308,7 @@ class Dialogue:
             self._ended(layer.over(None, now_ms))
         self._layers[inner.nonce] = self._top = inner
         self._marks.nonces.update({inner.nonce, boot.NAME})
-        self._tail, self._answers = b"", 0
+        self._starter = Starter()
         self._forget()
         return self._typing()
 

@@ -95,10 +95,10 @@ function __sp_before --on-event fish_prompt
   if not string match -q '*__sp_own_prompt*' -- (functions fish_prompt | string collect)
     functions -q __sp_own_prompt; and functions -e __sp_own_prompt
     functions -c fish_prompt __sp_own_prompt
+    # It finds the status of the line, and what comes first is printed when it has.
     function fish_prompt
-      printf '\033]7701;@NONCE@;A\007'
-      __sp_own_prompt
-      printf '\033]7701;@NONCE@;B\007'
+      __sp_own_prompt | string collect -N | read -z -l text
+      printf '\033]7701;@NONCE@;A\007%s\033]7701;@NONCE@;B\007' $text
     end
   end
   __sp_tell "D;$last;"(string escape --style=url -- $PWD)

@@ -53,6 +53,14 @@ __sp_run() {
   builtin eval "$r"
 }
 __sp_hide() { [[ $1 != *__sp_run* ]] }
+# Hooks may change which hooks there are, and prompts do, at the first one; lines may not.
+__sp_hold() { builtin typeset -gr precmd_functions }
+__sp_release() { builtin typeset -g +r precmd_functions }
+__sp_order() {
+  builtin emulate -L zsh
+  preexec_functions=(__sp_preexec ${preexec_functions:#__sp_(preexec|hold)} __sp_hold)
+  precmd_functions=(__sp_release ${precmd_functions:#__sp_(release|precmd)} __sp_precmd)
+}
 __sp_preexec() { __sp_ask "$1" || { builtin kill -INT $$; builtin return 1 } }
 # Completion expands substitutions and glob qualifiers, and so would run what has not been asked about.
 __sp_complete() {
@@ -74,14 +82,13 @@ __sp_precmd() {
   builtin setopt interactivecomments
   READNULLCMD=cat
   __sp_keys
-  [[ ${preexec_functions[1]-} == __sp_preexec ]] || preexec_functions=(__sp_preexec ${preexec_functions:#__sp_preexec})
+  __sp_order
   [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'%{\033]7701;@NONCE@;A\007%}'$PS1$'%{\033]7701;@NONCE@;B\007%}'
   [[ $PS2 == *'7701;@NONCE@'* ]] || PS2=$PS2$'%{\033]7701;@NONCE@;C\007%}'
   __sp_tell "D;$e;${(qqqq)PWD}"
   builtin return $e
 }
-preexec_functions=(__sp_preexec $preexec_functions)
-precmd_functions=(${precmd_functions:#__sp_precmd} __sp_precmd)
+__sp_order
 # Widgets by their name, the plain ones among them.
 for __sp_k in $keymaps; do
   for __sp_w in ${(f)"$(builtin bindkey -M $__sp_k)"}; do
@@ -90,7 +97,6 @@ for __sp_k in $keymaps; do
 done
 builtin unset __sp_k __sp_w
 zshaddhistory_functions=(__sp_hide $zshaddhistory_functions)
-builtin typeset -gr precmd_functions
 __sp_tell "H;${(qqqq)$(id -un 2> /dev/null)};${(qqqq)HOST}"
 """
 _LOGIN: Final = (

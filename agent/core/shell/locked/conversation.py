@@ -15,8 +15,10 @@ from typing import Final, Literal
 
 from agent.core.shell.classify import classify
 from agent.core.shell.guard import boot, marks
-from agent.core.shell.guard.dialogue import HELLO_S, KEYS_LIMIT, Broken
+from agent.core.shell.guard.broken import Broken
+from agent.core.shell.guard.dialogue import HELLO_S
 from agent.core.shell.guard.drawn import Drawn
+from agent.core.shell.guard.keys import KEYS_LIMIT
 from agent.core.shell.guard.layer import Ran
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter
 from agent.core.shell.guard.meaning import HIDDEN, LINE_LIMIT, TOO_LONG

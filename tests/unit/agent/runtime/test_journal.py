@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.wal import Frame, Progress, Type
 from agent.runtime.writer import write_at
 from chalicelib.contracts.faults import Fault
+from tests.patience import HANG_S
 
 SIDS = ("ses_01JD8QZ6T3N0V9C4K2M7X5B1HR", "ses_01JD8QZ6T3N0V9C4K2M7X5B1HS")
 
@@ -114,3 +116,51 @@ async def test_what_one_does_wrong_when_it_is_told_is_not_the_others_business(lo
     log.ask(second, reached.set_result)
     assert await reached is None
     assert [str(problem["exception"]) for problem in problems] == ["its own"]
+
+
+async def test_who_gives_way_goes_on_when_those_who_waited_were_told(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("agent.runtime.way.LONGEST_S", HANG_S)
+    order: list[str] = []
+    first, second = log.sessions
+    await second.give_way()  # nobody waits
+    log.ask(first, lambda fault: order.append("told"))
+    await second.give_way()
+    order.append("went on")
+    assert order == ["told", "went on"]
+    await second.give_way()
+
+
+async def test_a_slow_disk_is_given_way_to_for_a_moment_only(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: asyncio.Future[Fault | None] = asyncio.get_running_loop().create_future()
+    goes_on = threading.Event()
+
+    def slow(*arguments: Any) -> None:
+        goes_on.wait()
+        write_at(*arguments)
+
+    monkeypatch.setattr("agent.runtime.journal.write_at", slow)
+    first, second = log.sessions
+    try:
+        log.ask(first, told.set_result)
+        for _ in range(3):
+            await second.give_way()
+        assert not told.done()
+    finally:
+        goes_on.set()
+    assert await told is None
+
+
+async def test_nobody_gives_way_to_a_log_that_has_failed(log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Fault | None] = []
+
+    def broken(*arguments: Any) -> None:
+        raise OSError("gone")
+
+    monkeypatch.setattr("agent.runtime.journal.write_at", broken)
+    first, second = log.sessions
+    log.ask(first, told.append)
+    while not told:
+        await second.give_way()
+    await second.give_way()
+    assert told[0] is not None
+    assert told[0].code == "recording_failed"

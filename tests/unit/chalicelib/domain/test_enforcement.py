@@ -217,6 +217,7 @@ def test_a_protocol_that_cannot_record_has_no_targets() -> None:
         (f'@approval("group:dba") forbid(principal, action == Action::"run", resource) {LIFTED};', "hold"),
         (f'@approval("group:dba") forbid(principal, action in [Action::"run", Action::"transfer"], resource) {LIFTED};', "hold"),
         ('permit(principal, action == Action::"forward", resource);', "forward"),
+        ('permit(principal, action == Action::"replicate", resource);', "replicate"),
         ('permit(principal, action in [Action::"connect", Action::"forward"], resource in Tag::"prod");', "forward"),
         ('permit(principal, action == Action::"reveal", resource == Target::"web-1");', "mask"),
         ('permit(principal, action == Action::"reveal", resource is Target in Tag::"prod");', "mask"),
@@ -238,6 +239,7 @@ def test_a_rule_that_names_a_control_must_be_enforceable_where_it_may_apply(poli
         'permit(principal, action == Action::"forward", resource == Target::"web-2");',
         'permit(principal, action == Action::"reveal", resource is Target in Tag::"dev");',
         'forbid(principal, action == Action::"forward", resource);',
+        'forbid(principal, action == Action::"replicate", resource);',
         "permit(principal, action, resource);",
         'permit(principal, action == Action::"transfer", resource);',
     ],
@@ -271,14 +273,14 @@ def test_a_credential_that_the_agent_lacks_is_a_warning() -> None:
     [
         (
             "principal, action, resource",
-            "transfer, forward, reveal, approve, emergency, erase, replay, watch, kill, unmask and administer;",
+            "transfer, forward, replicate, reveal, approve, emergency, erase, replay, watch, kill, unmask and administer;",
         ),
         (
             'principal in Group::"sre", action, resource in Tag::"prod"',
-            "transfer, forward, reveal, approve, emergency, erase, replay, watch, kill and unmask;",
+            "transfer, forward, replicate, reveal, approve, emergency, erase, replay, watch, kill and unmask;",
         ),
-        ('principal, action, resource == Target::"web-1"', "transfer, forward, reveal, approve, emergency and erase;"),
-        ("principal, action, resource is Target", "transfer, forward, reveal, approve, emergency and erase;"),
+        ('principal, action, resource == Target::"web-1"', "transfer, forward, replicate, reveal, approve, emergency and erase;"),
+        ("principal, action, resource is Target", "transfer, forward, replicate, reveal, approve, emergency and erase;"),
         ('principal, action, resource is Session in Tag::"prod"', "replay, watch, kill and unmask;"),
     ],
 )

@@ -82,7 +82,7 @@ def test_a_mistake_is_told_with_its_line(text: str, line: int, word: str) -> Non
     assert any(where == line and word in message for where, message in found), found
 
 
-@pytest.mark.parametrize("action", ["connect", "run", "transfer", "forward"])
+@pytest.mark.parametrize("action", ["connect", "run", "transfer", "forward", "replicate"])
 def test_an_approval_is_kept(action: str) -> None:
     text = (
         f'@approval("group:dba quorum:2 ttl:15m") forbid(principal, action == Action::"{action}", resource) '

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from chalicelib.usecases.list_requests import RequestListing, list_requests, view_request
+from chalicelib.usecases.listing import asked_day
 from tests.fakes.approvals import ALICE_ADMIN, BOTH, DAN, DORA, LEA, access, answer, asking_world, drop, inside
 from tests.fakes.world import ADMIN, ALICE, CAROL, MALLORY, World
 from tests.unit.chalicelib.usecases.expecting import fault
@@ -48,6 +49,26 @@ def test_ones_own_are_listed_newest_first_while_they_are_open() -> None:
     assert listed(world, ALICE, "mine") == [made[2].rid, made[1].rid]
     assert listed(world, ALICE, "mine", limit=1) == [made[2].rid]
     assert listed(world, DAN, "mine") == []
+
+
+def test_what_is_over_by_time_alone_is_said_to_be_before_a_row_says_so() -> None:
+    world = asking_world()
+    request, day = access(world).request, asked_day(world.clock, "")
+    assert listed(world, ALICE, "history", state="pending") == [request.rid]
+    answer(world, DAN, request)
+    assert listed(world, ALICE, "history", state="approved") == [request.rid]
+    for later in (False, True):
+        if later:
+            world.clock.advance(90_000)
+        state = "expired" if later else "approved"
+        asked = RequestListing(view="history", day=day)
+        (seen,) = list_requests(world.ports, ALICE, asked, "").requests
+        assert seen.state == state
+        assert view_request(world.ports, ALICE, request.rid, "").request.state == state
+        for each in ("approved", "expired"):
+            found = listed(world, ALICE, "history", day=day, state=each)
+            assert found == ([request.rid] if each == state else [])
+        assert listed(world, ALICE, "mine") == ([] if later else [request.rid])
 
 
 def test_history_is_everything_of_a_day_that_one_may_see() -> None:

@@ -64,7 +64,7 @@ def test_the_inbox_is_a_table(run: Run, there: Asking, monkeypatch: pytest.Monke
     assert "\u202e" not in line
 
 
-@pytest.mark.parametrize("view", ["inbox", "mine", "history", "unreviewed"])
+@pytest.mark.parametrize("view", ["inbox", "mine", "unreviewed"])
 def test_each_view_asks_for_its_own(run: Run, there: Asking, logged_in: FakeControlPlane, view: str) -> None:
     assert json.loads(run("requests", f"--{view}", "--json").out)["requests"][0]["rid"] == RID
     assert logged_in.requests[-1].path == f"/requests?view={view}"
@@ -94,10 +94,62 @@ def test_a_request_is_taken_back(run: Run, there: Asking) -> None:
     assert json.loads(run("withdraw", RID, "--json").out)["request"]["state"] == "withdrawn"
 
 
-@pytest.mark.parametrize("command", ["approve", "deny", "withdraw"])
+def test_a_yes_is_taken_back(run: Run, there: Asking) -> None:
+    assert run("revoke", RID, "--reason", "it is over").out == f"{RID} is revoked\n"
+    assert json.loads(run("revoke", RID, "--json").out)["request"]["state"] == "revoked"
+    assert there.revoked == ["it is over", ""]
+
+
+def test_an_emergency_is_reviewed(run: Run, there: Asking) -> None:
+    there.request = request(state=RequestState.EXPIRED, emergency=True)
+    assert run("review", RID, "--justified", "--reason", "INC-4711").out == f"{RID} is reviewed: justified\n"
+    assert there.request.review is not None
+    assert (there.request.review.justified, there.request.review.comment) == (True, "INC-4711")
+    assert run("review", RID, "--unjustified", "--reason", "no").out == f"{RID} is reviewed: not justified\n"
+    said = json.loads(run("review", RID, "--unjustified", "--reason", "no", "--json").out)
+    assert said["request"]["review"]["justified"] is False
+
+
+@pytest.mark.parametrize("words", [["--justified"], ["--reason", "x"], []])
+def test_a_review_says_what_was_found_and_why(run: Run, there: Asking, logged_in: FakeControlPlane, words: list[str]) -> None:
+    assert run("review", RID, *words).status == 2
+    assert logged_in.requests == []
+
+
+def test_what_is_no_emergency_is_not_reviewed(run: Run, there: Asking) -> None:
+    ran = run("review", RID, "--justified", "--reason", "x")
+    assert (ran.status, ran.out) == (2, "")
+    assert "Only an emergency is reviewed. [bad_request]" in ran.err
+
+
+def test_history_goes_back_day_by_day(run: Run, there: Asking, logged_in: FakeControlPlane) -> None:
+    asked = lambda: [each.path for each in logged_in.requests]  # noqa: E731
+    run("requests", "--history", "--since", "24h", "--limit", "5", "--json")
+    assert asked() == [
+        "/requests?view=history&day=2026-11-20&limit=5",
+        "/requests?view=history&day=2026-11-19&limit=4",
+    ]
+    del logged_in.requests[:]
+    assert len(json.loads(run("requests", "--history", "--days", "3", "--json").out)["requests"]) == 4
+    assert len(asked()) == 4
+    del logged_in.requests[:]
+    there.request = request(asked_ms=NOW_MS - 7_200_001)
+    assert run("requests", "--history", "--since", "2h").err.strip() == "Nothing was asked since then."
+    assert len(asked()) == 1
+
+
+@pytest.mark.parametrize(
+    "words", [["--since", "2h"], ["--days", "2"], ["--history", "--since", "2h", "--days", "2"], ["--history", "--days", "0"]]
+)
+def test_days_are_the_historys(run: Run, there: Asking, logged_in: FakeControlPlane, words: list[str]) -> None:
+    assert run("requests", *words).status == 2
+    assert logged_in.requests == []
+
+
+@pytest.mark.parametrize("command", ["approve", "deny", "withdraw", "revoke", "review"])
 @pytest.mark.parametrize("rid", ["req_../../whoami", "ses_1", "", "req_x/votes", "req_%2e"])
 def test_what_is_no_identifier_reaches_no_address(run: Run, logged_in: FakeControlPlane, command: str, rid: str) -> None:
-    more = ["--reason", "x"] if command == "deny" else []
+    more = {"deny": ["--reason", "x"], "review": ["--justified", "--reason", "x"]}.get(command, [])
     assert run(command, rid, *more).status != 0
     assert logged_in.requests == []
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.core.masking.folding import _FOLD, _disguises, fold, plain
+from agent.core.masking.folding import _COMMON, _FAR_LEADS, _FOLD, _disguises, _plain, fold, plain
 
 
 @pytest.mark.parametrize(
@@ -66,16 +66,30 @@ def test_positions_stay_in_order_and_inside(data: bytes) -> None:
     assert all(0 <= start <= end <= len(data) for start, end in zip(starts, ends, strict=True))
 
 
+#: One of the disguises beyond ASCII, letters of which no disguise consists, and bytes that are no UTF-8.
+LETTERS = ["–".encode(), "é".encode(), "я".encode(), "漢".encode(), b"\xc3", b"\xff", b"\x80"]
 _LITTLE = st.sampled_from(
-    rb"a x u n 4 [ ; 0 m f ( B = # commat 41 0041 / \ \\ \n \u00 \x6 % %4 & &# &#x".split()
+    rb"a x u n 4 [ ; 0 m f ( B = # commat 41 0041 / \ \\ \n \u00 \x6 % %4 & &# &#x".split() + LETTERS
 ) | st.sampled_from([b"\x1b", b"\x1b[", b"\x1b[\\", b"x41" * 150])
 
 
 @pytest.mark.parametrize("room", [0, 20_000])
 @given(pieces=st.lists(_LITTLE, max_size=24))
-def test_in_ascii_the_same_is_found_however_it_is_looked_for(room: int, pieces: list[bytes]) -> None:
+def test_in_ascii_and_among_letters_the_same_is_found_however_it_is_looked_for(room: int, pieces: list[bytes]) -> None:
     data = b"".join(pieces) + b"." * room
     assert list(_disguises(data)) == [match.span() for match in _FOLD.finditer(data)]
+
+
+def test_every_disguise_beyond_ascii_begins_with_a_byte_that_is_looked_for() -> None:
+    every = "".join(map(chr, (*range(0x80, 0xD800), *range(0xE000, 0x110000)))).encode()
+    found = {every[match.start()] for match in _FOLD.finditer(every)}
+    assert found == {lead[0] for lead in _FAR_LEADS}
+
+
+def test_what_is_met_often_reads_as_it_would_be_worked_out() -> None:
+    far = [disguise for disguise in _COMMON if not disguise.isascii()]
+    assert len(far) == 13
+    assert {disguise: _plain(disguise) for disguise in far} == {disguise: (_COMMON[disguise], 0) for disguise in far}
 
 
 def test_backslashes_in_a_row_are_looked_at_once() -> None:

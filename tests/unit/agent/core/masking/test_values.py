@@ -47,10 +47,12 @@ def test_text_shows_the_declared_remainder() -> None:
     assert mask_value("x" * 80, 19, 0, b"a") == (b"[masked " + b"x" * 80)[:63]
 
 
-def test_json_leaves_are_masked_and_members_keep_their_names() -> None:
-    shown = mask_value("ssn", 3802, 1, b'\x01{"a": [1.5, true, "x", null], "b": {"c": "d"}}')
+def test_json_leaves_are_masked_and_members_whose_names_are_no_values_keep_them() -> None:
+    value = b'\x01{"a": [1.5, true, "x", null], "b": {"c": "d"}, "123-45-6789": 1}'
+    shown = mask_value("ssn", 3802, 1, value, members=lambda name: len(name) == 1)
     assert shown is not None
-    assert json.loads(shown[1:]) == {"a": [0, False, "***-**-****", None], "b": {"c": "***-**-****"}}
+    assert json.loads(shown[1:]) == {"a": [0, False, "***-**-****", None], "b": {"c": "***-**-****"}, "***-**-****": 0}
+    assert mask_value("ssn", 114, 0, b'{"a": 1}') == b'{"***-**-****": 0}'
     with pytest.raises(MaskFault):
         mask_value("ssn", 3802, 1, b"\x02{}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
 import msgspec
@@ -49,6 +50,16 @@ def test_a_decision_names_what_an_approval_would_name() -> None:
         "digest": GET.digest(),
         "arguments": ["/x"],
     }
+
+
+def test_what_is_left_out_of_an_operation_is_not_left_out_of_its_digest() -> None:
+    writer = JsonlWriter(HEADING, protocol="sftp")
+    told = msgspec.structs.replace(GET, text="get [masked card]", objects=frozenset({"[masked card]"}))
+    decision = Decider(make_claims(), make_policy).decide(GET, NOW_MS)
+    _, entry = lines(writer.decided(told, decision, NOW_MS, exact=GET))
+    assert (entry["text"], entry["objects"]) == ("get [masked card]", ["[masked card]"])
+    assert entry["digest"] == GET.digest()
+    assert entry["sha256"] == hashlib.sha256(b"get /x").hexdigest()
 
 
 def test_a_denial_carries_its_words() -> None:

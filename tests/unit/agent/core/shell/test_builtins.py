@@ -145,3 +145,11 @@ def test_a_long_test_costs_no_recursion() -> None:
         "[ " + "( " * 190 + "a" + " )" * 190 + " ]",
     ):
         classify(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [("alias", True), ("alias ls", True), ("alias -p", True), ("alias ls 'rm x'", False), ("alias --save ls 'rm x'", False)],
+)
+def test_fish_names_an_alias_in_two_words(line: str, known: bool) -> None:
+    assert ("unknown" not in classify(line, carried=True).effects) is known

@@ -118,3 +118,19 @@ def test_a_here_document_may_stand_in_one_substitution_but_not_in_two() -> None:
 def test_here_documents_whose_end_is_in_doubt_are_parse_errors(line: str) -> None:
     found = classify(line)
     assert "parse_error" in found.flags
+
+
+@pytest.mark.parametrize(
+    ("line", "known"),
+    [
+        ("echo $a[$x]", False),
+        ('echo "$a[$x]"', False),
+        ("echo $a[x]", False),
+        ("echo $a[$1]", False),
+        ("echo $a[1] $a[2,-1]", True),
+        ("n=3; echo $a[$n]", True),
+        ("echo '$a[$x]' $d/*[ab]", True),
+    ],
+)
+def test_a_subscript_of_zsh_is_arithmetic(line: str, known: bool) -> None:
+    assert ("unknown" not in classify(line, carried=True).effects) is known

@@ -2,8 +2,10 @@
 
 import pytest
 
+from agent.core.sql import analyse
 from agent.core.sql.builtin_effects import EFFECTS_OF, PREFIXES, QUIET, effect_of
 from agent.core.sql.builtin_names import COMPUTES
+from agent.core.sql.catalogue import Catalogue
 from agent.core.sql.model import EFFECTS, FLAGS
 
 
@@ -38,3 +40,16 @@ def test_dangerous_functions_raise_their_flag(name: str, flag: str) -> None:
     assert effect is not None
     assert flag in effect.flags
     assert name not in COMPUTES
+
+
+@pytest.mark.parametrize(("name", "known"), [
+    ("information_schema._pg_expandarray", True),
+    # Whoever may make functions could have made these.
+    ("public._pg_expandarray", False),
+    ("_pg_expandarray", False),
+    ("information_schema.query_of_my_own", False),
+])  # fmt: skip
+def test_drivers_describe_tables_with_functions_of_information_schema(name: str, known: bool) -> None:
+    text = f"SELECT (k.keys).x FROM (SELECT {name}(i.indkey) AS keys FROM pg_catalog.pg_index i WHERE i.indisprimary) k"
+    (statement,) = analyse(text, Catalogue()).statements
+    assert ("unknown" not in statement.effects) == known

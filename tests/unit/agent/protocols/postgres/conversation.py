@@ -148,8 +148,16 @@ class FakeMasks:
     def copies(self, meaning: Meaning) -> bool:
         return "unmaskable" not in meaning.text
 
+    withheld: frozenset[str] = frozenset()
+
+    def hidden(self) -> frozenset[str]:
+        return self.withheld
+
     def text(self, words: str, about: Meaning | None = None) -> str:
         return words.replace("hunter2", "****")
+
+    def told(self, words: str, heard: str) -> str:
+        return self.text(words)
 
     def fields(self, fields: dict[str, str], about: Meaning | None, asked: str) -> dict[str, str]:
         return {code: self.text(words) for code, words in fields.items()}
@@ -164,7 +172,7 @@ class Conversation:
         heading = Heading(sid=SID, target="db", principal="ann@example.com", login="app", channel=1, opened_ms=NOW_MS)
         judge = Judge(Decider(make_claims(), lambda: self.policy), JsonlWriter(heading, protocol="postgres"), originals=originals)
         self.classifier = Classifier(read, catalogue)
-        self.engine = Engine(judge, self.classifier, FakeMasks(), SID, Known(Snapshot(catalogue, {}, 0)))
+        self.engine = self._made(judge, Known(Snapshot(catalogue, {}, 0)))
         self.target = b""
         self.client = b""
         self.lines = b""
@@ -174,6 +182,9 @@ class Conversation:
         self.denied = 0
         self.reports: list[str] = []
         self.order: list[str] = []
+
+    def _made(self, judge: Judge, known: Known) -> Engine:
+        return Engine(judge, self.classifier, FakeMasks(), SID, known)
 
     def says(self, *parts: bytes) -> bytes:
         """The client says ``parts``. Returns what the server is sent."""

@@ -9,6 +9,7 @@ from agent.protocols.postgres.messages import read_fields
 from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_runtime import SID
 from tests.unit.agent.protocols.postgres.conversation import (
+    ALLOW,
     BOUND,
     CLOSED,
     FAILED,
@@ -106,7 +107,7 @@ def test_an_empty_text_asks_nothing_and_nothing_of_it_is_forwarded() -> None:
 
 
 def test_what_cannot_be_read_is_refused_like_a_syntax_error() -> None:
-    talk = Conversation()
+    talk = Conversation(ALLOW, 'forbid(principal, action, resource) when { context.effects.contains("unknown") };')
     assert talk.says(query("selec 1")) == REPLACED_QUERY
     assert words(talk.answers(error(), IDLE))["C"] == "42601"
     assert talk.denied == 1

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+import ssl
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,16 @@ import pytest
 from agent.core.sql import analyse
 from agent.core.sql.catalogue import Catalogue
 from agent.core.units import Side
-from agent.protocols.postgres import login, messages
+from agent.protocols.postgres import messages
+from agent.protocols.postgres.cancels import Cancels
+from agent.protocols.postgres.catalogue import Catalogues
 from agent.protocols.postgres.classify import Classifier
+from agent.protocols.postgres.reading import make_classifier, make_masks
 from agent.protocols.postgres.rows import torn
+from agent.protocols.postgres.transport import Connection, Plant
 from agent.runtime.relay import Performer
 from chalicelib.contracts.faults import Fault
-from tests.fakes.agent_runtime import NOW_MS, FakeServing
+from tests.fakes.agent_runtime import NOW_MS, FakeServing, make_claims, make_policy, make_target
 from tests.unit.agent.protocols.postgres.conversation import (
     ALLOW,
     IDLE,
@@ -32,6 +37,7 @@ from tests.unit.agent.protocols.postgres.conversation import (
     query,
     row,
 )
+from tests.unit.agent.protocols.postgres.test_walsender import Replica, streaming
 
 MATRIX = Path(__file__).parents[5] / "docs/reference/when-parts-fail.md"
 TABLE = MATRIX.read_text().partition("\n## ")[0]
@@ -168,11 +174,34 @@ def copy_not_described() -> str:
     return ended(talk, lambda: talk.answers(copied))
 
 
+def replicates(options: dict[str, Any], *rules: str) -> str:
+    async def ask() -> str:
+        target = make_target(name="db", protocol="postgres", options={"database": "db", **options})
+        serving = FakeServing(target=target, policy=make_policy(*rules, target=target), claims=make_claims(target="db"))
+        plant = Plant(lambda: ssl.create_default_context(), Cancels(), Catalogues(), make_classifier, make_masks)
+        with pytest.raises(Fault) as caught:
+            await Connection(serving, plant)._replicates("database")
+        return caught.value.code
+
+    return asyncio.run(ask())
+
+
+def hiding(talk: Replica) -> Replica:
+    talk.hide("ssn")
+    return talk
+
+
+def replication_changed() -> str:
+    talk = streaming()
+    talk.hide("ssn")
+    return ended(talk, lambda: talk.answers(messages.message("d", b"wSECRET")))
+
+
 HUGE = (1 << 30).to_bytes(4)
 TESTS: dict[str, Callable[[], str]] = {
     "policy-permits-nothing": lambda: refused(Conversation("forbid(principal, action, resource);"), query("SELECT SECRET")),
     "grant-over": grant_over,
-    "not-sql": lambda: refused(Conversation(ALLOW), query("nonsense SECRET")),
+    "not-sql": lambda: refused(Conversation(ALLOW, UNKNOWN), query("nonsense SECRET")),
     "not-known": lambda: refused(understood(ALLOW, UNKNOWN), query("SELECT * FROM SECRET")),
     "not-utf8": lambda: refused(Conversation(ALLOW), messages.message("Q", b"SELECT 'SECRET\xff'\0")),
     "too-long": lambda: refused(Conversation(ALLOW), query("SELECT 'SECRET" + "x" * (5 << 20) + "'")),
@@ -198,7 +227,11 @@ TESTS: dict[str, Callable[[], str]] = {
     ),
     "client-nonsense": lambda: ended(talk := asked(), lambda: talk.says(messages.message("%", b"SECRET"))),
     "client-too-long": lambda: ended(talk := asked(), lambda: talk.says(b"Q" + HUGE)),
-    "replication": lambda: fault_of(lambda: login.wishes({"user": "a", "replication": "database"}, "db", "db")),
+    "replication": lambda: replicates({}, ALLOW),
+    "replication-denied": lambda: replicates({"replication": True}, 'permit(principal, action == Action::"run", resource);'),
+    "replication-hidden": lambda: refused(hiding(Replica(ALLOW)), query("START_REPLICATION SLOT SECRET LOGICAL 0/0")),
+    "replication-command": lambda: refused(Replica(ALLOW), query("START_REPLICATION SLOT SECRET LOGICAL")),
+    "replication-changed": replication_changed,
     "question-fails": question_fails,
 }
 #: Proved with a real server, in tests/integration/postgres/test_server_gone.py.

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import struct
 
+import msgspec
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from agent.protocols.postgres.codec import join_copied
 from agent.protocols.postgres.kept import CHARACTERS, Kept, kept_rows
@@ -28,6 +31,12 @@ from tests.unit.agent.protocols.postgres.conversation import (
 
 TEXT = Field("a", 0, 0, 25, 0)
 SUSPENDED = b"s\0\0\0\4"
+
+
+def values(kept: Kept) -> list[list[str | None]]:
+    """The rows of ``kept``, as whoever reads the transcript has them."""
+    found: list[list[str | None]] = msgspec.json.decode(kept.take(kept.names)["values"])
+    return found
 
 
 def done(talk: Conversation) -> list[dict[str, object]]:
@@ -73,7 +82,8 @@ def test_binary_values_are_read_by_their_type() -> None:
     kept = Kept(5)
     fields = (Field("n", 0, 0, 23, 1), Field("x", 0, 0, 9999, 1), TEXT)
     kept.add(row(struct.pack(">i", -7), b"\xff", b"t"), fields)
-    assert kept.take(kept.names) == {"columns": ["n", "x", "a"], "values": [["-7", "\\xff (1 bytes, type 9999)", "t"]]}
+    assert kept.names == ["n", "x", "a"]
+    assert values(kept) == [["-7", "\\xff (1 bytes, type 9999)", "t"]]
 
 
 def test_a_name_that_holds_a_value_is_masked() -> None:
@@ -87,7 +97,7 @@ def test_what_is_kept_is_bounded_by_its_size() -> None:
     kept = Kept(1_000)
     for _ in range(1_000):
         kept.add(row(b"x" * 1_000), (TEXT,))
-    found = kept.take(kept.names)["values"]
+    found = values(kept)
     assert CHARACTERS - 2_100 < sum(len(value) for (value,) in found) <= CHARACTERS
     assert not kept.room
 
@@ -95,7 +105,8 @@ def test_what_is_kept_is_bounded_by_its_size() -> None:
 def test_a_long_value_is_cut_and_does_not_end_the_rest() -> None:
     kept = Kept(5)
     kept.add(row(b"x" * 200_000) + row(b"y"), (TEXT,))
-    (first,), (second,) = kept.take(kept.names)["values"]
+    (first,), (second,) = values(kept)
+    assert first is not None
     assert first.startswith("xxx")
     assert "200000 bytes" in first
     assert len(first) < 500
@@ -133,3 +144,48 @@ def test_rows_of_a_copy_in_binary_are_read_by_their_types() -> None:
     kept = Kept(9)
     kept.copied(join_copied([b"\x00\x01" + bytes(4)]), binary=True, types=(25,))
     assert kept.take([])["lines"] == [""]
+
+
+VALUES = st.one_of(
+    st.none(),
+    st.sampled_from(
+        [b"", b"plain", b'"', b"\\", b"\0", b"\1", b"\5", b"\n", b"\x1f", b"\x7f", b"null", b'"\5"', b"<>&/'", b"x" * 1_025]
+    ),
+    st.text(max_size=8).map(str.encode),
+    st.binary(max_size=4),
+)
+
+
+@settings(deadline=None)
+@given(st.integers(1, 4), st.integers(0, 40), st.lists(st.tuples(st.integers(0, 159), VALUES), max_size=3))
+def test_many_rows_are_kept_as_each_would_be(columns: int, many: int, odd: list[tuple[int, bytes | None]]) -> None:
+    cells: list[bytes | None] = [b"v%d" % at for at in range(many * columns)]
+    for place, value in odd:
+        if place < len(cells):
+            cells[place] = value
+    rows = [row(*cells[at : at + columns]) for at in range(0, len(cells), columns)]
+    at_once, one_by_one = Kept(30), Kept(30)
+    at_once.add(b"".join(rows), (TEXT,) * columns)
+    for each in rows:
+        if one_by_one.room:
+            one_by_one.add(each, (TEXT,) * columns)
+    assert at_once.room == one_by_one.room
+    assert at_once.take(["a"] * columns) == one_by_one.take(["a"] * columns)
+
+
+def test_every_byte_is_kept_among_many_rows_as_it_is_alone() -> None:
+    rows = [row(b"v%d" % at) for at in range(20)]
+    for byte in range(256):
+        odd = [*rows, row(b"a" + bytes([byte]))]
+        at_once, one_by_one = Kept(30), Kept(30)
+        at_once.add(b"".join(odd), (TEXT,))
+        for each in odd:
+            one_by_one.add(each, (TEXT,))
+        assert at_once.take(["a"]) == one_by_one.take(["a"])
+
+
+def test_short_texts_and_what_is_absent_are_written_without_being_read() -> None:
+    kept = Kept(100)
+    rows = [row(None if at % 3 else b"a%d" % at, b"it's", None) for at in range(20)]
+    kept.add(b"".join(rows), (TEXT,) * 3)
+    assert values(kept) == [[None if at % 3 else f"a{at}", "it's", None] for at in range(20)]

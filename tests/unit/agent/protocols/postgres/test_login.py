@@ -123,17 +123,42 @@ def test_first_packets_that_are_refused(packet: bytes) -> None:
 
 
 @pytest.mark.parametrize("parameters", [
-    {"replication": "true"},
+    {"replication": "DATABASE"},
+    {"replication": "o"},
+    {"Replication": "true"},
+    {"database": "replication"},
+    {"database": "replication", "replication": "database"},
     {"options": "-c role=admin"},
+    {"options": "-c replication=database"},
+    {"options": "-c datestyle=ISO -c role=admin"},
+    {"options": "-c datestyle=ISO\\ -crole=admin"},
+    {"options": "-c datestyle='ISO -c role=admin'"},
+    {"options": "--datestyle=ISO"},
+    {"options": "-cdatestyle=ISO extra"},
     {"client_encoding": "SJIS"},
     {"role": "admin"},
     {"session_authorization": "admin"},
-    {"search_path": "evil"},
+    {"search_path": "Evil"},
+    {"search_path": 'a"b'},
+    {"search_path": "a b"},
+    {"search_path": ""},
+    {"search_path": ",".join("a" * 40)},
     {"database": "other"},
 ])  # fmt: skip
 def test_what_may_not_be_asked_for(parameters: dict[str, str]) -> None:
-    with pytest.raises(Fault, match=r"not_supported|not_found"):
+    with pytest.raises(Fault, match=r"not_supported|not_found|bad_request"):
         wishes({"user": "ann", **parameters}, "shop", "prod-shop")
+
+
+@pytest.mark.parametrize(("said", "path"), [
+    ("app", ("app",)),
+    (' "$user" , public', ("$user", "public")),
+    ("$user,app_1", ("$user", "app_1")),
+    ('"A, b",c', ("A, b", "c")),
+])  # fmt: skip
+def test_where_names_are_looked_for(said: str, path: tuple[str, ...]) -> None:
+    asked = wishes({"user": "ann", "search_path": said}, "shop", "prod-shop")
+    assert (asked.path, asked.settings) == (path, {"search_path": said})
 
 
 @pytest.mark.parametrize("database", ["", "shop", "prod-shop", "ann"])
@@ -141,6 +166,42 @@ def test_what_drivers_ask_for(database: str) -> None:
     parameters = {"user": "ann", "database": database, "client_encoding": "'utf-8'", "datestyle": "ISO", "_pq_.new": "1"}
     asked = wishes(parameters | {"application_name": "psql"}, "shop", "prod-shop")
     assert (asked.settings, asked.application) == ({"DateStyle": "ISO"}, "psql")
+
+
+def test_limits_of_time_and_writing_are_settings() -> None:
+    options = {"options": "-c lock_timeout=5s -c default_transaction_read_only=on"}
+    asked = wishes({"user": "ann", "jit": "off", **options}, "shop", "prod-shop")
+    assert asked.settings == {"jit": "off", "lock_timeout": "5s", "default_transaction_read_only": "on"}
+
+
+def test_the_options_of_a_subscriber_are_settings() -> None:
+    options = "-c datestyle=ISO  -c intervalstyle=postgres -cextra_float_digits=3"
+    asked = wishes({"user": "ann", "options": options, "DateStyle": "German"}, "shop", "prod-shop")
+    assert asked.settings == {"DateStyle": "German", "IntervalStyle": "postgres", "extra_float_digits": "3"}
+    assert "options" not in messages.read_startup(startup("app", asked, SID)[4:])
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("true", "true"),
+        ("on", "true"),
+        ("T", "true"),
+        ("1", "true"),
+        ("database", "database"),
+        ("off", ""),
+        ("FALSE", ""),
+        ("n", ""),
+    ],
+)
+def test_replication_is_asked_for_in_one_spelling(said: str, meant: str) -> None:
+    asked = wishes({"user": "ann", "replication": said}, "shop", "prod-shop")
+    assert asked.replication == meant
+    assert messages.read_startup(startup("app", asked, SID)[4:]).get("replication", "") == meant
+
+
+def test_physical_clients_name_no_database() -> None:
+    assert wishes({"user": "ann", "database": "replication", "replication": "on"}, "shop", "prod-shop").database == "shop"
 
 
 def test_the_servers_own_log_names_the_session() -> None:

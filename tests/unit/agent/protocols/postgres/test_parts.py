@@ -83,8 +83,12 @@ def test_very_many_values_become_their_hash() -> None:
 
 def test_only_the_person_and_the_secret_cancel() -> None:
     cancels = Cancels()
-    entry = Cancellable(b"four", "ann", make_target(name="shop"), 99, b"real", None)
-    cancels.add(7, entry)
+    entry = Cancellable(b"four", "ann", make_target(name="shop"), 7, b"real", None)
+    # Another server's backend has the same number.
+    other = Cancellable(b"5555", "ann", make_target(name="web"), 7, b"real", None)
+    cancels.add(entry)
+    cancels.add(other)
+    assert cancels.find(7, b"5555", "ann", "web") is other
     assert cancels.find(7, b"four", "ann", "shop") is entry
     for wrong in (
         (8, b"four", "ann", "shop"),
@@ -93,8 +97,11 @@ def test_only_the_person_and_the_secret_cancel() -> None:
         (7, b"four", "ann", "web"),
     ):
         assert cancels.find(*wrong) is None
-    cancels.remove(7)
+    cancels.remove(entry)
     assert cancels.find(7, b"four", "ann", "shop") is None
+    assert cancels.find(7, b"5555", "ann", "web") is other
+    cancels.remove(other)
+    assert cancels.find(7, b"5555", "ann", "web") is None
 
 
 async def test_a_key_alone_cancels_what_came_natively_and_nothing_else() -> None:
@@ -105,9 +112,9 @@ async def test_a_key_alone_cancels_what_came_natively_and_nothing_else() -> None
         cancelled.append(pid)
 
     target = make_target(name="shop")
-    cancels.add(7, Cancellable(b"four", "ann", target, 99, b"real", cancel))
-    cancels.add(8, Cancellable(b"four", "ann", target, 98, b"real", None))
-    for pid, secret in ((7, b"five"), (7, b""), (7, b"fourfour"), (8, b"four"), (9, b"four"), (99, b"real"), (7, b"four")):
+    cancels.add(Cancellable(b"four", "ann", target, 7, b"real", cancel))
+    cancels.add(Cancellable(b"four", "ann", target, 8, b"real", None))
+    for pid, secret in ((7, b"five"), (7, b""), (7, b"fourfour"), (8, b"four"), (9, b"four"), (7, b"real"), (7, b"four")):
         await cancels.native(pid, secret)
     assert cancelled == [7]
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent.core.shell.guard.boot import WORD
-from agent.core.shell.guard.dialogue import KEYS_LIMIT, Broken, Dialogue
+from agent.core.shell.guard.broken import Broken
+from agent.core.shell.guard.dialogue import Dialogue
+from agent.core.shell.guard.keys import KEYS_LIMIT
 from agent.core.shell.guard.meaning import HIDDEN, HISTORY_OFF, TOO_DEEP, UNREADABLE
 from agent.core.units import Asked, Housekeeping, Output, Refused, Side, Unit
 

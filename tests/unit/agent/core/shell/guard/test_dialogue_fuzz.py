@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import random
 
-from agent.core.shell.guard.dialogue import Broken, Dialogue
+from agent.core.shell.guard.broken import Broken
+from agent.core.shell.guard.dialogue import Dialogue
 from agent.core.units import Asked, Housekeeping, Refused, Side
 
 #: ``GUARD_LIVES=100000`` takes a few minutes.

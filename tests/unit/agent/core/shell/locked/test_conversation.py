@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from agent.core.shell.guard.dialogue import KEYS_LIMIT, Broken
+from agent.core.shell.guard.broken import Broken
+from agent.core.shell.guard.keys import KEYS_LIMIT
 from agent.core.shell.guard.meaning import HIDDEN, TOO_LONG
 from agent.core.shell.locked.conversation import NUL, Locked
 from agent.core.units import Asked, Housekeeping, Output, Refused, Side, Unit

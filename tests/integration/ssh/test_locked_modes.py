@@ -1,0 +1,96 @@
+"""Which kind of shell an account gets, and what it is told where it gets none: real ssh and sshd before dash and bash."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pexpect
+import pytest
+
+from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.test_guarded import PERMIT
+from tests.integration.ssh.test_locked import account, commands
+from tests.integration.ssh.test_shell import at_terminal
+
+pytestmark = pytest.mark.servers
+
+UNGUARDED = 'forbid(principal, action, resource) when { context.flags.contains("guarded") };'
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
+    running = {shell: account(tmp_path_factory.mktemp(shell), shell) for shell in ("dash", "bash")}
+    yield running
+    for each in running.values():
+        each.stop()
+
+
+async def test_a_shell_without_a_runner_is_ended(
+    identity: FakeIdentity, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    folder = tmp_path_factory.mktemp("none")
+    (folder / "sh").write_text("#!/bin/bash\nexec sleep 20\n")
+    (folder / "sh").chmod(0o755)
+    sshd = Sshd(folder, path=f"{folder}:/usr/bin:/bin")
+    gate = Gateway(identity, tmp_path)
+    gate.serving = serving_for(sshd, PERMIT, shell="locked", shell_start_s=3)
+    await gate.listen()
+
+    def person(child: pexpect.spawn) -> None:
+        child.expect_exact("sallyport: The shell did not start its guard within 3 s, so it was ended. (shell_unguarded")
+
+    try:
+        assert await at_terminal(gate.ssh(), person) == 126
+    finally:
+        await gate.close()
+        sshd.stop()
+
+
+@pytest.mark.parametrize(
+    ("shell", "modes", "rules", "says"),
+    [
+        ("dash", ["guarded", "locked"], [PERMIT], "'dash' cannot be guarded, so this is a locked shell"),
+        ("bash", ["guarded", "locked"], [PERMIT], "every line is decided before it runs, and recorded"),
+        ("bash", ["guarded", "locked"], [PERMIT, UNGUARDED], "locked shell: every line is edited here"),
+        ("bash", ["locked", "guarded"], [PERMIT], "locked shell: every line is edited here"),
+    ],
+)  # fmt: skip
+async def test_the_first_mode_that_policy_permits_and_the_shell_has(
+    servers: dict[str, Sshd], identity: FakeIdentity, tmp_path: Path, shell: str, modes: list[str], rules: list[str], says: str
+) -> None:
+    gate = Gateway(identity, tmp_path)
+    gate.serving = serving_for(servers[shell], *rules, shell=modes)
+    await gate.listen()
+
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        child.expect_exact(says)
+        child.expect(r"[$#] (\x1b\[[?0-9]*[a-zA-Z])*\Z")
+        child.send("echo $((6*7))\r")
+        child.expect("42\r\n")
+        child.send("exit\r")
+
+    try:
+        assert await at_terminal(gate.ssh(), person) == 0
+        await gate.idle()
+        assert next(each["text"] for each in commands(gate.serving)) == "echo $((6*7))"
+    finally:
+        await gate.close()
+
+
+async def test_a_shell_that_only_the_guard_is_permitted_for_is_refused_where_there_is_none(
+    servers: dict[str, Sshd], identity: FakeIdentity, tmp_path: Path
+) -> None:
+    gate = Gateway(identity, tmp_path)
+    forbid = 'forbid(principal, action, resource) when { context.flags.contains("locked") };'
+    gate.serving = serving_for(servers["dash"], PERMIT, forbid, shell=["guarded", "locked"])
+    await gate.listen()
+
+    def person(child: pexpect.spawn) -> None:
+        child.expect_exact("This account's shell cannot be guarded ('dash'); only bash, fish, zsh can.")
+
+    try:
+        assert await at_terminal(gate.ssh(), person) == 126
+    finally:
+        await gate.close()
