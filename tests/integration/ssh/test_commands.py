@@ -13,13 +13,11 @@ import pytest
 from tests.integration.plugin_listener import run
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_held import ALLOW, HOLD
-from tests.integration.ssh.test_shell import at_terminal
+from tests.integration.ssh.test_shell import ANY_PROMPT, at_terminal
 
 pytestmark = pytest.mark.servers
 
 NOT = '@message("Not that.") forbid(principal, action == Action::"run", resource) when { context.verbs.contains("mkfifo") };'
-#: A prompt of either kind of shell.
-READY = r"[$#] (\x1b\[[?0-9]*[a-zA-Z])*\Z"
 
 
 def strictly(cast: bytes) -> list[list[Any]]:
@@ -52,14 +50,14 @@ async def test_a_line_is_an_operation_with_all_that_belongs_to_it(
 
     def person(child: pexpect.spawn) -> None:
         child.delaybeforesend = None
-        child.expect(READY)
+        child.expect(ANY_PROMPT)
         for line in (f"cd {tmp_path}", "echo $((6*7)); sh -c 'exit 3'", fifo, "touch there; echo to''uched"):
             child.send(f"{line}\r")
             if line.startswith("touch"):
                 child.expect_exact("for dba to agree")
                 loop.call_soon_threadsafe(serving.approvals.release.set)
                 child.expect_exact("touched\r\n")
-            child.expect(READY)
+            child.expect(ANY_PROMPT)
         child.send("exit 5\r")
 
     try:
@@ -104,10 +102,10 @@ async def test_a_secret_in_a_directorys_name_is_in_no_record(
 
     def person(child: pexpect.spawn) -> None:
         child.delaybeforesend = None
-        child.expect(READY)
+        child.expect(ANY_PROMPT)
         for line in (f"cd {tmp_path}/4111*", "echo he''re"):
             child.send(f"{line}\r")
-            child.expect(READY)
+            child.expect(ANY_PROMPT)
         # Names that are looked for there, where the gateway does that, are recorded with the directory.
         child.send("cat n\t")
         child.expect_exact("\x07")

@@ -11,7 +11,7 @@ import pytest
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_guarded import PERMIT
 from tests.integration.ssh.test_locked import account, commands
-from tests.integration.ssh.test_shell import at_terminal
+from tests.integration.ssh.test_shell import ANY_PROMPT, at_terminal
 
 pytestmark = pytest.mark.servers
 
@@ -66,7 +66,7 @@ async def test_the_first_mode_that_policy_permits_and_the_shell_has(
     def person(child: pexpect.spawn) -> None:
         child.delaybeforesend = None
         child.expect_exact(says)
-        child.expect(r"[$#] (\x1b\[[?0-9]*[a-zA-Z])*\Z")
+        child.expect(ANY_PROMPT)
         child.send("echo $((6*7))\r")
         child.expect("42\r\n")
         child.send("exit\r")

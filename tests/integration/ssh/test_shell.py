@@ -18,8 +18,15 @@ from tests.patience import HANG_S
 pytestmark = pytest.mark.servers
 
 
-async def at_terminal(command: list[str], person: Callable[[pexpect.spawn], None], size: tuple[int, int] = (30, 100)) -> int:
-    """Let ``person`` sit before ``command``; pexpect blocks, so they sit in a thread. Returns the exit status."""
+#: A prompt of either kind of shell, and nothing behind it. A prompt as wide as the terminal is followed by what makes it wrap.
+ANY_PROMPT = r"[$#] ( \r)?(\x1b\[[?0-9]*[a-zA-Z])*\Z"
+
+
+async def at_terminal(command: list[str], person: Callable[[pexpect.spawn], None], size: tuple[int, int] = (30, 200)) -> int:
+    """Let ``person`` sit before ``command``; pexpect blocks, so they sit in a thread. Returns the exit status.
+
+    The terminal is wide by default: prompts show the folder of a test, and how long its name is depends on the machine.
+    """
 
     def sit() -> int:
         child = pexpect.spawn(
@@ -60,7 +67,7 @@ async def test_a_shell_is_announced_recorded_and_ends_with_its_status(gateway: G
     assert recorder.markers(1) == ["allowed: interactive shell (rule-1)"]
     assert "this shell is recorded" in recorder.text(1)
     assert "42-is-it" in recorder.text(1)
-    assert recorder.lines(1, "cast")[0]["term"] == {"cols": 100, "rows": 30, "type": "xterm"}
+    assert recorder.lines(1, "cast")[0]["term"] == {"cols": 200, "rows": 30, "type": "xterm"}
     assert recorder.lines(1, "cast")[-1][1:] == ["x", "5"]
 
 
