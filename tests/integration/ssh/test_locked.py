@@ -23,6 +23,8 @@ from tests.patience import HANG_S
 pytestmark = pytest.mark.servers
 
 GREETING = "locked shell: every line is edited here"
+#: The gateway's prompt, when a line may be typed. One as wide as the terminal is followed by what makes it wrap.
+READY = r"@web:[^$]*\$ ( \r)?\Z"
 SHELLS = ["dash", "bash", "busybox"]
 
 
@@ -66,7 +68,7 @@ async def locked(server: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncI
 def prompt(child: pexpect.spawn) -> None:
     child.delaybeforesend = None
     child.expect_exact(GREETING)
-    child.expect(ANY_PROMPT)
+    child.expect(READY)
 
 
 def commands(serving: FakeServing) -> list[dict[str, object]]:
@@ -83,10 +85,10 @@ async def test_lines_run_or_do_not(locked: Gateway, tmp_path: Path) -> None:
         child.expect(r"@web:/tmp\$ \Z")
         child.send(f"echo a; touch {victim}; echo b\r")
         child.expect_exact("sallyport: Not that.")
-        child.expect(ANY_PROMPT)
+        child.expect(READY)
         child.send("echo status $? $v\r")
         child.expect("status 126 7")
-        child.expect(ANY_PROMPT)
+        child.expect(READY)
         child.send("exit 5\r")
 
     assert await at_terminal(locked.ssh(), person) == 5
@@ -119,7 +121,7 @@ async def test_a_denied_line_is_never_run_however_often(locked: Gateway, tmp_pat
             if number % 10 == 9:
                 for _ in range(10):
                     child.expect_exact("sallyport: Not that.")
-        child.expect(ANY_PROMPT)
+        child.expect(READY)
         child.send("exit\r")
 
     assert await at_terminal(locked.ssh(), person) == 126
@@ -139,12 +141,12 @@ async def test_what_is_typed_at_a_program_is_never_run_undecided(locked: Gateway
         child.send("echo typ''ed ahead\r")
         child.expect_exact("sallyport: Not that.")
         child.expect_exact("typed ahead\r\n")
-        child.expect(ANY_PROMPT)
+        child.expect(READY)
         child.send("cat\r")
         child.send("to cat\r")
         child.expect("to cat\r\nto cat\r\n")
         child.send("\x04")
-        child.expect(ANY_PROMPT)
+        child.expect(READY)
         child.send("\x04")
 
     assert await at_terminal(locked.ssh(), person) == 0
@@ -165,7 +167,7 @@ async def test_nothing_of_a_line_reaches_the_target_before_its_verdict(locked: G
         assert "nothing-of-it" not in shown.replace("ps -eo", "")
         child.send("\x03")
         child.expect_exact("You withdrew the request, so nothing ran.")
-        child.expect(ANY_PROMPT)
+        child.expect(READY)
         child.send("exit\r")
 
     await at_terminal(locked.ssh(), person)
@@ -181,7 +183,7 @@ async def test_a_held_line_runs_by_itself_after_the_yes(locked: Gateway, server:
     def person(child: pexpect.spawn) -> None:
         prompt(child)
         child.send(f"cd {tmp_path}\r")
-        child.expect(ANY_PROMPT)
+        child.expect(READY)
         child.send("touch victim\r")
         child.expect_exact("for dba to agree")
         child.send("echo typed ahead\r")
@@ -273,7 +275,7 @@ async def test_secrets_in_a_line_are_masked_where_it_is_recorded(locked: Gateway
             child.send(key)
             child.expect(pexpect.TIMEOUT, timeout=0.02)
         child.send(" x\x1b[D\x1b[D\r")
-        child.expect(ANY_PROMPT)
+        child.expect(READY)
         child.send("exit\r")
 
     await at_terminal(locked.ssh(), person)

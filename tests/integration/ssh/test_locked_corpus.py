@@ -9,8 +9,7 @@ import pytest
 from tests.integration.ssh.conftest import Sshd
 from tests.integration.ssh.many import Many
 from tests.integration.ssh.test_guarded_corpus import COMMON, DOWN, LEFT, PERMIT, UP, Scenario, type_out
-from tests.integration.ssh.test_locked import GREETING, SHELLS, account
-from tests.integration.ssh.test_shell import ANY_PROMPT
+from tests.integration.ssh.test_locked import GREETING, READY, SHELLS, account
 
 pytestmark = pytest.mark.servers
 
@@ -86,7 +85,7 @@ NAMES = [f"{shell} {'human' if human else 'burst'}" for shell, human in HOW]
 def test_the_lines_are_exact(many: Many, scenario: Scenario, human: bool) -> None:
     if not (human or scenario.burst):
         pytest.skip("typed by people alone")
-    with many.row(greeting=GREETING, ready=ANY_PROMPT) as row:
+    with many.row(greeting=GREETING, ready=READY) as row:
         type_out(row.child, scenario, human=human)
         assert row.leave() == 0
     ran = [entry["text"] for entry in row.commands]

@@ -88,7 +88,7 @@ async def test_the_size_follows_the_window(gateway: Gateway) -> None:
     def person(child: pexpect.spawn) -> None:
         prompt(child)
         child.sendline("stty size")
-        child.expect("30 100")
+        child.expect("30 200")
         child.setwinsize(41, 133)
         child.sendline("for i in $(seq 50); do stty size | grep '41 133' && break; sleep 0.1; done")
         child.expect("41 133")
