@@ -291,10 +291,25 @@ NO_DATA = messages.message("n")
 IDLE = messages.ready("I")
 IN_BLOCK = messages.ready("T")
 FAILED = messages.ready("E")
+COPIED = messages.message("c")
+#: What the server is sent in the place of what was denied.
+FAILING = f"denied by the gateway (session {SID})"
+REPLACED_QUERY = messages.query(FAILING)
+REPLACED_PARSE = messages.parse("sallyport_denied", FAILING)
 
 
 def complete(tag: str) -> bytes:
     return messages.message("C", messages.text(tag))
+
+
+def copied(body: bytes) -> bytes:
+    return messages.message("d", body)
+
+
+def words(shown: bytes) -> dict[str, str]:
+    """The fields of the error that ``shown`` begins with."""
+    assert shown[:1] == b"E"
+    return messages.read_fields(shown[5 : 1 + int.from_bytes(shown[1:5])])
 
 
 def error(state: str = "42601", words: str = "syntax error") -> bytes:

@@ -11,9 +11,12 @@ from tests.unit.agent.protocols.postgres.conversation import (
     BOUND,
     CLOSED,
     FAILED,
+    FAILING,
     IDLE,
     IN_BLOCK,
     PARSED,
+    REPLACED_PARSE,
+    REPLACED_QUERY,
     SYNC,
     Conversation,
     bind,
@@ -24,8 +27,8 @@ from tests.unit.agent.protocols.postgres.conversation import (
     parse,
     query,
     row,
+    words,
 )
-from tests.unit.agent.protocols.postgres.test_engine import FAILING, REPLACED_PARSE, REPLACED_QUERY
 
 NAME = "sallyport_denied"
 TEXT = "selec hunter2"
@@ -37,11 +40,6 @@ FORBID = 'forbid(principal, action, resource) when { context.effects.contains("u
 def complaint(file: str = "scan.l") -> bytes:
     found = {"S": "ERROR", "V": "ERROR", "C": "42601", "M": "no hunter2 here", "H": "Write it well.", "P": "7", "F": file}
     return messages.fields("E", found)
-
-
-def words(shown: bytes) -> dict[str, str]:
-    assert shown[:1] == b"E"
-    return messages.read_fields(shown[5 : 1 + int.from_bytes(shown[1:5])])
 
 
 def operations(talk: Conversation) -> list[tuple[object, ...]]:

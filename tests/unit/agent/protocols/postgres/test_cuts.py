@@ -6,6 +6,7 @@ from agent.protocols.postgres import messages
 from tests.unit.agent.protocols.postgres.conversation import (
     BOUND,
     CLOSED,
+    COPIED,
     FLUSH,
     IDLE,
     IN_BLOCK,
@@ -16,6 +17,7 @@ from tests.unit.agent.protocols.postgres.conversation import (
     close,
     columns,
     complete,
+    copied,
     describe,
     error,
     execute,
@@ -24,12 +26,6 @@ from tests.unit.agent.protocols.postgres.conversation import (
     row,
 )
 
-
-def data(body: bytes) -> bytes:
-    return messages.message("d", body)
-
-
-DONE = messages.message("c")
 NOTICE = messages.fields("N", {"S": "NOTICE", "M": "about hunter2"})
 TOLD = messages.message("A", b"\0\0\0\1channel\0hunter2\0")
 SETTING = messages.parameter_status("TimeZone", "hunter2")
@@ -63,10 +59,10 @@ TURNS: list[tuple[bytes, bytes]] = [
     (query("SELECT 2"), error("22012", "division of hunter2 by zero") + messages.ready("E")),
     (query("END"), complete("ROLLBACK") + IDLE + TOLD + SETTING),
     (query("COPY t FROM STDIN"), messages.message("G", b"\0\0\1\0\0")),
-    (data(b"one\n") + data(b"two\n") + DONE, complete("COPY 2") + IDLE),
+    (copied(b"one\n") + copied(b"two\n") + COPIED, complete("COPY 2") + IDLE),
     (
         query("COPY t TO STDOUT"),
-        messages.message("H", b"\0\0\1\0\0") + data(b"hunter2\n") + data(b"x\n") + DONE + complete("COPY 2") + IDLE,
+        messages.message("H", b"\0\0\1\0\0") + copied(b"hunter2\n") + copied(b"x\n") + COPIED + complete("COPY 2") + IDLE,
     ),
     (messages.message("F", b"SECRET\0\0\0\0"), error() + IDLE),
     (messages.message("X"), b""),

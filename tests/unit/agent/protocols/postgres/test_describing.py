@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from agent.protocols.postgres import messages
-from agent.protocols.postgres.messages import read_fields
 from tests.unit.agent.protocols.postgres.conversation import (
     ALLOW,
     BOUND,
@@ -26,6 +25,7 @@ from tests.unit.agent.protocols.postgres.conversation import (
     fault_of,
     parse,
     query,
+    words,
 )
 
 COPY = "COPY (describable) TO STDOUT (FORMAT binary)"
@@ -42,11 +42,6 @@ OVER = messages.message("c") + complete("COPY 1")
 
 def done(talk: Conversation) -> list[tuple[str, str]]:
     return [(line["outcome"], line.get("state", "")) for line in talk.record if line["event"] == "done"]
-
-
-def said(shown: bytes) -> dict[str, str]:
-    assert shown[:1] == b"E"
-    return read_fields(shown[5 : 1 + int.from_bytes(shown[1:5])])
 
 
 def test_the_question_travels_with_the_copy_once_it_is_recorded() -> None:
@@ -79,7 +74,7 @@ def test_a_question_that_fails_is_not_shown_and_the_copy_fails_in_its_own_words(
     talk.says(query(COPY))
     assert talk.answers(CLOSED, error("42703", "no such column"), IDLE) == b""
     shown = talk.answers(error("42703", "no such column here"), IDLE)
-    assert said(shown)["M"] == "no such column here"
+    assert words(shown)["M"] == "no such column here"
     assert shown.endswith(IDLE)
     assert done(talk) == [("error", "42703")]
     assert talk.says(query("SELECT 1")) == query("SELECT 1")
@@ -93,7 +88,7 @@ def test_inside_a_block_the_client_reads_why_the_question_failed() -> None:
     why = messages.fields("E", {"S": "ERROR", "V": "ERROR", "C": "42703", "M": "no such column", "P": "8"})
     assert talk.answers(why, FAILED) == b""
     shown = talk.answers(error("25P02", "current transaction is aborted"), FAILED)
-    assert said(shown) == {"S": "ERROR", "V": "ERROR", "C": "42703", "M": "no such column"}
+    assert words(shown) == {"S": "ERROR", "V": "ERROR", "C": "42703", "M": "no such column"}
     assert shown.endswith(FAILED)
     assert done(talk)[1:] == [("error", "42703")]
 
@@ -116,7 +111,7 @@ def test_only_a_copy_that_is_sent_alone_is_asked_about() -> None:
     talk = Conversation()
     denied = talk.says(query("SELECT 1; " + COPY))
     assert b"COPY" not in denied
-    assert "alone" in said(talk.answers(error(), IDLE))["M"]
+    assert "alone" in words(talk.answers(error(), IDLE))["M"]
 
 
 def test_nor_one_that_stands_in_a_segment() -> None:
@@ -140,7 +135,7 @@ def test_there_its_failure_is_that_of_the_segment() -> None:
     talk.says(parse("", COPY), bind("", ""), describe("P"), execute(), SYNC)
     talk.answers(PARSED, BOUND, NO_DATA)
     shown = talk.answers(error("42703", "no such column"), IDLE)
-    assert said(shown)["M"] == "no such column"
+    assert words(shown)["M"] == "no such column"
     assert shown.endswith(IDLE)
     assert shown.count(b"no such column") == 1
     assert done(talk) == [("error", "42703")]
@@ -149,4 +144,4 @@ def test_there_its_failure_is_that_of_the_segment() -> None:
 def test_the_end_of_the_connection_is_shown() -> None:
     talk = Conversation()
     talk.says(query(COPY))
-    assert said(talk.answers(messages.error("FATAL", "57P01", "terminating connection")))["C"] == "57P01"
+    assert words(talk.answers(messages.error("FATAL", "57P01", "terminating connection")))["C"] == "57P01"

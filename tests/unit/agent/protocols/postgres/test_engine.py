@@ -5,9 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.protocols.postgres import messages
-from agent.protocols.postgres.messages import read_fields
 from chalicelib.contracts.faults import Fault
-from tests.fakes.agent_runtime import SID
 from tests.unit.agent.protocols.postgres.conversation import (
     ALLOW,
     BOUND,
@@ -18,6 +16,8 @@ from tests.unit.agent.protocols.postgres.conversation import (
     IN_BLOCK,
     NO_DATA,
     PARSED,
+    REPLACED_PARSE,
+    REPLACED_QUERY,
     SYNC,
     Conversation,
     bind,
@@ -30,16 +30,8 @@ from tests.unit.agent.protocols.postgres.conversation import (
     parse,
     query,
     row,
+    words,
 )
-
-FAILING = f"denied by the gateway (session {SID})"
-REPLACED_QUERY = messages.query(FAILING)
-REPLACED_PARSE = messages.parse("sallyport_denied", FAILING)
-
-
-def words(shown: bytes) -> dict[str, str]:
-    assert shown[:1] == b"E"
-    return read_fields(shown[5 : 1 + int.from_bytes(shown[1:5])])
 
 
 def done(talk: Conversation) -> list[tuple[int, str, int, int]]:

@@ -21,12 +21,8 @@ from tests.unit.agent.protocols.postgres.conversation import (
     parse,
     query,
     row,
+    words,
 )
-
-
-def words(shown: bytes) -> dict[str, str]:
-    assert shown[:1] == b"E"
-    return messages.read_fields(shown[5 : 1 + int.from_bytes(shown[1:5])])
 
 
 def asked(text: str, *values: str) -> bytes:

@@ -20,6 +20,7 @@ from agent.protocols.postgres.walsender import Walsender
 from tests.fakes.agent_runtime import NOW_MS, SID, make_policy
 from tests.unit.agent.protocols.postgres.conversation import (
     ALLOW,
+    COPIED,
     FORBID,
     IDLE,
     PARSED,
@@ -30,6 +31,7 @@ from tests.unit.agent.protocols.postgres.conversation import (
     close,
     columns,
     complete,
+    copied,
     describe,
     error,
     execute,
@@ -41,17 +43,12 @@ from tests.unit.agent.protocols.postgres.conversation import (
 
 START = query("START_REPLICATION SLOT a LOGICAL 0/0")
 BOTH = messages.message("W", b"\0\0\0")
-DONE = messages.message("c")
 STATUS = messages.message("d", b"r" + struct.pack(">QQQQB", 1, 2, 3, 4, 0))
 ENDED = complete("START_REPLICATION")
 
 
-def data(body: bytes) -> bytes:
-    return messages.message("d", body)
-
-
-CHANGE = data(b"w" + b"\0" * 24 + b"hunter2")
-KEEPALIVE = data(b"k" + b"\0" * 17)
+CHANGE = copied(b"w" + b"\0" * 24 + b"hunter2")
+KEEPALIVE = copied(b"k" + b"\0" * 17)
 
 
 class Replica(Conversation):
@@ -171,12 +168,12 @@ def test_a_stream_passes_and_is_counted_but_not_kept() -> None:
     talk = streaming()
     assert talk.answers(CHANGE + KEEPALIVE) == CHANGE + KEEPALIVE
     assert talk.says(STATUS, STATUS) == STATUS + STATUS
-    assert talk.says(DONE) == DONE
-    last = DONE + columns("next") + row(b"2") + complete("START_STREAMING") + ENDED + IDLE
+    assert talk.says(COPIED) == COPIED
+    last = COPIED + columns("next") + row(b"2") + complete("START_STREAMING") + ENDED + IDLE
     assert talk.answers(CHANGE, last) == CHANGE + last
     (done,) = talk.events("done")
     assert done["outcome"] == "ok"
-    assert (done["messages"], done["sent"]) == (3, len(STATUS + STATUS + DONE))
+    assert (done["messages"], done["sent"]) == (3, len(STATUS + STATUS + COPIED))
     digest = hashlib.sha256(CHANGE + KEEPALIVE + CHANGE)
     digest.update(row(b"2"))
     assert done["sha256"] == digest.hexdigest()
@@ -186,8 +183,8 @@ def test_a_stream_passes_and_is_counted_but_not_kept() -> None:
 
 def test_the_server_may_end_a_stream_first() -> None:
     talk = streaming()
-    assert talk.answers(DONE) == DONE
-    assert talk.says(STATUS, DONE) == STATUS + DONE
+    assert talk.answers(COPIED) == COPIED
+    assert talk.says(STATUS, COPIED) == STATUS + COPIED
     assert talk.answers(ENDED, IDLE) == ENDED + IDLE
     assert talk.says(STATUS) == b"", "what comes too late is nobody's"
 
@@ -201,7 +198,7 @@ def test_what_the_client_says_before_the_stream_begins_waits_for_it() -> None:
 
 def test_what_the_client_says_to_a_stream_that_never_begins_is_dropped() -> None:
     talk = Replica(ALLOW)
-    talk.says(START, STATUS, DONE)
+    talk.says(START, STATUS, COPIED)
     talk.answers(error("42704", "no such slot"), IDLE)
     assert talk.target == START
     (done,) = talk.events("done")
@@ -211,11 +208,11 @@ def test_what_the_client_says_to_a_stream_that_never_begins_is_dropped() -> None
 def test_a_stream_that_fails_leaves_the_connection() -> None:
     talk = streaming()
     talk.answers(CHANGE, error("57014", "canceled"), IDLE)
-    assert talk.says(STATUS, DONE, query("SHOW a")) == query("SHOW a")
+    assert talk.says(STATUS, COPIED, query("SHOW a")) == query("SHOW a")
 
 
 @pytest.mark.parametrize(
-    "said", [query("SHOW a"), SYNC, parse("", "SELECT 1"), data(b""), data(b"w"), data(b"r" + bytes(70_000))]
+    "said", [query("SHOW a"), SYNC, parse("", "SELECT 1"), copied(b""), copied(b"w"), copied(b"r" + bytes(70_000))]
 )
 def test_nothing_else_has_a_place_in_a_stream(said: bytes) -> None:
     talk = streaming()
@@ -228,7 +225,7 @@ def test_nothing_else_has_a_place_in_a_stream(said: bytes) -> None:
     "answer",
     [
         CHANGE,
-        DONE,
+        COPIED,
         messages.message("H", b"\0\0\0"),
         messages.message("G", b"\0\0\0"),
         PARSED,
@@ -254,7 +251,7 @@ def test_only_what_asks_for_a_stream_gets_one(text: str) -> None:
 
 def test_a_second_stream_behind_the_first_is_a_fault() -> None:
     talk = streaming()
-    talk.answers(DONE)
+    talk.answers(COPIED)
     assert fault_of(lambda: talk.answers(BOTH)) == "target_protocol"
 
 
@@ -262,7 +259,7 @@ def test_a_backup_is_results_and_copies() -> None:
     talk = Replica(ALLOW)
     talk.says(query("BASE_BACKUP (LABEL 'x')"))
     out = messages.message("H", b"\0\0\0")
-    parts = [columns("at"), row(b"0/2"), complete("SELECT"), out, data(b"nhunter2"), DONE, out, data(b"m{}"), DONE]
+    parts = [columns("at"), row(b"0/2"), complete("SELECT"), out, copied(b"nhunter2"), COPIED, out, copied(b"m{}"), COPIED]
     parts += [columns("to"), row(b"0/3"), complete("SELECT"), complete("BASE_BACKUP"), IDLE]
     assert talk.answers(*parts) == b"".join(parts)
     (done,) = talk.events("done")
@@ -274,10 +271,10 @@ def test_a_manifest_is_sent_up() -> None:
     talk = Replica(ALLOW)
     talk.says(query("UPLOAD_MANIFEST"))
     talk.answers(messages.message("G", b"\0\0\0"))
-    assert talk.says(data(b"{}"), DONE) == data(b"{}") + DONE
+    assert talk.says(copied(b"{}"), COPIED) == copied(b"{}") + COPIED
     talk.answers(complete("UPLOAD_MANIFEST"), IDLE)
     (done,) = talk.events("done")
-    assert (done["outcome"], done["sent"]) == ("ok", len(data(b"{}") + DONE))
+    assert (done["outcome"], done["sent"]) == ("ok", len(copied(b"{}") + COPIED))
 
 
 # -- what ends one -----------------------------------------------------------------------------------------------------------
@@ -323,11 +320,11 @@ def test_nothing_is_broken_off_where_nothing_is_under_way() -> None:
 
 # -- pieces ------------------------------------------------------------------------------------------------------------------
 
-ASKED = [query("IDENTIFY_SYSTEM"), START, STATUS, DONE, query("SELECT 1")]
+ASKED = [query("IDENTIFY_SYSTEM"), START, STATUS, COPIED, query("SELECT 1")]
 ANSWERED = [
     columns("a") + row(b"1") + complete("IDENTIFY_SYSTEM") + IDLE,
     BOTH + CHANGE + KEEPALIVE,
-    DONE + ENDED + IDLE,
+    COPIED + ENDED + IDLE,
     columns("secret") + row(b"hunter2") + complete("SELECT 1") + IDLE,
 ]
 
@@ -335,7 +332,7 @@ ANSWERED = [
 def held(cut_client: int, cut_server: int) -> Replica:
     """One conversation, with each side's words cut at one place each."""
     talk = Replica(ALLOW)
-    for said, answered in zip([ASKED[0], START + STATUS, DONE, ASKED[4]], ANSWERED, strict=True):
+    for said, answered in zip([ASKED[0], START + STATUS, COPIED, ASKED[4]], ANSWERED, strict=True):
         for place, part in enumerate((said[:cut_client], said[cut_client:])):
             if part or not place:
                 talk.says(part)
@@ -355,9 +352,9 @@ def test_every_cut_of_both_directions_is_the_same() -> None:
         assert shown == [{key: value for key, value in line.items() if key != "sha256"} for line in whole.record], cut
 
 
-_CLIENT = st.sampled_from([query("IDENTIFY_SYSTEM"), START, query("BASE_BACKUP"), STATUS, DONE, SYNC, query("SELECT 1")])
+_CLIENT = st.sampled_from([query("IDENTIFY_SYSTEM"), START, query("BASE_BACKUP"), STATUS, COPIED, SYNC, query("SELECT 1")])
 _SERVER = st.sampled_from(
-    [BOTH, CHANGE, DONE, ENDED, IDLE, error(), columns("a"), row(b"SECRET"), messages.message("H", b"\0\0\0"), PARSED]
+    [BOTH, CHANGE, COPIED, ENDED, IDLE, error(), columns("a"), row(b"SECRET"), messages.message("H", b"\0\0\0"), PARSED]
 )
 
 
