@@ -16,12 +16,14 @@ import pytest
 
 from tests.bypass.shell.test_guarded import FORBID, ORDINARY, PERMIT
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.locked import GREETING, READY, SHELLS, commands, prompt, server, servers
 from tests.integration.ssh.many import Many
 from tests.integration.ssh.test_guarded import victims
-from tests.integration.ssh.test_locked import GREETING, READY, SHELLS, account, commands, prompt
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
+
+__all__ = ["server", "servers"]
 
 EVERYTHING = "permit(principal, action, resource);"
 CHALLENGE = "00000000-0000-4000-8000-000000000000"
@@ -123,19 +125,6 @@ RUNNER = [
     ["mkdir -p \"$(printf '/tmp/sp\\a;x')\"; cd /tmp/sp*", "touch {f}"],
 ]  # fmt: skip
 ROWS = [(PERMIT, row) for row in STRICT] + [(EVERYTHING, row) for row in RUNNER]
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
-    running = {shell: account(tmp_path_factory.mktemp(shell), shell) for shell in SHELLS}
-    yield running
-    for each in running.values():
-        each.stop()
-
-
-@pytest.fixture(params=SHELLS)
-def server(servers: dict[str, Sshd], request: pytest.FixtureRequest) -> Sshd:
-    return servers[request.param]
 
 
 @pytest.fixture

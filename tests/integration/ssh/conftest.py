@@ -39,7 +39,7 @@ class Sshd:
             pytest.fail("sshd is missing: apt-get install openssh-server (make setup does)")
         self.folder = folder
         self.home = folder / "home"
-        self.home.mkdir()
+        self.forget()
         self.host_key = asyncssh.generate_private_key("ssh-ed25519")
         self.user_key = asyncssh.generate_private_key("ssh-ed25519")
         self._write("host_key", self.host_key.export_private_key(), 0o600)
@@ -91,6 +91,13 @@ class Sshd:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(0.05)
         pytest.fail("sshd did not start: " + (self.folder / "sshd.log").read_text())
+
+    def forget(self) -> None:
+        """Remove what shells keep of their settings, for those to come."""
+        for name in (".config", ".local"):
+            shutil.rmtree(self.home / name, ignore_errors=True)
+        # Where this is missing, fish reads all manual pages of the machine: in the background, and for longer than a test.
+        (self.home / ".local/share/fish/generated_completions").mkdir(parents=True)
 
     def target(self, **options: object) -> Target:
         """The gateway's idea of this machine."""

@@ -18,10 +18,10 @@ import pexpect
 import pytest
 
 from tests.integration.ssh.conftest import Sshd
+from tests.integration.ssh.locked import GREETING as LOCKED
+from tests.integration.ssh.locked import account
 from tests.integration.ssh.many import Many, Row
 from tests.integration.ssh.test_guarded import NOT
-from tests.integration.ssh.test_locked import GREETING as LOCKED
-from tests.integration.ssh.test_locked import account
 
 pytestmark = pytest.mark.servers
 

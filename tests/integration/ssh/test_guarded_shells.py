@@ -144,8 +144,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd
 async def gateways(servers: dict[str, Sshd], identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[dict[str, Gateway]]:
     gates = {}
     # fish keeps which key bindings somebody chose, for every session after it.
-    for name in (".config", ".local"):
-        shutil.rmtree(servers["fish"].home / name, ignore_errors=True)
+    servers["fish"].forget()
     for shell, sshd in servers.items():
         (tmp_path / shell).mkdir()
         gates[shell] = Gateway(identity, tmp_path / shell)

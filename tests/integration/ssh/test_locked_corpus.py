@@ -7,11 +7,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.ssh.conftest import Sshd
+from tests.integration.ssh.locked import GREETING, READY, SHELLS, servers
 from tests.integration.ssh.many import Many
 from tests.integration.ssh.test_guarded_corpus import COMMON, DOWN, LEFT, PERMIT, UP, Scenario, type_out
-from tests.integration.ssh.test_locked import GREETING, READY, SHELLS, account
 
 pytestmark = pytest.mark.servers
+
+__all__ = ["servers"]
 
 SCENARIOS = [
     *COMMON,
@@ -56,14 +58,6 @@ SCENARIOS = [
     Scenario("streams", "exec 3>&1\recho x >&3\rexec 3>&-\r", ["exec 3>&1", "echo x >&3", "exec 3>&-"]),
     Scenario("own PS1", "PS1='$(echo dyn)> '\recho x\r", ["PS1='$(echo dyn)> '", "echo x"]),
 ]  # fmt: skip
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
-    running = {shell: account(tmp_path_factory.mktemp(shell), shell) for shell in SHELLS}
-    yield running
-    for each in running.values():
-        each.stop()
 
 
 @pytest.fixture(scope="module")

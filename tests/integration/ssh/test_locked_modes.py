@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
 
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.locked import commands, servers
 from tests.integration.ssh.test_guarded import PERMIT
-from tests.integration.ssh.test_locked import account, commands
 from tests.integration.ssh.test_shell import ANY_PROMPT, at_terminal
 
 pytestmark = pytest.mark.servers
 
+__all__ = ["servers"]
+
 UNGUARDED = 'forbid(principal, action, resource) when { context.flags.contains("guarded") };'
-
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
-    running = {shell: account(tmp_path_factory.mktemp(shell), shell) for shell in ("dash", "bash")}
-    yield running
-    for each in running.values():
-        each.stop()
 
 
 async def test_a_shell_without_a_runner_is_ended(

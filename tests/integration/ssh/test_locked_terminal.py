@@ -4,43 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pexpect
 import pytest
 
-from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
-from tests.integration.ssh.test_guarded import NOT, PERMIT
-from tests.integration.ssh.test_locked import READY, SHELLS, account, commands, prompt
+from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
+from tests.integration.ssh.locked import READY, commands, locked, prompt, server, servers
+from tests.integration.ssh.test_guarded import PERMIT
 from tests.integration.ssh.test_shell import at_terminal
 from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
-
-@pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
-    running = {shell: account(tmp_path_factory.mktemp(shell), shell) for shell in SHELLS}
-    yield running
-    for each in running.values():
-        each.stop()
-
-
-@pytest.fixture(params=SHELLS)
-def server(servers: dict[str, Sshd], request: pytest.FixtureRequest) -> Sshd:
-    return servers[request.param]
-
-
-@pytest.fixture
-async def locked(server: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A gateway whose shells are locked; ``touch`` is forbidden."""
-    gate = Gateway(identity, tmp_path)
-    gate.serving = serving_for(server, PERMIT, NOT, shell="locked")
-    await gate.listen()
-    yield gate
-    await gate.close()
-
+__all__ = ["locked", "server", "servers"]
 
 #: It says that it has the terminal.
 SLEEPS = "sh -c 'echo a''sleep; exec sleep 300'"

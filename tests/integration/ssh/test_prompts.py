@@ -108,13 +108,12 @@ def crowds(servers: dict[str, Sshd]) -> Iterator[dict[str, Many]]:
 class Account:
     """The home of an account that has a prompt."""
 
-    def __init__(self, home: Path, kind: Kind) -> None:
-        self.folder = home / "prompts"
+    def __init__(self, sshd: Sshd, kind: Kind) -> None:
+        self.folder = sshd.home / "prompts"
         shutil.rmtree(self.folder, ignore_errors=True)
-        shutil.rmtree(home / ".config", ignore_errors=True)
-        shutil.rmtree(home / ".local", ignore_errors=True)
+        sshd.forget()
         shutil.copytree(PROMPTS, self.folder)
-        start = home / START[kind.shell]
+        start = sshd.home / START[kind.shell]
         start.parent.mkdir(parents=True, exist_ok=True)
         start.write_text((PROMPTS / kind.file).read_text())
 
@@ -131,7 +130,7 @@ def kind(request: pytest.FixtureRequest) -> Kind:
 
 @pytest.fixture
 def account(servers: dict[str, Sshd], kind: Kind) -> Account:
-    return Account(servers[kind.shell].home, kind)
+    return Account(servers[kind.shell], kind)
 
 
 def enter(row: Row, account: Account, shell: str, keys: str) -> str:
