@@ -149,7 +149,7 @@ def _next(session: Session, walk: Utilities, statement: Statement, catalogue: Ca
         after = after.with_prepared(name, text)
     for name, text in walk.cursors:
         after = after.with_cursor(name, text)
-    return after
+    return after.with_opened(tuple(walk.findings.opened))
 
 
 def _path(value: str | None, catalogue: Catalogue) -> tuple[str, ...]:

@@ -23,6 +23,10 @@ class Calls(Expressions):
         """A statement inside a routine, of any kind."""
         raise NotImplementedError
 
+    def any_cursor(self) -> Rows:
+        """What a FETCH from a cursor of some name may return."""
+        raise NotImplementedError
+
     def call(self, node: Any, scope: Scope, *, test: bool) -> Carry:
         """A FuncCall: its arguments, its clauses, and what it does."""
         names = [name.string.sval for name in node.funcname]
@@ -175,11 +179,15 @@ class Calls(Expressions):
         probed, stored, columns = set(findings.probed), set(findings.stored), set(findings.columns)
         findings.columns.clear()
         carry = self._texts(found.texts, arguments, names) | frozenset(findings.columns) | arguments
+        if found.borrows:
+            carry |= self.any_cursor().everything()
         if found.dynamic:
             carry |= ANYTHING
         findings.probed, findings.stored = probed, stored
         findings.columns |= columns
         carry |= self._texts(found.texts, carry, names)
+        self._texts(found.opens, carry, names)
+        findings.opens(found.opens, carry, names)
         if found.raises:  # what a notice or an error says is no column
             findings.tested(carry)
         return carry

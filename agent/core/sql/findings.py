@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.core.sql.catalogue import TEMPORARY, Catalogue, Function, Relation
-from agent.core.sql.model import ANYTHING, NOTHING, TAINT, UNKNOWN, UNKNOWN_FLAGS, Carry, Limits, Session
+from agent.core.sql.model import ANYTHING, NOTHING, TAINT, UNKNOWN, UNKNOWN_FLAGS, Carry, Limits, Opened, Session
 
 
 class TooDeep(Exception):  # noqa: N818  # not a fault: it ends a walk that has reached a limit, and `analyse` catches it
@@ -33,6 +33,7 @@ class Findings:
         self.named: dict[str, Carry] = {}
         self.orders: dict[str, tuple[str, ...]] = {}
         self.settings: list[tuple[str, str | None]] = []
+        self.opened: list[Opened] = []
         self.calls_user_code = False
         self.views: dict[str, Any] = {}
         self.bodies: dict[tuple[str, str, Carry], Carry] = {}
@@ -95,6 +96,11 @@ class Findings:
     def store(self, carry: Carry, target: str | None = None) -> None:
         """The values of `carry` are copied to `target`, or to somewhere without a name."""
         self.stored |= {column for column in carry if column != target}
+
+    def opens(self, texts: tuple[str, ...], variables: Carry, names: tuple[str, ...]) -> None:
+        """A routine may leave cursors for these queries open."""
+        paths = (self.path, *self.others) if self.path is self.session_path else (self.path,)
+        self.opened += [Opened(text, path, variables, names) for text in texts for path in paths]
 
     def finished_effects(self) -> frozenset[str]:
         """Effects, with `unknown` where a flag demands it or nothing at all was found."""

@@ -94,14 +94,27 @@ class OutputColumn(msgspec.Struct, frozen=True):
     tainted: bool = False
 
 
+class Opened(msgspec.Struct, frozen=True):
+    """The query of a cursor that a routine may have left open; no text where it is not known.
+
+    `path` is the one that it was read by, `variables` what any variable of the routine may carry, `names` its parameters.
+    """
+
+    text: str
+    path: tuple[str, ...] = ()
+    variables: Carry = NOTHING
+    names: tuple[str, ...] = ()
+
+
 class Session(msgspec.Struct, frozen=True):
     """What earlier statements of the same connection left behind. `Analysis.session` is the next one.
 
     `search_path` is None until a statement sets it; `earlier` are paths that may be in force again, because the statement failed
     or was rolled back: a name must mean the same in all of them. `prepared` and `cursors` map names to every text that the name
-    was given, for the same reason. `changed` holds the unqualified names of relations and functions created, altered or renamed
-    since the catalogue was read: they resolve to nothing known. `uncertain`: something ran whose consequences for names are not
-    known; only qualified names resolve from then on. Read the catalogue again, and start anew, to clear both.
+    was given, for the same reason. `opened` are cursors that routines may have left open in this transaction. `changed` holds
+    the unqualified names of relations and functions created, altered or renamed since the catalogue was read: they resolve to
+    nothing known. `uncertain`: something ran whose consequences for names are not known; only qualified names resolve from then
+    on. Read the catalogue again, and start anew, to clear both.
 
     Adopt `Analysis.session` only once the text has been forwarded: what was denied has left nothing behind.
     """
@@ -110,6 +123,7 @@ class Session(msgspec.Struct, frozen=True):
     earlier: frozenset[tuple[str, ...]] = frozenset()
     prepared: dict[str, tuple[str, ...]] = {}
     cursors: dict[str, tuple[str, ...]] = {}
+    opened: tuple[Opened, ...] = ()
     changed: frozenset[str] = frozenset()
     uncertain: bool = False
 
@@ -121,9 +135,22 @@ class Session(msgspec.Struct, frozen=True):
         """Also after a Bind message of the protocol: FETCH can read from a portal it named."""
         return msgspec.structs.replace(self, cursors=_noted(self.cursors, name, text))
 
+    def with_opened(self, opened: tuple[Opened, ...]) -> Session:
+        """After statements whose routines may have left these open. Too many of them are none that is known."""
+        if self.opened[:1] == _UNKNOWN:
+            return self
+        more = tuple(dict.fromkeys(each for each in opened if each not in self.opened))
+        if not more:
+            return self
+        return msgspec.structs.replace(
+            self, opened=(*self.opened, *more) if len(self.opened) + len(more) <= _MOST_OPENED else _UNKNOWN
+        )
+
 
 _MOST_NAMES = 1_000
 _MOST_TEXTS = 8
+_MOST_OPENED = 32
+_UNKNOWN = (Opened(""),)
 
 
 def _noted(known: dict[str, tuple[str, ...]], name: str, text: str) -> dict[str, tuple[str, ...]]:

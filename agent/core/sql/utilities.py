@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from agent.core.sql.changes import Changes
 from agent.core.sql.copying import copy_form
+from agent.core.sql.cursors import Cursors
 from agent.core.sql.findings import union
 from agent.core.sql.grammar import postgast
 from agent.core.sql.kinds import BY_OBJECT, KINDS, UNSETTLING, verbs_of
 from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, UNKNOWN_FLAGS, WRITE, CopyForm
-from agent.core.sql.parsing import parse
 from agent.core.sql.scope import UNKNOWN_ROWS, Item, Rows, Scope, Source
 
 _MESSAGE = 11
@@ -29,7 +28,7 @@ _RESET, _RESET_ALL, _MULTI = 5, 6, 4  # VariableSetKind
 _RUNNING = frozenset({"no_where", "writes_in_cte", "lock", "select_into", "no_limit", "sleeps"})
 
 
-class Utilities(Changes):
+class Utilities(Cursors):
     """Walks any statement. `kind` is set by `statement`, `after` holds what the session must remember."""
 
     kind = "unknown"
@@ -81,12 +80,8 @@ class Utilities(Changes):
 
     def __init__(self, findings: Any) -> None:
         super().__init__(findings)
-        self.renamed: set[str] = set()
-        self.prepared: list[tuple[str, str]] = []
-        self.cursors: list[tuple[str, str]] = []
         self.unsettled = False
         self.discarded = False
-        self.text = ""
 
     def _named(self, which: str, node: Any, scope: Scope) -> Rows:
         findings = self.findings
@@ -267,62 +262,11 @@ class Utilities(Changes):
         # Plans show constants, and what functions of the planner's time returned.
         return Rows((("QUERY PLAN", ANYTHING if code else NOTHING),))
 
-    def _prepare(self, node: Any, scope: Scope) -> Rows:
-        self.prepared.append((node.name, self.text))
-        self.body_statement(node.query, scope)
-        self.kind = "prepare"
-        self.findings.verbs.add("PREPARE")
-        self.renamed = set()
-        return Rows()
-
-    def _execute(self, node: Any, scope: Scope) -> Rows:
-        self.findings.verbs.add("EXECUTE")
-        self.expressions(node.params, scope, test=True)
-        rows = self._remembered(self.findings.session.prepared.get(node.name, ()), "prepare_stmt", scope)
-        self.kind = "execute"
-        return rows
-
-    def _remembered(self, texts: tuple[str, ...], wrapper: str, scope: Scope) -> Rows:
-        """What the named query returns; where a name was given several texts, what any of them does."""
-        found: list[Rows] = []
-        for text in texts:
-            tree, _ = parse(text, self.findings.limits)
-            if tree is None or len(tree.stmts) != 1:
-                found.append(UNKNOWN_ROWS)
-                self.findings.unknown("opaque")
-                continue
-            node = tree.stmts[0].stmt
-            which = node.WhichOneof("node")
-            self.findings.enter()
-            found.append(self.body_statement(getattr(node, which).query if which == wrapper else node, scope))
-            self.findings.leave()
-        if not found:
-            self.findings.unknown("opaque")
-            return UNKNOWN_ROWS
-        if len(found) == 1:
-            return found[0]
-        everything = union(rows.everything() for rows in found)
-        return Rows((("?", everything),), exact=False)
-
     def _deallocate(self, _node: Any, _scope: Scope) -> Rows:
         self.kind = "deallocate"
         self.findings.verbs.add("DEALLOCATE")
         self.findings.effects.add(READ)
         return Rows()
-
-    def _declare(self, node: Any, scope: Scope) -> Rows:
-        self.cursors.append((node.portalname, self.text))
-        self.query(node.query, scope)
-        self.kind = "declare_cursor"
-        self.findings.verbs.add("DECLARE")
-        return Rows()
-
-    def _fetch(self, node: Any, scope: Scope) -> Rows:
-        self.findings.effects.add(READ)
-        rows = self._remembered(self.findings.session.cursors.get(node.portalname, ()), "declare_cursor_stmt", scope)
-        self.kind = "move" if node.ismove else "fetch"
-        self.findings.verbs.add(self.kind.upper())
-        return Rows() if node.ismove else rows
 
     def _do(self, node: Any, _scope: Scope) -> Rows:
         self.kind = "do"
@@ -421,11 +365,11 @@ _METHODS: dict[str, Any] = {
     "variable_set_stmt": Utilities._set,
     "copy_stmt": Utilities._copy,
     "explain_stmt": Utilities._explain,
-    "prepare_stmt": Utilities._prepare,
-    "execute_stmt": Utilities._execute,
+    "prepare_stmt": Utilities.prepare,
+    "execute_stmt": Utilities.execute,
     "deallocate_stmt": Utilities._deallocate,
-    "declare_cursor_stmt": Utilities._declare,
-    "fetch_stmt": Utilities._fetch,
+    "declare_cursor_stmt": Utilities.declare,
+    "fetch_stmt": Utilities.fetch,
     "do_stmt": Utilities._do,
     "call_stmt": Utilities._call_procedure,
     "create_table_as_stmt": Utilities._create_as,

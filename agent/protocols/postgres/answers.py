@@ -256,6 +256,8 @@ class Answers:
         if status == "I":
             # Portals live as long as their transaction (§55.2.3).
             self._shared.portals.clear()
+            if not len(self._shared.queue):
+                self._shared.book.nothing_open()
         if head.silent:
             if head.described is None:
                 self._shared.book.answered(status)

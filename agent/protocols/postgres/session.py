@@ -116,6 +116,11 @@ class SessionBook:
             self._asked_in_block, self._learned_in_block = False, frozenset()
             self.known.block_ended()
 
+    def nothing_open(self) -> None:
+        """No transaction is open, and nothing is under way that could have begun one: with it went what routines had opened."""
+        if self.now.opened:
+            self._adopt(msgspec.structs.replace(self.now, opened=()))
+
     # -- questions -----------------------------------------------------------------------------------------------------------
 
     @property
@@ -128,7 +133,7 @@ class SessionBook:
     @property
     def outside(self) -> bool:
         """True where nothing is known that the end of a block could take back."""
-        return not (self._asked_in_block or self._learned_in_block or self.known.in_block)
+        return not (self._asked_in_block or self._learned_in_block or self.known.in_block or self.now.opened)
 
     @property
     def settled(self) -> bool:

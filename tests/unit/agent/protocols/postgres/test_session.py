@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from agent.core.sql.catalogue import Catalogue
+from agent.core.sql.model import Opened, Session
 from agent.protocols.postgres import messages
+from agent.protocols.postgres.session import SessionBook
+from agent.protocols.postgres.snapshot import Known, Snapshot
 from tests.fakes.agent_runtime import SID
 from tests.unit.agent.protocols.postgres.conversation import (
     BOUND,
@@ -156,3 +160,13 @@ def test_not_inside_of_a_block_and_not_twice() -> None:
     assert talk.target.endswith(query("SELECT 3"))
     talk.answers(complete("SELECT 1"), IDLE)
     assert talk.says(query("SELECT 4")) == query("SELECT 4")
+
+
+def test_what_routines_opened_is_forgotten_with_the_transaction() -> None:
+    book = SessionBook(Known(Snapshot(Catalogue(), {}, 0)))
+    book.leave(Session().with_opened((Opened("SELECT 1"),)))
+    assert (book.outside, book.now.opened) == (False, (Opened("SELECT 1"),))
+    book.ended("I")
+    assert book.now.opened, "what is still under way may have opened it"
+    book.nothing_open()
+    assert (book.outside, book.now) == (True, Session())
