@@ -32,7 +32,7 @@ BATCH: Final = 8
 GUARDED: Final = "every line is decided before it runs"
 #: How prompts end, whosever they are.
 READY: Final = r"[#$%>] ?(\x1b(\[[?0-9;]*[a-zA-Z]|[=>])| |\r)*\Z"
-#: What a shell reads in a grammar of its own (fish's `end`) is not known, and not permitted.
+#: What is not known is not permitted.
 PERMIT: Final = 'permit(principal, action, resource) unless { context.effects.contains("unknown") };'
 SHELLS: Final = [
     ("guarded", "bash"), ("guarded", "zsh"), ("guarded", "fish"), ("locked", "dash"), ("locked", "bash"), ("locked", "busybox"),
