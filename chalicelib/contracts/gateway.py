@@ -40,6 +40,8 @@ class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """How every text must be put together: words for its parts, and what stands between them (``schema.table=class``)."""
     starts: list[str] = []
     """What every text must start with, one of these; empty for anything."""
+    longest: int = 0
+    """Bytes that a match of a pattern (form ``class=pattern``) has at the most; 0 where that does not matter."""
 
 
 class Control(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

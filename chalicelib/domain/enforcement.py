@@ -12,6 +12,7 @@ from typing import Any, Final
 
 import msgspec
 
+from chalicelib.contracts import patterns
 from chalicelib.contracts.api import Problem
 from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, REPLICATE, SEAL, TRANSFER, Option, Protocol, Target, chosen
 from chalicelib.domain.gateway_file import FILE, Placed
@@ -93,9 +94,22 @@ def _options(placed: Placed, protocol: Protocol) -> Iterator[Problem]:
             yield Problem(FILE, placed.line("options", name), f"{protocol.name} has no option {name!r}; it knows {names}")
         elif complaint := _misfit(known[name], value):
             yield Problem(FILE, placed.line("options", name), f"option {name} {complaint}")
+        elif known[name].form == patterns.FORM:
+            yield from _patterns(placed, known[name], value)
     for option in protocol.options:
         if option.required and option.name not in placed.target.options:
             yield Problem(FILE, placed.line("options"), f"{protocol.name} needs option {option.name!r}: {option.doc}")
+
+
+def _patterns(placed: Placed, option: Option, lines: list[Any]) -> Iterator[Problem]:
+    """Yield what an agent would refuse ``lines`` for when a session opens."""
+    if len(lines) > patterns.MOST:
+        yield Problem(FILE, placed.line("options", option.name), f"option {option.name} has more than {patterns.MOST} patterns")
+    for place, each in enumerate(lines):
+        try:
+            patterns.read_line(str(each), option.longest)
+        except ValueError as error:
+            yield Problem(FILE, placed.line("options", option.name, str(place)), f"option {option.name}: {error}")
 
 
 def _misfit(option: Option, value: Any) -> str | None:
@@ -122,8 +136,13 @@ def _misfit_one(option: Option, value: Any) -> str | None:
     stray = next((each for each in chosen if option.starts and not str(each).startswith(tuple(option.starts))), None)
     if stray is not None:
         return f"must start with {', '.join(each.strip() for each in option.starts)}, not {str(stray)[:80]!r}"
-    strange = next((each for each in chosen if option.form and not has_form(str(each), option.form)), None)
+    strange = next((each for each in chosen if _is_strange(option.form, str(each))), None)
     return f"must read like {option.form}, not {str(strange)[:80]!r}" if strange is not None else None
+
+
+def _is_strange(form: str, text: str) -> bool:
+    # A pattern may hold any sign, also those that stand between the parts of a form.
+    return bool(form) and form != patterns.FORM and not has_form(text, form)
 
 
 def has_form(text: str, form: str) -> bool:

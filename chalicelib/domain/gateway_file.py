@@ -240,6 +240,8 @@ def _options(entry: _Entry) -> dict[str, Any]:
     found = {}
     for name, (key, value) in entry.reader.mapping(node, f"options of {entry.what}").items() if node is not None else ():
         entry.lines[f"options.{name}"] = line(key)
+        for place, each in enumerate(value.value if isinstance(value, yaml.SequenceNode) else ()):
+            entry.lines[f"options.{name}.{place}"] = line(each)
         found[name] = entry.reader.value(value, f"option {name}")
     return found
 

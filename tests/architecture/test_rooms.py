@@ -51,7 +51,7 @@ def test_the_command_line_starts_without_the_heavy_rooms() -> None:
     # It is an ssh ProxyCommand: every import is paid on every connection.
     probe = (
         "import sys, cli.__main__\n"
-        "heavy = {'boto3', 'botocore', 'cedarpy', 'chalice', 'moto', 'asyncssh', 'aiohttp', 'rich'} & set(sys.modules)\n"
+        "heavy = {'boto3', 'botocore', 'cedarpy', 'chalice', 'moto', 'asyncssh', 'aiohttp', 'rich', 're2'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)\n"
     )
     run = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, capture_output=True, text=True)

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
-import msgspec
 import re2  # type: ignore[import-untyped]
 
 from agent.core.masking.certain import certain
@@ -19,10 +18,9 @@ from agent.core.masking.checks import Span, inspect
 from agent.core.masking.classes import DataClass, Tally, data_class
 from agent.core.masking.folding import disguised, fold, plain
 from agent.core.masking.patterns import FIRST, NEXT, THERE, options
+from chalicelib.contracts import patterns
+from chalicelib.contracts.patterns import Custom as Custom
 
-MOST_CUSTOM: Final = 64
-LONGEST_PATTERN: Final = 1_000
-_MOST_PROGRAM: Final = 20_000
 _UNDISGUISED: Final = bytes(set(range(0x20, 0x7F)) - set(b"%&\\\x1b"))
 #: Bytes between two matches up to which they count as dense.
 _NEAR: Final = 256
@@ -33,13 +31,6 @@ _MANY: Final = 16
 _APART: Final = 256
 _BULK: Final = 4 * 1024
 _SEPARATOR: Final = re2.compile(rb"[^0-9A-Za-z]", options(latin1=True))
-
-
-class Custom(msgspec.Struct, frozen=True):
-    """A detector from configuration: a class name and an RE2 pattern over UTF-8 text."""
-
-    data_class: str
-    pattern: str
 
 
 class Hit(NamedTuple):
@@ -53,18 +44,19 @@ class Hit(NamedTuple):
 class Detectors:
     """The built-in detectors and those of one configuration. Immutable; share one between sessions."""
 
-    __slots__ = ("_active", "_built_in", "_classes", "_constants", "_custom", "_rules", "custom")
+    __slots__ = ("_active", "_any", "_built_in", "_classes", "_constants", "_rules", "custom", "named")
 
     def __init__(self, custom: Sequence[Custom] = (), *, built_in: bool = True) -> None:
         """Without ``built_in`` only ``custom`` is looked for.
 
-        Raises ValueError for a pattern that is not RE2 syntax, is too large, or matches empty text.
+        Raises ValueError for a pattern that ``contracts.patterns`` refuses, or RE2.
         """
-        if len(custom) > MOST_CUSTOM:
-            raise ValueError(f"there are more than {MOST_CUSTOM} custom detectors")
+        if len(custom) > patterns.MOST:
+            raise ValueError(f"there are more than {patterns.MOST} custom detectors")
         self._rules = [(rule.data_class, _compiled(rule)) for rule in custom]
-        self._custom = _joined([rule.pattern for rule in custom])
+        self._any = _joined_if_possible([rule.pattern for rule in custom])
         self.custom: Final = bool(custom)
+        self.named: Final = frozenset(rule.data_class for rule in custom)
         self._active: Final = built_in or self.custom
         self._built_in = built_in
         self._classes: dict[str, DataClass] = {}
@@ -131,13 +123,10 @@ class Detectors:
         return known.replace(plain(value) if value.translate(None, _UNDISGUISED) else value)
 
     def _named(self, data: bytes) -> list[Span]:
-        found: list[Span] = []
-        for match in self._custom.finditer(data):
-            start, end = match.span()
-            if end > start:
-                names = (name for name, rule in self._rules if rule.match(data, start, end) is not None)
-                found.append((start, end, next(names, self._rules[0][0]), ""))
-        return found
+        """Return what each custom detector finds: one of them may be revealed, so none stands in the way of another one."""
+        if self._any is not None and self._any.search(data) is None:
+            return []
+        return [(*match.span(), name, "") for name, rule in self._rules for match in rule.finditer(data)]
 
 
 def merge(spans: list[Span]) -> list[Span]:
@@ -223,28 +212,29 @@ class _Ahead:
 
 
 def _compiled(rule: Custom) -> Any:
-    if not rule.data_class or not rule.data_class.isascii() or len(rule.data_class) > 64:
-        raise ValueError("a custom detector needs a class name of 1 to 64 ASCII characters")
-    if not 0 < len(rule.pattern) <= LONGEST_PATTERN:
-        raise ValueError(f"the pattern of {rule.data_class} must have 1 to {LONGEST_PATTERN} characters")
-    compiled = _joined([rule.pattern])
-    if compiled.programsize > _MOST_PROGRAM:
+    patterns.check(rule)
+    try:
+        compiled = _joined([rule.pattern])
+    except re2.error:
+        raise ValueError(f"the pattern of {rule.data_class} is not RE2 syntax") from None
+    if compiled.programsize > patterns.MOST_PROGRAM:
         raise ValueError(f"the pattern of {rule.data_class} is too large")
-    if compiled.fullmatch(b"") is not None:
-        raise ValueError(f"the pattern of {rule.data_class} matches empty text")
     return compiled
 
 
-def _joined(patterns: list[str]) -> Any:
+def _joined_if_possible(several: list[str]) -> Any:
+    """Return one pattern for ``several``, or None where they cannot stand together: their groups may have the same names."""
+    try:
+        return _joined(several)
+    except re2.error:
+        return None
+
+
+def _joined(several: list[str]) -> Any:
     """Compile an alternation over UTF-8 that never crosses a line."""
     chosen = options(latin1=False)
     chosen.never_nl = True
-    try:
-        return re2.compile("|".join(f"(?:{pattern})" for pattern in patterns).encode(), chosen)
-    except re2.error as error:
-        reason = error.args[0] if error.args else b""
-        text = reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
-        raise ValueError(f"a custom detector is not RE2 syntax: {text[:200]}") from None
+    return re2.compile("|".join(f"(?:{pattern})" for pattern in several).encode(), chosen)
 
 
 def _behind_escape(data: bytes, span: Span) -> Span:

@@ -68,6 +68,7 @@ class Outputs:
         With ``opaque`` the program speaks a protocol of its own on its output.
         """
         self._detectors = detectors
+        self._hidden = FOUND | detectors.named
         self._reveals = reveals
         self._terminal = terminal
         self._opaque = opaque
@@ -155,7 +156,7 @@ class Outputs:
         if way is None:
             way = self._ways[stream] = self._opened(stream)
         revealed = self._reveals()
-        if revealed >= FOUND and not self._detectors.custom:
+        if revealed >= self._hidden:
             # Where nothing is hidden, nothing is looked for either.
             before = _parts(stream, way.masker.rest()) if way.masker.holds else []
             if way.terminal is not None:

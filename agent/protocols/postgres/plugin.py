@@ -15,6 +15,7 @@ from agent.protocols.postgres.transport import Connection, Plant
 from agent.runtime.serving import Door, HostIdentity, More, Serving
 from chalicelib.contracts import gateway
 from chalicelib.contracts.faults import Notice
+from chalicelib.contracts.patterns import FORM
 
 ANNOUNCEMENT: Final = gateway.Protocol(
     name="postgres",
@@ -41,7 +42,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Option(
             name="patterns",
             type="strings",
-            form="class=pattern",
+            form=FORM,
             doc="What else is masked wherever it stands in a text, as class=pattern, in RE2 syntax: badge=EMP-[0-9]{4}.",
         ),
         gateway.Option(

@@ -9,6 +9,7 @@ import msgspec
 
 from agent.core.masking.classes import BUILT_IN, Tally
 from agent.core.masking.detectors import Detectors
+from agent.core.masking.own import read_detectors
 from agent.core.masking.text import TextScrubber, Written
 from agent.core.masking.values import Members
 from agent.core.sql import Session, analyse, literals
@@ -19,7 +20,6 @@ from agent.protocols.postgres.classify import Classifier, Meaning
 from agent.protocols.postgres.columns import Columns, read_tags
 from agent.protocols.postgres.masks import DIGITS, CopyMask
 from agent.protocols.postgres.messages import Field
-from agent.protocols.postgres.patterns import read_patterns
 from agent.protocols.postgres.rows import LineCopyMask, RowMask, WholeCopy
 from agent.protocols.postgres.snapshot import Snapshot
 from agent.runtime.reveals import Reveals
@@ -114,8 +114,8 @@ class SessionMasks:
         self._snapshot = snapshot
         self._tags = read_tags(serving.target.options)
         self._classes = frozenset(self._tags.values())
-        self._detectors, found = read_patterns(serving.target.options)
-        self._every = self._classes | frozenset(BUILT_IN) | found
+        self._detectors = read_detectors(serving.target.options)
+        self._every = self._classes | frozenset(BUILT_IN) | self._detectors.named
         self.revealed: Final = Reveals(serving, self._every)
         """What the policy in force reveals."""
         self._kept: dict[str, _Kept] = {}

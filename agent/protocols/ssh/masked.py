@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Final
 
 from agent.core.gate import Gate
 from agent.core.masking import CleanOutputs, Masker
 from agent.core.masking.detectors import Detectors
 from agent.core.masking.outputs import BINARY, FOUND, Outputs
+from agent.core.masking.own import read_detectors
+from agent.core.masking.patterns import LONGEST
 from agent.core.masking.stream import DEADLINE_MS
 from agent.core.recording.transcript import Heading
 from agent.core.units import Lull
@@ -17,7 +18,10 @@ from agent.protocols.ssh.engine import Terminal
 from agent.runtime.reveals import Reveals
 from agent.runtime.serving import Serving
 
-_DETECTORS: Final = Detectors()
+
+def detectors(serving: Serving) -> Detectors:
+    """Return what finds values on a session's target. Raises Fault(config_invalid) for patterns that a stream cannot hold."""
+    return read_detectors(serving.target.options, LONGEST)
 
 
 def outputs(serving: Serving, terminal: Terminal | None, *, opaque: bool) -> CleanOutputs | None:
@@ -25,8 +29,9 @@ def outputs(serving: Serving, terminal: Terminal | None, *, opaque: bool) -> Cle
 
     With ``opaque``, it speaks a protocol of its own.
     """
-    return Masker(_DETECTORS).outputs(
-        Reveals(serving, FOUND | {BINARY}),
+    found = detectors(serving)
+    return Masker(found).outputs(
+        Reveals(serving, FOUND | {BINARY} | found.named),
         terminal=(terminal.columns, terminal.rows) if terminal is not None else None,
         opaque=opaque,
     )
@@ -34,7 +39,7 @@ def outputs(serving: Serving, terminal: Terminal | None, *, opaque: bool) -> Cle
 
 def heading(serving: Serving, channel: int, command: str) -> Heading:
     """Return what the head of a recording says about ``command``, as far as that may be kept."""
-    claims = serving.claims
+    claims, found = serving.claims, detectors(serving)
     return Heading(
         sid=claims.sid,
         target=claims.target,
@@ -42,7 +47,7 @@ def heading(serving: Serving, channel: int, command: str) -> Heading:
         login=claims.login,
         channel=channel,
         opened_ms=serving.now_ms(),
-        command=Outputs(_DETECTORS, Reveals(serving, FOUND)).text(command),
+        command=Outputs(found, Reveals(serving, FOUND | found.named)).text(command),
         title=f"{claims.sub} on {claims.login}@{claims.target}",
     )
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import socket
 from typing import Final
 
+from agent.core.masking.patterns import LONGEST
 from agent.protocols.ssh import login
 from agent.protocols.ssh.algorithms import KEY_LINES
 from agent.protocols.ssh.transport import Connection
 from agent.runtime.serving import Door, HostIdentity, More, Serving
 from chalicelib.contracts import gateway
 from chalicelib.contracts.faults import Notice
+from chalicelib.contracts.patterns import FORM
 
 ANNOUNCEMENT: Final = gateway.Protocol(
     name="ssh",
@@ -56,6 +58,16 @@ ANNOUNCEMENT: Final = gateway.Protocol(
             type="strings",
             form="host:port",
             doc="Where ssh -R may have this target listen, as host:port: localhost:8080. Policy decides within that.",
+        ),
+        gateway.Option(
+            name="patterns",
+            type="strings",
+            form=FORM,
+            longest=LONGEST,
+            doc=(
+                "What else is masked wherever it is shown, as class=pattern, in RE2 syntax: badge=EMP-[0-9]{4}. "
+                f"A match may have {LONGEST} bytes."
+            ),
         ),
     ],
     controls=[

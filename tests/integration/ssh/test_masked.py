@@ -261,7 +261,7 @@ async def test_a_detector_that_fails_ends_the_program_and_shows_nothing(
     masked: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Row ``detector-fails`` of docs/reference/when-parts-fail.md."""
-    monkeypatch.setattr("agent.protocols.ssh.masked._DETECTORS", Failing())
+    monkeypatch.setattr("agent.protocols.ssh.masked.read_detectors", lambda *_: Failing())
     gate = await masked()
     ran = await run(gate.ssh(f"cat {files(tmp_path)}; sleep 20"))
     assert (ran.status, ran.out) == (255, b"")

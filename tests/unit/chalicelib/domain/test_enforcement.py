@@ -44,6 +44,45 @@ def test_a_target_that_its_agent_can_serve_has_no_findings() -> None:
     assert (found.invalid, found.unenforceable, found.warnings) == ([], [], [])
 
 
+OWN = Protocol(
+    name="ssh",
+    hint="",
+    options=[Option(name="patterns", type="strings", form="class=pattern", longest=512, doc="")],
+    controls=SSH.controls,
+)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "words"),
+    [
+        ("badge=(EMP", "the pattern of badge is not RE2 syntax: a bracket is not closed (character 5)"),
+        ("EMP", "must read like class=pattern, not 'EMP'"),
+        ("badge=x*", "the pattern of badge matches empty text"),
+        ("badge=EMP-[0-9]+", "the pattern of badge may match without end; a stream can hold back 512, so say how many"),
+        ("badge=.{129}", "may match up to 516 bytes"),
+        ("badge=^EMP", "which a stream does not know"),
+    ],
+)
+def test_a_pattern_that_an_agent_would_refuse_is_named_with_its_line(pattern: str, words: str) -> None:
+    target = placed(options={"patterns": ["order=ORD=[0-9]{4}", pattern]})
+    target.lines.update({"options.patterns": 10, "options.patterns.0": 11, "options.patterns.1": 12})
+    (problem,) = check(target, agents={"edge": Announced([OWN], ["k"])}).invalid
+    assert (problem.file, problem.line) == ("gateway.yaml", 12)
+    assert problem.message.startswith("option patterns: ")
+    assert words in problem.message
+
+
+def test_what_is_shown_whole_may_match_without_end() -> None:
+    whole = msgspec.structs.replace(OWN, options=[msgspec.structs.replace(OWN.options[0], longest=0)])
+    target = placed(options={"patterns": ["badge=EMP-[0-9]+", "start=^EMP"]})
+    assert check(target, agents={"edge": Announced([whole], ["k"])}).invalid == []
+
+
+def test_there_are_so_many_patterns_at_the_most() -> None:
+    (problem,) = check(placed(options={"patterns": ["a=b"] * 65}), agents={"edge": Announced([OWN], ["k"])}).invalid
+    assert "more than 64 patterns" in problem.message
+
+
 def test_an_agent_must_be_enrolled_and_speak_the_protocol() -> None:
     (problem,) = check(placed(agent="west")).invalid
     assert (problem.line, "no agent called 'west'" in problem.message) == (5, True)

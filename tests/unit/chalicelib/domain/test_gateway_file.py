@@ -40,6 +40,7 @@ def test_a_target_is_read_whole() -> None:
     assert target.options == {"shell": "commands", "idle_s": 300, "motd": False, "env": ["LANG", "TZ"]}
     assert (target.require, target.max_session_s) == (["block"], 5400)
     assert placed.line("options", "shell") == 13
+    assert placed.line("options", "env", "1") == 13
     assert placed.line("logins", "root") == 11
     assert placed.line("require", "unwritten") == 14
     assert placed.line("nothing") == 3

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.masking import CleanOutputs, Masker
-from agent.core.masking.detectors import Detectors
+from agent.core.masking.detectors import Custom, Detectors
 from agent.core.masking.outputs import BINARY, FOUND, NOT_TEXT, SWITCHED, Outputs
 from agent.core.masking.stream import DEADLINE_MS
 from agent.core.masking.widths import width
@@ -201,3 +201,11 @@ def test_what_has_only_begun_at_the_end_is_masked_too() -> None:
     parts = outputs.end(0)
     assert b"alice" not in b"".join(part.data for part in parts)
     assert b"".join(part.raw or part.data for part in parts) == b"\x1b]0;alice@example.com"
+
+
+def test_a_class_of_the_targets_own_is_hidden_although_all_others_are_revealed() -> None:
+    own = Detectors([Custom("badge", "EMP-[0-9]{4}")])
+    for revealed, want in ((FOUND, b"[masked badge]\n"), (FOUND | {"badge"}, b"EMP-4711\n")):
+        outputs = Outputs(own, lambda revealed=revealed: revealed)  # type: ignore[misc]
+        assert b"".join(part.data for part in outputs.feed(b"EMP-4711\n", "out", 0)) == want
+        assert outputs.text("echo EMP-4711") == "echo " + want.decode().strip()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -182,3 +184,26 @@ def test_custom_detectors_may_span_words() -> None:
     data = b"the blue  moon is blue moon\nblue moo"
     for size in (1, 3, 10):
         assert cut(StreamMasker(detectors), data, [size]) == whole(data, detectors)
+
+
+OWN = Detectors([Custom("badge", r"\bEMP-[0-9]{4}\b"), Custom("project", "blue moon [a-z]{1,500}")])
+
+
+@given(st.lists(st.integers(0, 3_000), max_size=12), st.integers(0, 700), st.integers(0, 700))
+def test_however_a_line_without_end_is_cut_its_own_patterns_are_found(cuts: list[int], before: int, between: int) -> None:
+    whole = b"x" * before + b" EMP-4711 " + b"y" * between + b" blue moon " + b"z" * 500 + b". EMP-471 EMP-4712"
+    masker = StreamMasker(OWN)
+    places = sorted({min(cut, len(whole)) for cut in cuts} | {0, len(whole)})
+    out = b"".join(masker.feed(whole[start:end], 0) for start, end in pairwise(places)) + masker.flush()
+    assert out == OWN.scrub(whole, frozenset(), Tally())
+    assert b"z" not in out
+    assert out.count(b"[masked badge]") == 2
+
+
+def test_no_more_is_held_back_than_a_pattern_may_match() -> None:
+    masker = StreamMasker(OWN)
+    held = most = 0
+    for _ in range(3_000):
+        held += 1 - len(masker.feed(b"a", 0))
+        most = max(most, held)
+    assert most <= LONGEST
