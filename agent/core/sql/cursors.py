@@ -17,14 +17,15 @@ from agent.core.sql.model import READ, Opened
 from agent.core.sql.parsing import parse
 from agent.core.sql.scope import UNKNOWN_ROWS, Rows, Scope
 
-_TRIGGER = re.compile(r"(?im)^\s*RETURNS (?:event_)?trigger\b")
+#: How ``pg_get_functiondef`` says that it is one, or an event trigger.
+_TRIGGER = "trigger\n LANGUAGE "
 _OPENS = re.compile(r"(?i)\bopen(?:\s|/\*|--)")
 
 
 def triggers_open(catalogue: Catalogue) -> bool:
     """Whether some trigger may open a cursor, of a query that nobody knows: the reader of PL/pgSQL cannot read triggers."""
     definitions = (each.definition for overloads in catalogue.functions.values() for each in overloads)
-    return any(_OPENS.search(text) and _TRIGGER.search(text) for text in definitions)
+    return any(_TRIGGER in text and "open" in text.lower() and _OPENS.search(text) for text in definitions)
 
 
 def any_of(found: Iterable[Rows]) -> Rows:

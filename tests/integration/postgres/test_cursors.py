@@ -93,3 +93,18 @@ async def test_a_cursor_that_nobody_knows_is_refused(gateway: Gateway, before: l
                 await connection.rollback()
         with pytest.raises(psycopg.errors.InsufficientPrivilege):
             await connection.execute('FETCH ALL FROM "<unnamed portal 1>"')
+
+
+async def test_where_a_trigger_opens_cursors_nobody_knows_whose_it_is(gateway: Gateway, postgres: Postgres) -> None:
+    gateway.rules = (ADVISED,)
+    postgres.direct(
+        "CREATE FUNCTION fires() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ DECLARE c refcursor; BEGIN OPEN c FOR SELECT NEW.ssn; RETURN NEW; END $$"
+    )
+    try:
+        async with await psycopg.AsyncConnection.connect(gateway.dsn) as connection:
+            await connection.execute("SELECT walks(1)")
+            with pytest.raises(psycopg.errors.InsufficientPrivilege):
+                await connection.execute('FETCH ALL FROM "<unnamed portal 1>"')
+    finally:
+        postgres.direct("DROP FUNCTION fires")
