@@ -1,8 +1,8 @@
 """The server's side: which answer belongs to which question, masked on its way back. Pure.
 
 Results are masked by where their columns come from (RowDescription, and the lineage of the statement), with detectors behind.
-Errors, notices, notifications and settings are roads back too, so their texts are scrubbed. What was denied was replaced on its
-way in by a statement that fails (``engine``); here its error becomes the gateway's own words.
+Errors and what comes unasked (``unasked``) are roads back too, so their texts are scrubbed. What was denied was replaced on its
+way in by a statement that fails (``refusals``); here its error becomes the gateway's own words.
 """
 
 from __future__ import annotations
@@ -12,7 +12,6 @@ from typing import Any, Final
 
 from agent.core.sql.tags import Tagged
 from agent.protocols.postgres import messages
-from agent.protocols.postgres.classify import Meaning
 from agent.protocols.postgres.codec import Copied, Message, Rows
 from agent.protocols.postgres.complaints import about_the_text
 from agent.protocols.postgres.describing import reason
@@ -21,14 +20,12 @@ from agent.protocols.postgres.kept import ROWS, Kept
 from agent.protocols.postgres.masks import CopyMask, Masks, ResultMask
 from agent.protocols.postgres.messages import Field, Malformed
 from agent.protocols.postgres.shared import Shared
+from agent.protocols.postgres.unasked import Unasked
 from chalicelib.contracts.faults import Fault
 
 _RESULTS_KEPT: Final = 64
 #: No value that a detector finds is an identifier as short as this.
 _NAME_ALONE: Final = 16
-
-#: Settings that the gateway relies on, and the only value that it accepts. The server reports every change at once.
-_FIXED: Final = {"client_encoding": "UTF8", "standard_conforming_strings": "on"}
 
 
 class Answers:
@@ -42,6 +39,7 @@ class Answers:
         self._shared = shared
         self.keep: Final = rows
         self._masks = masks
+        self._unasked = Unasked(shared, masks)
         self._results: dict[bytes | tuple[Field, ...], tuple[Tagged, ResultMask]] = {}
         self._descriptions: dict[bytes, tuple[Field, ...]] = {}
         self._mask: ResultMask | None = None
@@ -63,9 +61,9 @@ class Answers:
             "I": self._command,
             "s": self._command,
             "E": self._error,
-            "N": self._notice,
-            "S": self._setting,
-            "A": self._notification,
+            "N": self._unasked.notice,
+            "S": self._unasked.setting,
+            "A": self._unasked.notification,
             "Z": self._ready,
             "G": self._copy_in,
             "H": self._copy_out,
@@ -297,12 +295,12 @@ class Answers:
         """Return a column's name as the transcript may hold it: whoever asks chooses it, and may have put a value there."""
         return name if name_alone(name) else self._masks.text(name, run.meaning)
 
-    # -- errors and what comes unasked ---------------------------------------------------------------------------------------
+    # -- errors --------------------------------------------------------------------------------------------------------------
 
     def _error(self, found: Message) -> bytes:
         head = self._shared.queue.head()
         fields = reason(head, messages.read_fields(found.body))
-        scrubbed = self._scrubbed(fields, head)
+        scrubbed = self._unasked.scrubbed(fields, head)
         shown = messages.fields("E", scrubbed)
         if head is None or head.kind is Kind.SYNC:
             # The server ends the connection (a shutdown, an administrator's command) and says why, or a commit failed.
@@ -328,31 +326,6 @@ class Answers:
             self._shared.book.failed()
             return b""
         return shown if fatal or about_the_text(head, fields) else head.denial or shown
-
-    def _scrubbed(self, fields: dict[str, str], head: Expected | None) -> dict[str, str]:
-        said = None if head is None else head.run.meaning if head.run is not None else head.about
-        return self._masks.fields(fields, _about(head, fields), said.text if said is not None else "")
-
-    def _notice(self, found: Message) -> bytes:
-        return messages.fields("N", self._scrubbed(messages.read_fields(found.body), self._shared.queue.head()))
-
-    def _setting(self, found: Message) -> bytes:
-        name, value = messages.read_pair(found.body)
-        wanted = _FIXED.get(name)
-        if wanted is not None and value != wanted:
-            raise Fault("protocol_error", f"{name} was changed behind the gateway, which can no longer read what it is sent.")
-        if name == "application_name":
-            self._shared.book.named(value)
-        return messages.parameter_status(name, self._masks.text(value))
-
-    def _notification(self, found: Message) -> bytes:
-        body = found.body
-        end = body.find(b"\0", 4)
-        if end < 0 or not body.endswith(b"\0") or body.count(b"\0", 4) != 2:
-            raise Malformed
-        channel, words = body[4:end].decode(errors="replace"), body[end + 1 : -1].decode(errors="replace")
-        told, heard = self._masks.told, self._shared.heard
-        return messages.message("A", body[:4] + messages.text(told(channel, heard)) + messages.text(told(words, heard)))
 
     # -- COPY ----------------------------------------------------------------------------------------------------------------
 
@@ -427,17 +400,6 @@ def _marked(copied: Copied) -> bool:
 def name_alone(name: str) -> bool:
     """Return True for a column's name that holds no value, whoever chose it."""
     return len(name) < _NAME_ALONE and name.isidentifier()
-
-
-def _about(head: Expected | None, fields: dict[str, str]) -> Meaning | None:
-    """Return the statement whose own words these are, or None where a function, a trigger or somebody else may have said them.
-
-    Whatever a routine does stands in the context of its errors. COPY has a context too, which quotes the client's own line.
-    """
-    context = fields.get("W", "")
-    if head is None or (context and (not context.startswith("COPY ") or "function" in context or "SQL statement" in context)):
-        return None
-    return head.run.meaning if head.run is not None else head.about
 
 
 def _only_value(rows: Rows) -> str:

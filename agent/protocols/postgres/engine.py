@@ -7,18 +7,13 @@
     copying     fault            fault  fault fault      drop        fault, fault, drop     pass                 fault
     waiting     (the client is not read until the server has answered)
 
-**A denial is a failure that really happens.** In place of what was denied, the server gets a statement that cannot be parsed. So
-the server itself is in a failed transaction, skips to the next Sync, and says so in its own ReadyForQuery: there is no shadow of
-PostgreSQL's state here that could be wrong. Its error is replaced by the policy's words on the way back (``answers``). Of a
-text of several statements nothing runs, and where it had begun a block by then, it fails in one (``blocks``).
+**A denial is a failure that really happens**, of the server itself (``refusals``).
 
 **Skipping.** After a denial in the extended protocol, the server skips up to the next Sync, and so do we: what would be skipped
 is neither decided nor forwarded. When the *server* fails first, messages under way are decided and recorded as asked for, and
 their line in the transcript says ``skipped``.
 
 **Names.** What a name means is decided when it is sent, and sometimes only the server can tell (``names``); the client waits.
-
-A FunctionCall is refused: it runs a function by number, without a text that could be decided or shown to an auditor.
 """
 
 from __future__ import annotations
@@ -32,40 +27,36 @@ from agent.core.masking import Masker
 from agent.core.policy import Decision, Yes
 from agent.core.sql.model import Session
 from agent.core.units import Side
-from agent.protocols.postgres import complaints, describing, messages
+from agent.protocols.postgres import describing, messages
 from agent.protocols.postgres.answers import Answers
 from agent.protocols.postgres.blocks import in_block
 from agent.protocols.postgres.classify import Classifier, Reading, Unreadable
 from agent.protocols.postgres.codec import CLIENT_LIMITS, SERVER_LIMITS, Framer, Message, Rows
 from agent.protocols.postgres.copy_in import CopyIn
-from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE, denial, refusal
+from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE
 from agent.protocols.postgres.expected import OUTSTANDING_LIMIT, Expected, Kind, Portal, Prepared, Run
-from agent.protocols.postgres.judge import Held, Judge, Ruling, forward, recorded_first
+from agent.protocols.postgres.judge import Held, Judge, forward, recorded_first
 from agent.protocols.postgres.kept import ROWS
 from agent.protocols.postgres.login import label
-from agent.protocols.postgres.masks import Masks, copies, kept
+from agent.protocols.postgres.masks import Masks, asked, copies, kept
 from agent.protocols.postgres.messages import Malformed
 from agent.protocols.postgres.missing import Missing
 from agent.protocols.postgres.names import Wait
 from agent.protocols.postgres.questions import close, describe, described
+from agent.protocols.postgres.refusals import Refusals
 from agent.protocols.postgres.repeats import Repeats
 from agent.protocols.postgres.session import NAME
 from agent.protocols.postgres.shared import Shared
 from agent.protocols.postgres.snapshot import Known
 from agent.protocols.postgres.values import arguments
 from chalicelib.contracts.faults import Fault
-from chalicelib.contracts.operation import UNKNOWN, Operation
+from chalicelib.contracts.operation import Operation
 
-_FUNCTION: Final = "Functions are called with SELECT or CALL behind the gateway: a call by number cannot be decided."
 _BINARY: Final = "This form of COPY cannot be masked, so it is not shown. Use the text or the CSV format, or copy a table."
 _ALONE: Final = "The columns of a COPY in binary have to be asked for first, so send it alone."
 _RESERVED: Final = NAME.encode()
 _TAKEN: Final = f"The name {NAME} is the gateway's own."
 _COPIES: Final = "Only one COPY FROM STDIN at a time can be followed. Send them one by one."
-#: The name under which the server is asked to prepare what cannot be prepared. It never comes to exist.
-_NOWHERE: Final = "sallyport_denied"
-#: What begins a block and fails in it. PostgreSQL parses a whole text before it runs any of it, so this is one that it can parse.
-_FAILS_IN_A_BLOCK: Final = 'BEGIN; SELECT "denied by the gateway"'
 _UNKNOWN_NAME: Final = "There is no prepared statement or portal of that name that the gateway knows."
 
 #: Bytes that take some 10 ms to read, where they are constants of one statement.
@@ -88,23 +79,21 @@ class Engine:
         self._judge = judge
         self._classifier = classifier
         self._masks = masks
-        self._sid = sid
         self._shared = Shared(known, label(sid), asks=self._asks)
         self._answers = self._reader(self._shared, masks, rows, keep=judge.keep if judge.originals else None)
         self.repeats: Final = Repeats(self._shared, self._answers, judge, classifier, masks, self._fresh)
         """What was asked before; what it does not take goes to :meth:`receive`."""
         self._copy = CopyIn(self._shared)
+        self._refusals = Refusals(self._shared, judge, masks, sid, lambda: self._segment_empty)
         self._client = Framer(CLIENT_LIMITS, whose="client")
         self._server = Framer(SERVER_LIMITS, whose="target", rows=True)
         self._inbox: deque[Message] = deque()
-        self._skipping = False
         self._segment_empty = True
         self._segment_begins = True
         self._wanted = False
         self.missing: Final = Missing()
         self._long_prepared = False
         """A long text was prepared, which every Bind and Execute reads again."""
-        self._failing: Final = f"denied by the gateway (session {sid})"
         self._as_clean: Final = Masker().mask
         self.held: Operation | None = None
         """Others have to agree to it before anything else of the client is read; see :meth:`answered`."""
@@ -120,7 +109,7 @@ class Engine:
             "S": self._sync,
             "H": self._flush,
             "X": self._terminate,
-            "F": self._function,
+            "F": self._refusals.call,
             "d": self._copy.data,
             "c": self._copy.end,
             "f": self._copy.end,
@@ -201,7 +190,7 @@ class Engine:
 
     def _fresh(self) -> bool:
         """Return True where what the client sends next begins a message and a segment, and nothing waits in front of it."""
-        waits = self._inbox or self._skipping or self._wanted or self.over or self.held
+        waits = self._inbox or self._refusals.skipping or self._wanted or self.over or self.held
         return self._segment_empty and not (waits or self._client.partial or self._server.partial)
 
     def _receive_target(self, found: list[Message | Rows]) -> list[Effect]:
@@ -254,7 +243,7 @@ class Engine:
             raise Fault("protocol_error", "The client sent a message that has no place here.", detail=found.kind)
         if self._shared.book.asking and found.kind != "X":
             raise Wait
-        if self._skipping and found.kind not in "SX":
+        if self._refusals.skipping and found.kind not in "SX":
             return []
         if self._shared.copy_in is not None and found.kind not in "SHXdcf":
             if self._shared.copying:
@@ -284,45 +273,6 @@ class Engine:
             raise Wait
         return reading
 
-    def _fail_instead(self, ruling: Ruling, words: bytes, kind: Kind, *, begins: bool = False) -> list[Effect]:
-        """Have the server fail in place of what was denied, and remember whose words the client is to read.
-
-        With ``begins``, it fails in a block, which that text itself would have begun.
-        """
-        expected = self._shared.queue.push(Expected(kind))
-        expected.denial, expected.begins = words, begins
-        if kind is Kind.QUERY:
-            return [*ruling.effects, Housekeep(Side.TARGET, messages.query(_FAILS_IN_A_BLOCK if begins else self._failing))]
-        self._skipping = True
-        return [*ruling.effects, Housekeep(Side.TARGET, messages.parse(_NOWHERE, self._failing))]
-
-    def _denied(self, ruling: Ruling, kind: Kind, *, begins: bool = False) -> list[Effect]:
-        return self._fail_instead(ruling, denial(ruling.decision, self._sid, ruling.denied), kind, begins=begins)
-
-    def _refused(self, text: bytes, why: Unreadable, kind: Kind, word: str) -> list[Effect]:
-        short, asks = len(text) <= complaints.LONGEST, self._shared.book.asks
-        if why.complaint and short and asks and (kind is Kind.PARSE or self._segment_empty):
-            asked = self._asked(text.decode(), why, kind)
-            if asked is not None:
-                return asked
-        kept = text[:4_096].decode(errors="replace")
-        operation = Operation(kind=word, text=kept, effects=frozenset({UNKNOWN}), flags=frozenset({"unreadable"}))
-        ruling = self._judge.refuse(operation, self._masks.recorded(kept, (), None), why.code, why.message)
-        return self._fail_instead(ruling, refusal(why, self._sid), kind)
-
-    def _asked(self, text: str, why: Unreadable, kind: Kind) -> list[Effect] | None:
-        """Have the server say what is wrong with ``text``, or return None where policy does not permit to ask."""
-        operation = Operation(kind="prepare", text=text, effects=frozenset({UNKNOWN}), flags=frozenset({"unreadable"}))
-        if self._judge.again(operation).permit is None:
-            return None
-        ruling = self._judge.ask([operation], [self._masks.recorded(text, (), None)])
-        words, judge = refusal(why, self._sid), self._judge
-        self._skipping = kind is Kind.PARSE
-        data = complaints.ask(
-            self._shared.queue, text, _NOWHERE, self._failing, words, ruling.number, judge.now_ms, simple=kind is Kind.QUERY
-        )
-        return [*ruling.effects, *forward([operation], ruling.permits, data)]
-
     def _end_segment(self) -> tuple[frozenset[str], frozenset[str]]:
         self._segment_empty = True
         shared = self._shared
@@ -334,22 +284,22 @@ class Engine:
         text = messages.read_query(found.body)
         try:
             reading = self._read(text)
+            if sum(meaning.copy == "in" for meaning in reading.statements) > 1:
+                raise Unreadable("not_supported", "0A000", _COPIES)
+            if not copies(self._masks, reading):
+                raise Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY)
+            asks = asked(self._masks, reading)
+            if asks and not (len(reading.statements) == 1 and self._segment_empty):
+                raise Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _ALONE)
         except Unreadable as why:
-            return self._refused(text, why, Kind.QUERY, "query")
-        if sum(meaning.copy == "in" for meaning in reading.statements) > 1:
-            return self._refused(text, Unreadable("not_supported", "0A000", _COPIES), Kind.QUERY, "query")
-        if not copies(self._masks, reading):
-            return self._refused(text, Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY), Kind.QUERY, "query")
-        asks = [(meaning, query) for meaning in reading.statements if (query := self._masks.asks(meaning))]
-        if asks and not (len(reading.statements) == 1 and self._segment_empty):
-            return self._refused(text, Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _ALONE), Kind.QUERY, "query")
+            return self._refusals.unread(text, why, Kind.QUERY, "query")
         operations = [one for meaning in reading.statements for one in meaning.operations("query")]
         if not operations:
             self._asking(Kind.QUERY, reading)
             return [Housekeep(Side.TARGET, messages.query(""))]
         ruling = self._judge.ask(operations, kept(self._masks, reading))
         if not ruling.allowed:
-            return self._denied(ruling, Kind.QUERY, begins=in_block(reading.statements, ruling.refused))
+            return self._refusals.by_policy(ruling, Kind.QUERY, begins=in_block(reading.statements, ruling.refused))
         question, described = describing.ask(self._shared.queue, *asks[0], apart=True) if asks else (b"", None)
         expected = self._asking(Kind.QUERY, reading)
         expected.described = described
@@ -384,7 +334,7 @@ class Engine:
             if not copies(self._masks, reading):
                 raise Unreadable("not_supported", INSUFFICIENT_PRIVILEGE, _BINARY)
         except Unreadable as why:
-            return self._refused(parse.text, why, Kind.PARSE, "prepare")
+            return self._refusals.unread(parse.text, why, Kind.PARSE, "prepare")
         self._long_prepared = self._long_prepared or len(parse.text) > LONG_TEXT
         prepared = Prepared(parse.text, parse.types)
         operations = [one for meaning in reading.statements for one in meaning.operations("prepare")]
@@ -392,7 +342,7 @@ class Engine:
         waits = self._judge.waits(operations)
         ruling = self._judge.ask(operations, kept(self._masks, reading), counted=False) if operations and not waits else None
         if ruling is not None and not ruling.allowed:
-            return self._denied(ruling, Kind.PARSE)
+            return self._refusals.by_policy(ruling, Kind.PARSE)
         expected = self._shared.queue.push(Expected(Kind.PARSE))
         expected.prepared, expected.name = prepared, ("S", parse.name)
         expected.about = reading.statements[0] if reading.statements else None
@@ -412,19 +362,19 @@ class Engine:
         prepared = self._shared.statements.get(bind.statement)
         text = prepared.raw if prepared is not None else bind.statement.encode()
         if prepared is None:
-            return self._refused(text, Unreadable("bad_request", "26000", _UNKNOWN_NAME), Kind.BIND, "execute")
+            return self._refusals.unread(text, Unreadable("bad_request", "26000", _UNKNOWN_NAME), Kind.BIND, "execute")
         try:
             if bind.portal == NAME:
                 raise Unreadable("not_supported", "42939", _TAKEN)
             # Read again: what an unqualified name means may have changed since the Parse, and the server plans anew as well.
             reading = self._read(text)
         except Unreadable as why:
-            return self._refused(text, why, Kind.BIND, "execute")
+            return self._refusals.unread(text, why, Kind.BIND, "execute")
         values = arguments(bind, prepared.types)
         operations = [one for meaning in reading.statements for one in meaning.operations("execute", values)]
         ruling = self._judge.ask(operations, kept(self._masks, reading, values)) if operations else None
         if ruling is not None and not ruling.allowed:
-            return self._denied(ruling, Kind.BIND)
+            return self._refusals.by_policy(ruling, Kind.BIND)
         portal = Portal(prepared, reading, operations, ruling.number if ruling is not None else 0)
         portal.formats = bind.result_formats
         portal.yes = [self._judge.agreed(operation) for operation in operations]
@@ -443,19 +393,20 @@ class Engine:
         self._segment_empty = False
         portal = self._shared.portals.get(name)
         if portal is None:
-            return self._refused(name.encode(), Unreadable("bad_request", "34000", _UNKNOWN_NAME), Kind.EXECUTE, "execute")
+            why = Unreadable("bad_request", "34000", _UNKNOWN_NAME)
+            return self._refusals.unread(name.encode(), why, Kind.EXECUTE, "execute")
         # What it leaves behind follows from what is there when it runs, not from what was there when it was bound.
         after = self._read(portal.prepared.raw).session
         decisions = [self._judge.again(one, yes) for one, yes in zip(portal.operations, portal.yes, strict=True)]
         refusing = next((place for place, each in enumerate(decisions) if each.permit is None), None)
         if refusing is not None:
             shown = kept(self._masks, portal.reading, portal.operations[0].arguments)
-            return self._denied(self._judge.ask(portal.operations, shown), Kind.EXECUTE)
+            return self._refusals.by_policy(self._judge.ask(portal.operations, shown), Kind.EXECUTE)
         effects: list[Effect] = []
         if portal.started:
             effects.append(self._judge.remark({"event": "continued", "statement": portal.number}, durable=True))
         effects += described(self._shared, name, portal)
-        asks = [(meaning, query) for meaning in portal.reading.statements if (query := self._masks.asks(meaning))]
+        asks = asked(self._masks, portal.reading)
         question, description = describing.ask(self._shared.queue, *asks[0], apart=False) if asks else (b"", None)
         expected = self._shared.queue.push(Expected(Kind.EXECUTE))
         expected.portal, expected.described = portal, description
@@ -479,7 +430,7 @@ class Engine:
         return close(self._shared, found)
 
     def _sync(self, found: Message) -> list[Effect]:
-        self._skipping = False
+        self._refusals.skipping = False
         if self._shared.copying and not self._copy.ended():
             return []
         expected = self._shared.queue.push(Expected(Kind.SYNC))
@@ -490,9 +441,6 @@ class Engine:
         return [Housekeep(Side.TARGET, found.raw)]
 
     # -- the rest ------------------------------------------------------------------------------------------------------------
-
-    def _function(self, found: Message) -> list[Effect]:
-        return self._refused(b"function call", Unreadable("not_supported", "0A000", _FUNCTION), Kind.QUERY, "function-call")
 
     def _terminate(self, found: Message) -> list[Effect]:
         self.over = True

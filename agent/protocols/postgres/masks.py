@@ -137,3 +137,8 @@ def kept(masks: Masks, reading: Reading, values: tuple[str, ...] = ()) -> list[t
 def copies(masks: Masks, reading: Reading) -> bool:
     """Return False where one of the statements is a COPY out that would have to be masked, and cannot be."""
     return all(masks.copies(meaning) for meaning in reading.statements if meaning.copy == "out")
+
+
+def asked(masks: Masks, reading: Reading) -> list[tuple[Meaning, str]]:
+    """Return the statements whose columns the server has to describe before they can be masked, each with the query to ask of."""
+    return [(meaning, query) for meaning in reading.statements if (query := masks.asks(meaning))]

@@ -23,7 +23,7 @@ from agent.core.units import Side
 from agent.protocols.postgres import messages, replication
 from agent.protocols.postgres.classify import Classifier, Meaning, Reading, Unreadable
 from agent.protocols.postgres.codec import KIB, Message
-from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE, refusal
+from agent.protocols.postgres.denial import INSUFFICIENT_PRIVILEGE
 from agent.protocols.postgres.engine import Engine
 from agent.protocols.postgres.expected import Kind, Run
 from agent.protocols.postgres.judge import Judge, forward
@@ -92,13 +92,13 @@ class Walsender(Engine):
             text = data.decode()
             command = replication.read(text)
         except UnicodeDecodeError:
-            return self._refused(data, Unreadable("bad_request", "22021", _NOT_UTF8), Kind.QUERY, "replication")
+            return self._refusals.unread(data, Unreadable("bad_request", "22021", _NOT_UTF8), Kind.QUERY, "replication")
         except NotUnderstood:
-            return self._refused(data, Unreadable("bad_request", "42601", _STRANGE), Kind.QUERY, "replication")
+            return self._refusals.unread(data, Unreadable("bad_request", "42601", _STRANGE), Kind.QUERY, "replication")
         if command is not None:
             return self._replicate(found, text, command)
         if self._physical:
-            return self._refused(data, Unreadable("not_supported", "0A000", _NO_SQL), Kind.QUERY, "query")
+            return self._refusals.unread(data, Unreadable("not_supported", "0A000", _NO_SQL), Kind.QUERY, "query")
         return super()._query(found)
 
     def _replicate(self, found: Message, text: str, command: Command) -> list[Effect]:
@@ -110,10 +110,10 @@ class Walsender(Engine):
             # Nobody is asked in vain either.
             why = Unreadable("denied", INSUFFICIENT_PRIVILEGE, unmasked(hidden))
             ruling = self._judge.refuse(operation, shown, why.code, why.message)
-            return self._fail_instead(ruling, refusal(why, self._sid), Kind.QUERY)
+            return self._refusals.by_gateway(ruling, why, Kind.QUERY)
         ruling = self._judge.ask([operation], [shown])
         if not ruling.allowed:
-            return self._denied(ruling, Kind.QUERY)
+            return self._refusals.by_policy(ruling, Kind.QUERY)
         meaning = Meaning(
             text=text,
             kind="replication",
@@ -164,4 +164,4 @@ class Walsender(Engine):
         self._segment_empty = False
         kind = {"P": Kind.PARSE, "B": Kind.BIND, "E": Kind.EXECUTE, "D": Kind.DESCRIBE_PORTAL, "C": Kind.CLOSE}[found.kind]
         why = Unreadable("not_supported", "0A000", _EXTENDED)
-        return self._refused(b"a message of the extended protocol", why, kind, "query")
+        return self._refusals.unread(b"a message of the extended protocol", why, kind, "query")
