@@ -3,33 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import NamedTuple
 
-import pexpect
 import pytest
 
 from tests.integration.ssh.conftest import Sshd
 from tests.integration.ssh.many import Many
+from tests.integration.ssh.scenarios import (
+    BACKSPACE,
+    DELETE,
+    DOWN,
+    END,
+    HOME,
+    LEFT,
+    RIGHT,
+    UP,
+    Scenario,
+    exact,
+    started,
+    type_out,
+)
 
 pytestmark = pytest.mark.servers
 
 PERMIT = "permit(principal, action, resource);"
-UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
-ENTERS = "\r\n\x03\x0f"
-HOME, END, DELETE, BACKSPACE = "\x01", "\x05", "\x1b[3~", "\x7f"
+GREETING = "every line is decided before it runs"
+#: What shells say when their line editor takes keys.
+READY = r"2004h(?!.*2004l)"
 
-
-class Scenario(NamedTuple):
-    """Keys, and the lines that they amount to. What is typed while a program runs goes through the terminal's own line editing,
-    as without a gateway, so scenarios that need readline for that are not typed in one ``burst``; pieces of a list never are.
-    """
-
-    name: str
-    keys: str | list[str]
-    lines: list[str]
-    burst: bool = True
-
-
+INTERRUPT = Scenario("interrupt", ["echo gone\x03", "echo x\r"], ["echo x"])
 #: What every shell does alike.
 COMMON = [
     Scenario("plain", "echo one\r", ["echo one"]),
@@ -44,16 +45,63 @@ COMMON = [
     Scenario("delete", f"eccho x{HOME}{RIGHT}{DELETE}\r", ["echo x"]),
     Scenario("kill line", "touch /x\x15echo x\r", ["echo x"]),
     Scenario("kill word", "echo one two\x17\r", ["echo one "]),
-    Scenario("history edit", f"echo one\r{UP}{BACKSPACE * 3}two\r", ["echo one", "echo two"], burst=False),
+    Scenario("history edit", ["echo one\r", f"{UP}{BACKSPACE * 3}two\r"], ["echo one", "echo two"]),
     Scenario("open quote", "echo 'a\rb'\r", ["echo 'a\nb'"]),
     Scenario("long", "echo " + "x" * 3000 + "\r", ["echo " + "x" * 3000]),
     Scenario("bracketed paste", "\x1b[200~echo pasted\x1b[201~\r", ["echo pasted"]),
-    Scenario("interrupt", "echo gone\x03echo x\r", ["echo x"], burst=False),
-    Scenario("read visible", ["read p\r", "typed text\r", "echo x\r"], ["read p", "echo x"]),
-    Scenario("cat", ["cat\r", "to cat\r", "\x04", "echo x\r"], ["cat", "echo x"]),
-    Scenario("python", ["python3 -q\r", "print(6*7)\r", "\x04", "echo x\r"], ["python3 -q", "echo x"]),
+    INTERRUPT,
+    Scenario(
+        "cat",
+        ["echo in''side; cat\r", ("inside\r\n", "to cat\r"), ("to cat\r\nto cat\r\n", "\x04"), "echo x\r"],
+        ["echo in''side; cat", "echo x"],
+    ),
+    Scenario("python", ["python3 -q\r", (">>> ", "print(6*7)\r"), ("42\r\n", "\x04"), "echo x\r"], ["python3 -q", "echo x"]),
+    Scenario(
+        "python block",
+        ["python3 -q\r", (">>> ", "for i in [6]:\r"), ("... ", "  print(i*7)\r"), ("... ", "\r"), ("42\r\n", "\x04"), "echo x\r"],
+        ["python3 -q", "echo x"],
+    ),
+    Scenario("wrap edit", f"echo {'w' * 150}{HOME}{RIGHT * 5}a\r", [f"echo a{'w' * 150}"]),
+    Scenario("wrap erase", f"echo {'w' * 110}{BACKSPACE * 40}x\r", [f"echo {'w' * 70}x"]),
+    Scenario("paste edit", f"\x1b[200~echo pasetd\x1b[201~{BACKSPACE * 3}ted\r", ["echo pasted"]),
+    Scenario(
+        "output while typing",
+        ["sh -c \"sleep 0.5; echo la''te\" &\r", "echo al", ("late\r\n", "so\r")],
+        ["sh -c \"sleep 0.5; echo la''te\" &", "echo also"],
+    ),
     Scenario("not found", "nosuchcommand1\recho x\r", ["nosuchcommand1", "echo x"]),
 ]
+#: What would have a shell say nothing, keep no line, or not be stopped.
+HOSTILE_SETTINGS = """trap '' INT
+trap 'true' DEBUG
+PS0='x$(true)'
+PROMPT_COMMAND='PS0=; trap - DEBUG; trap "" INT'
+HISTCONTROL=ignoreboth HISTIGNORE='*'
+set +o history
+shopt -u promptvars cmdhist lithist expand_aliases
+set -f -u -b
+IFS=e
+"""
+HOSTILE_FUNCTIONS = """kill() { :; }
+trap() { :; }
+read() { :; }
+printf() { :; }
+history() { :; }
+command() { :; }
+stty() { :; }
+"""
+#: In the way of starship: PS0 takes the time, and a program's words become PS1 before each prompt.
+STARSHIP = """own_preexec() { OWN_START=$(date +%s%N); }
+own_precmd() {
+  local status=$? took=$(( $(date +%s%N) - ${OWN_START:-$(date +%s%N)} ))
+  PS1="$(printf \\
+    '\\n\\[\\033[1;36m\\]%s\\[\\033[0m\\] %d via 🐍\\n\\[\\033[1;32m\\]❯\\[\\033[0m\\] ' '~/src' $((took * 0 + status)))"
+  return $status
+}
+PS0='${OWN_START:$((OWN_START=$(date +%s%N),0)):0}'
+PS2='\\[\\033[90m\\]∙\\[\\033[0m\\] '
+PROMPT_COMMAND=own_precmd
+"""
 SCENARIOS = [
     *COMMON,
     Scenario("comment", "# a comment\recho x\r", ["echo x"]),
@@ -67,8 +115,8 @@ SCENARIOS = [
     Scenario("undo", "echo xq\x1f\x1f\x1f\x1f\x1f\x1f\x1f\x1fecho y\r", ["echo y"]),
     Scenario("history up", f"echo one\r{UP}\r", ["echo one", "echo one"]),
     Scenario("history down", f"echo one\recho two\r{UP}{UP}{DOWN}\r", ["echo one", "echo two", "echo two"]),
-    Scenario("search", "echo needle\recho hay\r\x12need\r", ["echo needle", "echo hay", "echo needle"], burst=False),
-    Scenario("search edit", "echo needle\r\x12need\x05 x\r", ["echo needle", "echo needle x"], burst=False),
+    Scenario("search", ["echo needle\r", "echo hay\r", "\x12need\r"], ["echo needle", "echo hay", "echo needle"]),
+    Scenario("search edit", ["echo needle\r", "\x12need\x05 x\r"], ["echo needle", "echo needle x"]),
     Scenario("bang bang", "echo one\r!!\r", ["echo one", "echo one"]),
     Scenario("bang word", "echo one\recho two !$\r", ["echo one", "echo two one"]),
     Scenario("operate and next", f"echo one\recho two\r{UP}{UP}\x0f\r", ["echo one", "echo two", "echo one", "echo two"]),
@@ -85,7 +133,32 @@ SCENARIOS = [
     Scenario("paste of two", "\x1b[200~echo p1\necho p2\x1b[201~\r", ["echo p1", "echo p2"]),
     Scenario("raw paste", "echo r1\necho r2\n", ["echo r1", "echo r2"]),
     Scenario("alias", "alias hi='echo hello'\rhi there\r", ["alias hi='echo hello'", "hi there"]),
-    Scenario("read secret", ["read -s p\r", "hunter2\r", "echo ${#p}\r"], ["read -s p", "echo ${#p}"]),
+    Scenario(
+        "read visible", ["read -p 'wo''rd? ' p\r", ("word? ", "typed text\r"), "echo x\r"], ["read -p 'wo''rd? ' p", "echo x"]
+    ),
+    Scenario(
+        "read secret",
+        ["read -sp 'wo''rd? ' p\r", ("word? ", "hunter2\r"), "echo ${#p}\r"],
+        ["read -sp 'wo''rd? ' p", "echo ${#p}"],
+    ),
+    Scenario(
+        "hidden word",
+        ["stty -echo; printf 'wo''rd? '; read p; stty echo\r", ("word? ", "hunter2\r"), "echo ${#p}\r"],
+        ["stty -echo; printf 'wo''rd? '; read p; stty echo", "echo ${#p}"],
+    ),
+    Scenario("choices", "echo /etc/hos\t\ts\r", ["echo /etc/hosts"]),
+    Scenario("quoted here document", "cat <<'X'\r$HOME `id`\rX\r", ["cat <<'X'\n$HOME `id`\nX"]),
+    Scenario("job", "sleep 100 &\rkill %1\rwait\r", ["sleep 100 &", "kill %1", "wait"]),
+    Scenario("edit and execute", ["echo one\x18\x05\r"], ["echo two"], start="export VISUAL='sed -i s/one/two/'\n"),
+    Scenario(
+        "vi history",
+        ["set -o vi\r", "echo one\r", "\x1bkA x\r", "set -o emacs\r"],
+        ["set -o vi", "echo one", "echo one x", "set -o emacs"],
+    ),
+    Scenario("hostile settings", "echo x\recho y\r", ["echo x", "echo y"], start=HOSTILE_SETTINGS),
+    Scenario("hostile functions", "echo x\recho y\r", ["echo x", "echo y"], start=HOSTILE_FUNCTIONS),
+    Scenario("errexit", "echo x\recho y\r", ["echo x", "echo y"], start="set -e\n"),
+    Scenario("starship", ["echo x\r", f"{UP}\r", "false\r"], ["echo x", "echo x", "false"], start=STARSHIP),
     Scenario("type ahead", "cat\rinto cat\r\x04echo after\r", ["cat", "echo after"]),
     Scenario("background", "(sleep 0.1; echo late) &\recho x\rwait\r", ["(sleep 0.1; echo late) &", "echo x", "wait"]),
     Scenario("subshell", "(cd /; pwd)\rpwd >/dev/null\r", ["(cd /; pwd)", "pwd >/dev/null"]),
@@ -115,38 +188,10 @@ def many(sshd: Sshd) -> Iterator[Many]:
     shells.close()
 
 
-def type_out(child: pexpect.spawn, scenario: Scenario, *, human: bool) -> None:
-    """Type a scenario at a prompt, key by key as a ``human`` does or piece by piece, and leave the shell."""
-    pieces = [scenario.keys] if isinstance(scenario.keys, str) else scenario.keys
-    for number, piece in enumerate(pieces):
-        if number:
-            # A program reads what follows; give it the time to be there.
-            child.expect(pexpect.TIMEOUT, timeout=0.3)
-        # Thousands of keys one by one would test patience.
-        step = len(piece) if not human else 1 if len(piece) < 1000 else 16
-        for key in (piece[at : at + step] for at in range(0, len(piece), step)):
-            child.send(key)
-            if human:
-                child.expect(pexpect.TIMEOUT, timeout=0.08 if key in ENTERS else 0.002)
-    child.send("echo th''e-end\r")
-    child.expect_exact("the-end")
-    child.send("exit 0\r")
-
-
 @pytest.mark.parametrize("human", [False, True], ids=["burst", "human"])
 @pytest.mark.parametrize("scenario", SCENARIOS, ids=[each.name for each in SCENARIOS])
-def test_the_lines_are_exact(many: Many, scenario: Scenario, human: bool) -> None:
-    if not (human or scenario.burst):
-        pytest.skip("typed by people alone")
-    with many.row(greeting="every line is decided before it runs", ready=r"[#$] (\x1b\[[?0-9]*[a-zA-Z])*$") as row:
-        row.child.send("PS1='ready''> '\r")
-        row.child.expect(r"ready> (\x1b\[[?0-9]*[a-zA-Z])*$")
-        type_out(row.child, scenario, human=human)
+def test_the_lines_are_exact(many: Many, sshd: Sshd, scenario: Scenario, human: bool) -> None:
+    with started(sshd.home / ".bash_profile", scenario.start), many.row(greeting=GREETING, ready=READY) as row:
+        type_out(row, scenario, READY, human=human)
         assert row.leave() == 0
-    ran = [entry["text"] for entry in row.commands]
-    first, *lines, last = ran[:-1] if ran[-1].startswith("exit") else ran
-    assert first.startswith("PS1=")
-    assert last == "echo th''e-end"
-    assert lines == scenario.lines
-    assert "7701" not in row.text
-    assert b"hunter2" not in row.written
+    exact(row, scenario)

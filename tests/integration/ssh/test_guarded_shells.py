@@ -10,29 +10,44 @@ import pexpect
 import pytest
 
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.many import Many
+from tests.integration.ssh.scenarios import DOWN, LEFT, RIGHT, UP, Scenario, exact, started, type_out
 from tests.integration.ssh.test_guarded import NOT, PERMIT, victims
-from tests.integration.ssh.test_guarded_corpus import COMMON, DOWN, ENTERS, LEFT, RIGHT, UP, Scenario
+from tests.integration.ssh.test_guarded_corpus import COMMON, GREETING, INTERRUPT, READY
 from tests.integration.ssh.test_shell import at_terminal
 
 pytestmark = pytest.mark.servers
 
 PROMPTS = {"zsh": "PS1='ready''> '", "fish": "function fish_prompt; echo -n 'ready''> '; end"}
 
+#: What would have zsh say nothing, keep no line, or not be stopped.
+HOSTILE_ZSH = """trap '' INT
+precmd() { preexec_functions=(); }
+unset HISTFILE
+HISTSIZE=1 SAVEHIST=0
+setopt nounset histignorespace histignorealldups noglob shwordsplit
+zshaddhistory() { return 1; }
+IFS=e
+"""
 BOTH = [
     *COMMON,
     Scenario("quotes", "echo 'a;b' \"c d\"\r", ["echo 'a;b' \"c d\""]),
-    Scenario("history up", f"echo one\r{UP}\r", ["echo one", "echo one"], burst=False),
-    Scenario("read secret", ["read -s p\r", "hunter2\r", "echo x\r"], ["read -s p", "echo x"]),
+    Scenario("history up", ["echo one\r", f"{UP}\r"], ["echo one", "echo one"]),
+    Scenario(
+        "hidden word",
+        ["sh -c \"stty -echo; printf 'wo''rd? '; read p; stty echo\"\r", ("word? ", "hunter2\r"), "echo x\r"],
+        ["sh -c \"stty -echo; printf 'wo''rd? '; read p; stty echo\"", "echo x"],
+    ),
+    Scenario("choices", "echo /etc/hos\ts\r", ["echo /etc/hosts"]),
     Scenario("pipe", "echo abc | tr a-c A-C\r", ["echo abc | tr a-c A-C"]),
     Scenario("kill end", f"echo xyz{LEFT * 2}\x0b\r", ["echo x"]),
     Scenario("yank", "one\x15echo \x19\r", ["echo one"]),
     Scenario("transpose", "echo ab\x14\r", ["echo ba"]),
     Scenario("undo", "echo x y\x17\x1f\r", ["echo x y"]),
-    Scenario("history down", f"echo one\recho two\r{UP}{UP}{DOWN}\r", ["echo one", "echo two", "echo two"], burst=False),
+    Scenario("history down", ["echo one\r", "echo two\r", f"{UP}{UP}{DOWN}\r"], ["echo one", "echo two", "echo two"]),
     Scenario("backslash", "echo a \\\rb\r", ["echo a \\\nb"]),
     Scenario("raw paste", "echo r1\necho r2\n", ["echo r1", "echo r2"]),
     Scenario("alias", "alias hi='echo hello'\rhi there\r", ["alias hi='echo hello'", "hi there"]),
-    Scenario("type ahead", ["cat\rinto cat\r", "\x04", "echo after\r"], ["cat", "echo after"]),
     Scenario("background", "sleep 0.1 &\recho x\rwait\r", ["sleep 0.1 &", "echo x", "wait"]),
 ]
 ZSH = [
@@ -40,18 +55,59 @@ ZSH = [
     Scenario("for", "for i in 1 2\rdo echo $i\rdone\r", ["for i in 1 2\ndo echo $i\ndone"]),
     Scenario("here document", "cat <<X\rone\rX\r", ["cat <<X\none\nX"]),
     Scenario("bang bang", "echo one\r!!\r", ["echo one", "echo one"]),
-    Scenario("search", "echo needle\recho hay\r\x12need\r", ["echo needle", "echo hay", "echo needle"], burst=False),
+    Scenario("search", ["echo needle\r", "echo hay\r", "\x12need\r"], ["echo needle", "echo hay", "echo needle"]),
+    Scenario("type ahead", ["cat\rinto cat\r", ("into cat\r\n", "\x04echo after\r")], ["cat", "echo after"]),
+    Scenario("read visible", ["read 'p?wo''rd? '\r", ("word? ", "typed text\r"), "echo x\r"], ["read 'p?wo''rd? '", "echo x"]),
+    Scenario(
+        "read secret", ["read -s 'p?wo''rd? '\r", ("word? ", "hunter2\r"), "echo ${#p}\r"], ["read -s 'p?wo''rd? '", "echo ${#p}"]
+    ),
+    Scenario("completion", "prin\tf comp\r", ["printf comp"]),
+    Scenario("quoted here document", "cat <<'X'\r$HOME `id`\rX\r", ["cat <<'X'\n$HOME `id`\nX"]),
+    Scenario("job", "sleep 100 &\rkill %1\rwait\r", ["sleep 100 &", "kill %1", "wait"]),
+    Scenario(
+        "edit and execute",
+        ["echo one\x18\x05", ("two", "\r")],
+        ["echo two"],
+        start="export VISUAL='sed -i s/one/two/'; autoload edit-command-line; zle -N edit-command-line\n"
+        "bindkey '^x^e' edit-command-line\n",
+    ),
+    Scenario("vi history", ["bindkey -v\r", "echo one\r", "\x1bkA x\r"], ["bindkey -v", "echo one", "echo one x"]),
+    Scenario("hostile settings", "echo x\recho y\r", ["echo x", "echo y"], start=HOSTILE_ZSH),
+    Scenario(
+        "hostile functions",
+        "echo x\recho y\r",
+        ["echo x", "echo y"],
+        start="kill() { :; }; trap() { :; }; read() { :; }; printf() { :; }; print() { :; }; fc() { :; }; stty() { :; }\n",
+    ),
+    Scenario("errexit", "echo x\recho y\r", ["echo x", "echo y"], start="setopt errexit\n"),
+    Scenario(
+        "prompt command",
+        "echo x\recho y\r",
+        ["echo x", "echo y"],
+        start="one() { true; }; two() { PS1='%~> '; }; precmd_functions=(one two)\n",
+    ),
+    Scenario(
+        "starship",
+        ["echo x\r", f"{UP}\r", "false\r"],
+        ["echo x", "echo x", "false"],
+        start="setopt promptsubst; zmodload zsh/datetime; own() { OWN=$EPOCHREALTIME; }; preexec_functions+=(own)\n"
+        "PROMPT=$'\\n%F{cyan}%~%f $(printf \"took %d\" 0) via 🐍\\n%(?.%F{green}.%F{red})❯%f '\n"
+        "RPROMPT='$(date +%T)'\n"
+        "PROMPT2='%F{8}∙%f '\n",
+    ),
     Scenario("own hooks", "preexec() { true; }\recho x\r", ["preexec() { true; }", "echo x"]),
     Scenario("vi mode", ["bindkey -v\r", "echo abd\x1brcA x\r"], ["bindkey -v", "echo abc x"]),
     Scenario("paste of two", "\x1b[200~echo p1\necho p2\x1b[201~\r", ["echo p1\necho p2"]),
     Scenario("comment", "# a comment\recho x\r", ["echo x"]),
-    Scenario("path completion", "echo /etc/hostn\t\r", ["echo /etc/hostname"], burst=False),
+    Scenario("path completion", "echo /etc/hostn\t\r", ["echo /etc/hostname"]),
     Scenario("tab inside", "echo 'a\x16\tb'\r", ["echo 'a\tb'"]),
-    Scenario("search edit", "echo needle\r\x12need\x05 x\r", ["echo needle", "echo needle x"], burst=False),
+    Scenario("search edit", ["echo needle\r", "\x12need\x05 x\r"], ["echo needle", "echo needle x"]),
     Scenario("bang word", "echo one\recho two !$\r", ["echo one", "echo two one"]),
     Scenario("caret", "echo one\r^one^two^\r", ["echo one", "echo two"]),
     Scenario(
-        "operate and next", f"echo one\recho two\r{UP}{UP}\x0f\r", ["echo one", "echo two", "echo one", "echo two"], burst=False
+        "operate and next",
+        ["echo one\r", "echo two\r", f"{UP}{UP}\x0f", "\r"],
+        ["echo one", "echo two", "echo one", "echo two"],
     ),
     Scenario("fc list off", "echo a\rfc -l -1 >/dev/null\r", ["echo a", "fc -l -1 >/dev/null"]),
     Scenario("if", "if true\rthen\recho y\rfi\r", ["if true\nthen\necho y\nfi"]),
@@ -71,37 +127,87 @@ ZSH = [
     Scenario("history control", "setopt histignorespace\r echo s\recho s\r", ["setopt histignorespace", " echo s", "echo s"]),
     Scenario("own trap", "trap 'x=1' DEBUG\recho s\r", ["trap 'x=1' DEBUG", "echo s"]),
     Scenario("global alias", "alias -g L='| wc -l'\recho x L\r", ["alias -g L='| wc -l'", "echo x L"]),
-    Scenario("buffer stack", "print -z echo pushed\r\r", ["print -z echo pushed", "echo pushed"], burst=False),
-    Scenario("push line", "echo later\x1bqecho now\r\r", ["echo now", "echo later"], burst=False),
+    Scenario("buffer stack", ["print -z echo pushed\r", "\r"], ["print -z echo pushed", "echo pushed"]),
+    Scenario("push line", ["echo later\x1bqecho now\r", "\r"], ["echo now", "echo later"]),
 ]
 FISH = [
+    # Its Enter ends no line of a program that was not there yet: its line editor has the terminal send what the key sends.
+    Scenario(
+        "type ahead", ["echo in''side; cat\r", ("inside\r\n", "into cat\r\x04echo after\r")], ["echo in''side; cat", "echo after"]
+    ),
+    # It does not leave its line editor.
+    Scenario("interrupt", ["echo gone\x03", ("", "echo x\r")], ["echo x"]),
     Scenario("for", "for i in 1 2\recho $i\rend\r", ["for i in 1 2\necho $i\nend"]),
     Scenario("vi mode", ["fish_vi_key_bindings\r", "echo abd\x1brcA x\r"], ["fish_vi_key_bindings", "echo abc x"]),
     Scenario(
-        "other key", ["bind \\ct 'commandline -f execute'\r", "echo g\x14"], ["bind \\ct 'commandline -f execute'", "echo g"]
+        "other key",
+        ["bind \\ct 'commandline -f execute'\r", "echo g\x14", "echo x\r"],
+        ["bind \\ct 'commandline -f execute'", "echo g", "echo x"],
     ),
     Scenario("comment", "# a comment\recho x\r", ["# a comment", "echo x"]),
-    Scenario("path completion", "echo /etc/hostn\t\r", ["echo /etc/hostname "], burst=False),
+    Scenario("path completion", "echo /etc/hostn\t\r", ["echo /etc/hostname "]),
+    Scenario("completion", "printe\t comp\r", ["printenv  comp"]),
+    Scenario(
+        "read visible", ["read -P 'wo''rd? ' p\r", ("word? ", "typed text\r"), "echo x\r"], ["read -P 'wo''rd? ' p", "echo x"]
+    ),
+    Scenario(
+        "read secret", ["read -s -P 'wo''rd? ' p\r", ("word? ", "hunter2\r"), "echo x\r"], ["read -s -P 'wo''rd? ' p", "echo x"]
+    ),
+    Scenario("job", "sleep 100 &\rkill (jobs -p)\rwait\r", ["sleep 100 &", "kill (jobs -p)", "wait"]),
+    Scenario(
+        "edit and execute",
+        ["echo one\x1be", ("two", "\r")],
+        ["edit_command_buffer", "echo two"],
+        start="set -gx VISUAL sed -i s/one/two/\n",
+    ),
+    Scenario(
+        "vi history", ["fish_vi_key_bindings\r", "echo one\r", "\x1bkA x\r"], ["fish_vi_key_bindings", "echo one", "echo one x"]
+    ),
+    Scenario("search edit", ["echo needle\r", f"need{UP} x\r"], ["echo needle", "echo needle x"]),
+    Scenario(
+        "hostile settings",
+        "echo x\recho y\r",
+        ["echo x", "echo y"],
+        start="trap '' INT; set -g fish_history ''; set -g fish_autosuggestion_enabled 0; bind \\r execute; set -g IFS e\n",
+    ),
+    Scenario(
+        "hostile functions",
+        "echo x\recho y\r",
+        ["echo x", "echo y"],
+        start="function kill; end; function trap; end; function stty; end; function bind; end\n",
+    ),
+    Scenario(
+        "prompt command",
+        "echo x\recho y\r",
+        ["echo x", "echo y"],
+        start="function one --on-event fish_prompt; true; end\nfunction two --on-event fish_postexec; true; end\n",
+    ),
+    Scenario(
+        "starship",
+        ["echo x\r", f"{UP}\r", "false\r"],
+        ["echo x", "echo x", "false"],
+        start="function fish_prompt\nprintf '\\n\\e[36m~/src\\e[0m took %d via 🐍\\n\\e[32m❯\\e[0m ' 0; end\n"
+        "function fish_right_prompt; date +%T; end\n",
+    ),
     Scenario("leading space", "  echo lead\r", ["  echo lead"]),
     Scenario("if", "if true\recho y\rend\r", ["if true\necho y\nend"]),
     Scenario("function", "function f\recho in f\rend\rf\r", ["function f\necho in f\nend", "f"]),
-    Scenario("switch", "switch x\rcase x\recho m\rend\r", ["switch x\ncase x\necho m\nend"]),
+    Scenario("case", "switch x\rcase x\recho m\rend\r", ["switch x\ncase x\necho m\nend"]),
     Scenario("subshell", "begin; cd /; pwd; end\rpwd >/dev/null\r", ["begin; cd /; pwd; end", "pwd >/dev/null"]),
     Scenario("paste of two", "\x1b[200~echo p1\necho p2\x1b[201~\r", ["echo p1\necho p2"]),
-    Scenario("search", f"echo needle\recho hay\rneed{UP}\r", ["echo needle", "echo hay", "echo needle"], burst=False),
+    Scenario("search", ["echo needle\r", "echo hay\r", f"need{UP}\r"], ["echo needle", "echo hay", "echo needle"]),
     Scenario(
         "suggestion",
-        ["echo a long suggestion\r", f"echo a lo{RIGHT}\r"],
+        ["echo a long suggestion\r", "echo a lo", ("ng suggestion", f"{RIGHT}\r")],
         ["echo a long suggestion", "echo a long suggestion"],
-        burst=False,
     ),
     Scenario("abbreviation", "abbr -a hi echo hello\rhi there\r", ["abbr -a hi echo hello", "echo hello there"]),
     Scenario(
         "macro",
-        ["bind \\eq 'commandline -i \"echo macro\"'\r", "\x1bq\r"],
+        ["bind \\eq 'commandline -i \"echo macro\"'\r", "\x1bq", ("macro", "\r")],
         ["bind \\eq 'commandline -i \"echo macro\"'", "echo macro"],
     ),
-    Scenario("syntax error", ["echo )\r", "\x03", "echo x\r"], ["echo x"], burst=False),
+    Scenario("syntax error", ["echo )\r", ("fish:", "\x03"), ("", "echo x\r")], ["echo x"]),
     Scenario(
         "prompt that talks",
         "function fish_prompt; echo -n (date +%S)'> '; end\recho x\r",
@@ -123,7 +229,7 @@ FISH = [
         ["function e --on-event fish_preexec; true; end", "echo x"],
     ),
 ]
-CASES = [("zsh", each) for each in BOTH + ZSH] + [("fish", each) for each in BOTH + FISH]
+CASES = [("zsh", each) for each in BOTH + ZSH] + [("fish", each) for each in BOTH + FISH if each is not INTERRUPT]
 
 
 @pytest.fixture(scope="module")
@@ -163,39 +269,31 @@ def begin(child: pexpect.spawn, shell: str) -> None:
     child.expect(pexpect.TIMEOUT, timeout=0.3)
 
 
-@pytest.mark.parametrize(("shell", "scenario"), CASES, ids=[f"{shell} {each.name}" for shell, each in CASES])
-async def test_the_lines_are_exact(gateways: dict[str, Gateway], shell: str, scenario: Scenario) -> None:
-    def person(child: pexpect.spawn) -> None:
-        begin(child, shell)
-        for number, piece in enumerate([scenario.keys] if isinstance(scenario.keys, str) else scenario.keys):
-            if number:
-                # The line before it is over, or reads by itself and says nothing.
-                child.expect(["ready> ", pexpect.TIMEOUT], timeout=1)
-            if scenario.burst:
-                child.send(piece)
-            else:
-                for key in piece:
-                    if key == "\x03":
-                        # A signal that comes while fish still reads keys may be lost on it; people are not as fast.
-                        child.expect(pexpect.TIMEOUT, timeout=0.25)
-                    child.send(key)
-                    child.expect(pexpect.TIMEOUT, timeout=0.25 if key in ENTERS else 0.002)
-            child.expect(pexpect.TIMEOUT, timeout=0.3)
-        child.send("echo th''e-end\r")
-        child.expect_exact("the-end")
-        child.send("exit\r")
+START = {"zsh": ".zshrc", "fish": ".config/fish/config.fish"}
 
-    gateway = gateways[shell]
-    await at_terminal(gateway.ssh(options=["-o", "SendEnv=LANG"]), person)
-    await gateway.idle()
-    recorder = gateway.serving.recorder
-    ran = [entry["text"] for entry in recorder.lines(1, "jsonl") if entry.get("event") == "command"]
-    first, *lines, last = ran[:-1] if ran[-1].startswith("exit") else ran
-    assert first == PROMPTS[shell]
-    assert last == "echo th''e-end"
-    assert lines == scenario.lines
-    assert "7701" not in recorder.text(1)
-    assert b"hunter2" not in b"".join(recorder.written.values())
+
+@pytest.fixture(scope="module")
+def crowds(servers: dict[str, Sshd]) -> Iterator[dict[str, Many]]:
+    crowds = {shell: Many(sshd, PERMIT, NOT, shell="guarded") for shell, sshd in servers.items()}
+    yield crowds
+    for each in crowds.values():
+        each.close()
+
+
+@pytest.mark.parametrize("human", [False, True], ids=["burst", "human"])
+@pytest.mark.parametrize(("shell", "scenario"), CASES, ids=[f"{shell} {each.name}" for shell, each in CASES])
+def test_the_lines_are_exact(
+    crowds: dict[str, Many], servers: dict[str, Sshd], shell: str, scenario: Scenario, human: bool
+) -> None:
+    home = servers[shell].home
+    if shell == "fish":
+        # It keeps which key bindings somebody chose, for every session after it, and the lines of all of them.
+        for name in (".config", ".local"):
+            shutil.rmtree(home / name, ignore_errors=True)
+    with started(home / START[shell], scenario.start), crowds[shell].row(greeting=GREETING, ready=READY) as row:
+        type_out(row, scenario, READY, human=human)
+        assert row.leave() == 0
+    exact(row, scenario)
 
 
 @pytest.mark.parametrize("shell", PROMPTS)

@@ -28,6 +28,8 @@ builtin printf '\033]7701;@NONCE@;R\007'
 [[ ${PS1-}${PS2-}${PS0-} != *']7701;'* ]] || { PS1='\u@\h:\w\$ ' PS2='> ' PS0=; }
 [[ ${PROMPT_COMMAND-} != *__sp_* ]] || builtin unset PROMPT_COMMAND
 @FILES@
+# A start-up file may have said that what fails ends the shell, or a variable that is not set; some fail here, some are not.
+__sp_x=$-; builtin set +eu
 __sp_tell() { builtin printf '\033]7701;@NONCE@;%s\007' "$1" > /dev/tty; }
 __sp_number() {
   builtin local __sp_l; __sp_l=$(HISTTIMEFORMAT= builtin history 1); __sp_l=${__sp_l#"${__sp_l%%[! ]*}"}
@@ -167,7 +169,10 @@ builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_about __sp_gat
   __sp_belt __sp_left __sp_before __sp_prompt
 __sp_u=$(builtin command id -un 2> /dev/null)
 __sp_tell "H;${__sp_u@Q};${HOSTNAME@Q}"
-unset __sp_u __sp_z
+# bash looks at it once the start-up files are over, and reads no history where it is off.
+builtin set -o history
+case $__sp_x in *e*u*) builtin set -eu ;; *e*) builtin set -e ;; *u*) builtin set -u ;; esac
+unset __sp_u __sp_x __sp_z
 """
 
 #: What stands in PS0, around PROMPT_COMMAND and in the DEBUG trap; none has a single quote. PROMPT_COMMAND finds the status of

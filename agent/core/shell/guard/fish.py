@@ -13,7 +13,6 @@ from typing import Final
 #: (122 bits, the same source as /dev/urandom): elsewhere two programs are started for it, which takes longer than all the rest.
 _TEXT: Final = r"""
 printf '\033]7701;@NONCE@;R\007'
-exec 9<&-
 function __sp_tell
   printf '\033]7701;@NONCE@;%s\007' $argv[1] > /dev/tty
 end

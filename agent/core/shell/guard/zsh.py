@@ -90,13 +90,13 @@ __sp_precmd() {
 }
 __sp_order
 # Widgets by their name, the plain ones among them.
-for __sp_k in $keymaps; do
-  for __sp_w in ${(f)"$(builtin bindkey -M $__sp_k)"}; do
-    [[ $__sp_w != *' execute-'(|last-)named-cmd ]] || builtin bindkey -M $__sp_k -r ${(Q)__sp_w% *}
+for __sp_k in "${(@)keymaps}"; do
+  for __sp_w in "${(@f)$(builtin bindkey -M "$__sp_k")}"; do
+    [[ $__sp_w != *' execute-'(|last-)named-cmd ]] || builtin bindkey -M "$__sp_k" -r "${(Q)__sp_w% *}"
   done
 done
 builtin unset __sp_k __sp_w
-zshaddhistory_functions=(__sp_hide $zshaddhistory_functions)
+zshaddhistory_functions=(__sp_hide ${zshaddhistory_functions-})
 __sp_tell "H;${(qqqq)$(id -un 2> /dev/null)};${(qqqq)HOST}"
 """
 _LOGIN: Final = (
