@@ -43,12 +43,15 @@ class Gate:
         says_on: Stream = "out",
         asks: bool = False,
         originals: bool = False,
+        beside: Transcript | None = None,
     ) -> None:
         """``denier`` has the words of denials, shown on the stream ``says_on``. With ``asks``, what policy holds can wait.
 
         With ``originals``, output goes with its record as it came, where the transcript does not hold it as it came. ``outputs``
-        masks what the target says as streams; without it, ``masker`` masks each piece for itself.
+        masks what the target says as streams; without it, ``masker`` masks each piece for itself. What waits for others is
+        recorded in ``beside``, where a transcript has one marker for each command: that of what was decided in the end.
         """
+        self._beside: Final = beside or transcript
         self._outputs: Final = outputs
         self._masked: Final[Counter[str]] = Counter()
         self._originals: Final = originals
@@ -114,7 +117,9 @@ class Gate:
         decision = self._decider.decide(asked.operation, self._now_ms)
         if decision.held and self._asks:
             held = {"event": "held", "text": f"held: {self.kept(asked.operation.text)}", "digest": asked.operation.digest()}
-            return [self._durable(self._transcript.remark(held, self._now_ms)), Ask(asked, decision.verdict)]
+            lines = self._beside.remark(held, self._now_ms)
+            record = Record(self._beside.channel, self._beside.kind, lines, durable=True)
+            return [record, Ask(asked, decision.verdict)]
         if decision.permit is None:
             return self._deny(asked, decision)
         return [Count(operations=1), self._decided(asked.operation, decision), ToTarget(asked, decision.permit)]

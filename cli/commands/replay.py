@@ -64,7 +64,7 @@ def replay(
       sallyport replay 7X5B1HR --speed 4 --idle-limit 1
       sallyport replay 7X5B1HR --list
       sallyport replay 7X5B1HR --text | grep rm
-      sallyport replay 7X5B1HR --channel 1 --to session.cast
+      sallyport replay 7X5B1HR --channel 1 --to session.cast     (or .jsonl: its commands)
     """
     if as_json and not do_list:
         raise click.UsageError("--json goes with --list.")
@@ -180,8 +180,11 @@ def _summary(evidence: Evidence, kind: str) -> dict[str, Any]:
 
 
 def _store(evidence: Evidence, kinds: list[str], file: Path) -> None:
+    if len({_number(kind) for kind in kinds}) == 1 and len(kinds) > 1:
+        # A terminal and the lines beside it: the file's name says which.
+        kinds = [kind for kind in kinds if _is_cast(kind) != file.name.endswith(".jsonl")]
     if len(kinds) != 1:
-        numbers = ", ".join(str(_number(kind)) for kind in kinds)
+        numbers = ", ".join(sorted({str(_number(kind)) for kind in kinds}, key=int))
         raise Fault("bad_request", f"The session has channels {numbers}; a file holds one.", hint="Add --channel NUMBER.")
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)

@@ -57,6 +57,11 @@ class CastWriter:
         decoder = codecs.getincrementaldecoder("utf-8")
         self._decoders = {"out": decoder("replace"), "err": decoder("replace")}
 
+    @property
+    def here(self) -> int:
+        """Where the next event begins, in bytes from the beginning."""
+        return self.written + len(self._heading or b"")
+
     def decided(self, operation: Operation, decision: Decision, now_ms: int, *, exact: Operation | None = None) -> bytes:
         """One marker: ``allowed: uname -a (rule)``. It has no digest, so ``exact`` says nothing more."""
         label = f"{verdict_word(decision)}: {operation.text}"

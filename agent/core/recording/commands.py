@@ -26,6 +26,12 @@ def command(operation: Operation, decision: Decision | None, cast: tuple[int, in
     return entry if decision is None else entry | _decided(decision)
 
 
+def withdrawn(operation: Operation, cast: tuple[int, int]) -> dict[str, Any]:
+    """Return the entry of an operation whose client left while others were asked about it, like :func:`command`."""
+    why = {"verdict": "denied", "code": "approval_withdrawn", "message": "The client left while others were asked."}
+    return command(operation, None, cast) | {"event": "denied"} | why
+
+
 def _decided(decision: Decision) -> dict[str, Any]:
     about: dict[str, Any] = {"verdict": verdict_word(decision), "rules": decision.verdict.rules, "policy": decision.version}
     if decision.yes is not None:

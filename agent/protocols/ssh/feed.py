@@ -8,7 +8,6 @@ from collections.abc import Callable
 from typing import Final
 
 from agent.core.recording.jsonl import TEXT_PART, JsonlWriter
-from agent.core.recording.transcript import Heading
 from agent.core.units import Asked, Refused
 from agent.protocols.ssh import engine
 from agent.protocols.ssh.engine import Wish
@@ -91,20 +90,20 @@ class Feed:
 class Tape:
     """Where a script is recorded. ``kept`` returns a text as it may be kept."""
 
-    def __init__(self, serving: Serving, heading: Heading, kept: Callable[[str], str]) -> None:
+    def __init__(self, serving: Serving, writer: JsonlWriter, kept: Callable[[str], str]) -> None:
         self._serving = serving
-        self._heading = heading
+        self._writer = writer
         self._kept = kept
 
     async def record(self, whole: bytes) -> None:
         """Have all that was fed on disk, in lines that are short enough, with its hash. Raises Fault(recording_failed)."""
-        writer, now_ms = JsonlWriter(self._heading, protocol="script"), self._serving.now_ms()
+        writer, now_ms = self._writer, self._serving.now_ms()
         text = self._kept(whole.decode(errors="replace"))
         parts = [text[at : at + TEXT_PART] for at in range(0, len(text), TEXT_PART)] or [""]
         about = {"bytes": len(whole), "sha256": hashlib.sha256(whole).hexdigest()}
         lines = [writer.remark({"event": "script", "text": parts[0]} | about, now_ms)]
         lines += [writer.remark({"event": "text", "part": at, "text": part}, now_ms) for at, part in enumerate(parts[1:], 2)]
-        await self._serving.recorder.write(self._heading.channel, "jsonl", b"".join(lines), durable=True)
+        await self._serving.recorder.write(writer.channel, writer.kind, b"".join(lines), durable=True)
 
 
 async def script(feed: Feed, wish: Wish, command: str, tape: Tape, advise: Callable[[], None]) -> Asked | Refused:

@@ -100,8 +100,8 @@ class Hold:
 class Waits:
     """What one channel waits for: at most one operation at a time."""
 
-    def __init__(self, show: Show, left: Callable[[], None]) -> None:
-        """``show`` as in :class:`Hold`. ``left`` is told that the client went away while others were asked."""
+    def __init__(self, show: Show, left: Callable[[Operation], None]) -> None:
+        """``show`` as in :class:`Hold`. ``left`` is told what others were asked about when the client went away."""
         self._show = show
         self._left = left
         self._hold: Hold | None = None
@@ -128,7 +128,7 @@ class Waits:
         except Fault as fault:
             return Refused(asked.operation, fault.code, fault.message, asked.tag)
         except asyncio.CancelledError:
-            self._left()
+            self._left(asked.operation)
             raise
         finally:
             self._hold = None

@@ -20,6 +20,7 @@ from agent.protocols.ssh.recorded import Recorded
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.shell import ShellRelay
 from agent.protocols.ssh.shells import Shells
+from agent.protocols.ssh.single import Single
 from agent.protocols.ssh.wire import Wire
 from agent.runtime.relay import Stage
 from agent.runtime.serving import Serving
@@ -45,6 +46,8 @@ class Opened(NamedTuple):
     """Who reads between the two streams, where that is not nobody."""
     shells: Shells | None
     """Where another kind of shell comes from."""
+    lines: JsonlWriter
+    """What stands in JSON lines."""
 
 
 def transfer(serving: Serving, heading: Heading, wish: Wish, owner: Owner) -> Opened:
@@ -53,30 +56,35 @@ def transfer(serving: Serving, heading: Heading, wish: Wish, owner: Owner) -> Op
     words = Words(serving.claims.sid, terminal=wish.terminal is not None)
     gate = Gate(decide, transcript, words, says_on="err", asks=True, originals=serving.sealer is not None)
     relay = FileRelay(serving, SftpEngine(serving.claims.sid), lambda engine: Gate(decide, transcript, engine, asks=True), owner)
-    return Opened(Recorded(serving, gate, owner, owner.fail), relay, None)
+    return Opened(Recorded(serving, gate, owner, owner.fail), relay, None, transcript)
 
 
-def screen(serving: Serving, heading: Heading, wish: Wish, modes: list[str], owner: Owner, *, stream: bool) -> Opened:
+def screen(
+    serving: Serving, heading: Heading, wish: Wish, modes: list[str], owner: Owner, *, stream: bool = False, fed: bool = False
+) -> Opened:
     """Return a program that is recorded as it is seen. ``modes`` are those of a shell, best first.
 
-    With ``stream`` it speaks a protocol of its own on its output.
+    With ``stream`` it speaks a protocol of its own on its output; ``fed``, it is a script.
     """
     terminal = wish.terminal
-    gate, cast = _gate(serving, heading, wish, modes, stream=stream)
-    recorded = Recorded(serving, gate, owner, owner.fail)
+    lines = JsonlWriter(heading, protocol="script" if fed else "shell")
+    gate, cast = _gate(serving, heading, wish, modes, lines, stream=stream)
+    recorded = Recorded(serving, gate, owner, owner.fail, None if modes else Single(serving, gate, cast, lines))
     recorded.paced(masked.Pace(gate, owner.tell))
-    shells = Shells(serving, gate, (cast, JsonlWriter(heading, protocol="shell")), owner, owner.target)
+    shells = Shells(serving, gate, (cast, lines), owner, owner.target)
     if stream:
-        return Opened(recorded, Wire(owner.tell, owner.send_target, owner.send_target_eof), shells)
+        return Opened(recorded, Wire(owner.tell, owner.send_target, owner.send_target_eof), shells, lines)
     if not modes or terminal is None:
-        return Opened(recorded, None, shells)
+        return Opened(recorded, None, shells, lines)
     relay = shells.relay(modes[0], terminal)
     if relay is None:
         recorded.read(terminal.columns, terminal.rows)
-    return Opened(recorded, relay, shells)
+    return Opened(recorded, relay, shells, lines)
 
 
-def _gate(serving: Serving, heading: Heading, wish: Wish, modes: list[str], *, stream: bool) -> tuple[Gate, CastWriter]:
+def _gate(
+    serving: Serving, heading: Heading, wish: Wish, modes: list[str], lines: JsonlWriter, *, stream: bool
+) -> tuple[Gate, CastWriter]:
     size = wish.terminal or Terminal("", 0, 0)
     cast = CastWriter(heading, term=size.term, columns=size.columns, rows=size.rows, environment=wish.environment)
     # In the middle of a terminal's output, what we say must stand exactly where it belongs: the streams have no common order.
@@ -89,5 +97,6 @@ def _gate(serving: Serving, heading: Heading, wish: Wish, modes: list[str], *, s
         says_on=says_on,
         asks=True,
         originals=serving.sealer is not None,
+        beside=lines,
     )
     return gate, cast

@@ -22,7 +22,7 @@ import asyncssh
 import structlog
 from msgspec import structs
 
-from agent.core.recording.transcript import Heading
+from agent.core.recording.jsonl import JsonlWriter
 from agent.core.shell.guard.broken import Unguardable
 from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream
 from agent.protocols.ssh import engine, masked, opening, shells, target_side
@@ -40,6 +40,7 @@ from agent.protocols.ssh.shells import Shells
 from agent.protocols.ssh.valve import Valve
 from agent.protocols.ssh.wire import Wire
 from chalicelib.contracts.faults import Fault, Notice
+from chalicelib.contracts.operation import Operation
 
 if TYPE_CHECKING:
     from agent.protocols.ssh.transport import Connection
@@ -172,6 +173,8 @@ class Program:
             # A channel that is being opened at the target is let to open, so that it can be closed.
             for task in self._tasks:
                 task.cancel()
+            if self._target is None:
+                self._recorded_over()
         if self._target is not None:
             self._target.close()
 
@@ -217,6 +220,7 @@ class Program:
         if self._channel is None:
             self.tell(Lull(last=True))
             self.tell(Remark({"event": "left", "text": "the client left"}))
+            self._recorded_over()
             return
         if self.exit is None and exc is not None:
             self._fail(Notice("target_closed", "The connection to the target was lost."))
@@ -227,6 +231,7 @@ class Program:
             self.tell(Exited(self.exit))
             self._channel.exit(self.exit)
         else:
+            self._recorded_over()
             self._channel.close()
 
     def press(self, *, target: bool, full: bool) -> None:
@@ -342,7 +347,7 @@ class Program:
         target_now = serving.policy.document.target(serving.target.name) or serving.target
         command = engine.feeds(wish)
         if command is not None:
-            tape = Tape(serving, *self._open(command, wish))
+            tape = Tape(serving, *self._open(command, wish, fed=True))
             async with self._connection.feeding:
                 unit = await script(self._feed, wish, command, tape, lambda: self._say(ADVICE))
         else:
@@ -384,16 +389,18 @@ class Program:
         await self._perform(refused)
         self._close(126)
 
-    def _open(self, command: str, wish: Wish, *, stream: bool = False) -> tuple[Heading, Callable[[str], str]]:
+    def _open(
+        self, command: str, wish: Wish, *, stream: bool = False, fed: bool = False
+    ) -> tuple[JsonlWriter, Callable[[str], str]]:
         serving = self._connection.opened
         heading = masked.heading(serving, self._connection.next_channel(), command)
         seen = structs.replace(wish, terminal=self._terminal)  # of the size that it has by now
         if wish.kind == "subsystem":
             opened = opening.transfer(serving, heading, seen, self)
         else:
-            opened = opening.screen(serving, heading, seen, self._modes, self, stream=stream)
-        self._recorded, self._relay, self._shells = opened
-        return heading, opened.recorded.gate.kept
+            opened = opening.screen(serving, heading, seen, self._modes, self, stream=stream, fed=fed)
+        self._recorded, self._relay, self._shells, lines = opened
+        return lines, opened.recorded.gate.kept
 
     async def _perform(self, unit: Asked | Refused) -> None:
         assert self._recorded is not None
@@ -414,8 +421,9 @@ class Program:
         if hold.typed(self._feed.kept):
             self.valve.release("not started")
 
-    def _left_while_waiting(self) -> None:
-        self.tell(Remark({"event": "withdrawn", "text": "withdrawn: the client left"}))
+    def _left_while_waiting(self, operation: Operation) -> None:
+        if self._recorded is not None:
+            self._recorded.withdrawn(operation)
 
     def _said_while_waiting(self, data: bytes, recorded: bool) -> None:
         self._say(data, "out" if isinstance(self._relay, ShellRelay) else "err", recorded=recorded)
@@ -445,6 +453,10 @@ class Program:
         if self._deaf:
             self.on_client_deaf()
         self.valve.release("not started")
+
+    def _recorded_over(self) -> None:
+        if self._recorded is not None:
+            self._recorded.over()
 
     def _from_client(self, data: bytes) -> None:
         if self._relay is None:

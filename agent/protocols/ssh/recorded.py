@@ -10,19 +10,27 @@ from collections.abc import Awaitable, Callable
 
 from agent.core.gate import Gate
 from agent.core.shell.seen import Seen
-from agent.core.units import Answered, Asked, Event, Refused, Remark, Stream, Tick
+from agent.core.units import Answered, Asked, Event, Exited, Refused, Remark, Stream, Tick
 from agent.protocols.ssh.held import settled
 from agent.protocols.ssh.masked import Pace
+from agent.protocols.ssh.single import Single
 from agent.runtime.relay import Performer, Stage
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
+from chalicelib.contracts.operation import Operation
 
 
 class Recorded:
-    """The gate of one program, and who performs what it orders. ``fail`` is told of what cannot be masked."""
+    """The gate of one program, and who performs what it orders. ``fail`` is told of what cannot be masked.
 
-    def __init__(self, serving: Serving, gate: Gate, stage: Stage, fail: Callable[[Fault], None]) -> None:
+    ``single`` tells what is known of it in the end, where it is one command.
+    """
+
+    def __init__(
+        self, serving: Serving, gate: Gate, stage: Stage, fail: Callable[[Fault], None], single: Single | None = None
+    ) -> None:
         self.gate = gate
+        self._single = single
         self._performer = Performer(serving, stage)
         self._now_ms = serving.now_ms
         self._fail = fail
@@ -69,7 +77,12 @@ class Recorded:
 
     async def settle(self, unit: Asked | Refused, answered: Callable[[Asked], Awaitable[Answered | Refused]]) -> None:
         """Have ``unit`` decided, and what follows performed; ``answered`` waits for others. Raises Fault."""
+        if self._single is None:
+            await settled(self.gate, self._performer, self._now_ms, unit, answered)
+            return
+        self._single.asked(unit.operation)
         await settled(self.gate, self._performer, self._now_ms, unit, answered)
+        self._single.decided(unit.operation)
 
     def tell(self, event: Event) -> None:
         """``event`` has happened. What cannot be masked is not shown, nor is anything behind it but our own words."""
@@ -81,6 +94,19 @@ class Recorded:
             return
         left = self._performer.perform_now(effects)
         assert not left, "only decisions wait for the disk"
+        if isinstance(event, Exited):
+            self.over(event.status)
+
+    def withdrawn(self, operation: Operation) -> None:
+        """The client left while others were asked about ``operation``."""
+        self.tell(Remark({"event": "withdrawn", "text": f"withdrawn: {self.gate.kept(operation.text)} (the client left)"}))
+        if self._single is not None:
+            self._single.withdrawn(operation)
+
+    def over(self, status: int | str | None = None) -> None:
+        """Nothing more comes of the program. Told once, however often it is said."""
+        if self._single is not None:
+            self._single.over(status)
 
     def hear(self, data: bytes, stream: Stream) -> None:
         """The program said ``data``."""

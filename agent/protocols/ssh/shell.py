@@ -12,7 +12,7 @@ from agent.core.effects import Ask, Effect, ToTarget
 from agent.core.gate import Gate
 from agent.core.policy import Decision
 from agent.core.recording.cast import CastWriter
-from agent.core.recording.commands import command
+from agent.core.recording.commands import command, withdrawn
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.shell.guard.broken import Broken, Unguardable
 from agent.core.shell.guard.dialogue import Dialogue, forged
@@ -244,7 +244,7 @@ class ShellRelay:
         if effects and isinstance(effects[-1], Ask):
             self._lead()
             await self._performer.perform(effects[:-1])
-            answer = await self._owner.answered(effects[-1].asked)
+            answer = await self._answer(effects[-1].asked, begins)
             self._gate.handle(Tick(self._serving.now_ms()))
             effects = self._gate.handle(answer)
         permitted = any(isinstance(effect, ToTarget) for effect in effects)
@@ -265,6 +265,13 @@ class ShellRelay:
         self._perform(more)
         self._owner.keep_pace()
         self._after()
+
+    async def _answer(self, asked: Asked, begins: int) -> Answered | Refused:
+        try:
+            return await self._owner.answered(asked)
+        except asyncio.CancelledError:
+            self._note(asked.operation, withdrawn(asked.operation, (begins, self._cast.written)))
+            raise
 
     def _lead(self) -> None:
         """Begin a line of our own, where the shell has not."""

@@ -84,11 +84,13 @@ async def test_a_line_is_an_operation_with_all_that_belongs_to_it(
         begin, end = told[text]["cast"]
         part = [json.loads(line) for line in cast[begin:end].splitlines()]
         assert shown in "".join(data for _, code, data in part if code == "o")
-        assert sum(code == "m" and text in data for _, code, data in part) == 1 + (text == agreed["text"])
+        assert sum(code == "m" and text in data for _, code, data in part) == 1
     markers = [data for _, code, data in strictly(cast) if code == "m"]
     for each in lines:
         assert sum(marker.startswith(f"{each['verdict']}: {each['text']} (") for marker in markers) == 1
-    assert [marker for marker in markers if marker.startswith("held")] == [f"held: {agreed['text']}"]
+    assert len(markers) == 1 + len(lines), "one for each line, and one for the shell"
+    held = [each for each in serving.recorder.lines(1, "jsonl") if each.get("event") == "held"]
+    assert [(each["text"], each["digest"]) for each in held] == [(f"held: {agreed['text']}", agreed["digest"])]
 
 
 @pytest.mark.parametrize("shell", ["guarded", "locked"])
@@ -142,6 +144,48 @@ async def test_a_single_command_is_one_cast_with_one_verdict(
     assert json.loads(cast.splitlines()[0])["command"] == command
     assert [data for _, code, data in events if code == "m" and "allowed" in data] == [f"allowed: {command} (rule-1)"]
     assert events[-1][1:] == ["x", last]
+    assert sum(code == "m" and command in data for _, code, data in events) == 1
+    heading, told = gateway.serving.recorder.lines(1, "jsonl")
+    assert heading["protocol"] == "shell"
+    assert (told["event"], told["text"], told["exit"]) == ("command", command, int(last))
+    assert (told["verdict"], told["rules"], told.get("signal")) == ("allowed", ["rule-1"], "TERM" if last == "128" else None)
+    assert type(told["duration_ms"]) is int
+    begin, end = told["cast"]
+    part = [json.loads(line) for line in cast[begin:end].splitlines()]
+    assert part == events, "all but the heading"
+    assert len(told["digest"]) == 64
+
+
+async def test_a_single_command_is_an_operation_with_all_that_belongs_to_it(gateway: Gateway, sshd: Sshd, tmp_path: Path) -> None:
+    only = 'permit(principal, action in [Action::"connect", Action::"run"], resource);'
+    serving = gateway.serving = serving_for(sshd, only, HOLD, NOT)
+    fifo, agreed = f"mkfifo {tmp_path}/never", f"touch {tmp_path}/there; echo card 4111111111111111; exit 4"
+    assert (await run(gateway.ssh(fifo))).status == 126
+    serving.approvals.release.set()
+    ran = await run(gateway.ssh(agreed))
+    assert (ran.status, b"4111111111111111" in ran.out) == (4, False)
+    await gateway.idle()
+    denied, held, told = (each for channel in (1, 2) for each in serving.recorder.lines(channel, "jsonl") if "event" in each)
+    assert (denied["event"], denied["text"], denied["verdict"], denied["exit"]) == ("denied", fifo, "denied", None)
+    assert (denied["code"], denied["message"]) == ("denied", "Not that.")
+    assert held["digest"] == told["digest"] == serving.approvals.used[0][1]
+    assert (told["exit"], told["approvers"], told["request"]) == (4, ["carol@example.com"], "req_1")
+    assert type(told["duration_ms"]) is int
+    assert told["masked"] == {"card": 1}
+    assert b"4111111111111111" not in b"".join(serving.recorder.written.values())
+
+
+async def test_a_command_whose_client_leaves_has_no_status(gateway: Gateway) -> None:
+    process = await asyncio.create_subprocess_exec(
+        *gateway.ssh("echo on; exec sleep 1000"), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE
+    )
+    assert process.stdout is not None
+    assert await process.stdout.readline() == b"on\n"
+    process.kill()
+    await process.wait()
+    await gateway.idle()
+    _, told = gateway.serving.recorder.lines(1, "jsonl")
+    assert (told["event"], told["exit"], told["verdict"]) == ("command", None, "allowed")
 
 
 async def test_a_recorded_shell_is_a_cast_with_a_marker_for_each_line_that_was_seen(gateway: Gateway) -> None:

@@ -198,8 +198,9 @@ async def test_a_held_line_runs_by_itself_after_the_yes(guarded: Gateway, held: 
     await guarded.idle()
     assert victims(tmp_path)
     markers = held.recorder.markers(1)
-    assert markers[2] == f"held: touch {tmp_path}/victim"
-    assert markers[3].endswith("approved by carol@example.com (req_1)")
+    assert markers[2].startswith(f"allowed: touch {tmp_path}/victim (")
+    assert markers[2].endswith("approved by carol@example.com (req_1)")
+    assert markers[3].startswith("allowed: echo typed ahead")
     (operation, _), *_ = held.approvals.asked
     assert dict(operation.environment)["PWD"] == pwd.getpwuid(os.getuid()).pw_dir
 

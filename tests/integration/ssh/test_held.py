@@ -65,9 +65,14 @@ async def test_it_runs_by_itself_after_the_yes(gateway: Gateway, serving: FakeSe
     assert not others
     assert operation.text == f"touch {evidence}; echo done"
     assert serving.approvals.used == [("req_1", operation.digest())]
-    held, allowed = serving.recorder.markers(1)
-    assert held == f"held: touch {evidence}; echo done"
+    (allowed,) = serving.recorder.markers(1)
+    assert allowed.startswith(f"allowed: {operation.text} (")
     assert allowed.endswith("approved by carol@example.com (req_1)")
+    assert "for dba to agree" in serving.recorder.text(1)
+    _, held, ended = serving.recorder.lines(1, "jsonl")
+    assert (held["event"], held["text"], held["digest"]) == ("held", f"held: {operation.text}", operation.digest())
+    assert (ended["event"], ended["text"], ended["exit"]) == ("command", operation.text, 0)
+    assert (ended["approvers"], ended["request"]) == (["carol@example.com"], "req_1")
     assert serving.recorder.lines(1, "cast")[-1][1:] == ["x", "0"]
 
 
@@ -145,7 +150,10 @@ async def test_ctrl_c_of_a_client_withdraws(gateway: Gateway, serving: FakeServi
     await eventually(lambda: serving.approvals.withdrawn == 1)
     await gateway.idle()
     assert not there(evidence)
-    assert "withdrawn: the client left" in serving.recorder.markers(1)
+    assert serving.recorder.markers(1) == [f"withdrawn: touch {evidence}; echo done (the client left)"]
+    withdrawn = serving.recorder.lines(1, "jsonl")[-1]
+    assert (withdrawn["event"], withdrawn["code"], withdrawn["exit"]) == ("denied", "approval_withdrawn", None)
+    assert withdrawn["text"] == f"touch {evidence}; echo done"
 
 
 async def test_ctrl_c_in_a_terminal_withdraws_also_behind_what_was_typed(

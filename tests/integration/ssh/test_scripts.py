@@ -61,9 +61,12 @@ exit 7
     assert (ran.status, ran.out) == (7, b"-a-\n-b c-\nit's \\ $HOME\n"), ran.err
     assert (tmp_path / "made").read_text() == "one two\n"
     assert careful.serving.operations == 1
-    heading, recorded = careful.serving.recorder.lines(1, "jsonl")
+    heading, recorded, ended = careful.serving.recorder.lines(1, "jsonl")
     assert (heading["protocol"], recorded["text"]) == ("script", script)
     assert recorded["sha256"] == hashlib.sha256(script.encode()).hexdigest()
+    assert (ended["event"], ended["exit"], ended["verdict"]) == ("command", 7, "allowed")
+    assert script.startswith("#!")
+    assert "made" not in ended["text"], "it was told before"
     (marker,) = careful.serving.recorder.markers(1)
     assert script in marker
 
@@ -76,7 +79,9 @@ async def test_a_script_with_one_forbidden_command_does_nothing(careful: Gateway
     assert ran.status == 126
     assert b"No deleting. (denied, " in ran.err
     assert names(tmp_path) == {"kept", "known_hosts"}
-    assert careful.serving.recorder.lines(1, "jsonl")[1]["text"] == script
+    _, recorded, denied = careful.serving.recorder.lines(1, "jsonl")
+    assert recorded["text"] == script
+    assert (denied["event"], denied["exit"], denied["message"]) == ("denied", None, "No deleting.")
     assert careful.serving.denied == 1
 
 

@@ -23,6 +23,23 @@ def test_a_file_holds_what_was_recorded(run: Run, sid: str, tmp_path: Path) -> N
     assert file.stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.parametrize(("name", "kept"), [("x.cast", CAST), ("x", CAST), ("x.jsonl", b'{"version":1}\n')])
+def test_a_terminal_and_the_lines_beside_it_are_two_files(
+    run: Run, logged_in: FakeControlPlane, tmp_path: Path, name: str, kept: bytes
+) -> None:
+    two = logged_in.record(session(2), [("ch01.cast", NOW_MS, CAST), ("ch01.jsonl", NOW_MS, b'{"version":1}\n')]).sid
+    assert run("replay", two, "--channel", "1", "--to", str(tmp_path / name)).status == 0
+    assert (tmp_path / name).read_bytes() == kept
+
+
+def test_a_file_holds_one_channel(run: Run, logged_in: FakeControlPlane, tmp_path: Path) -> None:
+    two = logged_in.record(session(2), [("ch01.cast", NOW_MS, CAST), ("ch02.cast", NOW_MS, CAST)]).sid
+    ran = run("replay", two, "--to", str(tmp_path / "x.cast"))
+    assert ran.status != 0
+    assert "channels 1, 2; a file holds one" in ran.err
+    assert not (tmp_path / "x.cast").exists()
+
+
 def test_evidence_replaces_no_file(run: Run, sid: str, tmp_path: Path) -> None:
     file = tmp_path / "x.cast"
     file.write_text("mine")
