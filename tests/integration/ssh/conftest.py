@@ -34,7 +34,16 @@ pytestmark = pytest.mark.servers
 class Sshd:
     """A real sshd on loopback with keys of its own, ended by its pid."""
 
-    def __init__(self, folder: Path, *, shell: str | None = None, path: str | None = None, config: Sequence[str] = ()) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        shell: str | None = None,
+        path: str | None = None,
+        config: Sequence[str] = (),
+        inside: Sequence[str] = (),
+    ) -> None:
+        """``inside`` are the words of what starts it, where that is not this process itself."""
         if SSHD is None:
             pytest.fail("sshd is missing: apt-get install openssh-server (make setup does)")
         self.folder = folder
@@ -71,7 +80,7 @@ class Sshd:
         if os.getuid() == 0:
             Path("/run/sshd").mkdir(exist_ok=True)
         self.process = subprocess.Popen(
-            [SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=(folder / "sshd.log").open("wb")
+            [*inside, SSHD, "-D", "-e", "-f", str(folder / "sshd_config")], stderr=(folder / "sshd.log").open("wb")
         )
         self._wait()
 

@@ -171,3 +171,12 @@ def test_any_chunking_shows_the_same_text(data: bytes, cuts: list[int]) -> None:
     written += writer.exited(0, NOW_MS)
     assert "".join(line[2] for line in lines(written)[1:] if line[1] == "o") == data.decode(errors="replace")
     assert not any(line[1] == "i" for line in lines(written)[1:])
+
+
+def test_the_next_event_begins_behind_a_heading_that_is_not_written_yet() -> None:
+    writer = CastWriter(HEADING)
+    first = writer.here
+    whole = writer.remark({"text": "one"}, NOW_MS)
+    assert whole[first:].startswith(b"[")
+    assert (writer.here, writer.written) == (len(whole), len(whole))
+    assert writer.remark({"text": "two"}, NOW_MS).startswith(b"[")

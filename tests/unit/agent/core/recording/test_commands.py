@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from agent.core.policy import Decider
-from agent.core.recording.commands import command
+from agent.core.recording.commands import command, withdrawn
 from chalicelib.contracts.operation import Operation
 from tests.fakes.agent_runtime import NOW_MS, make_claims, make_policy
 
@@ -52,3 +52,14 @@ def test_a_line_that_nobody_decided_is_told_without_a_verdict() -> None:
     operation = Operation(action="run", kind="line", text="x", effects=frozenset({"read"}))
     entry = command(operation, None, (0, 0))
     assert (entry["event"], entry["cwd"], "verdict" in entry) == ("command", "", False)
+
+
+def test_a_line_whose_client_left_is_a_denied_one() -> None:
+    entry = withdrawn(LINE, (10, 20))
+    assert (entry["event"], entry["verdict"], entry["code"], entry["digest"]) == (
+        "denied",
+        "denied",
+        "approval_withdrawn",
+        LINE.digest(),
+    )
+    assert (entry["exit"], entry["cast"], entry["cwd"]) == (None, [10, 20], "/srv")
