@@ -370,15 +370,20 @@ class GuardedRelay(ShellRelay):
         super().__init__(serving, dialogue, gate, recordings, owner)
         self._guard: Final = dialogue
 
+    def to_target(self, data: bytes) -> None:
+        """What the gate lets pass, but for a verdict that its shell no longer waits for: that would be text at a prompt."""
+        if not self._guard.given_up:
+            super().to_target(data)
+
     def _typed(self, data: bytes) -> list[Unit]:
         return self._towards(self._guard.typed(data))
 
     def _allowed(self, shown_from: int) -> list[Unit]:
         self._guard.allowed(self._serving.now_ms(), shown_from)
-        return []
+        return self._guard.proceed()
 
     def _denied(self) -> list[Unit]:
-        return self._towards(self._guard.denied())
+        return [*self._towards(self._guard.denied()), *self._guard.proceed()]
 
     def _towards(self, keys: bytes) -> list[Unit]:
         return [Housekeeping(Side.TARGET, keys)] if keys else []

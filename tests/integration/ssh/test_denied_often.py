@@ -10,6 +10,7 @@ import os
 import random
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,7 @@ from tests.integration.ssh.locked import GREETING as LOCKED
 from tests.integration.ssh.locked import account
 from tests.integration.ssh.many import Many, Row
 from tests.integration.ssh.test_guarded import NOT
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -123,7 +125,9 @@ class Typist:
         self._send(f"touch {self._victim()}{enter}\x03")
         self._interrupts += 1
         file, told = self._folder / "synced", f"{self._interrupts}\n"
+        deadline = time.monotonic() + HANG_S
         while not (file.exists() and file.read_text().endswith(told)):
+            assert time.monotonic() < deadline, f"the shell takes no more lines: {self._row.decided[-10:]!r}"
             self._row.settle(READY, 0.3)
             self._row.child.send(f"\x15echo {self._interrupts} >> {file}\r")
             self._row.settle(READY, 0.3)

@@ -8,6 +8,9 @@
 While a question is out nobody but the gateway types: keys wait, so that no key can pass for a verdict. What had been typed before
 the shell asked comes back from it with its acknowledgement (a *W* mark), and is typed again before everything that waits.
 
+Ctrl-C ends whoever asked, and may be on its way while the question is: a prompt in the place of an acknowledgement says so. The
+line did not run. A verdict that is not typed yet never is, and one that is has become text at a prompt, which is erased.
+
 A line that starts another shell is discarded like a denied one, and what runs instead is handed over at the next prompt:
 
     answered ──► replacing ──prompt──► retyped ──question──► answered ──► fetching ──► answered ──► running
@@ -46,6 +49,8 @@ _NONCE_LIMIT: Final = 64
 _KNOWN: Final = 32
 
 _INTERRUPT: Final = b"\x03"
+#: What erases a line that is being typed, in every editor and where the terminal itself edits.
+_ERASE: Final = b"\x15"
 _RUN: Final = "__sp_run"
 _CHALLENGE: Final = re.compile(rb"[0-9A-Fa-f.]{1,256}")
 
@@ -64,6 +69,7 @@ class Dialogue:
         self._pace: Final = Pace()
         self._drawn: Final = Drawn()
         self._asking: tuple[Layer, Operation | None] | None = None
+        self._next: tuple[Layer, tuple[bytes, ...]] | None = None
         self._starter = Starter()
         self._word = boot.WORD
         self.ran: list[Ran] = []
@@ -87,6 +93,11 @@ class Dialogue:
             return None
         slow = top.state == "starting" and top.outer is not None
         return (top.nonce, top.state, self._starter.answers), max(START_S, self._hello_s) if slow else self._hello_s
+
+    @property
+    def given_up(self) -> bool:
+        """True where nobody waits any more for the verdict that is to come."""
+        return self._asking is not None and self._asking[0].given_up
 
     @property
     def forged(self) -> int:
@@ -249,8 +260,9 @@ class Dialogue:
                 self._paid(now_ms)
                 layer.steps = None
                 if layer.state != "replacing":
-                    self._stand(layer)
+                    units = self._stand(layer)
                     self._ended(layer.over(status(mark.fields[0]), now_ms))
+                    return units
             case "Q":
                 if layer.steps is None:
                     self._paid(now_ms)
@@ -259,13 +271,17 @@ class Dialogue:
                 raise ValueError(mark.kind)
         return []
 
-    def _stand(self, layer: Layer) -> None:
-        """A shell is before its prompt, whatever was to be started at the one before."""
+    def _stand(self, layer: Layer) -> list[Unit]:
+        """A shell is before its prompt, whatever was asked, or was to be started, at the one before."""
         layer.gone, layer.launch, layer.muted = False, None, False
         if layer.goes in ("replacing", "fetching", "starting"):
             layer.goes = "entered"
-        if layer.state in ("retyped", "fetching"):
-            layer.state = "entered"
+        if layer.state == "asking":
+            layer.given_up, self._next = True, None
+        elif layer.state in ("answered", "retyped", "fetching"):
+            typed, layer.state = layer.state == "answered", "entered"
+            return [_type(_ERASE)] if typed else []
+        return []
 
     def _too_old(self, layer: Layer, version: str) -> list[Unit]:
         words = f"{layer.shell} {version} is too old to be guarded."
@@ -324,11 +340,18 @@ class Dialogue:
             raise Broken("The shell asked without end, so it was ended.", "A start-up file or a prompt may run in a loop.")
 
     def _question(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
-        kind, challenge, _, cwd, line, *about = fields
+        _, challenge, _, _, _, *_ = fields
         _harmless(challenge)
         self._drawn.take(challenge)
+        if self.given_up and self._next is None:
+            self._next = layer, fields
+            return []
         if self._asking is not None or not self.ready:
             raise Broken("The shell asked twice at once, so it was ended.")
+        return self._put(layer, fields)
+
+    def _put(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
+        kind, challenge, _, cwd, line, *about = fields
         if layer.state == "retyped" and line.strip() == _RUN.encode():
             layer.state, layer.goes = "answered", "fetching"
             return [_type(challenge + b":a" + layer.dialect.END)]
@@ -368,7 +391,10 @@ class Dialogue:
             layer.under_way = (operation, now_ms, shown_from)
             layer.launched = operation
         layer.state, layer.goes = "answered", "running"
-        if layer.launch is not None:
+        if layer.given_up:
+            self._withdrawn(layer)
+            self._ended(layer.over(None, now_ms))
+        elif layer.launch is not None:
             layer.goes, layer.muted = "replacing", True
 
     def denied(self) -> bytes:
@@ -377,9 +403,20 @@ class Dialogue:
         (layer, _), self._asking = self._asking, None
         if layer.state == "booting":
             return boot.none(layer.word)
+        if layer.given_up:
+            self._withdrawn(layer)
+            return b""
         layer.launch = None
         layer.state, layer.goes = "answered", "entered"
         return layer.challenge + b":d" + layer.dialect.END
+
+    def _withdrawn(self, layer: Layer) -> None:
+        layer.given_up, layer.launch, layer.steps, layer.state = False, None, None, "entered"
+
+    def proceed(self) -> list[Unit]:
+        """Return the question that came while one, given up, was decided. Call it behind each verdict."""
+        late, self._next = self._next, None
+        return [] if late is None else self._put(*late)
 
     def over(self, status: int | None, now_ms: int) -> None:
         """The first shell has ended, with ``status`` where it has one, and all others with it."""

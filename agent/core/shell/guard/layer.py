@@ -64,6 +64,8 @@ class Layer:
     """The line that was allowed last."""
     steps: int | None = None
     """How many commands the line may still run, where each is decided by itself."""
+    given_up: bool = False
+    """Its prompt came while its question was being decided, so nobody reads the verdict any more."""
     gone: bool = False
     """Another shell has taken its place (``exec``)."""
     sent: bytearray = field(default_factory=bytearray)

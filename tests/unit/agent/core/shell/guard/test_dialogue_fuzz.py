@@ -7,7 +7,7 @@ import random
 
 from agent.core.shell.guard.broken import Broken
 from agent.core.shell.guard.dialogue import Dialogue
-from agent.core.units import Asked, Housekeeping, Refused, Side
+from agent.core.units import Asked, Housekeeping, Refused, Side, Unit
 
 #: ``GUARD_LIVES=100000`` takes a few minutes.
 LIVES = int(os.environ.get("GUARD_LIVES", "1500"))
@@ -54,7 +54,10 @@ class Life:
             if dice.random() < 0.7:
                 self.dialogue.allowed(self.typed)
             else:
-                assert self.dialogue.denied()
+                given_up = self.dialogue.given_up
+                assert bool(self.dialogue.denied()) is not given_up
+            assert not self.dialogue.given_up
+            self.perform(self.dialogue.proceed())
             return
         expected = NEXT.get(self.dialogue.state, ())
         if expected and not self.out and dice.random() < 0.8:
@@ -91,7 +94,10 @@ class Life:
         )
 
     def hear(self, data: bytes) -> None:
-        for unit in self.dialogue.receive(data, self.typed):
+        self.perform(self.dialogue.receive(data, self.typed))
+
+    def perform(self, units: list[Unit]) -> None:
+        for unit in units:
             if isinstance(unit, Asked | Refused):
                 assert not self.out, "two questions at once"
                 self.out = True

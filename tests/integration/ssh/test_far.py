@@ -1,0 +1,115 @@
+"""Guarded shells on machines that are far away: what somebody presses meanwhile is there before the gateway's answer."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+from typing import Final
+
+import msgspec
+import pexpect
+import pytest
+
+from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
+from tests.integration.ssh.test_guarded import NOT, PERMIT, victims
+from tests.integration.ssh.test_held import ALLOW, HOLD
+from tests.integration.ssh.test_shell import at_terminal
+
+pytestmark = pytest.mark.servers
+
+#: Seconds that what a machine says is under way.
+AWAY_S: Final = 0.6
+#: Seconds after which the gateway lets go of keys that stood behind Enter, and in which nothing has come back from there.
+PRESSED_S: Final = 0.35
+PROMPT: Final = r"[$#%>] ?(\x1b(\[[?0-9;]*[a-zA-Z]|[=>])| |\r)*\Z"
+
+
+@pytest.fixture(scope="module", params=["bash", "zsh", "fish"])
+def near(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Sshd]:
+    server = Sshd(tmp_path_factory.mktemp(request.param), shell=shutil.which(request.param))
+    (server.home / ".zshrc").write_text("")
+    yield server
+    server.stop()
+
+
+def aim(gate: Gateway, sshd: Sshd, port: int, *rules: str) -> None:
+    """Have the gateway's next session go to ``sshd`` by the road behind ``port``."""
+    gate.serving = serving_for(sshd, *rules, shell="guarded")
+    gate.serving.target = msgspec.structs.replace(gate.serving.target, address=f"127.0.0.1:{port}")
+
+
+@pytest.fixture
+async def far(near: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[Gateway]:
+    """A gateway to a machine whose words take their time; ``touch`` is forbidden."""
+    loop = asyncio.get_running_loop()
+
+    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, away_s: float) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                loop.call_later(away_s, writer.write, data)
+        loop.call_later(away_s, writer.close)
+
+    async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection("127.0.0.1", near.port)
+        await asyncio.gather(pump(reader, back, 0), pump(there, writer, AWAY_S))
+
+    road = await asyncio.start_server(forward, "127.0.0.1", 0)
+    gate = Gateway(identity, tmp_path)
+    aim(gate, near, road.sockets[0].getsockname()[1], PERMIT, NOT)
+    await gate.listen()
+    yield gate
+    await gate.close()
+    road.close()
+
+
+@pytest.mark.parametrize("line", ["touch {}/victim", "echo allowed > {}/made"])
+@pytest.mark.parametrize("typed", ["", "echo lo''st\r"], ids=["", "and a line behind it"])
+async def test_a_line_is_interrupted_while_it_is_decided(far: Gateway, tmp_path: Path, line: str, typed: str) -> None:
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        child.expect_exact("every line is decided before it runs")
+        child.expect(PROMPT)
+        for _ in range(2):
+            child.send(line.format(tmp_path) + "\r")
+            child.expect(pexpect.TIMEOUT, timeout=PRESSED_S)
+            child.send("\x03" + typed)
+            child.expect(pexpect.TIMEOUT, timeout=4 * AWAY_S)
+        child.send("echo al''ive\r")
+        child.expect_exact("alive\r\n")
+        child.expect(PROMPT)
+        child.send("exit 3\r")
+
+    assert await at_terminal(far.ssh(), person) == 3
+    await far.idle()
+    assert not victims(tmp_path)
+    ran = [each["text"] for each in far.serving.recorder.lines(1, "jsonl") if each.get("event") == "command"]
+    assert ran[-2:] == ["echo al''ive", "exit 3"], "and nothing of an answer stands in them"
+
+
+@pytest.mark.parametrize("near", ["bash", "zsh"], indirect=True)
+async def test_a_yes_that_comes_too_late_is_not_typed(far: Gateway, near: Sshd, tmp_path: Path) -> None:
+    aim(far, near, int(far.serving.target.address.rpartition(":")[2]), ALLOW, HOLD)
+    loop = asyncio.get_running_loop()
+
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        child.expect_exact("every line is decided before it runs")
+        child.expect(PROMPT)
+        child.send(f"touch {tmp_path}/victim\r")
+        child.expect(pexpect.TIMEOUT, timeout=PRESSED_S)
+        child.send("\x03")
+        child.expect_exact("for dba to agree")
+        child.expect(pexpect.TIMEOUT, timeout=2 * AWAY_S)
+        loop.call_soon_threadsafe(far.serving.approvals.release.set)
+        child.send("echo al''ive\r")
+        child.expect_exact("alive\r\n")
+        child.expect(PROMPT)
+        child.send("exit 3\r")
+
+    assert await at_terminal(far.ssh(), person) == 3
+    await far.idle()
+    assert not victims(tmp_path)
+    assert ":a" not in far.serving.recorder.text(1)
