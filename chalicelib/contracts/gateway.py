@@ -63,6 +63,8 @@ class Protocol(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """How a person uses it, with ``{target}`` where the target's name goes: ``ssh {target}``."""
     options: list[Option] = []
     controls: list[Control] = []
+    flags: list[str] = []
+    """Every word that ``context.flags`` can hold on its targets. An older agent does not say, and then there is none here."""
 
     def refuses(self, control: str, options: dict[str, Any]) -> str | None:
         """Return why ``control`` cannot be enforced on a target with ``options``, or None where it is enforced.

@@ -12,7 +12,7 @@ import msgspec
 from chalicelib.contracts.api import Change, Problem
 from chalicelib.contracts.policy import Document, Policy
 from chalicelib.contracts.retention import Keeping
-from chalicelib.domain import enforcement, gateway_file, keeping, policy_files, slack_file
+from chalicelib.domain import enforcement, gateway_file, keeping, policy_files, slack_file, vocabulary
 from chalicelib.domain.enforcement import Announced
 
 FILES_LIMIT: Final = 100
@@ -51,6 +51,7 @@ def draft(files: Mapping[str, str], version: int, agents: Mapping[str, Announced
         invalid += problems
     invalid += policy_files.check_together(rules)
     findings = enforcement.check(targets, rules, agents)
+    words = vocabulary.check(rules, [placed.target for placed in targets], agents)
     slack, problems = slack_file.parse(files.get(gateway_file.FILE, ""))
     invalid += problems
     document = Document(
@@ -59,10 +60,10 @@ def draft(files: Mapping[str, str], version: int, agents: Mapping[str, Announced
         targets=[placed.target for placed in targets],
         slack=slack,
     )
-    invalid += findings.invalid
+    invalid += findings.invalid + words.invalid
     if not invalid:
         invalid += _compiles(document)
-    return Draft(document, invalid, findings.unenforceable, findings.warnings)
+    return Draft(document, invalid, findings.unenforceable, findings.warnings + words.warnings)
 
 
 def _check_names(files: Mapping[str, str]) -> list[Problem]:

@@ -48,6 +48,10 @@ class Scope(msgspec.Struct, frozen=True):
     """Named actions; empty for a rule about all of them."""
     resource: dict[str, Any]
     approval: bool
+    flags: frozenset[str] = frozenset()
+    """The words that its conditions look for in ``context.flags``."""
+    effects: frozenset[str] = frozenset()
+    """The same of ``context.effects``."""
 
     def names(self, action: str) -> bool:
         """True where the rule names ``action`` itself, not merely every action."""
@@ -116,7 +120,15 @@ def _rule(file: str, line: int, body: str) -> Parsed | Problem:
     if complaint:
         return Problem(file, line, complaint)
     rule = Rule(annotations.get("id") or f"{file}:{line}", file, line, body)
-    scope = Scope(policy["effect"], _actions(policy["action"]), policy["resource"], "approval" in annotations)
+    asked = _words(policy["conditions"])
+    scope = Scope(
+        policy["effect"],
+        _actions(policy["action"]),
+        policy["resource"],
+        "approval" in annotations,
+        frozenset(asked["flags"]),
+        frozenset(asked["effects"]),
+    )
     if scope.approval and not (scope.actions and scope.actions <= HOLDABLE):
         return Problem(file, line, f"@approval stands on rules about {_HOLDABLE_WORDS} only; name the action")
     if scope.approval:
@@ -192,6 +204,35 @@ def _actions(head: dict[str, Any]) -> frozenset[str]:
         return frozenset()
     entities = head.get("entities") or [head["entity"]]
     return frozenset(entity["id"] for entity in entities)
+
+
+def _words(conditions: list[Any]) -> dict[str, set[str]]:
+    """Return the literal words that ``conditions`` hold against those sets of the context whose words are known beforehand."""
+    found: dict[str, set[str]] = {"flags": set(), "effects": set()}
+    waiting: list[Any] = list(conditions)
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, list):
+            waiting += node
+        elif isinstance(node, dict):
+            waiting += node.values()
+            if node.keys() >= {"left", "right"}:
+                for one, other in (("left", "right"), ("right", "left")):
+                    found.get(_attribute(node[one]), set()).update(_literals(node[other]))
+    return found
+
+
+def _attribute(node: Any) -> str:
+    """Return ``flags`` for ``context.flags``, and an empty string for what is no attribute of the context."""
+    match node:
+        case {".": {"left": {"Var": "context"}, "attr": str(name)}}:
+            return name
+    return ""
+
+
+def _literals(node: Any) -> set[str]:
+    members = node["Set"] if isinstance(node, dict) and "Set" in node else [node]
+    return {each["Value"] for each in members if isinstance(each, dict) and isinstance(each.get("Value"), str)}
 
 
 def _first_line(error: object) -> str:

@@ -28,7 +28,8 @@ _STYLES = {"+": "green", "-": "red", "~": "yellow"}
 def plan(folder: Path, as_json: bool) -> None:
     """Show what applying DIR would change, without changing it.
 
-    DIR holds gateway.yaml and the *.cedar files beside it. Problems are shown as file:line: message, with exit status 6.
+    DIR holds gateway.yaml and the *.cedar files beside it. Problems are shown as file:line: message, with exit status 6;
+    with --json, as JSON with a list of problems.
 
     \b
     Examples:
@@ -36,7 +37,7 @@ def plan(folder: Path, as_json: bool) -> None:
       sallyport plan gateway/ --json
     """
     files = read_folder(folder)
-    planned = _send(_plane(), "plan", api.ConfigFiles(files=files))
+    planned = _send(_plane(), "plan", api.ConfigFiles(files=files), as_json=as_json)
     if as_json:
         say_json(planned)
         return
@@ -61,7 +62,7 @@ def apply(folder: Path, yes: bool, as_json: bool) -> int:
         raise click.UsageError("Nobody can be asked here; add --yes.")
     files = read_folder(folder)
     plane = _plane()
-    planned = _send(plane, "plan", api.ConfigFiles(files=files))
+    planned = _send(plane, "plan", api.ConfigFiles(files=files), as_json=as_json)
     if not as_json:
         _show(planned, f"Changes to version {planned.version}:")
     if not planned.changes:
@@ -71,7 +72,7 @@ def apply(folder: Path, yes: bool, as_json: bool) -> int:
     if not yes and not click.confirm(f"Apply {counted(len(planned.changes), 'change')}?", err=True):
         note("Nothing was applied.")
         return EXIT_UNDONE
-    done = _send(plane, "apply", api.ConfigFiles(files=files, expected_version=planned.version))
+    done = _send(plane, "apply", api.ConfigFiles(files=files, expected_version=planned.version), as_json=as_json)
     if as_json:
         say_json(done)
     else:
@@ -84,13 +85,16 @@ def _plane() -> ControlPlane:
     return ControlPlane(saved.url, saved.token)
 
 
-def _send(plane: ControlPlane, verb: str, files: api.ConfigFiles) -> api.ConfigPlan:
+def _send(plane: ControlPlane, verb: str, files: api.ConfigFiles, *, as_json: bool) -> api.ConfigPlan:
     try:
         with Progress("Checking the configuration"):
             return plane.post(f"/config/{verb}", api.ConfigPlan, files)
     except Refusal as refusal:
-        for problem in refusal.problems:
-            print(_problem(problem), file=sys.stderr)
+        if as_json and refusal.problems:
+            say_json(api.Failure(refusal.notice, refusal.problems))
+        else:
+            for problem in refusal.problems:
+                print(_problem(problem), file=sys.stderr)
         raise
 
 

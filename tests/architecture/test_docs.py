@@ -12,6 +12,8 @@ import pytest
 from agent.__main__ import main as agent
 from agent.core.shell import model as shell_flags
 from agent.core.sql import model as sql_flags
+from agent.protocols.postgres.plugin import ANNOUNCEMENT as POSTGRES
+from agent.protocols.ssh.plugin import ANNOUNCEMENT as SSH
 from app import app
 from chalicelib.contracts.faults import CODES
 from chalicelib.domain import gateway_file, policy_files
@@ -203,6 +205,7 @@ def test_a_rule_can_look_at_what_the_documents_say() -> None:
     for known in (shell_flags.FLAGS, sql_flags.FLAGS):
         assert not [flag for flag, words in known.items() if f"| `{flag}` | {words} |" not in page]
     listed = set(re.findall(r"`([a-z0-9_]+)`", page))
+    assert not [flag for protocol in (SSH, POSTGRES) for flag in protocol.flags if flag not in listed]
     looked = {(path, flag) for path in PAGES for flag in re.findall(r'flags\.contains\("(\w+)"\)', path.read_text())}
     assert len(looked) > 4
     assert not [(path.name, flag) for path, flag in looked if flag not in listed]

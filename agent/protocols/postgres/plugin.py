@@ -7,6 +7,7 @@ from typing import Final
 
 from agent.protocols.postgres.cancels import Cancels
 from agent.protocols.postgres.catalogue import Catalogues
+from agent.protocols.postgres.flags import FLAGS
 from agent.protocols.postgres.greeting import recognise
 from agent.protocols.postgres.native import Native
 from agent.protocols.postgres.reading import make_classifier, make_masks
@@ -20,6 +21,7 @@ from chalicelib.contracts.patterns import FORM
 ANNOUNCEMENT: Final = gateway.Protocol(
     name="postgres",
     hint="sallyport connect {target}",
+    flags=sorted(FLAGS),
     options=[
         gateway.Option(name="database", type="string", required=True, doc="The one database that this target is."),
         gateway.Option(

@@ -8,6 +8,7 @@ from typing import Final
 from agent.core.masking.patterns import LONGEST
 from agent.protocols.ssh import login
 from agent.protocols.ssh.algorithms import KEY_LINES
+from agent.protocols.ssh.flags import FLAGS
 from agent.protocols.ssh.transport import Connection
 from agent.runtime.serving import Door, HostIdentity, More, Serving
 from chalicelib.contracts import gateway
@@ -17,6 +18,7 @@ from chalicelib.contracts.patterns import FORM
 ANNOUNCEMENT: Final = gateway.Protocol(
     name="ssh",
     hint="ssh {target}",
+    flags=sorted(FLAGS),
     options=[
         gateway.Option(
             name="host_keys",

@@ -204,8 +204,11 @@ def test_a_plan_with_problems(golden: Golden, world: FakeControlPlane, folder: P
     world.problems = [
         api.Problem("gateway.yaml", 7, "no agent is called edge-9"),
         api.Problem("a.cedar", 0, "no rule permits connect\x1b[1A"),
+        api.Problem("a.cedar", 4, "rule no-rm looks for the flag 'recursiv', which no agent knows, so that is never true"),
     ]
     golden.check("plan_problems", "plan", str(folder))
+    golden.check("plan_problems_json", "plan", "--json", str(folder))
+    golden.check("apply_problems_json", "apply", "--yes", "--json", str(folder))
 
 
 def test_a_plan_without_changes(golden: Golden, world: FakeControlPlane, folder: Path) -> None:
