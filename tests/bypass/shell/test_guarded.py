@@ -270,6 +270,30 @@ INNER = [
     (["zsh", "echo touch {f} > {f}.x", "exec < {f}.x"], ["zsh", "cat < /dev/null", "echo tw''in"]),
     (["fish", "find /etc/passwd \\x2dexec touch {f} \\;"], ["fish", "find /etc/passwd -name pass\\* ; echo tw''in"]),
     (["fish", "echo touch {f} | sed 's/.*/&;#\\\\/;#/e'"], ["fish", "echo 't.in' | sed 's/\\./w/'"]),
+    # blocks, substitutions and words of fish
+    (["fish", "'begin'; touch {f}; end"], ["fish", "begin; echo tw''in; end"]),
+    (["fish", "while true; touch {f}; break; end"], ["fish", "while true; echo tw''in; break; end"]),
+    (["fish", "for i in (touch {f}); true; end"], ["fish", "for i in (echo tw''in); echo $i; end"]),
+    (["fish", "switch (touch {f}); case '*'; true; end"], ["fish", "switch (uname); case '*'; echo tw''in; end"]),
+    (["fish", "switch a; case (touch {f}); true; end"], ["fish", "switch a; case b 'a*'; echo tw''in; end"]),
+    (["fish", "if false; else if touch {f}; end"], ["fish", "if false; else if true; echo tw''in; end"]),
+    (["fish", "echo $PWD[(touch {f}; echo 1)]"], ["fish", "set x a tw''in; echo $x[(count $x)]"]),
+    (["fish", 'echo "$PWD[$(touch {f}; echo 1)]"'], ["fish", "set x a tw''in; echo \"$x[2]\""]),
+    (["fish", "echo {{a,(touch {f})}}"], ["fish", "echo a{{b,tw}}''in | string replace ab ''"]),
+    (["fish", "echo {{ touch,{f} }}; {{touch,{f}}}"], ["fish", "ls /etc/{{passwd,hostname}}; echo tw''in"]),
+    (["fish", "find /etc/passwd {{-exec,touch,{f},\\;}}"], ["fish", "wc /etc/{{passwd,hostname}}; echo tw''in"]),
+    (["fish", "x=(touch {f}) ls"], ["fish", "x=(echo tw''in) env | string replace -f x= ''"]),
+    (["fish", "echo a 2>| touch {f}", "echo a >| touch {f}", "echo a &| touch {f}"], ["fish", "echo tw''in &| cat"]),
+    (["fish", "set x touch; $x {f}"], ["fish", "set x tw; echo $x''in"]),
+    (["fish", "read -p 'touch {f}' x", "read x -p 'touch {f}'"], ["fish", "echo tw''in | read -P '> ' x; echo $x"]),
+    (["fish", "function g; touch {f}; end; g"], ["fish", "begin; echo tw''in; end | cat"]),
+    (["fish", "builtin eval touch {f}", "builtin source {f}"], ["fish", "builtin echo tw''in"]),
+    (["fish", "echo 'a\\\\'; touch {f} #'"], ["fish", "echo 'a\\'tw''in' | string sub -s 3"]),
+    (
+        ["fish", "mkdir {f}.d; echo 'touch {f}' > {f}.d/zz.fish; set fish_function_path {f}.d; zz"],
+        ["fish", "set function_of_x tw; echo $function_of_x''in"],
+    ),
+    (["fish", "for PATH in {f}.d; ls; end", "set -p PATH {f}.d"], ["fish", "for p in $PATH; true; end; echo tw''in"]),
 ]
 
 #: Where bash itself asks nothing: in what a pipe starts. With twins; logsave is a program that nobody knows.
