@@ -7,7 +7,7 @@ import re
 import string
 from itertools import pairwise
 
-from agent.core.shell.environment import INTEGERS, is_tamper
+from agent.core.shell.environment import is_tamper
 from agent.core.shell.nested import inner
 from agent.core.shell.options import has_option, operands
 from agent.core.shell.reading import Reading
@@ -22,6 +22,8 @@ _VARIABLE = re.compile(r"(?:[A-Za-z_]\w*(?:\[.*)?)?", re.ASCII | re.DOTALL)
 _EDITED, _CLUSTER = re.compile(r"-[rs]*e"), re.compile(r"-[rs]*")
 #: `a[0]` without quotes is a pattern too, and becomes `a0` where a file is called so.
 _ELEMENT = re.compile(r"([A-Za-z_]\w*)\[[\w@]*\]", re.ASCII)
+#: A conversion of printf: what stands before its letter, and the letter.
+_CONVERSION = re.compile(r"%([^a-zA-Z%]*)[hlLjzt]*([a-zA-Z%])")
 _NAMED = string.ascii_letters + string.digits + "_"
 
 
@@ -84,25 +86,47 @@ def declare(reading: Reading, program: str, words: list[Word]) -> None:
         text = word.text if word.text is not None else word.prefix
         if word.text is None and "=" not in word.prefix:
             reading.flags.add("dynamic_code")
-        if text.startswith(("-", "+")) and program not in {"export", "readonly"}:
-            if "n" in text:
-                reading.flags.add("tamper")  # a name reference: any later assignment goes elsewhere
-            if "i" in text:
-                reading.flags.add("dynamic_code")  # values are evaluated as arithmetic
-            if set(text) & set("luc"):
-                reading.variables.clear()
+        if text.startswith(("-", "+")):
+            _attributes(reading, program, text)
         match = _NAME.match(text)
         value = None if word.text is None else text.partition("=")[2]
         # Without a value, a name becomes empty in a function, or read-only, or its values are changed.
         if match and is_tamper(match[1], value) and ("=" in text or "[" in text or not shows):
             reading.flags.add("tamper")
-        if sleeps(text):
+        if sleeps(text) or _is_list(reading, program, word, options):
             reading.flags.add("dynamic_code")
+        if match and set(options) & set("aA"):
+            reading.arrays.add(match[1])
         _subscript(reading, text.partition("=")[0])
     if program in {"export", "readonly"} and has_option(words, "f"):
         reading.flags.add("tamper")
     if any("=" in (word.text or "") for word in words):
         reading.variables.clear()
+
+
+def _attributes(reading: Reading, program: str, text: str) -> None:
+    if "m" in text:
+        reading.flags.add("tamper")  # zsh: what follows are patterns of names
+    if program in {"export", "readonly"}:
+        return
+    if "n" in text:
+        reading.flags.add("tamper")  # a name reference: any later assignment goes elsewhere
+    if "i" in text:
+        reading.flags.add("dynamic_code")  # values are evaluated as arithmetic
+    if set(text) & set("luc"):
+        reading.variables.clear()
+
+
+def _is_list(reading: Reading, program: str, word: Word, options: str) -> bool:
+    """`declare -a "a=$x"`: bash reads the value as a list where it stands in brackets, and runs what is in it."""
+    name, equals, value = (word.prefix if word.text is None else word.text).partition("=")
+    if word.text is not None:
+        return value[:1] == "(" and sleeps(value, "(")
+    if not equals or word.inert or program == "export":
+        return False
+    # Earlier lines may have made it an array.
+    perhaps = reading.carried and program in {"declare", "typeset"}
+    return perhaps or bool(set(options) & set("aA")) or name.removesuffix("+") in reading.arrays
 
 
 def sets_variables(reading: Reading, program: str, words: list[Word]) -> None:
@@ -111,7 +135,10 @@ def sets_variables(reading: Reading, program: str, words: list[Word]) -> None:
         if any(word.splits and word.may_be_option for word in _expanded(words[:1])):
             reading.flags.add("dynamic_code")  # `printf $x`: all three words of `-v name value` may be in it
         _perhaps_names(reading, words[:2])
+        counts(reading, program, _numbers(words))
         return
+    if program == "unset" and has_option(words, "m"):
+        reading.flags.add("tamper")  # zsh: what follows are patterns of names
     if program == "wait" and not has_option(words, "p"):
         _perhaps_names(reading, words)
         return
@@ -136,7 +163,7 @@ def _perhaps_names(reading: Reading, words: list[Word]) -> None:
     if any(word.text is None and word.may_be_option for word in words[:1]):
         for word in words[1:]:
             match = _NAME.match(word.text or "")
-            if match and (is_tamper(match[1]) or match[1] in INTEGERS or "[" in (word.text or "")):
+            if match and (is_tamper(match[1]) or reading.integer(match[1]) or "[" in (word.text or "")):
                 reading.flags.add("dynamic_code")
 
 
@@ -151,7 +178,7 @@ def _variable_word(reading: Reading, program: str, text: str) -> None:
         known = program == "unset" or "=" in text
         if is_tamper(match[1], text.partition("=")[2] if known else None):
             reading.flags.add("tamper")
-        if match[1] in INTEGERS and program not in {"unset", "getopts"}:
+        if reading.integer(match[1]) and program not in {"unset", "getopts"}:
             reading.flags.add("dynamic_code")
     if sleeps(text):
         reading.flags.add("dynamic_code")
@@ -160,6 +187,30 @@ def _variable_word(reading: Reading, program: str, text: str) -> None:
 def _subscript(reading: Reading, text: str) -> None:
     """`read 'a[i]'`: what stands in brackets is arithmetic."""
     reading.evaluates(_NAME.findall(text.partition("[")[2]))
+
+
+def counts(reading: Reading, program: str, words: list[Word]) -> None:
+    """exit, return, shift, break, continue, and numbers of printf: to zsh, arithmetic. bash takes nothing but digits."""
+    for word in words:
+        if word.text is None:
+            if reading.zsh and not word.inert:
+                reading.flags.add("dynamic_code")
+        elif sleeps(word.text):
+            reading.flags.add("dynamic_code")
+        elif reading.zsh:
+            reading.evaluates(_NAME.findall(word.text))
+
+
+def _numbers(words: list[Word]) -> list[Word]:
+    """Words of printf behind its format that may be taken for numbers. The format is used as often as there are words for it."""
+    form, rest = words[0].text if words else None, words[1:]
+    if form is None or "$" in form or any(word.splits for word in rest):
+        return rest if form is None or _CONVERSION.search(form) else []
+    taken: list[bool] = []
+    for before, letter in _CONVERSION.findall(form):
+        if letter != "%":
+            taken += [True] * before.count("*") + [letter in "diouxXeEfFgGaA"]
+    return [word for at, word in enumerate(rest) if taken and taken[at % len(taken)]]
 
 
 def test(reading: Reading, program: str, words: list[Word]) -> None:
@@ -174,7 +225,8 @@ def test(reading: Reading, program: str, words: list[Word]) -> None:
     if any(word.text in {"-v", "-R"} for word in words):
         for word in words:
             _subscript(reading, word.text or "")
-    if any(word.text in {"-v", "-R"} for word in words) and any(word.text is None or word.glob for word in words):
+    evaluates = {"-v", "-R", "-t"} if reading.zsh else {"-v", "-R"}
+    if any(word.text in evaluates for word in words) and any(word.text is None or word.glob for word in words):
         reading.flags.add("dynamic_code")
 
 
@@ -259,5 +311,5 @@ BUILTINS = {
     "unsetopt": tampering, "emulate": tampering, "zmodload": tampering, "autoload": tampering, "stty": terminal,
     "enable": enable, "disable": enable, "hash": hash_table, "rehash": hash_table, "complete": completion,
     "compopt": completion, "compgen": completion, "history": history, "fc": history, "jobs": jobs,
-    "ulimit": limits, "umask": limits,
+    "ulimit": limits, "umask": limits, **dict.fromkeys(("exit", "return", "shift", "break", "continue", "logout"), counts),
 }  # fmt: skip

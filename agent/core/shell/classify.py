@@ -13,7 +13,7 @@ import tree_sitter_bash
 from tree_sitter import Language, Parser
 
 from agent.core.shell import judgement
-from agent.core.shell.environment import INTEGERS, SPECIAL, is_tamper
+from agent.core.shell.environment import ARRAYS, INTEGERS, SPECIAL, ZSH_INTEGERS, is_tamper
 from agent.core.shell.model import DEFAULT, UNKNOWN_FLAGS, Classification, Command, Limits, Redirection
 from agent.core.shell.screen import screen, tokens
 from agent.core.shell.walk import Walk
@@ -31,9 +31,10 @@ _NUMERIC = re.compile(r"-?\d*")
 class Reading:
     """What is known of the line so far."""
 
-    def __init__(self, limits: Limits, *, carried: bool = False) -> None:
+    def __init__(self, limits: Limits, *, carried: bool = False, zsh: bool = False) -> None:
         self.limits = limits
         self.carried = carried
+        self.zsh = zsh
         self.commands: list[Command] = []
         self.effects: set[str] = set()
         self.verbs: set[str] = set()
@@ -45,6 +46,7 @@ class Reading:
         self.settled: set[str] = set()
         self.arithmetic: set[str] = set()
         self.bare_arithmetic: set[str] = set()
+        self.arrays: set[str] = set(ARRAYS)
         self.piped = False
         self.stdin_moved = False
         self.depth = 0
@@ -127,7 +129,7 @@ class Reading:
             self.flags.add("dynamic_code")
         if not (text is not None and _NUMERIC.fullmatch(text)) and not (value is not None and value.inert):
             self.tainted.add(name)
-            if name in INTEGERS:
+            if self.integer(name):
                 self.flags.add("dynamic_code")
         if straight and text and _NUMERIC.fullmatch(text):
             self.settled.add(name)
@@ -138,6 +140,10 @@ class Reading:
         else:
             self.variables.pop(name, None)
         self.assigned.add(name)
+
+    def integer(self, name: str) -> bool:
+        """True where what is assigned to `name` is evaluated as arithmetic."""
+        return name in INTEGERS or (self.zsh and name in ZSH_INTEGERS)
 
     def evaluates(self, names: Iterable[str]) -> None:
         """Variables that arithmetic evaluates, here: what their values say may be code."""
@@ -193,12 +199,13 @@ class Reading:
         )  # fmt: skip
 
 
-def classify(text: str, limits: Limits = DEFAULT, *, carried: bool = False) -> Classification:
+def classify(text: str, limits: Limits = DEFAULT, *, carried: bool = False, zsh: bool = False) -> Classification:
     """What `text` means as a command line for a POSIX shell or bash. Never raises, never runs or changes the text.
 
     Deterministic; work is bounded by `limits`. Whatever cannot be known adds the effect `unknown`. With `carried`, the shell has
-    run other lines before, so that a variable may hold anything unless the text itself sets it.
+    run other lines before, so that a variable may hold anything unless the text itself sets it. With `zsh`, it
+    is known to be one.
     """
-    reading = Reading(limits, carried=carried)
+    reading = Reading(limits, carried=carried, zsh=zsh)
     reading.text(text)
     return reading.result()

@@ -20,7 +20,7 @@ _EXACT = names("""PATH IFS ENV SHELL PAGER EDITOR VISUAL BROWSER MANPAGER MANROF
     EXINIT MYVIMRC EMACSLOADPATH PGSERVICEFILE PGSYSCONFDIR JDK_JAVA_OPTIONS _JAVA_OPTIONS CLASSPATH M2_HOME
     DEBUGINFOD_URLS MAIL MAILPATH MAILCHECK SIGNATURE TMOUT COLUMNS_HOOK OPTIND command_not_found_handle PWD
     WATCHFMT PERIOD periodic_functions zshexit_functions zshaddhistory_functions zsh_directory_name_functions
-    fignore mailpath psvar watch
+    fignore mailpath psvar watch SSLKEYLOGFILE ZIPOPT GETCONF_DIR GROFF_COMMAND_PREFIX STTY ARGV0
     path fpath cdpath prompt precmd_functions preexec_functions chpwd_functions histchars module_path manpath
     aliases galiases saliases functions commands options dirstack nameddirs widgets""")
 _PREFIX = (
@@ -49,6 +49,10 @@ _ASCII_SAFE = re.compile(
 
 #: What is assigned to these is evaluated as arithmetic, so that a value may hold code (bash: the integer attribute).
 INTEGERS = names("RANDOM SRANDOM SECONDS")
+#: The same in zsh, besides.
+ZSH_INTEGERS = names("COLUMNS LINES KEYTIMEOUT UID GID EUID EGID SHLVL FUNCNEST LISTMAX SAVEHIST ERRNO DIRSTACKSIZE BAUD")
+#: Arrays from the beginning. What is declared as the value of an array, and stands in brackets, bash reads as code.
+ARRAYS = names("PIPESTATUS DIRSTACK GROUPS FUNCNAME MAPFILE COPROC")
 
 
 def is_tamper(name: str, value: str | None = "") -> bool:

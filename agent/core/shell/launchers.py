@@ -43,12 +43,21 @@ def wrapper(reading: Reading, program: str, words: list[Word]) -> None:
             reading.flags.add("dynamic_command")
         rest = rest[spec.operands :]
     _settings(reading, program, parsed)
+    _renamed(reading, program, parsed, rest)
     if not rest:
         _alone(reading, program, spec, parsed, words)
         return
     if spec.appends:
         rest = _appended(parsed, rest)
     inner(reading, rest)
+
+
+def _renamed(reading: Reading, program: str, parsed: Parsed, rest: list[Word]) -> None:
+    """`exec -a rm busybox ls`: many a program is another one under another name."""
+    plain = (rest[0].text or "").rsplit("/", 1)[-1] if rest else ""
+    for name in parsed.values("a", "argv0") if program in {"exec", "ld.so"} else []:
+        if name.text is None or name.text.removeprefix("-").rsplit("/", 1)[-1] != plain:
+            reading.flags.add("dynamic_command")
 
 
 def _timed(reading: Reading, words: list[Word]) -> list[Word]:

@@ -13,6 +13,9 @@ class Reading(Protocol):
     """What is known of the line so far, and the ways to learn more of it."""
 
     flags: set[str]
+    # Other lines ran in the same shell before; the shell is known to be zsh.
+    carried: bool
+    zsh: bool
     # Standard input is a pipe or a file rather than the session's own.
     piped: bool
     stdin_moved: bool
@@ -23,6 +26,8 @@ class Reading(Protocol):
     variables: dict[str, str]
     tainted: set[str]
     arithmetic: set[str]
+    # Variables that are arrays by now.
+    arrays: set[str]
     # Names in `(( ))`, which a POSIX shell would run.
     bare_arithmetic: set[str]
 
@@ -37,6 +42,9 @@ class Reading(Protocol):
 
     def command(self, words: list[Word], redirections: list[Redirection]) -> None:
         """Report one simple command, and whatever it starts in turn."""
+
+    def integer(self, name: str) -> bool:
+        """True where what is assigned to `name` is evaluated as arithmetic."""
 
     def assign(self, name: str, value: Word | None, *, straight: bool) -> None:
         """Report `name=value`. `straight`: it runs exactly once, before what follows it."""

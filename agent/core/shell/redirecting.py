@@ -14,12 +14,16 @@ from agent.core.shell.words import Pieces, Word, is_live, unescape_unquoted
 if TYPE_CHECKING:
     from agent.core.shell.walk import Walk
 
+#: `{name}> file` puts a number into the variable, and leaves it there; the parser takes it for an argument.
+_NAMED = re.compile(rb"\{([A-Za-z_]\w*)(\[[^\n]*\])?\}$")
+_NUMBER = Word(None, inert=True)
 #: The parser takes the zero of `0>&3` for an argument.
 _ZERO = re.compile(rb"(?:^|[ \t\n;&|()<>])0+$")
 
 
 def redirect(walk: Walk, node: Node, found: list[Redirection]) -> list[Word]:
     """Add the redirection to `found`; return the words of the command that follow it on the same line."""
+    variable(walk, node)
     if node.type == "heredoc_redirect":
         return heredoc(walk, node, found)
     walk.gaps(node)
@@ -51,6 +55,15 @@ def redirect(walk: Walk, node: Node, found: list[Redirection]) -> list[Word]:
     found.append(redirection)
     walk.reading.redirect(redirection)
     return extra
+
+
+def variable(walk: Walk, node: Node) -> None:
+    """`{name}> file`: what the redirection sets, for every later command too."""
+    named = _NAMED.search(walk.source, max(node.start_byte - 256, 0), node.start_byte)
+    if named:
+        walk.reading.assign(named[1].decode(), _NUMBER, straight=False)
+        if named[2] and not re.fullmatch(rb"\[\d+\]", named[2]):
+            walk.flag("dynamic_code")
 
 
 def heredoc(walk: Walk, node: Node, found: list[Redirection]) -> list[Word]:

@@ -49,6 +49,8 @@ _ENDS_WORD = frozenset([b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"<", 
 _BLANK = re.compile(rb"(?:[ \t\n]|\\\n)*")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 # `-eq` and its kin in `[[ ]]`, and the counter of `for ((i = 0; …))`.
+#: Whether a descriptor is a terminal: to zsh, its number is arithmetic.
+_TERMINAL = re.compile(r"(?<=\s)-t\s+(?![0-9]+\s)")
 _OPERATOR = re.compile(r"(?<=\s)-[A-Za-z]{1,2}(?=\s)")
 _SUBSCRIPT = re.compile(r"\[([^\]]*)\]\+?=")
 _COUNTER = re.compile(r"\s*\(\(\s*([A-Za-z_]\w*)\s*=\s*-?\d+\s*;", re.ASCII)
@@ -133,6 +135,8 @@ class Walk:
             self.arithmetic(node)
             self.reading.bare_arithmetic.update(dialects.arithmetic_names(raw))
         # `-eq` and its kin evaluate both sides as arithmetic, -v and -R a subscript.
+        elif self.reading.zsh and _TERMINAL.search(raw):
+            self.arithmetic(node)
         elif re.search(r"-(?:[vR]|eq|ne|lt|le|gt|ge)\b" if raw.startswith("[[") else r"-[vR]\b", raw):
             self.arithmetic(node, _OPERATOR.sub("", raw))
         elif not raw.startswith("[["):
@@ -323,11 +327,11 @@ class Walk:
                 self.flag("parse_error")  # `export}` is one word
             end = child.end_byte
             if child.type == "variable_assignment":
-                self.assignment(child, straight=False)
+                value = self.assignment(child, straight=False)
                 name = child.child_by_field_name("name")
                 text = self.raw(name) if name else ""
                 # Of a locale, the value has been judged already.
-                words.append(literal(text) if text in CHARSET else Word(None, prefix=f"{text}=" if name else ""))
+                words.append(literal(text) if text in CHARSET else Word(None, f"{text}=" if name else "", inert=value))
             elif child.type in WORD_NODES:
                 words.append(self.word(child))
             elif child.type == "variable_name":
@@ -369,13 +373,15 @@ class Walk:
             self.flag("parse_error")
         self.reading.command([], redirections)
 
-    def assignment(self, node: Node, *, straight: bool) -> None:
+    def assignment(self, node: Node, *, straight: bool) -> bool:
+        """Report one assignment; True where its value is known, or plain, or a list whose elements were reported."""
         name, value = node.child_by_field_name("name"), node.child_by_field_name("value")
         self.gaps(node)
         if name is None:
             self.flag("parse_error")
-            return
-        if name.type == "subscript":
+            return False
+        listed = name.type == "subscript"
+        if listed:
             self.statement(name)
             straight = False
             inner = name.child_by_field_name("name")
@@ -392,10 +398,13 @@ class Walk:
                 self.reading.evaluates(_NAME.findall(subscript))
             self.nested_words(value)
             self.nesting -= 1
-            word = UNKNOWN
+            word, listed = UNKNOWN, True
+        if listed:
+            self.reading.arrays.add(text)
         if any(child.type == "+=" for child in node.children):
             straight = False
         self.reading.assign(text, word, straight=straight)
+        return word is None or word.text is not None or word.inert or word is UNKNOWN
 
     # -- words -----------------------------------------------------------------------------------------------------
 

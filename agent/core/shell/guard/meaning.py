@@ -66,7 +66,7 @@ def read(layer: Layer, nonces: set[str], question: Question) -> Meant | Refused:
     if "__sp_" in line or any(nonce in line for nonce in nonces):
         return _refused(line, "not_supported", HIDDEN)
     text = line if kind == b"L" else command(line)
-    meaning = classify_fish(text) if layer.shell == "fish" else classify(text, carried=True)
+    meaning = classify_fish(text) if layer.shell == "fish" else classify(text, carried=True, zsh=layer.shell == "zsh")
     if differs(layer.shell, line):
         meaning = msgspec.structs.replace(meaning, effects=meaning.effects | {"unknown"}, flags=meaning.flags | {"parse_error"})
     if kind == b"S" and layer.steps is None and any(each.program == "fc" for each in meaning.commands):

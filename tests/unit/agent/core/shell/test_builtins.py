@@ -153,3 +153,19 @@ def test_a_long_test_costs_no_recursion() -> None:
 )
 def test_fish_names_an_alias_in_two_words(line: str, known: bool) -> None:
     assert ("unknown" not in classify(line, carried=True).effects) is known
+
+
+@pytest.mark.parametrize(
+    "line",
+    ['printf %d "$x"', "exit $x", "shift x", '[ -t "$x" ]', '[[ -t $x ]]', 'test -t "$x"', "COLUMNS=$x", "read LISTMAX < f"],
+)  # fmt: skip
+def test_zsh_counts_where_bash_takes_digits(line: str) -> None:
+    assert "dynamic_code" in classify(line, carried=True, zsh=True).flags
+    assert "dynamic_code" not in classify(line, carried=True).flags
+
+
+@pytest.mark.parametrize(
+    "line", ["printf '%s %5d\\n' x 5", "exit 3", "exit $?", "shift 2", "[ -t 0 ]", "COLUMNS=80", "read x < f"]
+)
+def test_numbers_are_numbers_to_zsh_too(line: str) -> None:
+    assert "unknown" not in classify(line, carried=True, zsh=True).effects

@@ -40,7 +40,7 @@ from agent.core.shell import UNKNOWN_FLAGS, classify
         "command -p",
         "builtin command",
         "exec",
-        "exec -a x",
+        "exec -a rm",
         "busybox",
         "toybox",
         "strace -f -o /tmp/t",
