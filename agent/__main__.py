@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Coroutine
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -24,6 +25,7 @@ Examples:
   sallyport-agent run --config ./agent.toml
   sallyport-agent status
   sallyport-agent unseal 7X5B1HR --into ./case-12
+  sallyport-agent host-keys
 """
 
 
@@ -163,6 +165,38 @@ def witness(config: Path | None, start_again: bool) -> None:
         if memory.alarm is not None:
             click.echo(f"alarm       {memory.alarm.kind}: {memory.alarm.message}")
             click.echo(f"evidence    {settings.state / 'witness-alarms'}")
+
+
+@main.command(
+    epilog="\b\nExamples:\n  sallyport-agent host-keys\n  sallyport-agent host-keys --forget lab-7",
+    short_help="List or forget host keys that came first.",
+)
+@click.option("--config", type=click.Path(path_type=Path, dir_okay=False), help=f"Settings; {DEFAULT_FILE} unless told.")
+@click.option("--forget", metavar="TARGET", default="", help="Forget this target's key: the next to answer may be its first.")
+def host_keys(config: Path | None, forget: str) -> None:
+    """List the host keys that were trusted because they came first, or forget one. The agent may run meanwhile.
+
+    Every key is shown as gateway.yaml wants it in host_keys. Forget one only where you know why the machine has another.
+    """
+    with _Faults():
+        settings = load(config)
+        from agent.runtime.host_keys import HostKeys
+        from agent.runtime.identity import running_as_owner
+
+        if not running_as_owner(settings.state):
+            message = f"{settings.state} belongs to another user."
+            raise Fault("config_invalid", message, hint="Run this as the user that runs the agent.")
+        learned = HostKeys(settings.state)
+        if forget:
+            gone = learned.forget(forget)
+            if gone is None:
+                raise Fault("not_found", f"No host key of {forget} was learned.")
+            click.echo(f"Forgotten: {gone.target} at {gone.address}, {gone.kind} {gone.fingerprint}")
+            return
+        for each in learned.all():
+            when = datetime.fromtimestamp(each.time_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+            click.echo(f"{each.target} at {each.address}, {each.fingerprint}, {when} by {each.principal} in {each.sid}")
+            click.echo(f"  {each.key}")
 
 
 def _unsealed(state: Path, what: Held, secret: bytes, into: Path) -> bool:

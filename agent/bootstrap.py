@@ -19,6 +19,7 @@ from agent.runtime.configuration import Configuration
 from agent.runtime.control_client import ControlClient
 from agent.runtime.control_socket import ControlSocket
 from agent.runtime.credentials import CredentialFolder
+from agent.runtime.host_keys import HostKeys
 from agent.runtime.identity import Identity
 from agent.runtime.journal import Journal
 from agent.runtime.listener import Listener
@@ -102,7 +103,15 @@ async def run(
             async with ControlClient(settings.url or enrolled.url, clock, identity.proof) as control:
                 journal = Journal(settings.state / SPOOL, SpoolKeys(keys.spool_secret), disk)
                 around = Surroundings(
-                    control, clock, disk, Configuration(), credentials, journal, backoff=backoff, verify=identity.approval
+                    control,
+                    clock,
+                    disk,
+                    Configuration(),
+                    credentials,
+                    journal,
+                    HostKeys(settings.state),
+                    backoff=backoff,
+                    verify=identity.approval,
                 )
                 try:
                     await _run(settings, stop, around, identity, speak(identity), on_ready)

@@ -117,6 +117,14 @@ class BenchSession:
         """Nobody looks on at a benchmark."""
         return []
 
+    async def learned_host_key(self) -> str | None:
+        """None: targets of benchmarks have pinned keys."""
+        return None
+
+    async def learn_host_key(self, line: str) -> bool:
+        """Refuse."""
+        raise Fault("target_host_key", "Benchmarks learn no host keys.")
+
     def report_target(self, notice: Notice) -> None:
         """Say it where the benchmark can be read."""
         print(notice.message, file=sys.stderr)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from agent.runtime.backoff import Backoff, persist
 from agent.telemetry import logger
-from chalicelib.contracts.api import DeniedOperation, SessionReport
+from chalicelib.contracts.api import DeniedOperation, LearnedHostKey, SessionReport
 from chalicelib.contracts.api_live import WatchNews
 from chalicelib.contracts.faults import Fault, Notice
 
@@ -32,6 +32,7 @@ class Reports:
         self._denied: list[DeniedOperation] = []
         self._target: Notice | None = None
         self._watches: list[WatchNews] = []
+        self._learned: list[LearnedHostKey] = []
         self._dropped = 0
         self._news = asyncio.Event()
         self._finishing = False
@@ -52,6 +53,11 @@ class Reports:
         self._target = notice
         self._news.set()
 
+    def learned(self, key: LearnedHostKey) -> None:
+        """Report a host key that was trusted because it came first."""
+        self._learned.append(key)
+        self._news.set()
+
     def watch(self, news: WatchNews) -> None:
         """Report that a watch began or ended."""
         self._watches.append(news)
@@ -65,7 +71,7 @@ class Reports:
     async def run(self) -> None:
         """Send until ``finish`` and nothing is left."""
         while True:
-            while self._denied or self._target or self._watches:
+            while self._denied or self._target or self._watches or self._learned:
                 await self._send_batch()
             if self._finishing:
                 return
@@ -74,7 +80,8 @@ class Reports:
 
     async def _send_batch(self) -> None:
         batch, target, watches = self._denied[:BATCH], self._target, self._watches[:BATCH]
-        report = SessionReport(denied=batch, target_fault=target, watches=watches)
+        learned = self._learned[:BATCH]
+        report = SessionReport(denied=batch, target_fault=target, watches=watches, learned=learned)
         try:
             await persist(lambda: self._send(self._sid, report), event="report.delayed", backoff=self._backoff(), sid=self._sid)
         except Fault as fault:
@@ -82,5 +89,6 @@ class Reports:
             logger(sid=self._sid).error("report.refused", code=fault.code, detail=fault.detail, denied=len(batch))
         del self._denied[: len(batch)]
         del self._watches[: len(watches)]
+        del self._learned[: len(learned)]
         if self._target is target:
             self._target = None

@@ -154,6 +154,20 @@ class Serving(Protocol):
         """
         ...
 
+    async def learned_host_key(self) -> str | None:
+        """Return the public key line that the agent has learned of this target, or None where it has learned none.
+
+        Raises Fault(target_host_key) where that cannot be known, or was learned at another address.
+        """
+        ...
+
+    async def learn_host_key(self, line: str) -> bool:
+        """Have the agent keep the target's first host key, on disk when this returns; True where it is new.
+
+        The control plane is told of a new one. Raises Fault(target_host_key) where another one came first, or it cannot be kept.
+        """
+        ...
+
     def report_target(self, notice: Notice) -> None:
         """Have the control plane remember why the target could not be used."""
         ...

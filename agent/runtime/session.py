@@ -20,6 +20,7 @@ from agent.runtime.clock import ServerClock
 from agent.runtime.configuration import Configuration
 from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
+from agent.runtime.host_keys import HostKeys, Learned
 from agent.runtime.journal import Journal
 from agent.runtime.recorder import SpoolRecorder
 from agent.runtime.reports import TEXT_LIMIT, Reports
@@ -30,7 +31,7 @@ from agent.runtime.uploader import Uploader
 from agent.runtime.wal import Progress
 from agent.runtime.watching import Audience, Tapped, Watch
 from agent.telemetry import logger
-from chalicelib.contracts.api import DeniedOperation, SessionClose
+from chalicelib.contracts.api import DeniedOperation, LearnedHostKey, SessionClose
 from chalicelib.contracts.api_live import WatchNews
 from chalicelib.contracts.capability import ApprovalClaims, TicketClaims
 from chalicelib.contracts.faults import MESSAGE_LIMIT, Fault, Notice
@@ -58,6 +59,7 @@ class Surroundings:
         configuration: Configuration,
         credentials: CredentialFolder,
         journal: Journal,
+        host_keys: HostKeys,
         *,
         backoff: Callable[[], Backoff] = Backoff,
         verify: Callable[[str], ApprovalClaims] | None = None,
@@ -70,6 +72,7 @@ class Surroundings:
         self.configuration = configuration
         self.credentials = credentials
         self.journal = journal
+        self.host_keys = host_keys
         self.backoff = backoff
 
 
@@ -218,6 +221,29 @@ class LiveSession:
                 message=verdict.message,
             )
         )
+
+    async def learned_host_key(self) -> str | None:
+        """Return the public key line that was learned of this session's target."""
+        learned = await self._around.disk.run(self._around.host_keys.find, self.target.name, self.target.address)
+        return learned.key if learned is not None else None
+
+    async def learn_host_key(self, line: str) -> bool:
+        """Keep the first host key of this session's target."""
+        first = Learned(
+            target=self.target.name,
+            address=self.target.address,
+            key=line,
+            principal=self.claims.sub,
+            sid=self.sid,
+            time_ms=self.now_ms(),
+        )
+        kept, new = await self._around.disk.run(self._around.host_keys.learn, first)
+        if new:
+            logger(sid=self.sid).warning("host_key.trusted", target=kept.target, key=kept.kind, fingerprint=kept.fingerprint)
+            self._reports.learned(
+                LearnedHostKey(time_ms=kept.time_ms, address=kept.address, key_type=kept.kind, fingerprint=kept.fingerprint)
+            )
+        return new
 
     def report_target(self, notice: Notice) -> None:
         """Have the control plane remember why the target could not be used."""

@@ -340,12 +340,25 @@ class DeniedOperation(msgspec.Struct, kw_only=True, frozen=True):
     message: str
 
 
+class LearnedHostKey(msgspec.Struct, kw_only=True, frozen=True):
+    """A host key that an agent trusted because it came first."""
+
+    time_ms: int
+    address: str
+    """``host:port`` where it was shown."""
+    key_type: str
+    """``ssh-ed25519``."""
+    fingerprint: str
+    """``SHA256:…``, as OpenSSH prints it."""
+
+
 class SessionReport(msgspec.Struct, kw_only=True, frozen=True):
     """``POST /agent/sessions/{sid}/report``: things an auditor should know before the session ends."""
 
     denied: list[DeniedOperation] = []
     target_fault: Notice | None = None
     watches: list[WatchNews] = []
+    learned: list[LearnedHostKey] = []
 
 
 class SessionClose(msgspec.Struct, kw_only=True, frozen=True):

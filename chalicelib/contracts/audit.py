@@ -191,6 +191,18 @@ class TargetRefused(SessionEvent, frozen=True, kw_only=True, tag="target.refused
     message: SensitiveText
 
 
+class HostKeyTrusted(SessionEvent, frozen=True, kw_only=True, tag="target.host_key_trusted"):
+    """An agent learned a target's first host key in somebody's session, as policy let them; from then on no other is accepted.
+
+    Its actor is that person. A second one about the same target means that the key was forgotten, or the agent replaced.
+    """
+
+    agent: PublicText
+    address: SensitiveText
+    key_type: PublicText
+    fingerprint: PublicText
+
+
 class RecordingViewed(SessionEvent, frozen=True, kw_only=True, tag="recording.viewed"):
     """Somebody was given links to a recording, or to one page of a long one: looking at evidence is itself evidence."""
 
@@ -274,6 +286,7 @@ AnyEvent = (
     | EvidenceConflict
     | OperationDenied
     | TargetRefused
+    | HostKeyTrusted
     | EvidenceAlert
     | LogResumed
     | WitnessEnrolled

@@ -19,10 +19,11 @@ MASK: Final = "mask"
 TRANSFER: Final = "transfer"
 FORWARD: Final = "forward"
 REPLICATE: Final = "replicate"
+TRUST: Final = "trust_host_key"
 SEAL: Final = "seal"
 
 #: What a policy can ask a protocol to enforce. Every protocol says of every control: enforced, or refused and why.
-CONTROLS: Final = frozenset({RECORD, BLOCK, HOLD, MASK, TRANSFER, FORWARD, REPLICATE, SEAL})
+CONTROLS: Final = frozenset({RECORD, BLOCK, HOLD, MASK, TRANSFER, FORWARD, REPLICATE, TRUST, SEAL})
 
 
 class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
@@ -42,6 +43,11 @@ class Option(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What every text must start with, one of these; empty for anything."""
     longest: int = 0
     """Bytes that a match of a pattern (form ``class=pattern``) has at the most; 0 where that does not matter."""
+    instead_of: str = ""
+    """Another option, which is not required where this one is true and may not stand beside it. Older control planes go on
+    requiring it."""
+    warns: str = ""
+    """What ``plan`` and ``apply`` warn of on a target where it is true."""
 
 
 class Control(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):

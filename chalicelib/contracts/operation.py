@@ -19,14 +19,14 @@ UNKNOWN: Final = "unknown"
 EFFECTS: Final = frozenset({READ, WRITE, ADMIN, EXECUTE, UNKNOWN})
 
 #: Actions of the policy language that decide operations on the data path (design §5).
-ACTIONS: Final = frozenset({"run", "transfer", "forward", "replicate"})
+ACTIONS: Final = frozenset({"run", "transfer", "forward", "replicate", "trust_host_key"})
 
 
 class Operation(msgspec.Struct, kw_only=True, frozen=True, omit_defaults=True):
     """What is about to happen on a target, in the terms that policy, recording and approval share."""
 
     action: str = "run"
-    """``run``, ``transfer``, ``forward`` or ``replicate``."""
+    """``run``, ``transfer``, ``forward``, ``replicate`` or ``trust_host_key``."""
     kind: str
     """The protocol's own word: ``exec``, ``shell``, ``sftp.open``, ``query``."""
     text: str

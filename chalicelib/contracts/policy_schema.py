@@ -44,7 +44,9 @@ entity Target in [Tag] {{ name: String, protocol: String, agent: String }};
 entity Session in [Target] {{ owner: User, state: String }};
 
 action connect appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} approvals: Set<String> }} }};
-action run, transfer, replicate appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} {_OPERATION} }} }};
+action run, transfer, replicate, trust_host_key appliesTo {{
+  principal: [User], resource: [Target], context: {{ {_MOMENT} {_OPERATION} }}
+}};
 action forward appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} {_OPERATION} {_FORWARD} }} }};
 action reveal appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} data_class: String }} }};
 action approve appliesTo {{ principal: [User], resource: [Target], context: {{ {_MOMENT} requester: String }} }};

@@ -14,7 +14,20 @@ import msgspec
 
 from chalicelib.contracts import patterns
 from chalicelib.contracts.api import Problem
-from chalicelib.contracts.gateway import FORWARD, HOLD, MASK, RECORD, REPLICATE, SEAL, TRANSFER, Option, Protocol, Target, chosen
+from chalicelib.contracts.gateway import (
+    FORWARD,
+    HOLD,
+    MASK,
+    RECORD,
+    REPLICATE,
+    SEAL,
+    TRANSFER,
+    TRUST,
+    Option,
+    Protocol,
+    Target,
+    chosen,
+)
 from chalicelib.domain.gateway_file import FILE, Placed
 from chalicelib.domain.policy_files import Parsed
 
@@ -44,6 +57,7 @@ def check(targets: Sequence[Placed], rules: Sequence[Parsed], agents: Mapping[st
         findings.invalid += _options(placed, protocol)
         findings.unenforceable += _required(placed, protocol)
         findings.unenforceable += _asked_by_rules(placed, protocol, rules)
+        findings.warnings += _dangers(placed, protocol)
         findings.warnings += _warnings(placed, rules, agents[placed.target.agent])
     findings.warnings += _blanket(rules)
     return findings
@@ -96,9 +110,26 @@ def _options(placed: Placed, protocol: Protocol) -> Iterator[Problem]:
             yield Problem(FILE, placed.line("options", name), f"option {name} {complaint}")
         elif known[name].form == patterns.FORM:
             yield from _patterns(placed, known[name], value)
+    instead = {option.instead_of: option.name for option in protocol.options if _is_on(placed, option) and option.instead_of}
     for option in protocol.options:
-        if option.required and option.name not in placed.target.options:
+        there = option.name in placed.target.options
+        if option.required and not there and option.name not in instead:
             yield Problem(FILE, placed.line("options"), f"{protocol.name} needs option {option.name!r}: {option.doc}")
+        if there and option.name in instead:
+            other = instead[option.name]
+            message = f"option {other} stands for a missing {option.name}; take one of the two out"
+            yield Problem(FILE, placed.line("options", other), message)
+
+
+def _is_on(placed: Placed, option: Option) -> bool:
+    return placed.target.options.get(option.name) is True
+
+
+def _dangers(placed: Placed, protocol: Protocol) -> Iterator[Problem]:
+    for option in protocol.options:
+        if option.warns and _is_on(placed, option):
+            message = f"target {placed.target.name}, {option.name}: {option.warns}"
+            yield Problem(FILE, placed.line("options", option.name), message)
 
 
 def _patterns(placed: Placed, option: Option, lines: list[Any]) -> Iterator[Problem]:
@@ -186,7 +217,7 @@ def asks(parsed: Parsed) -> Iterator[str]:
         yield from (control for action, control in _NAMED.items() if scope.names(action))
 
 
-_NAMED = {"transfer": TRANSFER, "forward": FORWARD, "replicate": REPLICATE, "reveal": MASK}
+_NAMED = {"transfer": TRANSFER, "forward": FORWARD, "replicate": REPLICATE, "trust_host_key": TRUST, "reveal": MASK}
 
 
 def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed]) -> Iterator[Problem]:
@@ -202,7 +233,7 @@ def _asked_by_rules(placed: Placed, protocol: Protocol, rules: Sequence[Parsed])
 
 #: What a permit of every action grants, by the kind of resource it is about; the schema says which action is about which.
 _GRANTED: Final[dict[str, tuple[str, ...]]] = {
-    "Target": ("transfer", "forward", "replicate", "reveal", "approve", "emergency", "erase"),
+    "Target": ("transfer", "forward", "replicate", "trust_host_key", "reveal", "approve", "emergency", "erase"),
     "Session": ("replay", "watch", "kill", "unmask"),
     "Gateway": ("administer",),
 }

@@ -34,9 +34,9 @@ _ANNOTATIONS: Final = frozenset({"id", "message", "approval"})
 _TOKEN: Final = re.compile(r'//[^\n\r]*|"(?:[^"\\]|\\[\s\S])*"|[;"(\[{)\]}]|[^\s;"(\[{)\]}/]+|/|\s+')
 _STRING: Final = re.compile(r'"(?:[^"\\]|\\.)*"')
 _BRACKETS: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[\[{\]}]')
-#: Only these can wait for somebody: run, transfer, forward and replicate inside a session, the others at the control plane.
-HOLDABLE: Final = frozenset({"connect", "run", "transfer", "forward", "replicate", "unmask", "erase"})
-_HOLDABLE_WORDS: Final = "connect, run, transfer, forward, replicate, unmask and erase"
+#: Only these can wait for somebody: connect, unmask and erase at the control plane, the others inside a session.
+HOLDABLE: Final = frozenset({"connect", "run", "transfer", "forward", "replicate", "trust_host_key", "unmask", "erase"})
+_HOLDABLE_WORDS: Final = "connect, run, transfer, forward, replicate, trust_host_key, unmask and erase"
 _LIFTED: Final = re.compile(r"\bapprovals\b")
 
 

@@ -38,6 +38,12 @@ permit (principal == User::"pat@example.com", action == Action::"kill", resource
 forbid (principal, action == Action::"transfer", resource)
 when {{ context.objects.contains("{vault}") || context.objects.contains("{vault}/key") }};
 
+@id("who-builds-may-be-first")
+permit (principal == User::"alice@example.com", action == Action::"trust_host_key", resource in Tag::"unpinned");
+
+@id("bob-comes-second")
+permit (principal == User::"bob@example.com", action in [Action::"connect", Action::"run"], resource in Tag::"unpinned");
+
 @id("on-from-jump")
 permit (principal in Group::"sre", action == Action::"forward", resource in Tag::"jump");
 """
@@ -221,6 +227,7 @@ def more_targets(world: World) -> str:
                 tags=["prod", "jump"],
                 forward=[f"127.0.0.1:{target.port}"],
             ),
+            ssh_target("unpinned", target.port, "", [target.account], tags=["prod", "unpinned"]),
             ssh_target("raw", hostile.raw_port, hostile.host_key, ["raw"]),
         ]
     )

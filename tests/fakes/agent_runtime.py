@@ -14,6 +14,7 @@ import asyncssh
 import msgspec
 
 from agent.core.policy import Yes
+from agent.runtime.host_keys import HostKeys, Learned
 from agent.runtime.operator_tls import OperatorCertificate
 from agent.runtime.sealing import Sealer
 from agent.runtime.serving import Credential, Told
@@ -268,6 +269,7 @@ class FakeServing:
         self.target_notices: list[Notice] = []
         self.tell: list[Callable[[str], None]] = []
         self.watching: list[str] = []
+        self.host_keys: HostKeys | None = None
         self._credential = credential
 
     @property
@@ -294,6 +296,21 @@ class FakeServing:
         """Keep the denial."""
         self.happened.append(("denied", operation.text if shown is None else shown))
         self.denials.append((operation, verdict))
+
+    async def learned_host_key(self) -> str | None:
+        """What ``host_keys`` holds of the target."""
+        assert self.host_keys is not None, "nobody asks where the target does not say trust_first_host_key"
+        found = self.host_keys.find(self.target.name, self.target.address)
+        return found.key if found is not None else None
+
+    async def learn_host_key(self, line: str) -> bool:
+        """Keep it in ``host_keys``."""
+        assert self.host_keys is not None
+        of, claims = self.target, self.claims
+        first = Learned(target=of.name, address=of.address, key=line, principal=claims.sub, sid=claims.sid, time_ms=self.clock_ms)
+        new = self.host_keys.learn(first)[1]
+        self.happened.append(("learned", line))
+        return new
 
     def report_target(self, notice: Notice) -> None:
         """Keep the notice."""

@@ -19,11 +19,14 @@ def ssh_target(
     originals: str = "",
     forward: Sequence[str] = (),
 ) -> str:
-    """Return an SSH target on this machine that edge-1 serves, indented by two. The first login is the default."""
+    """Return an SSH target on this machine that edge-1 serves, indented by two. The first login is the default.
+
+    Without a ``host_key``, its first one is trusted.
+    """
     # JSON is YAML: names and keys need no thought about quotes.
     modes = shell if isinstance(shell, str) else list(shell)
     options = (
-        {"host_keys": [host_key]}
+        ({"host_keys": [host_key]} if host_key else {"trust_first_host_key": True})
         | ({"shell": modes, "shell_start_s": 60} if modes else {})
         | ({"forward": list(forward)} if forward else {})
     )

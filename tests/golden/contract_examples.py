@@ -315,6 +315,7 @@ EXAMPLES: list[msgspec.Struct] = [
     api.SessionReport(
         denied=[api.DeniedOperation(time_ms=1, kind="exec", text="rm", digest="00", rules=["r"], message="m")],
         target_fault=Notice("target_host_key", "wrong key"),
+        learned=[api.LearnedHostKey(time_ms=1, address="10.0.3.7:22", key_type="ssh-ed25519", fingerprint="SHA256:AAAA")],
     ),
     api.SessionClose(state="ended", message="", chunks=1, chain="ab" * 32, operations=2, denied=1),
     api.Done(),
@@ -344,6 +345,7 @@ EXAMPLES: list[msgspec.Struct] = [
     audit.WitnessAlarmed(**EVENT, agent_id="agt_x", kind="fork", message="There are two logs of 7 entries.", kept="a", shown="b"),
     audit.OperationDenied(**EVENT, **OF, kind="exec", text="rm", digest="00", rules=["r"], message="No."),
     audit.TargetRefused(**EVENT, **OF, code="target_host_key", message="wrong key"),
+    audit.HostKeyTrusted(**EVENT, **OF, agent="edge-1", address="10.0.3.7:22", key_type="ssh-ed25519", fingerprint="SHA256:AAAA"),
     audit.RecordingViewed(**EVENT, **OF, owner="bob@example.com", rule="own", chunks=1),
     audit.SessionKillOrdered(**EVENT, **OF, owner="bob@example.com", reason="laptop stolen", rule="leads-end"),
     audit.WatchAllowed(**EVENT, **OF, **WATCHED, rule="leads-watch"),

@@ -58,7 +58,7 @@ def test_missing_fields_are_refused(example: msgspec.Struct) -> None:
 
 def test_every_shape_has_an_example() -> None:
     have = {type(example) for example in EXAMPLES}
-    inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation}
+    inside = {api.Problem, api.Way, api.TargetView, api.Change, api.AgentView, api.DeniedOperation, api.LearnedHostKey}
     inside |= {
         audit_requests.RequestEvent,
         audit_requests.OriginalsEvent,

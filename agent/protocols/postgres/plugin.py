@@ -67,6 +67,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Control(name=gateway.HOLD, enforced=True),
         gateway.Control(name=gateway.FORWARD, enforced=False, why="PostgreSQL has no ports to forward"),
         gateway.Control(name=gateway.REPLICATE, enforced=True),
+        gateway.Control(name=gateway.TRUST, enforced=False, why="a PostgreSQL server is known by its certificate"),
     ],
 )
 

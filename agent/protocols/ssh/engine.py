@@ -235,6 +235,18 @@ def forward(kind: Forward, host: str, port: int, options: Mapping[str, Any]) -> 
     return Asked(operation, str(place).encode())
 
 
+def trusting(kind: str, fingerprint: str, address: str) -> Operation:
+    """Return what it is to trust the first host key of a target: its ``kind`` and ``fingerprint`` as OpenSSH prints them."""
+    return Operation(
+        action="trust_host_key",
+        kind="host-key",
+        text=f"trust {kind} {fingerprint} at {address}",
+        effects=frozenset({ADMIN}),
+        verbs=frozenset({"TRUST"}),
+        objects=frozenset({f"key:{kind}", fingerprint, f"address:{address}"}),
+    )
+
+
 def forwarding(kind: str, where: str) -> Refused:
     """Return the refusal of a forwarding request. ``kind`` is SSH's own word, ``where`` what it would reach."""
     operation = Operation(

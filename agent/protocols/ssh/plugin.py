@@ -27,7 +27,20 @@ ANNOUNCEMENT: Final = gateway.Protocol(
             starts=list(KEY_LINES),
             doc=(
                 "The target's host keys as public key lines, as ssh-keyscan -t prints them behind the name. "
-                "No other host is spoken to, and none is trusted because it came first."
+                "No other host is spoken to."
+            ),
+        ),
+        gateway.Option(
+            name="trust_first_host_key",
+            type="boolean",
+            instead_of="host_keys",
+            doc=(
+                "true, instead of host_keys: the agent keeps the key of whoever answers first, in a session of somebody whom a "
+                "rule lets trust_host_key. No password is ever sent to such a host."
+            ),
+            warns=(
+                "whoever answers first at its address is taken for it. Look at the fingerprint in the audit event "
+                "target.host_key_trusted, and put the key into host_keys"
             ),
         ),
         gateway.Option(
@@ -87,6 +100,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Control(name=gateway.MASK, enforced=True),
         gateway.Control(name=gateway.FORWARD, enforced=True),
         gateway.Control(name=gateway.REPLICATE, enforced=False, why="ssh has no rows to replicate"),
+        gateway.Control(name=gateway.TRUST, enforced=True),
     ],
 )
 

@@ -1,4 +1,4 @@
-"""The leg towards the target: dial it, check its host key against the pinned ones, log in with the injected credential."""
+"""The leg towards the target: dial it, check its host key against the known ones, log in with the injected credential."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import asyncssh
 
@@ -27,6 +27,14 @@ from agent.runtime.relay import split_address, unreachable
 from agent.runtime.serving import HANDSHAKE_S, Credential, Serving
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.gateway import Target
+
+
+class Known(NamedTuple):
+    """Which host keys are the target's."""
+
+    keys: list[asyncssh.SSHKey]
+    learned: bool = False
+    """No review has seen it: it came first, now or at another time."""
 
 
 class TargetOwner(asyncssh.SSHClient):
@@ -63,15 +71,16 @@ def _require_sound(conn: asyncssh.SSHClientConnection) -> None:
         raise asyncssh.ProtocolError("ChaCha20 without the strict key exchange")
 
 
-async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh.SSHClientConnection:
-    """Return an authenticated connection to the session's target.
+async def connect(serving: Serving, known: Known, pressed: Callable[[bool], None]) -> asyncssh.SSHClientConnection:
+    """Return an authenticated connection to the session's target, whose host key is one of those ``known``.
 
     ``pressed`` is told when the transport cannot take more bytes, and when it can again. Raises Fault with a target's code, or
     with credential_missing or unknown_login.
     """
     target, login = serving.target, serving.claims.login
-    pinned = _pinned(target)
     credential = await serving.credential(login)
+    if known.learned:
+        require_key(credential, target, login)
     try:
         async with asyncio.timeout(HANDSHAKE_S), _dialled(target) as connection:
             return await asyncssh.connect(
@@ -80,8 +89,8 @@ async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh
                 config=None,
                 options=None,
                 client_factory=lambda: TargetOwner(pressed),
-                known_hosts=(pinned, [], []),
-                server_host_key_algs=_host_key_kinds(pinned),
+                known_hosts=(known.keys, [], []),
+                server_host_key_algs=_host_key_kinds(known.keys),
                 username=login,
                 agent_path=None,
                 gss_host=None,
@@ -100,7 +109,36 @@ async def connect(serving: Serving, pressed: Callable[[bool], None]) -> asyncssh
     except TimeoutError:
         raise Fault("target_timeout", f"{target.name} did not answer within {HANDSHAKE_S:.0f} s.") from None
     except BROKEN as error:
-        raise _fault(target, login, error) from None
+        raise _fault(target, login, error, known) from None
+
+
+async def shown_key(target: Target, login: str) -> asyncssh.SSHKey:
+    """Return the host key that ``target`` shows and proves to hold, on a connection that ends there: nothing is asked for.
+
+    Raises Fault with a target's code.
+    """
+    options = asyncssh.SSHClientConnectionOptions(
+        config=None,
+        client_factory=lambda: TargetOwner(lambda full: None),
+        username=login,
+        encryption_algs=TARGET_CIPHERS,
+        mac_algs=MACS,
+        signature_algs=SIGNATURES,
+        compression_algs=["none"],
+        agent_path=None,
+        client_keys=None,
+    )
+    try:
+        async with asyncio.timeout(HANDSHAKE_S), _dialled(target) as connection:
+            key = await asyncssh.get_server_host_key(
+                sock=connection, config=None, options=options, kex_algs=TARGET_KEX, server_host_key_algs=list(SIGNATURES)
+            )
+    except TimeoutError:
+        raise Fault("target_timeout", f"{target.name} did not answer within {HANDSHAKE_S:.0f} s.") from None
+    except BROKEN as error:
+        raise _fault(target, login, error, Known([], learned=True)) from None
+    assert key is not None, "no GSS key exchange was offered"
+    return key
 
 
 @asynccontextmanager
@@ -135,28 +173,38 @@ async def _dial(target: Target) -> socket.socket:
     raise last
 
 
-def _pinned(target: Target) -> list[asyncssh.SSHKey]:
+def pinned(target: Target) -> Known:
+    """Return the keys that the configuration pins. Raises Fault(target_host_key) where there are none."""
     lines = target.options.get("host_keys") or []
     try:
-        keys = [_public(line) for line in lines]
+        keys = [public(line) for line in lines]
     except asyncssh.KeyImportError:
         keys = []
     if not keys:
         raise Fault("target_host_key", f"No host key of {target.name} is pinned in the gateway's configuration.")
-    return keys
+    return Known(keys)
 
 
 @lru_cache(maxsize=256)
-def _public(line: str) -> asyncssh.SSHKey:
-    """Return a pinned key, read once for all connections to its host. Raises KeyImportError."""
+def public(line: str) -> asyncssh.SSHKey:
+    """Return a known key, read once for all connections to its host. Raises KeyImportError."""
     return asyncssh.import_public_key(line)
 
 
-def _host_key_kinds(pinned: list[asyncssh.SSHKey]) -> list[str]:
-    # Pinned kinds first, so that a host with several keys shows the one we know. The others too, so that a host without it shows
+def _host_key_kinds(keys: list[asyncssh.SSHKey]) -> list[str]:
+    # Known kinds first, so that a host with several keys shows the one we know. The others too, so that a host without it shows
     # a wrong key, which can be said, instead of just hanging up.
-    known = {name.decode() for key in pinned for name in key.sig_algorithms}
+    known = {name.decode() for key in keys for name in key.sig_algorithms}
     return sorted(SIGNATURES, key=lambda kind: kind not in known)
+
+
+def require_key(credential: Credential, target: Target, login: str) -> None:
+    """Raise Fault(target_host_key) for a password: a host that came first may be anybody, and would have it. A signature is of no
+    use to another host, because it is bound to this key exchange (RFC 4252 §7)."""
+    if credential.kind != "ssh-key":
+        message = f"The host key of {target.name} is not pinned, so no password is sent to it."
+        hint = f"Pin its key in gateway.yaml, or let {login} log in with an SSH key."
+        raise Fault("target_host_key", message, hint=hint)
 
 
 def _secret(credential: Credential, target: Target, login: str) -> dict[str, object]:
@@ -168,12 +216,18 @@ def _secret(credential: Credential, target: Target, login: str) -> dict[str, obj
         raise Fault("credential_missing", f"The credential for {login} on {target.name} is not a usable SSH key.") from None
 
 
-def _fault(target: Target, login: str, error: Exception) -> Fault:
+def fingerprint(key: asyncssh.SSHKey) -> str:
+    """Return a key's kind and fingerprint, as OpenSSH prints them."""
+    return f"{key.get_algorithm()} {key.get_fingerprint()}"
+
+
+def _fault(target: Target, login: str, error: Exception, known: Known) -> Fault:
     detail = f"{target.address}: {error}"
     if isinstance(error, asyncssh.HostKeyNotVerifiable) or (
         isinstance(error, asyncssh.KeyExchangeFailed) and "host key" in str(error)
     ):
-        message = f"The host key of {target.name} is not the pinned one. Nothing was sent to it."
+        which = f"the learned one, {fingerprint(known.keys[0])}" if known.learned and known.keys else "the pinned one"
+        message = f"The host key of {target.name} is not {which}. Nothing was sent to it."
         hint = "Either the machine was reinstalled, or somebody is in between. Its administrators can tell."
         return Fault("target_host_key", message, hint=hint, detail=detail)
     if isinstance(error, asyncssh.PermissionDenied):

@@ -17,7 +17,7 @@ import asyncssh
 import structlog
 
 from agent.core.units import Refused
-from agent.protocols.ssh import engine, login, masked
+from agent.protocols.ssh import engine, first_use, login, masked
 from agent.protocols.ssh import target as target_leg
 from agent.protocols.ssh.algorithms import (
     CLIENT_CIPHERS,
@@ -289,7 +289,8 @@ class Connection(asyncssh.SSHServer):
         serving = await self.serving()
         try:
             masked.detectors(serving)  # nothing is asked of a target whose words nobody could look through
-            return await target_leg.connect(serving, lambda full: self._press(target=True, full=full))
+            known = await first_use.known(serving, self.outside, self.note)
+            return await target_leg.connect(serving, known, lambda full: self._press(target=True, full=full))
         except Fault as fault:
             _log.warning("ssh.target.failed", sid=self.sid, code=fault.code, detail=fault.detail)
             if CODES[fault.code].owner == "target":

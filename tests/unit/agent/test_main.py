@@ -1,4 +1,4 @@
-"""``sallyport-agent witness``: what an agent remembers of the log, and how a person lets it begin anew."""
+"""What an agent remembers, of the log and of hosts that came first, and how a person lets it begin anew."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import pytest
 from click.testing import CliRunner
 
 from agent.__main__ import main
+from agent.runtime.host_keys import HostKeys, Learned
 from agent.runtime.witness import Memory, Owed
 from chalicelib.contracts.api import WitnessAlarm
 from chalicelib.contracts.translog.checkpoints import Checkpoint
@@ -50,6 +51,30 @@ def test_a_memory_that_cannot_be_read_is_told(run, tmp_path: Path) -> None:  # t
     found = run()
     assert found.exit_code != 0
     assert "cannot be read" in found.output
+
+
+def test_learned_host_keys_are_listed_and_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SALLYPORT_AGENT_STATE", str(tmp_path))
+
+    def run(*arguments: str) -> tuple[int, str]:
+        done = CliRunner().invoke(main, ["host-keys", *arguments])
+        return done.exit_code, done.output
+
+    assert run() == (0, "")
+    key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIBDQ"
+    one = Learned(target="lab-7", address="10.0.0.7:22", key=key, principal="ann", sid="ses_1", time_ms=1_700_000_000_000)
+    HostKeys(tmp_path).learn(one)
+    assert run() == (
+        0,
+        f"lab-7 at 10.0.0.7:22, {one.fingerprint}, 2023-11-14T22:13:20Z by ann in ses_1\n  {key}\n",
+    )
+    status, said = run("--forget", "lab-8")
+    assert (status, "No host key of lab-8 was learned." in said) == (4, True)
+    assert run("--forget", "lab-7") == (0, f"Forgotten: lab-7 at 10.0.0.7:22, ssh-ed25519 {one.fingerprint}\n")
+    assert run() == (0, "")
+    (tmp_path / "host-keys.json").write_text("{")
+    status, said = run()
+    assert (status, "cannot tell which host keys" in said) == (5, True)
 
 
 @pytest.mark.parametrize("ask", ["-h", "--help"])

@@ -20,6 +20,7 @@ from agent.runtime.clock import ServerClock
 from agent.runtime.configuration import Configuration
 from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
+from agent.runtime.host_keys import HostKeys
 from agent.runtime.identity import Identity
 from agent.runtime.journal import Journal
 from agent.runtime.room import Limits, Room
@@ -141,7 +142,7 @@ def run_rig(control: FakeControlPlane, state: Path) -> RunRig:
         plugin = EchoPlugin()
         async with ControlClient(control.url, CLOCK, identity.proof) as client:
             journal = Journal(state / SPOOL, SpoolKeys(keys.spool_secret), disk)
-            around = Surroundings(client, CLOCK, disk, Configuration(), credentials, journal, backoff=quick)
+            around = Surroundings(client, CLOCK, disk, Configuration(), credentials, journal, HostKeys(state), backoff=quick)
             announcer = Announcer(
                 client,
                 identity,

@@ -13,6 +13,7 @@ from agent.runtime.clock import ServerClock
 from agent.runtime.configuration import Configuration
 from agent.runtime.control_client import ControlClient
 from agent.runtime.credentials import CredentialFolder
+from agent.runtime.host_keys import HostKeys
 from agent.runtime.identity import Identity
 from agent.runtime.journal import Journal
 from agent.runtime.leftovers import name, read_log
@@ -32,7 +33,9 @@ async def around(control: FakeControlPlane, state: Path) -> AsyncIterator[Surrou
     clock, disk = ServerClock(), Disk(2)
     journal = Journal(state / "spool", SpoolKeys(keys.spool_secret), disk)
     async with ControlClient(control.url, clock, Identity(enrolled, keys, clock.now_ms).proof) as client:
-        around = Surroundings(client, clock, disk, Configuration(), CredentialFolder(state / "none"), journal, backoff=quick)
+        around = Surroundings(
+            client, clock, disk, Configuration(), CredentialFolder(state / "none"), journal, HostKeys(state), backoff=quick
+        )
         yield around
         await around.journal.close()
     disk.close()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from agent.runtime.reports import BATCH, WAITING, Reports
-from chalicelib.contracts.api import DeniedOperation, Done, SessionReport
+from chalicelib.contracts.api import DeniedOperation, Done, LearnedHostKey, SessionReport
 from chalicelib.contracts.api_live import WatchNews
 from chalicelib.contracts.faults import Fault, Notice
 from tests.unit.agent.runtime.conftest import quick
@@ -73,6 +73,16 @@ async def test_the_targets_fault_is_told_once() -> None:
     reports.target(Notice("target_unreachable", "It is not there."))
     await run(reports)
     assert [report.target_fault for report in office.taken] == [Notice("target_unreachable", "It is not there.")]
+
+
+async def test_a_learned_host_key_is_told_once_and_until_it_arrives() -> None:
+    office = Office()
+    reports = Reports(SID, office.send, quick)
+    learned = LearnedHostKey(time_ms=1, address="h:22", key_type="ssh-ed25519", fingerprint="SHA256:AAAA")
+    reports.learned(learned)
+    office.faults = [Fault("control_plane_unreachable", "Away.")]
+    await run(reports)
+    assert [report.learned for report in office.taken] == [[learned]]
 
 
 async def test_what_waits_is_bounded() -> None:

@@ -135,6 +135,40 @@ def test_a_required_option_must_be_there() -> None:
     assert "needs option 'db'" in problem.message
 
 
+KEY = "ssh-ed25519 AAAA"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"host_keys": [KEY]}, ""),
+        ({"trust_first_host_key": True}, ""),
+        ({"host_keys": [KEY], "trust_first_host_key": False}, ""),
+        ({}, "ssh needs option 'host_keys'"),
+        ({"trust_first_host_key": False}, "ssh needs option 'host_keys'"),
+        ({"host_keys": [KEY], "trust_first_host_key": True}, "option trust_first_host_key stands for a missing host_keys"),
+        ({"host_keys": [], "trust_first_host_key": True}, "option trust_first_host_key stands for a missing host_keys"),
+        ({"trust_first_host_key": "true"}, "option trust_first_host_key must be true or false"),
+        ({"trust_first_host_key": 1}, "option trust_first_host_key must be true or false"),
+    ],
+)
+def test_a_host_is_pinned_or_its_first_key_trusted_and_never_both(options: dict[str, object], words: str) -> None:
+    """As the agent announces it."""
+    from agent.protocols.ssh.plugin import ANNOUNCEMENT as STOCK
+
+    found = check(placed(options=options), agents={"edge": Announced([STOCK], ["k"])})
+    assert [problem.message.startswith(words) for problem in found.invalid[:1]] == [True] * bool(words)
+    warned = [(problem.line, "whoever answers first" in problem.message) for problem in found.warnings]
+    assert warned == [(9, True)] * (options.get("trust_first_host_key") is True)
+
+
+def test_the_trust_of_a_first_host_key_is_new_to_older_agents() -> None:
+    """The option is unknown to them, so apply refuses the target."""
+    assert [problem.message for problem in check(placed(options={"trust_first_host_key": True})).invalid] == [
+        "ssh has no option 'trust_first_host_key'; it knows env, idle_s, motd, shell"
+    ]
+
+
 @pytest.mark.parametrize(
     ("columns", "strange"),
     [
@@ -257,6 +291,7 @@ def test_a_protocol_that_cannot_record_has_no_targets() -> None:
         (f'@approval("group:dba") forbid(principal, action in [Action::"run", Action::"transfer"], resource) {LIFTED};', "hold"),
         ('permit(principal, action == Action::"forward", resource);', "forward"),
         ('permit(principal, action == Action::"replicate", resource);', "replicate"),
+        ('permit(principal, action == Action::"trust_host_key", resource);', "trust_host_key"),
         ('permit(principal, action in [Action::"connect", Action::"forward"], resource in Tag::"prod");', "forward"),
         ('permit(principal, action == Action::"reveal", resource == Target::"web-1");', "mask"),
         ('permit(principal, action == Action::"reveal", resource is Target in Tag::"prod");', "mask"),
@@ -279,6 +314,7 @@ def test_a_rule_that_names_a_control_must_be_enforceable_where_it_may_apply(poli
         'permit(principal, action == Action::"reveal", resource is Target in Tag::"dev");',
         'forbid(principal, action == Action::"forward", resource);',
         'forbid(principal, action == Action::"replicate", resource);',
+        'forbid(principal, action == Action::"trust_host_key", resource);',
         "permit(principal, action, resource);",
         'permit(principal, action == Action::"transfer", resource);',
     ],
@@ -312,14 +348,21 @@ def test_a_credential_that_the_agent_lacks_is_a_warning() -> None:
     [
         (
             "principal, action, resource",
-            "transfer, forward, replicate, reveal, approve, emergency, erase, replay, watch, kill, unmask and administer;",
+            "transfer, forward, replicate, trust_host_key, reveal, approve, emergency, erase, "
+            "replay, watch, kill, unmask and administer;",
         ),
         (
             'principal in Group::"sre", action, resource in Tag::"prod"',
-            "transfer, forward, replicate, reveal, approve, emergency, erase, replay, watch, kill and unmask;",
+            "transfer, forward, replicate, trust_host_key, reveal, approve, emergency, erase, replay, watch, kill and unmask;",
         ),
-        ('principal, action, resource == Target::"web-1"', "transfer, forward, replicate, reveal, approve, emergency and erase;"),
-        ("principal, action, resource is Target", "transfer, forward, replicate, reveal, approve, emergency and erase;"),
+        (
+            'principal, action, resource == Target::"web-1"',
+            "transfer, forward, replicate, trust_host_key, reveal, approve, emergency and erase;",
+        ),
+        (
+            "principal, action, resource is Target",
+            "transfer, forward, replicate, trust_host_key, reveal, approve, emergency and erase;",
+        ),
         ('principal, action, resource is Session in Tag::"prod"', "replay, watch, kill and unmask;"),
     ],
 )

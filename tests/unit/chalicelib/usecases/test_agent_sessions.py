@@ -11,11 +11,12 @@ from chalicelib.contracts.api import (
     ChunkUpload,
     DeniedOperation,
     DirectOpen,
+    LearnedHostKey,
     SessionClaim,
     SessionClose,
     SessionReport,
 )
-from chalicelib.contracts.audit import OperationDenied, SessionDenied, SessionEnded, SessionStarted, TargetRefused
+from chalicelib.contracts.audit import HostKeyTrusted, OperationDenied, SessionDenied, SessionEnded, SessionStarted, TargetRefused
 from chalicelib.contracts.capability import TICKET_TYP
 from chalicelib.contracts.faults import Notice
 from chalicelib.contracts.session import State
@@ -287,6 +288,18 @@ class TestReport:
         assert one.id != two.id
         assert isinstance(refused, TargetRefused)
         assert (refused.actor, refused.code) == ("agent:edge", "target_host_key")
+
+    def test_a_learned_host_key_is_an_event_of_whose_session_it_was(self) -> None:
+        world = World.ready()
+        sid = world.live()
+        learned = LearnedHostKey(time_ms=1, address="10.0.0.7:22", key_type="ssh-ed25519", fingerprint="SHA256:AAAA")
+        report_session(world.ports, world.agent, sid, SessionReport(learned=[learned]))
+        event = world.store.recorded[-1]
+        assert isinstance(event, HostKeyTrusted)
+        assert (event.actor, event.agent, event.sid, event.target) == ("alice@example.com", "edge", sid, "web-1")
+        assert (event.address, event.key_type, event.fingerprint) == ("10.0.0.7:22", "ssh-ed25519", "SHA256:AAAA")
+        with fault("too_large"):
+            report_session(world.ports, world.agent, sid, SessionReport(learned=[learned] * 101))
 
     def test_long_texts_are_cut_and_long_reports_refused(self) -> None:
         world = World.ready()
