@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from tree_sitter import Node
 
 from agent.core.shell import builtins, dialects, parts, redirecting, substitutions
-from agent.core.shell.environment import CHARSET
+from agent.core.shell.environment import CHARSET, is_tamper
 from agent.core.shell.model import Redirection
 from agent.core.shell.options import names
 from agent.core.shell.reading import Reading
@@ -48,12 +48,14 @@ RESERVED = names("{ } ! if then else elif fi for while until do done case esac i
 _ENDS_WORD = frozenset([b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"<", b">", b"`", b"\\"])
 _BLANK = re.compile(rb"(?:[ \t\n]|\\\n)*")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-# `-eq` and its kin in `[[ ]]`, and the counter of `for ((i = 0; …))`.
 #: Whether a descriptor is a terminal: to zsh, its number is arithmetic.
 _TERMINAL = re.compile(r"(?<=\s)-t\s+(?![0-9]+\s)")
+# `-eq` and its kin in `[[ ]]`, and the counter of `for ((i = 0; …))`.
 _OPERATOR = re.compile(r"(?<=\s)-[A-Za-z]{1,2}(?=\s)")
-_SUBSCRIPT = re.compile(r"\[([^\]]*)\]\+?=")
 _COUNTER = re.compile(r"\s*\(\(\s*([A-Za-z_]\w*)\s*=\s*-?\d+\s*;", re.ASCII)
+# Arithmetic that gives a variable another value: `(PATH = 1)`, `PATH += 1`, `PATH++`.
+_CHANGES = re.compile(r"(?:<<|>>|[^=!<>])=(?!=)|\+\+|--")
+_SUBSCRIPT = re.compile(r"\[([^\]]*)\]\+?=")
 # Nothing the shell would expand or remove.
 _PLAIN_WORD = re.compile(r"[\w./:=@%+,-]+")
 _INDIRECT = re.compile(r"\$\{!(?!.*[*@]\]?\}$)", re.DOTALL)
@@ -272,12 +274,17 @@ class Walk:
         text = self.source[node.start_byte + len("for") : end].decode("utf-8", "replace")
         counter = _COUNTER.match(text)
         if counter:
+            if is_tamper(counter[1]):
+                self.flag("tamper")
             text = re.sub(rf"\b{counter[1]}\b", " ", text)
         self.arithmetic(node, text)
 
     def arithmetic(self, node: Node, text: str | None = None) -> None:
-        names = _NAME.findall(self.raw(node) if text is None else text)
+        raw = self.raw(node) if text is None else text
+        names = _NAME.findall(raw)
         self.reading.evaluates(names[1:] if node.type == "subscript" else names)
+        if _CHANGES.search(raw) and any(is_tamper(name) for name in names):
+            self.flag("tamper")
         substitutions.check_arithmetic(self, node)
 
     # -- simple commands -------------------------------------------------------------------------------------------

@@ -27,7 +27,7 @@ FLAGS: dict[str, str] = {
     # What is understood, and which policies like to ask about. These add nothing to the effects by themselves.
     "no_where": "UPDATE or DELETE without WHERE, or a MERGE that changes every row, wherever it stands",
     "no_limit": "a query that returns rows of a table without LIMIT and without WHERE",
-    "probes": "a predicate, join, sort, cast or function call tests a column",
+    "probes": "a predicate, join, sort, cast, function call, constraint or index tests a column",
     "probes_tagged": "the same of a column that is tagged: who asks often enough learns what is masked",
     "writes_in_cte": "a WITH query changes data",
     "select_into": "SELECT INTO, which creates a table",

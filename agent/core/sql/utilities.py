@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from agent.core.sql.copying import copy_form
-from agent.core.sql.cursors import Cursors
+from agent.core.sql.definitions import Definitions
 from agent.core.sql.findings import union
 from agent.core.sql.grammar import postgast
 from agent.core.sql.kinds import BY_OBJECT, KINDS, UNSETTLING, verbs_of
@@ -28,7 +28,7 @@ _RESET, _RESET_ALL, _MULTI = 5, 6, 4  # VariableSetKind
 _RUNNING = frozenset({"no_where", "writes_in_cte", "lock", "select_into", "no_limit", "sleeps"})
 
 
-class Utilities(Cursors):
+class Utilities(Definitions):
     """Walks any statement. `kind` is set by `statement`, `after` holds what the session must remember."""
 
     kind = "unknown"
@@ -103,6 +103,7 @@ class Utilities(Cursors):
             self._names(which, node)
         self.unsettled = self.unsettled or which in UNSETTLING or self.kind in ("drop_schema", "alter_schema", "drop_extension")
         self.sweep(node, scope)
+        self.defines(which, node, scope)
         if which == "view_stmt":
             # Copies nothing: who reads the view reads these columns, and they are found in its definition.
             self.query(node.query, Scope())

@@ -288,8 +288,7 @@ def test_the_lines_are_exact(
     home = servers[shell].home
     if shell == "fish":
         # It keeps which key bindings somebody chose, for every session after it, and the lines of all of them.
-        for name in (".config", ".local"):
-            shutil.rmtree(home / name, ignore_errors=True)
+        servers[shell].forget()
     with started(home / START[shell], scenario.start), crowds[shell].row(greeting=GREETING, ready=READY) as row:
         type_out(row, scenario, READY, human=human)
         assert row.leave() == 0
