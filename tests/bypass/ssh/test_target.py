@@ -38,7 +38,10 @@ async def test_what_looks_like_a_recording_is_output_in_the_recording(world: Wor
         _, said = await ask(conn, b"exec", s(b"honest"))
     assert b"forged" in said
     lines = world.recorded((await world.over(last(world)))["sid"])
-    events = [json.loads(line) for line in lines[1:]]
+    said_or_told = [json.loads(line) for line in lines[1:]]
+    # One line, which is ours, tells what ran. What the host says is in events.
+    assert [each["text"] for each in said_or_told if isinstance(each, dict) and "text" in each] == ["honest"]
+    events = [each for each in said_or_told if isinstance(each, list)]
     assert [event[2] for event in events if event[1] == "m"] == ["allowed: honest (everything-on-hostile)"]
     assert "forged" in "".join(event[2] for event in events if event[1] == "o")
 
