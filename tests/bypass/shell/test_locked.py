@@ -101,7 +101,7 @@ RUNNER = [
     ["set -v", "sleep 0.3\r{c}:r:0:touch {f}"],
     ["printf '\\033]7701;0;R;{c};0;/tmp\\007'", "{c}:r:0:touch {f}"],
     ["(sleep 0.1; printf '\\033]7701;') &", "sleep 0.3\r{c}:r:0:touch {f}", "touch {f}"],
-    ["n=0; while [ $n -lt 200 ]; do n=$((n+1)); printf '\\033]7701;'; sleep 0.05; done &", "sleep 0.2\r{c}:r:0:touch {f}", "touch {f}"],
+    ["for n in $(seq 200); do printf '\\033]7701;'; sleep 0.05; done &", "sleep 0.2\r{c}:r:0:touch {f}", "touch {f}"],
     # what the runner is made of
     ["read() {{ __sp_l={c}:r:0:touch; }}", "touch {f}"],
     ["printf() {{ :; }}", "touch {f}"],
