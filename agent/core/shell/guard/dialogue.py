@@ -9,7 +9,8 @@ While a question is out nobody but the gateway types: keys wait, so that no key 
 the shell asked comes back from it with its acknowledgement (a *W* mark), and is typed again before everything that waits.
 
 Ctrl-C ends whoever asked, and may be on its way while the question is: a prompt in the place of an acknowledgement says so. The
-line did not run. A verdict that is not typed yet never is, and one that is has become text at a prompt, which is erased.
+line did not run. A verdict that is not typed yet never is, and one that is has become text at a prompt, which is erased. fish
+goes on editing the line instead: the verdict stands in it then, and has the shell ask about that, which nobody has typed.
 
 A line that starts another shell is discarded like a denied one, and what runs instead is handed over at the next prompt:
 
@@ -348,6 +349,9 @@ class Dialogue:
             return []
         if self._asking is not None or not self.ready:
             raise Broken("The shell asked twice at once, so it was ended.")
+        if layer.state == "answered" and layer.challenge and layer.challenge in fields[4]:
+            layer.challenge, layer.launch, layer.goes = challenge, None, "entered"
+            return [_type(challenge + b":d" + layer.dialect.END)]
         return self._put(layer, fields)
 
     def _put(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:

@@ -128,3 +128,19 @@ def test_what_makes_no_sense_ends_the_shell_at_once(late: bytes) -> None:
     asked(dialogue, b"'touch x'")
     with pytest.raises(Broken, match="no sense"):
         dialogue.receive(BACK + mark(late), 9)
+
+
+@pytest.mark.parametrize("verdict", ["allowed", "denied"])
+def test_a_verdict_that_became_text_of_the_line_is_no_line_of_anybody(verdict: str) -> None:
+    dialogue = pressed()
+    asked(dialogue, b"'touch x'")
+    if verdict == "allowed":
+        dialogue.allowed(10)
+    else:
+        assert dialogue.denied() == b"77:d\x1e"
+    text = b"'touch x77:" + verdict[:1].encode() + b"'"
+    assert sent(dialogue.receive(question(text, challenge=b"78"), 11)) == b"78:d\x1e", "and nobody is asked"
+    assert dialogue.typed(b"ls\r") == b"", "the line is not gone yet"
+    dialogue.receive(mark(b"W;''"), 12)
+    assert sent(dialogue.receive(BACK + STANDS, 13)) == b"ls\r"
+    assert isinstance(asked(dialogue, b"ls", b"79"), Asked)
