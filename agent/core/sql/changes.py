@@ -7,12 +7,12 @@ from typing import Any
 import msgspec
 
 from agent.core.sql.model import ANYTHING, NOTHING, READ, WRITE, Carry
+from agent.core.sql.nodes import below
 from agent.core.sql.queries import Queries
 from agent.core.sql.scope import Item, Rows, Scope, Source
 
 _UPDATE, _INSERT, _DELETE = 3, 4, 5  # CmdType
 _BY_SOURCE = 2  # MergeMatchKind.MERGE_WHEN_NOT_MATCHED_BY_SOURCE
-_MESSAGE = 11
 
 
 class Changes(Queries):
@@ -167,9 +167,7 @@ def mentions(node: Any, *kinds: str) -> bool:
         current = waiting.pop()
         if current.DESCRIPTOR.name in kinds:
             return True
-        for field, value in current.ListFields():
-            if field.type == _MESSAGE:
-                waiting.extend(value if field.is_repeated else (value,))
+        waiting.extend(below(current))
     return False
 
 

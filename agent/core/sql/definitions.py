@@ -11,15 +11,14 @@ from typing import Any, Final
 from agent.core.sql.cursors import Cursors
 from agent.core.sql.grammar import postgast
 from agent.core.sql.model import NOTHING
+from agent.core.sql.nodes import QUERIES, below, unwrapped
 from agent.core.sql.scope import Item, Rows, Scope, Source
 
-_MESSAGE: Final = 11
 #: The statements, and the field that says of which relation they speak.
 _RELATION: Final = {
     "alter_table_stmt": "relation", "index_stmt": "relation", "create_policy_stmt": "table", "alter_policy_stmt": "table",
     "create_trig_stmt": "relation", "rule_stmt": "relation", "create_stats_stmt": "relations",
 }  # fmt: skip
-_QUERIES: Final = frozenset(["SelectStmt", "InsertStmt", "UpdateStmt", "DeleteStmt", "MergeStmt"])
 #: Subcommands that fail, or not, for what a column holds (a type may be a domain with a condition).
 _ASKS: Final = frozenset(
     postgast.pg_query_pb2.AlterTableType.Value(name) for name in ("AT_SetNotNull", "AT_AlterColumnType", "AT_SetExpression")
@@ -56,24 +55,14 @@ class Definitions(Cursors):
     def _tests(self, node: Any, scope: Scope) -> None:
         waiting = [node]
         while waiting:
-            current = waiting.pop()
+            current = unwrapped(waiting.pop())
             kind = current.DESCRIPTOR.name
-            if kind == "Node":
-                which = current.WhichOneof("node")
-                if which is None:
-                    continue
-                current = getattr(current, which)
-                kind = current.DESCRIPTOR.name
             self.findings.work += 1
             if kind in ("ColumnRef", "SubLink"):
                 self.expression(current, scope, test=True)
-                continue
-            if kind in _QUERIES:
-                continue  # read as queries
-            self._named_columns(kind, current, scope)
-            for field, value in current.ListFields():
-                if field.type == _MESSAGE:
-                    waiting.extend(value if field.is_repeated else (value,))
+            elif kind not in QUERIES:  # which are read as such
+                self._named_columns(kind, current, scope)
+                waiting.extend(below(current))
 
     def _named_columns(self, kind: str, node: Any, scope: Scope) -> None:
         """Columns that are named where no expression stands."""

@@ -8,7 +8,8 @@ none of them is unknown wherever it is met, and a test fails.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 _TRANSPARENT_NAMES = """
 A_ArrayExpr A_Indices A_Indirection CoalesceExpr CollateClause GroupingFunc GroupingSet JsonAggConstructor JsonArgument
@@ -56,3 +57,18 @@ RangeTblRef FromExpr OnConflictExpr Query RangeTblEntry RTEPermissionInfo RangeT
 WithCheckOption SortGroupClause WindowClause RowMarkClause SetOperationStmt PLAssignStmt
 """
 OPAQUE: Final = frozenset(_OPAQUE_NAMES.split())
+
+_MESSAGE: Final = 11  # FieldDescriptor.TYPE_MESSAGE
+
+
+def unwrapped(node: Any) -> Any:
+    """Return what the wrapper ``Node`` holds; anything else, and a wrapper that is empty, as it is."""
+    which = node.WhichOneof("node") if node.DESCRIPTOR.name == "Node" else None
+    return node if which is None else getattr(node, which)
+
+
+def below(node: Any) -> Iterator[Any]:
+    """Yield the messages that stand in the fields of ``node``."""
+    for field, value in node.ListFields():
+        if field.type == _MESSAGE:
+            yield from value if field.is_repeated else (value,)

@@ -10,9 +10,9 @@ from agent.core.sql.findings import union
 from agent.core.sql.grammar import postgast
 from agent.core.sql.kinds import BY_OBJECT, KINDS, UNSETTLING, verbs_of
 from agent.core.sql.model import ADMIN, ANYTHING, EXECUTE, NOTHING, READ, UNKNOWN, UNKNOWN_FLAGS, WRITE, CopyForm
+from agent.core.sql.nodes import QUERIES, below, unwrapped
 from agent.core.sql.scope import UNKNOWN_ROWS, Item, Rows, Scope, Source
 
-_MESSAGE = 11
 _OBJECTS: dict[int, str] = {
     value.number: value.name.removeprefix("OBJECT_").lower() for value in postgast.pg_query_pb2.ObjectType.DESCRIPTOR.values
 }
@@ -153,24 +153,18 @@ class Utilities(Definitions):
         lenient = Scope(scope, variables=NOTHING)
         waiting = [node]
         while waiting:
-            current = waiting.pop()
+            wrapped = waiting.pop()
+            current = unwrapped(wrapped)
             kind = current.DESCRIPTOR.name
-            if kind == "Node":
-                which = current.WhichOneof("node")
-                if which in _QUERIES:
-                    self.query(current, lenient)
-                    continue
-                current = getattr(current, which) if which is not None else current
-                kind = current.DESCRIPTOR.name
             self.findings.work += 1
-            if kind == "RangeVar":
+            if kind in QUERIES:
+                self.query(wrapped, lenient)
+            elif kind == "RangeVar":
                 self._touch(current)
             elif kind in ("FuncCall", "SubLink", "A_Expr"):
                 self.expression(current, lenient)
             else:
-                for field, value in current.ListFields():
-                    if field.type == _MESSAGE:
-                        waiting.extend(value if field.is_repeated else (value,))
+                waiting.extend(below(current))
 
     def _touch(self, node: Any) -> None:
         relation = self.findings.relation(node.schemaname, node.relname)
