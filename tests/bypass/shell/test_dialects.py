@@ -113,11 +113,4 @@ def test_it_does_not_run(many: Many, tmp_path: Path, row: list[str]) -> None:
 @pytest.mark.parametrize("lines", [twin for _, twin in ROWS], ids=[" ⏎ ".join(twin) for _, twin in ROWS])
 def test_the_innocent_twin_runs(many: Many, tmp_path: Path, lines: list[str]) -> None:
     with many.row(greeting=GREETING, ready=PROMPT) as shell:
-        child = shell.child
-        for number, line in enumerate(lines, 1):
-            child.send(line.format(f=tmp_path / "victim") + "\r")
-            if number == len(lines):
-                child.expect("twin\r\n")
-            child.expect(r"[#$>?] ?(\x1b(\[[?0-9;]*[a-zA-Z]|[=>])| |\r)*$")
-        shell.close()
-        assert shell.denied == 0
+        shell.work([line.format(f=tmp_path / "victim") for line in lines], r"[#$>?] ?(\x1b(\[[?0-9;]*[a-zA-Z]|[=>])| |\r)*$")
