@@ -232,7 +232,10 @@ async def test_two_first_connections_at_once_to_two_hosts(gateway: Gateway, sshd
             assert given == []
             assert [each.status for each in ran] == [255, 255]
         else:
-            assert sorted(each.status for each in ran) == [0, 255]
+            # Who lost may have tried again by the time that its program began. Nobody has spoken to the host that was not kept.
+            assert 0 in [each.status for each in ran]
+            assert {each.status for each in ran} <= {0, 255}
+            assert [each.out for each in ran] == [b"", b""]
 
 
 async def test_a_password_is_not_sent_and_no_key_learned_for_one(gateway: Gateway, tmp_path: Path) -> None:
