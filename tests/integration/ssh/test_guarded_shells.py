@@ -207,7 +207,7 @@ FISH = [
         ["bind \\eq 'commandline -i \"echo macro\"'\r", "\x1bq", ("macro", "\r")],
         ["bind \\eq 'commandline -i \"echo macro\"'", "echo macro"],
     ),
-    Scenario("syntax error", ["echo )\r", ("fish:", "\x03"), ("", "echo x\r")], ["echo x"]),
+    Scenario("syntax error", ["echo )\r", ("fish:", "\x15echo x\r")], ["echo x"]),
     Scenario(
         "prompt that talks",
         "function fish_prompt; echo -n (date +%S)'> '; end\recho x\r",
