@@ -16,10 +16,11 @@ _OUT = re.compile(r"^out-(\d+)-", re.MULTILINE)
 
 
 class Recorded(NamedTuple):
-    """Numbers of commands and how often each was recorded as decided, and as answered."""
+    """Numbers of commands and how often each was recorded as decided, as answered, and as over with all that is known of it."""
 
     decided: Counter[int]
     answered: Counter[int]
+    over: Counter[int]
     sessions: set[str]
     broken: list[str]
     """Channels whose lines do not read as one recording from its first line on."""
@@ -38,7 +39,7 @@ def versions(cloud: EmbeddedCloud) -> dict[str, list[str]]:
 def read(cloud: EmbeddedCloud) -> Recorded:
     """Read every chunk there is, in the order of its number."""
     channels: dict[tuple[str, str], list[bytes]] = defaultdict(list)
-    recorded = Recorded(Counter(), Counter(), set(), [])
+    recorded = Recorded(Counter(), Counter(), Counter(), set(), [])
     for key in sorted(versions(cloud)):
         if match := _CHUNK.fullmatch(key):
             body = cloud.boto("s3").get_object(Bucket=cloud.resources.bucket, Key=key)["Body"].read()
@@ -65,8 +66,11 @@ def _cast(lines: list[Any], recorded: Recorded) -> None:
 
 
 def _transcript(lines: list[Any], recorded: Recorded) -> None:
-    """A transcript of SQL: one line per statement, and what came back."""
+    """A transcript: of SQL one line per statement, and what came back; beside a cast one line per command that is over."""
     for line in lines[1:]:
+        if line.get("event") == "command":
+            recorded.over.update(int(number) for number in _MARK.findall(line["text"]))
+            continue
         recorded.decided.update(int(number) for number in _MARK.findall(line.get("text", "")))
         for row in line.get("values", []):
             recorded.answered.update(int(number) for number in _OUT.findall(str(row[0])))

@@ -206,7 +206,8 @@ def check_ledgers(ward: Ward, numbers: Numbers) -> None:
     assert not missing, f"{len(missing)} commands ran and are in no recording: {missing[:20]}"
     twice = {number: times for number, times in (recorded.decided + recorded.answered).items() if times > 2}
     assert not twice, f"commands that are recorded more than once: {twice}"
-    assert max(recorded.decided.values()) == max(recorded.answered.values()) == 1
+    assert max(recorded.decided.values()) == max(recorded.answered.values()) == max(recorded.over.values()) == 1
+    assert set(recorded.over) <= set(recorded.decided)
     tell(f"{len(ran)} ran, {len(recorded.decided)} are recorded in {len(recorded.sessions)} sessions")
 
 
