@@ -73,7 +73,10 @@ class Outputs:
         self._terminal = terminal
         self._opaque = opaque
         self._ways: dict[str, _Way] = {}
+        self._over = False
+        """Nothing more is shown."""
         self._broken = False
+        """Nor can it be told what is secret."""
         self._idle = True
         """Nothing is held back."""
 
@@ -83,17 +86,17 @@ class Outputs:
         if self._idle:
             return None
         due = [at for way in self._ways.values() if (at := way.masker.due_ms) is not None]
-        return min(due) if due and not self._broken else None
+        return min(due) if due and not self._over else None
 
     def feed(self, data: bytes, stream: str, now_ms: int) -> list[Part]:
         """Take what the program said on ``stream``."""
-        if self._broken:
+        if self._over:
             return []
         self._idle = False
         try:
             return self._feed(data, stream, now_ms)
         except Fault:
-            self._broken = True
+            self._over = True
             raise
         except Exception as error:
             raise self._failed(error) from error
@@ -136,19 +139,19 @@ class Outputs:
         return tally.take()
 
     def _safely(self, act: Callable[[], list[Part]]) -> list[Part]:
-        if self._broken:
+        if self._over:
             return []
         self._idle = False
         try:
             return act()
         except Fault:
-            self._broken = True
+            self._over = True
             raise
         except Exception as error:
             raise self._failed(error) from error
 
     def _failed(self, error: Exception) -> Fault:
-        self._broken = True
+        self._over = self._broken = True
         return Fault("masking_failed", BROKEN, detail=type(error).__name__)
 
     def _feed(self, data: bytes, stream: str, now_ms: int) -> list[Part]:

@@ -77,7 +77,7 @@ WRAPPERS: dict[str, Spec] = {
     "setpriv": _spec("", "d", "reuid regid groups inh-caps ambient-caps bounding-set securebits pdeathsig selinux-label "
         "apparmor-profile", "init-groups clear-groups keep-groups reset-env no-new-privs nnp dump", alone="harmless"),
     "systemd-run": _spec(
-        "uptpEHM", "rtPGdqS",
+        "upEHM", "rtPGdqS",
         "unit property description slice service-type uid gid nice working-directory setenv on-active on-boot "
         "on-startup on-calendar timer-property host machine",
         "scope system user remain-after-exit send-sighup no-block wait pty pipe quiet collect same-dir shell",

@@ -132,6 +132,16 @@ async def test_what_is_no_text_is_not_shown_unless_it_is_revealed(masked: Make, 
     assert "binary output, shown as it came" in gate.serving.recorder.markers(1)
 
 
+async def test_a_command_that_ended_because_it_said_no_text_is_on_record(masked: Make, tmp_path: Path) -> None:
+    archive(tmp_path)
+    gate = await masked()
+    ran = await run(gate.ssh(f"cat {tmp_path}/a.tar; echo {SECRET.decode()}"))
+    assert b"(target_unmaskable," in ran.err
+    await gate.idle()
+    (line,) = [line for line in gate.serving.recorder.lines(1, "jsonl") if line.get("event") == "command"]
+    assert line["text"] == f"cat {tmp_path}/a.tar; echo [masked secret]"
+
+
 @pytest.mark.skipif(shutil.which("git") is None, reason="git is not installed")
 async def test_git_clones_and_pushes_byte_for_byte(masked: Make, tmp_path: Path) -> None:
     gate = await masked(NO_TEXT)

@@ -166,6 +166,14 @@ def test_a_masker_that_fails_shows_nothing_more() -> None:
     assert outputs.due_ms is None
 
 
+def test_a_command_whose_output_is_no_text_is_kept_all_the_same() -> None:
+    outputs = make()
+    with pytest.raises(Fault):
+        outputs.feed(bytes(range(256)), "out", 0)
+    assert outputs.text("cat a.tar # alice@example.com") == "cat a.tar # a***@***.com"
+    assert outputs.feed(b"more\n", "out", 0) == outputs.flush() == []
+
+
 def test_commands_are_kept_without_secrets() -> None:
     assert make().text("curl -u alice@example.com") == "curl -u a***@***.com"
     assert make(frozenset({"email"})).text("curl -u alice@example.com") == "curl -u alice@example.com"

@@ -52,6 +52,8 @@ from agent.core.shell import UNKNOWN_FLAGS, classify
         "ssh h",
         "ssh -p 22 -t u@h",
         "systemd-run --scope",
+        "systemd-run -t",
+        "systemd-run -u name -PG",
         "runuser -u bob --",
         "parallel",
         "sudo env nice timeout 5",
