@@ -3,8 +3,20 @@
 from __future__ import annotations
 
 import signal
+from typing import Final
 
 import pexpect
+
+_SLICE_S: Final = 0.05
+
+
+def rest(child: pexpect.spawn, seconds: float) -> None:
+    """Read what a program says for so many seconds of this process's own: while it was stopped, it has not waited.
+
+    For what is to happen in the middle of something else. What must have happened is waited for by what shows it.
+    """
+    for _ in range(round(seconds / _SLICE_S)):
+        child.expect(pexpect.TIMEOUT, timeout=_SLICE_S)
 
 
 def end(child: pexpect.spawn) -> None:

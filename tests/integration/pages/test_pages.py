@@ -257,8 +257,9 @@ def test_a_page_that_nobody_looks_at_asks_nothing(desk: Desk, enter: Enter) -> N
     request = desk.ask()
     page = enter("bob", desk.link(request))
     asked: list[str] = []
-    page.on("request", lambda sent: asked.append(sent.url))
     page.evaluate("Object.defineProperty(document, 'hidden', {get: () => true, configurable: true})")
+    # What was asked before that is told before this.
+    page.on("request", lambda sent: asked.append(sent.url))
     page.evaluate("() => new Promise((done) => htmx.on('htmx:beforeRequest', done))")
     assert asked == []
     page.evaluate("delete document.hidden")

@@ -35,7 +35,9 @@ def interrupted(child: pexpect.spawn, *, pressed: bool = False) -> None:
     pytest.fail("Ctrl-C ends nothing")
 
 
-async def test_programs_have_the_terminal_to_themselves(locked: Gateway) -> None:
+async def test_programs_have_the_terminal_to_themselves(locked: Gateway, tmp_path: Path) -> None:
+    typing = tmp_path / "typing"
+
     def person(child: pexpect.spawn) -> None:
         prompt(child)
         child.send("stty -echo; printf 'Password: '; read -r p; stty echo; echo ${#p}\r")
@@ -61,9 +63,11 @@ async def test_programs_have_the_terminal_to_themselves(locked: Gateway) -> None
         child.send("stty size\r")
         child.expect_exact("40 90\r\n")
         child.expect(READY)
-        child.send("(sleep 0.3; echo late) & \r")
+        child.send(f"(until [ -e {typing} ]; do sleep 0.1; done; echo late) & \r")
         child.expect(READY)
         child.send("echo ha")
+        child.expect_exact("echo ha")
+        typing.touch()
         child.expect_exact("late\r\n")
         child.expect(r"\$ echo ha\Z")
         child.send("lf\r")

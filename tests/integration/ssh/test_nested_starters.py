@@ -5,10 +5,13 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pexpect
 import pytest
 
+from agent.core.shell.guard.dialogue import Dialogue
+from agent.protocols.ssh import shells
 from tests.fakes.docker_daemon import DockerDaemon
 from tests.fakes.kube_exec import KubeExec
 from tests.integration.ssh.conftest import USER, Gateway, Sshd, serving_for
@@ -240,17 +243,26 @@ async def test_a_shell_that_cannot_be_guarded_is_decided_again(
 
 @pytest.mark.parametrize("rc", ["exec cat", "exec sleep 60", "exec /bin/sh -i"])
 async def test_a_start_up_file_that_replaces_the_inner_shell_ends_the_session(
-    guarded: Gateway, sshd: Sshd, tmp_path: Path, rc: str
+    guarded: Gateway, sshd: Sshd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rc: str
 ) -> None:
-    guarded.serving = serving_for(sshd, KNOWN, NOT, shell="guarded", shell_start_s=7)
+    guarded.serving = serving_for(sshd, KNOWN, NOT, shell="guarded")
+    dialogues: list[Dialogue] = []
+
+    def remembered(*about: Any) -> Dialogue:
+        dialogues.append(Dialogue(*about))
+        return dialogues[-1]
+
+    monkeypatch.setattr(shells, "Dialogue", remembered)
     file = sshd.home / ".bashrc"
     # sshd's own shell reads it as well, to start the first half of the first shell.
     file.write_text(f"[ $SHLVL -lt 2 ] || {rc}\n")
 
     def person(child: pexpect.spawn) -> None:
         begin(child)
+        # Less than the first shell may need on a busy machine.
+        monkeypatch.setattr(dialogues[-1], "_hello_s", 2.0)
         child.send(f"bash\rtouch {tmp_path}/victim\r")
-        child.expect_exact("sallyport: The shell did not start its guard within 7 s, so it was ended.")
+        child.expect_exact("sallyport: The shell did not start its guard within 2 s, so it was ended.")
 
     try:
         assert await at_terminal(guarded.ssh(), person) == 126

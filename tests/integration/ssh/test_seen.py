@@ -19,9 +19,12 @@ SHELLS = {
 
 
 def enter(child: pexpect.spawn, keys: str, shown: str) -> None:
-    """Type ``keys`` one by one, and wait for what the line says and for the next prompt."""
+    """Type ``keys`` one by one, each when the one before it is on the screen, which is what is read; and wait for what the line
+    says and for the next prompt."""
     for key in keys:
         child.send(key)
+        if key.isprintable() and not key.isdigit():  # a number may be masked
+            child.expect_exact(key)
     child.send("\r")
     child.expect_exact(shown)
     child.expect_exact("ready> ")
