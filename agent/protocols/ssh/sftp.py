@@ -23,7 +23,7 @@ from agent.protocols.ssh import sftp_codec as codec
 from agent.protocols.ssh import sftp_operations as operations
 from agent.protocols.ssh.denial import plain
 from agent.protocols.ssh.sftp_codec import Reader, Splitter
-from agent.protocols.ssh.sftp_files import OpenFile
+from agent.protocols.ssh.sftp_files import Copy, OpenFile
 from agent.protocols.ssh.sftp_links import Question, Trail
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import UNKNOWN, Operation
@@ -189,7 +189,7 @@ class SftpEngine:
                 return self._no(number, "not open for writing")
             if not file.has_room(offset, len(data)):
                 return self._no(number, "more than was announced")
-            file.written.move(offset, data)
+            file.written.send(offset, data)
         return self._pass(kind, packet, number, file, offset)
 
     def _on_handle(self, kind: int, reader: Reader, packet: bytes, number: int) -> Unit:
@@ -224,18 +224,17 @@ class SftpEngine:
 
     def _copy(self, reader: Reader, packet: bytes, number: int) -> Unit:
         source = self._handles.get(reader.string(codec.HANDLE_LIMIT))
-        reader.u64()
-        reader.u64()
+        offset, size = reader.u64(), reader.u64()
         destination = self._handles.get(reader.string(codec.HANDLE_LIMIT))
-        reader.u64()
+        at = reader.u64()
         reader.end()
         if source is None or destination is None or not source.reads or not destination.writes:
             return self._no(number, "not open for copying")
         if destination.limit is not None:
             return self._no(number, "more than was announced")
-        source.read.disorder()
-        destination.written.disorder()
-        return self._pass(codec.EXTENDED, packet, number)
+        Copy(source, offset, size, destination, at).begin()
+        # What it means is a write: taken, or not.
+        return self._pass(codec.WRITE, packet, number, destination)
 
     def _ask(self, operation: Operation, file: OpenFile | None, packet: bytes, number: int) -> Unit:
         if file is not None and len(self._handles) >= HANDLES_LIMIT:
@@ -363,8 +362,8 @@ class SftpEngine:
             self._handles[handle] = file
         elif pending.kind == codec.READ and kind == codec.DATA:
             file.read.move(pending.offset, reader.view())
-        elif pending.kind == codec.WRITE and kind == codec.STATUS and reader.u32() != codec.OK:
-            file.written.fail()
+        elif pending.kind == codec.WRITE and kind == codec.STATUS:
+            file.written.settle(taken=reader.u32() == codec.OK)
         elif pending.kind == codec.READ and kind == codec.STATUS and reader.u32() == codec.EOF:
             file.read.ends(pending.offset)
         elif pending.kind == codec.CLOSE:

@@ -84,6 +84,9 @@ async def test_everyday_operations(gateway: Gateway, tmp_path: Path) -> None:
     ):
         assert text in texts
     assert all(line["verdict"] == "allowed" for line in lines if line.get("event") == "operation")
+    (copied,) = [line for line in lines if line.get("event") == "file" and line["path"] == f"{where}/copied"]
+    assert copied["copied_from"] == [{"path": f"{where}/two", "offset": 0, "at": 0}]
+    assert "unconfirmed" not in copied
 
 
 async def test_resuming_says_which_part_moved(gateway: Gateway, tmp_path: Path) -> None:

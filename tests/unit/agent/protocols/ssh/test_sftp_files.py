@@ -82,9 +82,35 @@ def test_bytes_copied_by_the_server_are_not_claimed_to_be_hashed() -> None:
     talk.answer(codec.STATUS, u32(0), string(b""), string(b""))
     (entry,) = talk.close(b"h2")
     assert "sha256" not in entry
+    assert entry["copied_from"] == [{"path": "/from", "offset": 0, "at": 0}]
+    assert "unconfirmed" not in entry
     backwards = talk.ask(codec.EXTENDED, string(b"copy-data"), string(b"h2"), u64(0), u64(0), string(b"h1"), u64(0))
     assert isinstance(backwards, Housekeeping)
     assert backwards.to is Side.CLIENT
+
+
+def test_both_files_tell_what_the_server_copied() -> None:
+    talk = Talk()
+    talk.open(b"/from", R, b"h1")
+    talk.open(b"/to", W | C, b"h2")
+    talk.ask(codec.EXTENDED, string(b"copy-data"), string(b"h1"), u64(5), u64(7), string(b"h2"), u64(9))
+    talk.answer(codec.STATUS, u32(4), string(b""), string(b""))
+    (source,), (copy,) = talk.close(b"h1"), talk.close(b"h2")
+    assert source["copied_to"] == [{"path": "/to"}]
+    assert copy["copied_from"] == [{"path": "/from", "offset": 5, "bytes": 7, "at": 9}]
+    assert copy["failed"] == 1
+
+
+def test_what_the_server_has_not_answered_is_not_confirmed() -> None:
+    talk = Talk()
+    talk.open(flags=W | C)
+    for at in range(3):
+        talk.ask(codec.WRITE, string(b"h1"), u64(at), string(b"x"))
+        if not at:
+            talk.answer(codec.STATUS, u32(0), string(b""), string(b""))
+    (remark,) = talk.engine.receive(Side.TARGET, b"")
+    assert isinstance(remark, Remark)
+    assert (remark.entry["bytes"], remark.entry["unconfirmed"], remark.entry["closed"]) == (3, 2, False)
 
 
 def test_files_that_were_left_open_are_told_at_the_end() -> None:
