@@ -60,6 +60,11 @@ class Row:
         return self._origin
 
     @property
+    def untouched(self) -> bool:
+        """True where nobody has written to it."""
+        return self._text is None and self._origin is None
+
+    @property
     def full(self) -> bool:
         """True where text may go on in the next line."""
         return self._text is not None and self._text[-1] != " "
@@ -325,13 +330,17 @@ class Screen:
         """Move the lines from ``top`` to the bottom margin up, or down where ``lines`` is negative."""
         size = self._bottom - top + 1
         count = min(abs(lines), size)
-        fresh = [Row(self.columns) for _ in range(count)]
         region = self.rows[top : self._bottom + 1]
         lost, kept = (region[:count], region[count:]) if lines > 0 else (region[size - count :], region[: size - count])
         for row in lost:
             if self.dirty.pop(id(row), None) is not None:
                 self._look(row)
+        fresh = self._fresh_rows(lost)
         self.rows[top : self._bottom + 1] = kept + fresh if lines > 0 else fresh + kept
+
+    def _fresh_rows(self, rows: list[Row]) -> list[Row]:
+        """Return what stands in the place of ``rows``. Those that nobody has written to stay: to make a screen takes long."""
+        return [row if row.untouched else Row(self.columns) for row in rows]
 
     def _blank(self, row: Row, start: int, end: int) -> None:
         end = min(end, self.columns)
@@ -357,7 +366,7 @@ class Screen:
         if numbers[0] < 2:
             self._erase_line(numbers)
         first, last = ((self._y + 1, self.height), (0, self._y), (0, self.height))[min(numbers[0], 2)]
-        self.rows[first:last] = [Row(self.columns) for _ in range(max(0, last - first))]
+        self.rows[first:last] = self._fresh_rows(self.rows[first:last])
 
     def _margins(self, numbers: list[int]) -> None:
         top, bottom = numbers[0] or 1, numbers[1] if len(numbers) > 1 and numbers[1] else self.height
@@ -374,7 +383,7 @@ class Screen:
 
     def _fresh(self) -> None:
         self.settle()
-        self.rows = [Row(self.columns) for _ in range(self.height)]
+        self.rows = self._fresh_rows(self.rows)
         self._x = self._y = self._top = 0
         self._bottom, self._insert = self.height - 1, False
 

@@ -251,15 +251,7 @@ class StreamMasker:
         cut = low + (window.rfind(b"\n") + 1 if lines else _broken(window, soft=not disguised(window)))
         while cut > base and cut < len(buffer) and 0x80 <= buffer[cut] < 0xC0 and len(buffer) - cut <= LONGEST:
             cut -= 1
-        # What ends before the cut is not cut by it, wherever it moves: but for that all would be sorted.
-        while near := [span for span in spans if span[1] >= cut]:
-            before = cut
-            for start, end, name, _ in sorted(near, reverse=True):
-                if start < cut and (cut < end or (cut == end and not name)):
-                    cut = start
-            if cut == before:
-                break
-        return max(cut, base)
+        return max(outside(spans, cut), base)
 
     def _open(self, buffer: bytes, spans: list[Span]) -> Span | None:
         """Return the match at the end of ``buffer`` that more data could carry on without limit."""
@@ -326,6 +318,28 @@ def _tail(block: bytes) -> bytes:
     """Return the end of ``block``, enough to see an END line that the end of the data has cut."""
     folded = fold(block)
     return block[-_TAIL:] if folded is None else block[folded.start(max(0, len(folded.data) - _TAIL)) :]
+
+
+def outside(spans: list[Span], cut: int) -> int:
+    """Return the last place up to ``cut`` that lies inside of none of ``spans``, nor behind what was rejected.
+
+    Disguises may stand one behind the other, thousands of them, so each is looked at once; and few of them in most texts, of
+    which what ends before the cut is not even sorted.
+    """
+    reach, floor = LONGEST, cut + 1
+    while cut < floor:
+        floor, reach = cut - reach, reach * 4
+        for start, end, name, _ in sorted([span for span in spans if span[1] >= floor], key=_from_the_end):
+            if end < cut:
+                break
+            if start < cut and (cut < end or not name):
+                cut = start
+    return cut
+
+
+def _from_the_end(span: Span) -> tuple[int, str]:
+    # What was rejected moves a cut that values with the same end have left alone, so it comes first.
+    return -span[1], span[2]
 
 
 def _broken(window: bytes, *, soft: bool) -> int:

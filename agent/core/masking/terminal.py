@@ -11,6 +11,7 @@ What was shown before the secret could be told cannot be taken back; its other p
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Final
 
 from agent.core.masking.checks import Span
 from agent.core.masking.classes import Report, Tally
@@ -32,6 +33,8 @@ _UNREAD = 32 * 1024
 _BULK = 4 * 1024
 #: Rows with fewer bytes are looked at in one go.
 _SHORT = 512
+#: Cells that are read for key blocks above the rows that one read has drawn: what a hostile program can cost is bounded so.
+_ABOVE: Final = 4_000_000
 #: Tokens that are remembered, and how much of the end of one is not shown again.
 _RECENT, _END = 8, 6
 
@@ -59,6 +62,8 @@ class TerminalMasker:
         self._covered: dict[int, bytes] = {}
         self._keys = False
         """A key block stood on the screen: its lines are lines of their own."""
+        self._above = _ABOVE
+        """How many cells may still be read above rows that are looked at."""
         self._recent: list[bytes] = []
         """Tokens that stood on the screen last."""
         self._tally = Tally()
@@ -143,6 +148,7 @@ class TerminalMasker:
             return pieces
         self._read()
         self._base = self._written
+        self._above = _ABOVE
         for raw, instead in pieces:
             self._screen.write(raw, self._written if instead is None else NOWHERE)
             self._written += len(raw)
@@ -220,9 +226,16 @@ class TerminalMasker:
 
     def _look_for_keys(self, row: Row) -> None:
         """Cover what ``row`` has of a key block whose beginning stands above."""
+        if "secret" in self.reveal:
+            return
         place = next((place for place, each in enumerate(self._screen.rows) if each is row), 0)
+        self._above -= place * self._screen.columns
+        if self._above < 0:
+            # More than a program needs that draws a whole screen: what cannot be told from a key is covered like one.
+            self._cover("secret", row.origin, _stars(row.text))
+            return
         above = "\n".join("".join(each.text).rstrip() for each in self._screen.rows[:place]) + "\n"
-        if "PRIVATE KEY" not in above or "secret" in self.reveal:
+        if "PRIVATE KEY" not in above:
             return
         before = len(above.encode(errors="replace"))
         cells = row.text

@@ -184,3 +184,23 @@ def test_a_character_that_is_repeated_comes_from_one_place() -> None:
     assert "".join(screen.rows[0].text + screen.rows[1].text).rstrip() == "12345678aaaa"
     assert screen.rows[0].origin[8:] + screen.rows[1].origin[:2] == [108, 109, 109, 109]
     assert screen.spread == {109: 4}
+
+
+@pytest.mark.parametrize("part", [b"x\x1b[J", b"x\x1b[2J", b"x\x1bc", b"x\x1b[500S", b"x\x1b[500T", b"x\x1b[500M"])
+def test_rows_are_made_where_there_was_something_to_erase(monkeypatch: pytest.MonkeyPatch, part: bytes) -> None:
+    made = 0
+
+    class Counted(Row):
+        __slots__ = ()
+
+        def __init__(self, columns: int) -> None:
+            nonlocal made
+            made += 1
+            super().__init__(columns)
+
+    monkeypatch.setattr("agent.core.masking.screen.Row", Counted)
+    screen = Screen(500, 500, lambda row: None)
+    screen.write(part * 200, -1)
+    assert made <= 500 + 2 * 200
+    screen.write(b"\x1b[H\x1b[2J" + b"y", -1)
+    assert ["".join(row.text).strip() for row in screen.rows] == ["y", *[""] * 499]

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agent.core.masking.checks import Span
 from agent.core.masking.classes import Tally
 from agent.core.masking.detectors import Custom, Detectors
 from agent.core.masking.patterns import LONGEST
-from agent.core.masking.stream import DEADLINE_MS, StreamMasker
+from agent.core.masking.stream import DEADLINE_MS, StreamMasker, outside
 
 DETECTORS = Detectors()
 JWT = b"eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxMjM0NTY3ODkwIn0.dozjgNryP4J3jVmNHl0w5N_XgL0n3I9PlFUP0THsR8U"
@@ -118,6 +120,49 @@ def test_what_is_held_is_bounded() -> None:
     assert key.feed(b"B" * 100_000, 0) == b""
     assert key.feed(b"\n-----END PRIVATE KEY-----\n$ ", 0) == b"\n$ "
     assert key.flush() == b""
+
+
+class Counted(list[Span]):
+    """Counts how often it is gone through."""
+
+    def __init__(self, spans: list[Span]) -> None:
+        super().__init__(spans)
+        self.times = 0
+
+    def __iter__(self) -> Iterator[Span]:
+        self.times += 1
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("disguise", [b"\x1b[500@", b"\x1b[m", "\u200b".encode(), b"%41", "\uff14".encode()])
+def test_what_one_disguise_behind_the_other_costs_is_no_square(monkeypatch: pytest.MonkeyPatch, disguise: bytes) -> None:
+    found: list[Counted] = []
+    looked = Detectors.spans
+
+    def spans(self: Detectors, data: bytes, at: int = 0) -> list[Span]:
+        found.append(Counted(looked(self, data, at)))
+        return found[-1]
+
+    monkeypatch.setattr(Detectors, "spans", spans)
+    masker = StreamMasker(Detectors())
+    data = disguise * 5_000
+    assert masker.feed(data, 0) + masker.flush() in (data, b"[masked secret]", b"[masked email]")
+    assert len(found[0]) >= 5_000
+    assert sum(each.times for each in found) < 100
+
+
+SPANS = st.tuples(st.integers(0, 3_000), st.integers(1, 40), st.sampled_from(["", "email"]))
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.lists(SPANS, max_size=60), st.integers(0, 3_000), st.integers(0, 200))
+def test_a_cut_is_where_going_back_again_and_again_ends(some: list[tuple[int, int, str]], cut: int, chained: int) -> None:
+    spans: list[Span] = [(start, start + size, name, "") for start, size, name in some]
+    spans += [(at * 10, at * 10 + 10, "", "") for at in range(chained)]
+    want = cut
+    while closer := [start for start, end, name, _ in spans if start < want and (want < end or (want == end and not name))]:
+        want = min(closer)
+    assert outside(spans, cut) == want
 
 
 def test_the_deadline_shows_what_is_held() -> None:

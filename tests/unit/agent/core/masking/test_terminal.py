@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from typing import cast
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agent.core.masking.detectors import Detectors
-from agent.core.masking.screen import Screen
+from agent.core.masking.screen import Row, Screen
 from agent.core.masking.stream import Piece, shown
 from agent.core.masking.terminal import TerminalMasker
 from tests.unit.agent.core.masking.test_stream import SECRETS
@@ -186,3 +189,40 @@ def test_whatever_comes_when_nothing_is_lost_or_raised(parts: list[tuple[bytes, 
     got = b"".join(raw for raw, _ in pieces)
     assert sent.startswith(got)
     assert len(sent) - len(got) <= 410
+
+
+def drawn(masker: TerminalMasker, data: bytes) -> bytes:
+    return shown(masker.take(data, 0)) + shown(masker.rest())
+
+
+def test_a_key_drawn_on_a_large_screen_is_covered_at_a_bounded_price(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked = 0
+    text = cast(property, Row.text).fget
+    assert text is not None
+
+    def counted(row: Row) -> list[str]:
+        nonlocal asked
+        asked += 1
+        return cast(list[str], text(row))
+
+    monkeypatch.setattr(Row, "text", property(counted))
+    masker = TerminalMasker(DETECTORS, 500, 500)
+    head = b"\x1b[H-----BEGIN RSA PRIVATE KEY-----"
+    line = b"MIIEpAIBAAKCAQEAabcd"
+    first = drawn(masker, head + b"\x1b[2;1H" + line)
+    # A row that is drawn for itself, now and in the middle of a storm of rows.
+    storm = b"".join(b"\x1b[%d;1H" % (3 + at) + line for at in range(490))
+    rest = drawn(masker, storm)
+    assert line not in first
+    assert line not in rest
+    # All that stands above each of them would be 120,000 rows.
+    assert asked < 40_000
+
+
+def test_many_rows_beside_no_key_are_shown() -> None:
+    masker = TerminalMasker(DETECTORS, 500, 500)
+    storm = b"".join(b"\x1b[%d;1Hnothing of interest" % (1 + at % 490) for at in range(1_500))
+    assert drawn(masker, storm) == storm
+    assert drawn(masker, b"PRIVATE KEY is what the file is called\r\n\x1b[3;1Hand this is its size") == (
+        b"PRIVATE KEY is what the file is called\r\n\x1b[3;1Hand this is its size"
+    )
