@@ -8,6 +8,7 @@ prompt before a piece that is a text, words before one that has them, nothing wh
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,13 @@ from typing import Final, NamedTuple
 import pexpect
 
 from tests.integration.ssh.many import Row
+from tests.integration.terminal import rest
 from tests.patience import HANG_S
 
 UP, DOWN, RIGHT, LEFT = "\x1b[A", "\x1b[B", "\x1b[C", "\x1b[D"
 HOME, END, DELETE, BACKSPACE = "\x01", "\x05", "\x1b[3~", "\x7f"
+#: Seconds after which somebody presses a key again.
+AGAIN_S: Final = 3.0
 ENTERS: Final = "\r\n\x03\x0f"
 #: What a terminal sends for one key, or for the beginning and the end of a paste.
 _KEY: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z~]|\x1b[^\[]|.", re.DOTALL)
@@ -119,21 +123,34 @@ def type_out(row: Row, scenario: Scenario, ready: str, *, human: bool) -> None:
 
     ``ready`` is what a shell shows when it takes keys.
     """
-    for number, piece in enumerate(scenario.pieces):
+    typed = ""
+    for piece in scenario.pieces:
         words, keys = (None, piece) if isinstance(piece, str) else piece
-        if words:
-            row.child.expect_exact(words)
-        elif number and words is None:
-            assert row.settle(ready, HANG_S)
+        if typed and words != "":
+            sign = ready if words is None else re.escape(words)
+            if typed.endswith("\x03"):
+                _interrupt(row, sign)
+            else:
+                assert row.settle(sign, HANG_S)
         _type(row.child, keys, human=human)
-        if keys.endswith("\x03"):
-            # Shells drop what is typed while they take the signal, guarded or not; people are not as fast.
-            row.child.expect(pexpect.TIMEOUT, timeout=0.3)
+        typed = keys
     if human:
         row.child.expect(pexpect.TIMEOUT, timeout=0.08)
     row.child.send("echo th''e-end\r")
     row.child.expect_exact("the-end")
     row.child.send("exit 0\r")
+
+
+def _interrupt(row: Row, taken: str) -> None:
+    """See that Ctrl-C was ``taken``; press it again where it was not: fish drops it while it draws a line, guarded or not.
+
+    Shells drop what is typed while they take it, guarded or not; people are not as fast.
+    """
+    deadline = time.monotonic() + HANG_S
+    while not row.settle(taken, AGAIN_S):
+        assert time.monotonic() < deadline, "Ctrl-C is not taken"
+        row.child.send("\x03")
+        rest(row.child, AGAIN_S)
 
 
 def _type(child: pexpect.spawn, keys: str, *, human: bool) -> None:

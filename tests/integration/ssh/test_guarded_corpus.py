@@ -66,7 +66,7 @@ COMMON = [
     Scenario("paste edit", f"\x1b[200~echo pasetd\x1b[201~{BACKSPACE * 3}ted\r", ["echo pasted"]),
     Scenario(
         "output while typing",
-        ["sh -c \"sleep 0.5; echo la''te\" &\r", "echo al", ("late\r\n", "so\r")],
+        ["sh -c \"sleep 0.5; echo la''te\" &\r", ("", "echo al"), ("late\r\n", "so\r")],
         ["sh -c \"sleep 0.5; echo la''te\" &", "echo also"],
     ),
     Scenario("not found", "nosuchcommand1\recho x\r", ["nosuchcommand1", "echo x"]),
