@@ -182,7 +182,7 @@ def test_in_an_emergency_she_goes_first_and_somebody_else_reviews_it(world: Worl
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=90,
+        timeout=HANG_S,
     )
     assert (run.returncode, run.stdout) == (0, "in\n"), run.stderr
 

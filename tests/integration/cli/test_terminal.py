@@ -125,7 +125,7 @@ def test_a_long_proof_shows_how_far_it_is(home: Home, tmp_path: Path) -> None:
     hurry = "import sys; from cli import __main__, progress; progress._DELAY_S = 0.0; sys.exit(__main__.main(sys.argv[1:]))"
     words = ["-c", hurry, "verify", "--all", "--from", str(vault.folder), "--keys", str(keys)]
     environment = {**os.environ, "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"}
-    out, status = ended(pexpect.spawn(sys.executable, words, env=environment, encoding="utf-8", timeout=90))
+    out, status = ended(pexpect.spawn(sys.executable, words, env=environment, encoding="utf-8", timeout=HANG_S))
     assert status == 0, out
     bars = re.findall(r"\r\x1b\[K(?:\x1b\[[0-9;]*m)*[━╌]{24} +\d+ %  (\w+)", out)
     assert bars, out

@@ -15,6 +15,7 @@ from psycopg import pq
 
 from tests.integration.postgres.conftest import RUN, Gateway
 from tests.integration.postgres.server import LOGIN, PASSWORD, Postgres
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -129,7 +130,7 @@ def play_together(dsn: str, script: list[str]) -> list[object]:
 @pytest.mark.parametrize("name", PIPELINES)
 async def test_so_it_is_in_a_pipeline(gateway: Gateway, postgres: Postgres, name: str) -> None:
     server = f"host=127.0.0.1 port={postgres.port} user={LOGIN} dbname=shop password='{PASSWORD}' sslmode=require"
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(HANG_S):
         direct = await asyncio.to_thread(play_together, server, PIPELINES[name])
         postgres.direct("TRUNCATE steps")
         gated = await asyncio.to_thread(play_together, gateway.dsn, PIPELINES[name])

@@ -15,6 +15,7 @@ from agent.core.sql.model import Analysis
 from agent.protocols.postgres import reading
 from chalicelib.contracts.faults import Notice
 from tests.integration.postgres.conftest import Gateway
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -34,7 +35,7 @@ class Held:
     def analyse(self, text: str, catalogue: Catalogue, *, session: Session) -> Analysis:
         if len(text) > 100_000:
             self.begun.set()
-            assert self.may.wait(30)
+            assert self.may.wait(HANG_S)
         return self._read(text, catalogue, session=session)
 
 

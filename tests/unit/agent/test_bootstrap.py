@@ -16,6 +16,7 @@ from chalicelib.contracts import relay
 from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_plugins import EchoPlugin
 from tests.fakes.control_plane import FakeControlPlane, document
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import control, person_key, quick, state, until
 
 __all__ = ["control", "state"]
@@ -32,7 +33,7 @@ async def running(settings: Settings, plugin: EchoPlugin) -> AsyncIterator[list[
         yield addresses
     finally:
         stop.set()
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_S):
             await agent
 
 

@@ -22,6 +22,7 @@ from cli.control_plane import Refusal
 from cli.home import Home, SavedLogin
 from cli.patience import Patience
 from tests.fakes.http_control_plane import FakeControlPlane, Reply
+from tests.patience import HANG_S
 from tests.unit.cli.asking_plane import RID, Asking, request
 from tests.unit.cli.conftest import NOW_MS
 
@@ -154,7 +155,7 @@ def pushing(plane: FakeControlPlane, there: Asking, *, drop: int = 0) -> Iterato
             return
         there.comes = [APPROVED]
         connection.send(relay.encode(relay.Decided(rid=RID, state="approved")).decode())
-        connection.recv(timeout=10)
+        connection.recv(timeout=HANG_S)
 
     server: Server
     with serve(tell, "127.0.0.1", 0, compression=None) as server:
@@ -205,7 +206,7 @@ def test_whoever_loses_patience_withdraws(there: Asking, saved: SavedLogin, monk
     waiting = threading.Thread(target=lambda: ended.append(code(lambda: asking.agreed(saved, WANTED, patience))))
     ended: list[str] = []
     waiting.start()
-    assert patience.relied_on.wait(60)
+    assert patience.relied_on.wait(HANG_S)
     patience.lose()
     waiting.join(60)
     assert (ended, there.withdrawn) == (["approval_withdrawn"], 1)

@@ -15,6 +15,7 @@ from cli.control_plane import ControlPlane, Refusal
 from cli.home import Home
 from cli.login_flow import Begun, Listener, _new_key
 from tests.fakes.http_control_plane import PRINCIPAL, FakeControlPlane, Reply
+from tests.patience import HANG_S
 
 STATE = "Zq9-secret-state"
 
@@ -26,7 +27,7 @@ def listener() -> Iterator[Listener]:
 
 
 def fetch(port: int, target: str, method: str = "GET", host: str | None = None) -> tuple[int, bytes]:
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=HANG_S)
     connection.request(method, target, headers={"Host": host} if host else {})
     response = connection.getresponse()
     return response.status, response.read()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 
 from cli.patience import Patience
+from tests.patience import HANG_S
 
 
 def test_everybody_is_told_once() -> None:
@@ -30,13 +31,13 @@ def test_nobody_is_forgotten_while_it_is_lost_in_another_thread() -> None:
         start = threading.Barrier(2)
 
         def listen(patience: Patience = patience, told: list[int] = told, start: threading.Barrier = start) -> None:
-            start.wait(10)
+            start.wait(HANG_S)
             for number in range(20):
                 patience.on_loss(lambda number=number: told.append(number))  # type: ignore[misc]
 
         thread = threading.Thread(target=listen)
         thread.start()
-        start.wait(10)
+        start.wait(HANG_S)
         patience.lose()
         thread.join(10)
         assert sorted(told) == list(range(20))

@@ -18,6 +18,7 @@ from cli.home import Home, write_atomically
 from cli.postgres_agent import Errand
 from cli.postgres_client import run_program
 from tests.fakes.http_control_plane import FakeControlPlane
+from tests.patience import HANG_S
 from tests.unit.cli.conftest import Run, target
 
 
@@ -103,7 +104,7 @@ def test_what_people_are_told_and_how_it_ends(logged_in: FakeControlPlane, home:
     assert process.stdout is not None
     lines = [process.stdout.readline() for _ in range(6)]
     process.send_signal(number)
-    _, err = process.communicate(timeout=30)
+    _, err = process.communicate(timeout=HANG_S)
     assert lines[0].startswith("prod-db is at 127.0.0.1:")
     assert [line.split()[0] for line in lines[2:]] == ["DSN", "psql", "SQLAlchemy", "JDBC"]
     assert err == ""

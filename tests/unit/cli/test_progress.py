@@ -8,6 +8,7 @@ import pytest
 
 from cli import progress
 from cli.progress import Progress
+from tests.patience import HANG_S
 
 
 class Terminal(io.StringIO):
@@ -39,7 +40,7 @@ def test_the_line_is_gone_at_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(progress, "_DELAY_S", 0.0)
     monkeypatch.setattr(sys, "stderr", terminal := Watched())
     with Progress("Working"):
-        assert drawn.wait(10)
+        assert drawn.wait(HANG_S)
     assert "Working" in terminal.getvalue()
     assert terminal.getvalue().endswith("\r\x1b[K")
 

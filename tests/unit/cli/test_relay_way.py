@@ -13,6 +13,7 @@ import pytest
 from agent.runtime.tunnel import Tunnel
 from chalicelib.contracts.faults import Fault
 from tests.fakes.websocket_relay import AGENT, CLIENT, FakeRelay
+from tests.patience import HANG_S
 
 #: The command line's side, in a process of its own: signals and descriptors are the point.
 PROGRAM = """
@@ -77,7 +78,7 @@ def client(relay: FakeRelay, ticket: str = CLIENT) -> subprocess.Popen[bytes]:
 def test_bytes_go_both_ways_and_the_ticket_opens_the_stream(relay: FakeRelay) -> None:
     data = os.urandom(1_500_000)
     with Agent(relay, echo) as agent:
-        out, err = client(relay).communicate(data, timeout=60)
+        out, err = client(relay).communicate(data, timeout=HANG_S)
     assert (out, err) == (data, b"")
     assert agent.opening == CLIENT.encode()
     assert f"Bearer {CLIENT}" in relay.headers
@@ -92,7 +93,7 @@ def test_small_writes_come_back_one_by_one(relay: FakeRelay) -> None:
             process.stdin.flush()
             assert process.stdout.read(2) == b"%02d" % n
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(HANG_S) == 0
 
 
 def test_a_broken_connection_is_resumed_unnoticed(relay: FakeRelay) -> None:
@@ -106,7 +107,7 @@ def test_a_broken_connection_is_resumed_unnoticed(relay: FakeRelay) -> None:
             relay.cut("client")
         process.stdin.close()
         assert process.stdout.read() == b""
-        assert process.wait(30) == 0
+        assert process.wait(HANG_S) == 0
     assert f"Resume {CLIENT}" in relay.headers
 
 
@@ -127,7 +128,7 @@ def test_what_was_said_before_a_hangup_is_delivered(relay: FakeRelay) -> None:
         process.send_signal(signal.SIGHUP)
         process.stdin.close()
         process.stdout.close()
-        process.wait(30)
+        process.wait(HANG_S)
     assert b"".join(heard) == b"goodbye"
 
 
@@ -138,17 +139,17 @@ def test_the_agents_reason_is_told(relay: FakeRelay) -> None:
     with Agent(relay, kill):
         process = client(relay)
         assert process.stdout is not None
-        _, err = process.communicate(timeout=30)
+        _, err = process.communicate(timeout=HANG_S)
     assert err == b"session_killed: Revoked by carol@example.com.\n"
 
 
 def test_a_refused_ticket_is_told(relay: FakeRelay) -> None:
-    _, err = client(relay, "forged").communicate(timeout=30)
+    _, err = client(relay, "forged").communicate(timeout=HANG_S)
     assert err.startswith(b"tunnel_refused: ")
 
 
 def test_a_file_as_input(relay: FakeRelay, tmp_path: object) -> None:
     with Agent(relay, echo), open(__file__, "rb") as source:  # noqa: PTH123
         words = [sys.executable, "-c", PROGRAM, relay.url, CLIENT]
-        ran = subprocess.run(words, stdin=source, capture_output=True, timeout=60, check=True)
+        ran = subprocess.run(words, stdin=source, capture_output=True, timeout=HANG_S, check=True)
     assert ran.stdout == open(__file__, "rb").read()  # noqa: PTH123, SIM115

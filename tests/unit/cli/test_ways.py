@@ -16,6 +16,7 @@ from chalicelib.contracts.faults import Fault
 from cli.home import Home, write_atomically
 from tests.fakes.http_control_plane import FakeControlPlane
 from tests.fakes.websocket_relay import CLIENT, FakeRelay
+from tests.patience import HANG_S
 from tests.unit.cli.test_relay_way import Agent, echo
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -26,7 +27,7 @@ def connect(*words: str, stdin: bytes = b"hello") -> subprocess.CompletedProcess
         [sys.executable, "-m", "cli", "connect", "--stdio", *words, "prod-web"],
         input=stdin,
         capture_output=True,
-        timeout=60,
+        timeout=HANG_S,
         check=False,
     )
 

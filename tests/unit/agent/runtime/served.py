@@ -6,6 +6,7 @@ import asyncio
 from typing import Any
 
 from chalicelib.contracts import relay
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import FakeTunnel, Rig
 
 
@@ -20,7 +21,7 @@ async def offer(rig: Rig, **changes: Any) -> tuple[str, str, FakeTunnel]:
 async def say(tunnel: FakeTunnel, line: bytes) -> bytes:
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(tunnel.client, line)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         return await loop.sock_recv(tunnel.client, 1000)
 
 

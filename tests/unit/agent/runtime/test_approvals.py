@@ -17,6 +17,7 @@ from chalicelib.contracts.capability import ApprovalClaims
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.operation import Operation
 from tests.fakes.agent_runtime import NOW_MS, SID, make_approval, make_claims, make_request
+from tests.patience import HANG_S
 
 DROP = Operation(kind="query", text="DROP TABLE t", effects=frozenset({"admin"}))
 AWAY = Fault("control_plane_unreachable", "Away.")
@@ -104,7 +105,7 @@ class Waiting:
 
     async def says(self, code: str) -> None:
         with pytest.raises(Fault) as caught:
-            await asyncio.wait_for(self.task, 10)
+            await asyncio.wait_for(self.task, HANG_S)
         assert caught.value.code == code
         await self.approvals.finish()
 
@@ -120,25 +121,25 @@ async def waiting() -> AsyncIterator[Waiting]:
 
 async def test_a_signed_yes_that_is_pushed_needs_no_question(waiting: Waiting) -> None:
     waiting.approvals.decided("req_1", "signed by carol")
-    yes = await asyncio.wait_for(waiting.task, 10)
+    yes = await asyncio.wait_for(waiting.task, HANG_S)
     assert (yes.claims.digest, yes.approvers, waiting.control.polls) == (DROP.digest(), ("carol",), 0)
 
 
 @pytest.mark.parametrize("pushed", ["forged", "signed", "signed for another request"])
 async def test_what_is_pushed_and_is_no_yes_to_this_is_only_a_hint(waiting: Waiting, pushed: str) -> None:
     waiting.approvals.decided("req_1", pushed)
-    await asyncio.wait_for(waiting.control.polled.wait(), 10)
+    await asyncio.wait_for(waiting.control.polled.wait(), HANG_S)
     assert not waiting.task.done()
     waiting.control.becomes(RequestState.APPROVED, "signed by carol")
     waiting.approvals.decided("req_1")
-    assert (await asyncio.wait_for(waiting.task, 10)).claims.rid == "req_1"
+    assert (await asyncio.wait_for(waiting.task, HANG_S)).claims.rid == "req_1"
 
 
 async def test_a_push_is_a_hint_and_the_answer_is_asked_for(waiting: Waiting) -> None:
     votes = [Vote(voter="carol", approve=True, groups=["dba"], time_ms=NOW_MS)]
     waiting.control.becomes(RequestState.APPROVED, "signed", votes=votes)
     waiting.approvals.decided("req_1")
-    yes = await asyncio.wait_for(waiting.task, 10)
+    yes = await asyncio.wait_for(waiting.task, HANG_S)
     assert (yes.claims.digest, yes.approvers) == (DROP.digest(), ("carol",))
     await waiting.approvals.finish()
     assert not waiting.control.withdrawn.is_set()
@@ -147,7 +148,7 @@ async def test_a_push_is_a_hint_and_the_answer_is_asked_for(waiting: Waiting) ->
 async def test_a_push_for_another_request_or_without_a_decision_changes_nothing(waiting: Waiting) -> None:
     waiting.approvals.decided("req_other")
     waiting.approvals.decided("req_1")
-    await asyncio.wait_for(waiting.control.polled.wait(), 10)
+    await asyncio.wait_for(waiting.control.polled.wait(), HANG_S)
     assert not waiting.task.done()
 
 
@@ -155,27 +156,27 @@ async def test_a_new_connection_asks_for_what_was_missed(waiting: Waiting) -> No
     waiting.control.becomes(RequestState.APPROVED, "signed")
     waiting.control.faults = [AWAY, AWAY]
     waiting.approvals.connected()
-    assert (await asyncio.wait_for(waiting.task, 10)).claims.rid == "req_1"
+    assert (await asyncio.wait_for(waiting.task, HANG_S)).claims.rid == "req_1"
 
 
 async def test_nobody_has_to_push() -> None:
     waiting = Waiting(poll_s=0.001)
     await waiting.told
     waiting.control.becomes(RequestState.APPROVED, "signed")
-    assert (await asyncio.wait_for(waiting.task, 10)).claims.rid == "req_1"
+    assert (await asyncio.wait_for(waiting.task, HANG_S)).claims.rid == "req_1"
 
 
 async def test_an_answer_may_overtake_the_confirmation_of_its_question() -> None:
     waiting = Waiting()
     waiting.approvals.decided("req_1")
     waiting.control.becomes(RequestState.APPROVED, "signed")
-    assert (await asyncio.wait_for(waiting.task, 10)).claims.rid == "req_1"
+    assert (await asyncio.wait_for(waiting.task, HANG_S)).claims.rid == "req_1"
 
 
 async def test_a_yes_may_overtake_the_confirmation_of_its_question() -> None:
     waiting = Waiting()
     waiting.approvals.decided("req_1", "signed by carol")
-    assert (await asyncio.wait_for(waiting.task, 10)).approvers == ("carol",)
+    assert (await asyncio.wait_for(waiting.task, HANG_S)).approvers == ("carol",)
     assert waiting.control.polls == 0
 
 
@@ -233,16 +234,16 @@ async def test_a_question_about_something_else_is_withdrawn() -> None:
 
 async def test_a_question_whose_answer_was_lost_is_asked_again_by_the_same_name() -> None:
     waiting = Waiting(faults=[AWAY, Fault("conflict", "Try again.")])
-    assert await asyncio.wait_for(waiting.told, 10) == "https://gw.example/approvals/req_1"
+    assert await asyncio.wait_for(waiting.told, HANG_S) == "https://gw.example/approvals/req_1"
     first, again, once_more = waiting.control.asks
     assert first
     assert first == again == once_more
     assert waiting.delayed == 1, "the person is told once that it is being tried"
     waiting.approvals.decided("req_1", "signed by carol")
-    await asyncio.wait_for(waiting.task, 10)
+    await asyncio.wait_for(waiting.task, HANG_S)
     waiting.task = asyncio.ensure_future(waiting.approvals.agreed(DROP, ["risky"], lambda standing: None))
     waiting.approvals.decided("req_1", "signed by carol")
-    await asyncio.wait_for(waiting.task, 10)
+    await asyncio.wait_for(waiting.task, HANG_S)
     assert waiting.control.asks[-1] != first, "another question has another name"
 
 
@@ -256,7 +257,7 @@ async def test_what_is_refused_is_not_asked_again() -> None:
 async def test_who_could_not_ask_in_time_runs_nothing_and_leaves_no_question_behind() -> None:
     waiting = Waiting(away=True, ask_s=0.01)
     with pytest.raises(Fault) as caught:
-        await asyncio.wait_for(waiting.task, 10)
+        await asyncio.wait_for(waiting.task, HANG_S)
     assert caught.value.code == "control_plane_unreachable"
     waiting.control.away = False
     await waiting.approvals.finish()
@@ -266,7 +267,7 @@ async def test_who_could_not_ask_in_time_runs_nothing_and_leaves_no_question_beh
 
 async def test_who_gives_up_while_it_is_asked_leaves_no_question_behind() -> None:
     waiting = Waiting(away=True)
-    await asyncio.wait_for(waiting.control.heard.wait(), 10)
+    await asyncio.wait_for(waiting.control.heard.wait(), HANG_S)
     waiting.task.cancel()
     await asyncio.gather(waiting.task, return_exceptions=True)
     waiting.control.away = False

@@ -16,6 +16,7 @@ from agent.runtime.identity import Identity
 from chalicelib.contracts import relay
 from chalicelib.contracts.faults import Fault
 from tests.fakes.control_plane import FakeControlPlane
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import CLOCK, quick, until
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -126,7 +127,7 @@ async def test_every_new_connection_asks_for_news(control: FakeControlPlane, sta
 async def test_refusals_are_outlasted(control: FakeControlPlane, state: Path, heard: Heard) -> None:
     control.faults["socket"] = [403, 500, Fault("agent_proof_invalid", "Too old."), 429]
     async with holding(control, state, heard) as socket:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await socket.connected.wait()
         assert control.faults["socket"] == []
 

@@ -18,6 +18,7 @@ from agent.runtime.spool import LOG, Disk, End, Folder
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.uploader import Uploader
 from chalicelib.contracts import recording
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.durable_writer import SECRET, flooded
 from tests.unit.agent.runtime.folder_road import FolderRoad
 
@@ -60,7 +61,7 @@ async def test_a_write_that_fails_ends_everything_and_loses_nothing(tmp_path: Pa
     spool, store = tmp_path / "spool", tmp_path / "store"
     store.mkdir()
     limited = ["sh", "-c", 'ulimit -f 600; exec "$@"', "sh", *_writer([str(spool), str(store), SID, SEED, "0", "1000000"])]
-    run = await asyncio.to_thread(subprocess.run, limited, capture_output=True, timeout=60)
+    run = await asyncio.to_thread(subprocess.run, limited, capture_output=True, timeout=HANG_S)
     assert run.returncode == 3, run.stderr
     assert b"recording_failed" in run.stderr
     said = [tuple(map(int, line.split())) for line in run.stdout.splitlines()]

@@ -13,6 +13,7 @@ from agent.runtime.deliveries import RECOVERING
 from agent.runtime.spool import folders
 from chalicelib.contracts.faults import Fault, Notice
 from tests.fakes.control_plane import FakeControlPlane
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import RunRig, until
 from tests.unit.agent.runtime.left_behind import Left, line, spoil
 from tests.unit.agent.runtime.served import serve_one
@@ -29,7 +30,7 @@ async def test_a_disk_that_fails_ends_the_agent_and_another_start_delivers(
         monkeypatch.setattr("agent.runtime.spool.write_whole", full)
         first.client.close()
         assert rig.running is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_S):
             await rig.running
         assert rig.supervisor.failure is not None
         assert (rig.supervisor.failure.code, bool(rig.supervisor.failure.hint)) == ("recording_failed", True)
@@ -57,7 +58,7 @@ async def test_a_log_that_fails_ends_every_session_and_the_agent(
         monkeypatch.setattr("agent.runtime.journal.write_at", broken)
         await asyncio.get_running_loop().sock_sendall(tunnel.client, b"not recorded\n")
         assert rig.running is not None
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(HANG_S):
             await rig.running
         assert rig.supervisor.failure is not None
         assert (rig.supervisor.failure.code, bool(rig.supervisor.failure.hint)) == ("recording_failed", True)

@@ -16,6 +16,7 @@ from chalicelib.contracts import relay
 from chalicelib.contracts.faults import Fault
 from tests.fakes.agent_plugins import EchoPlugin
 from tests.fakes.control_plane import FakeControlPlane
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import CLOCK, Rig, RunRig, person_key, until
 
 ALICE = "alice@example.com"
@@ -35,12 +36,12 @@ class Client:
     async def say(self, text: str) -> str:
         loop = asyncio.get_running_loop()
         await loop.sock_sendall(self.end, text.encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             return (await loop.sock_recv(self.end, 1000)).decode()
 
     async def leave(self) -> None:
         self.end.close()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             await self.task
 
 
@@ -285,7 +286,7 @@ async def test_a_client_that_never_proves_itself_is_cut_off(run_rig: RunRig, mon
     monkeypatch.setattr("agent.runtime.supervisor.HANDSHAKE_S", -4.98)
     async with run_rig() as rig:
         client = Client(rig, "")
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             await client.task
         client.end.close()
 

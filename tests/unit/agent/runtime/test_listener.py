@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from agent.runtime import listener as listeners
 from agent.runtime.listener import PREAMBLE_LIMIT, Listener, Place, Preamble, Waiting, read_preamble
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import until
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -113,7 +114,7 @@ def listening(hall: Hall) -> Open:
 async def heard(client: socket.socket) -> bytes:
     """The next bytes from the listener; nothing at the end. Closing with unread bytes is a reset, which is an end too."""
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             return await asyncio.get_running_loop().sock_recv(client, 10)
     except ConnectionResetError:
         return b""

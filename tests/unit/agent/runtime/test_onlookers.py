@@ -20,6 +20,7 @@ from chalicelib.contracts.capability import WatchClaims
 from chalicelib.contracts.faults import Fault, Notice
 from chalicelib.contracts.policy import Policy
 from tests.fakes.agent_runtime import NOW_MS, SID, make_claims, make_policy, make_target
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.test_agent_tls import Host
 
 WID = "wat_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -114,11 +115,11 @@ class Scene:
         self.onlookers.asked(relay.Watch(sid, ticket))
 
     async def done(self) -> None:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             await asyncio.gather(*self.tasks)
 
     async def look(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(HANG_S):
             await self.opened.wait()
             context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
@@ -126,7 +127,7 @@ class Scene:
 
 
 async def sight(reader: asyncio.StreamReader) -> watching.Sight:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         return watching.decode(await reader.readline())
 
 
@@ -144,7 +145,7 @@ async def test_a_watcher_is_let_in_and_shown_the_session_until_it_is_over() -> N
     writer.transport.abort()
     await scene.done()
     assert scene.session.reports == ["bob@example.com began", "bob@example.com session_killed"]
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         await scene.session.audience.emptied()
 
 
@@ -236,7 +237,7 @@ async def test_an_agent_has_room_for_so_many_watchers_and_for_the_next_one_when_
     scene.presents = "second"
     scene.opened.clear()
     scene.ask("second")  # the control plane gives the order again while its watcher waits
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await scene.opened.wait()
     scene.ways[1].client.close()
     await scene.done()
@@ -245,7 +246,7 @@ async def test_an_agent_has_room_for_so_many_watchers_and_for_the_next_one_when_
 async def test_what_does_not_speak_tls_harms_nobody() -> None:
     scene = Scene()
     scene.ask()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await scene.opened.wait()
         await asyncio.get_running_loop().sock_sendall(scene.ways[0].client, b"GET / HTTP/1.1\r\n\r\n")
     await scene.done()

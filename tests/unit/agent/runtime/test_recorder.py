@@ -22,6 +22,7 @@ from chalicelib.contracts import originals, recording
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import SealingKey
 from chalicelib.contracts.recording import CHUNK_BYTES
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import until
 from tests.unit.agent.runtime.recorder_bench import SID, Bench
 
@@ -166,7 +167,7 @@ async def test_a_chunk_is_cut_by_time(tmp_path: Path) -> None:
     bench.road.put = tell  # type: ignore[method-assign]
     async with bench.recording() as recorder:
         recorder.write_soon(1, "cast", b"alone\n")
-        await asyncio.wait_for(stored.wait(), 10)
+        await asyncio.wait_for(stored.wait(), HANG_S)
 
 
 async def test_a_huge_write_is_cut_at_lines(bench: Bench) -> None:
@@ -307,7 +308,7 @@ async def test_a_log_that_is_behind_is_pressure_too(bench: Bench, monkeypatch: p
 
     def stalled(*arguments: Any) -> None:
         entered.set()
-        gate.wait(20)
+        gate.wait(HANG_S)
         write_at(*arguments)
 
     monkeypatch.setattr("agent.runtime.journal.write_at", stalled)
@@ -319,7 +320,7 @@ async def test_a_log_that_is_behind_is_pressure_too(bench: Bench, monkeypatch: p
             recorder.write_soon(1, "cast", block * 512)
         assert recorder._log.backlog > HIGH_BYTES
         gate.set()
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await recorder.relieved()
         assert recorder._log.backlog < HIGH_BYTES
     assert not bench.faults

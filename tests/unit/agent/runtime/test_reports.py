@@ -8,6 +8,7 @@ from agent.runtime.reports import BATCH, WAITING, Reports
 from chalicelib.contracts.api import DeniedOperation, Done, LearnedHostKey, SessionReport
 from chalicelib.contracts.api_live import WatchNews
 from chalicelib.contracts.faults import Fault, Notice
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import quick
 
 SID = "ses_01JD8QZ6T3N0V9C4K2M7X5B1HR"
@@ -34,7 +35,7 @@ def denied(number: int) -> DeniedOperation:
 
 async def run(reports: Reports) -> None:
     reports.finish()
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(HANG_S):
         await reports.run()
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from agent.runtime.room import Level, Limits, Measured, Room, level, measure, spooled_bytes
 from agent.runtime.spool import Disk
+from tests.patience import HANG_S
 
 MB = 1_000_000
 
@@ -80,11 +81,11 @@ async def test_the_spool_is_measured_again_and_again(tmp_path: Path) -> None:
     session = tmp_path / "spool" / "ses_1"
     session.mkdir(parents=True)
     (session / "wal").write_bytes(b"x" * 101)
-    assert await asyncio.wait_for(told.get(), 10) is Level.TIGHT
+    assert await asyncio.wait_for(told.get(), HANG_S) is Level.TIGHT
     (session / "chunk").write_bytes(b"x" * 50)
-    assert await asyncio.wait_for(told.get(), 10) is Level.CRITICAL
+    assert await asyncio.wait_for(told.get(), HANG_S) is Level.CRITICAL
     (session / "wal").unlink()
-    assert await asyncio.wait_for(told.get(), 10) is Level.ROOMY
+    assert await asyncio.wait_for(told.get(), HANG_S) is Level.ROOMY
     watching.cancel()
     await asyncio.wait({watching})
     disk.close()

@@ -19,6 +19,7 @@ from chalicelib.contracts.capability import ACCESS_TYP
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.originals import SEALING_TYP, SealingClaims, month_of
 from tests.fakes.control_plane import FakeControlPlane, document
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import CLOCK, FLOOR, RunRig, until
 from tests.unit.agent.runtime.served import offer, say, serve_one
 
@@ -132,7 +133,7 @@ async def test_a_good_ticket_signed_a_second_time_is_the_same_session(run_rig: R
     async with run_rig() as rig:
         sid, _, tunnel = await offer(rig)
         tunnel.present(control.ticket(control.sessions[sid]))
-        await asyncio.wait_for(rig.plugin.serving.wait(), 10)
+        await asyncio.wait_for(rig.plugin.serving.wait(), HANG_S)
         assert rig.plugin.served[0].claims.sid == sid
 
 
@@ -266,6 +267,6 @@ async def test_a_ticket_decided_by_newer_rules_fetches_them_first(run_rig: RunRi
         control.document = document(version=7)
         _sid, ticket, tunnel = await offer(rig)
         tunnel.present(ticket)
-        await asyncio.wait_for(rig.plugin.serving.wait(), 10)
+        await asyncio.wait_for(rig.plugin.serving.wait(), HANG_S)
         assert rig.plugin.served[0].claims.policy_version == 7
         assert rig.plugin.served[0].policy.version == 7

@@ -12,6 +12,7 @@ from chalicelib.contracts import relay
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.policy import Rule
 from tests.fakes.control_plane import FakeControlPlane, document
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.conftest import CLOCK, RunRig, until
 from tests.unit.agent.runtime.served import offer, say, serve_one
 
@@ -46,7 +47,7 @@ async def test_whoever_serves_a_session_hears_that_its_time_is_over_soon_however
     async with run_rig() as rig:
         _, ticket, tunnel = await offer(rig, deadline_ms=CLOCK.now_ms() + 45_000)
         tunnel.present(ticket)
-        await asyncio.wait_for(rig.plugin.serving.wait(), 10)
+        await asyncio.wait_for(rig.plugin.serving.wait(), HANG_S)
         heard: list[str] = []
         rig.plugin.served[0].warn(heard.append)
         await until(lambda: heard)

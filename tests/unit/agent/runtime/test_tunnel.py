@@ -18,6 +18,7 @@ from agent.runtime.tunnel import Credentials, Limits, Timing, Tunnel, TunnelErro
 from chalicelib.contracts import relay
 from chalicelib.contracts.faults import CODES, Fault
 from chalicelib.contracts.tunnel import INITIAL_CREDIT
+from tests.patience import HANG_S
 from tests.unit.agent.runtime.relay_server import SIDE, Day, RelayServer, relay_server
 
 QUICK = Timing(first_pause=0.01, last_pause=0.05, drain=0.1)
@@ -80,7 +81,7 @@ async def converse(
             return await act(tunnel)
 
     tasks = [asyncio.ensure_future(end("client", client)), asyncio.ensure_future(end("agent", agent))]
-    async with asyncio.timeout(60):
+    async with asyncio.timeout(HANG_S):
         await asyncio.wait(tasks)
     return tuple(task.result() for task in tasks)  # type: ignore[return-value]
 
@@ -153,7 +154,7 @@ async def test_a_keystroke_waits_for_no_timer() -> None:
         while data := await tunnel.read():
             await tunnel.write(data)
 
-    async with relay_server() as server, asyncio.timeout(20):
+    async with relay_server() as server, asyncio.timeout(HANG_S):
         echo, _ = await converse(server, type_keys, echo_keys, limits=limits)
     assert echo == b"ls -l\r"
 
@@ -317,7 +318,7 @@ async def test_what_was_on_its_way_to_a_dead_socket_leaves_again_at_once() -> No
         server.kill("agent")
         return await ask(tunnel, b", and again")
 
-    async with relay_server() as server, asyncio.timeout(20):
+    async with relay_server() as server, asyncio.timeout(HANG_S):
         _, heard = await converse(server, speak, answer_with_hash, limits=limits)
     assert heard == b"into the void, and again"
 
@@ -328,7 +329,7 @@ async def talk_for_ever(carrier: carriers.Carrier) -> None:
 
 
 async def test_a_socket_that_takes_no_more_is_given_up() -> None:
-    async with relay_server() as server, asyncio.timeout(20):
+    async with relay_server() as server, asyncio.timeout(HANG_S):
         carrier = await carriers.dial(server.url, {SIDE: "client"}, Timing(stall=0.2))
         await server.until(lambda: server.open_sockets == 1)
         server.mute.add(server.ends["client"].newest)
@@ -374,7 +375,7 @@ def test_pauses_double_up_to_a_bound() -> None:
 
 async def lone(server: RelayServer, **options: object) -> TunnelError:
     with pytest.raises(TunnelError) as caught:
-        async with asyncio.timeout(20), Tunnel.connect(server.url, credentials("client"), timing=QUICK, **options):  # type: ignore[arg-type]
+        async with asyncio.timeout(HANG_S), Tunnel.connect(server.url, credentials("client"), timing=QUICK, **options):  # type: ignore[arg-type]
             pytest.fail("there is no peer")
     assert caught.value.code in CODES
     return caught.value
@@ -443,7 +444,7 @@ async def test_credentials_that_fail() -> None:
         raise Fault("session_expired", "The session has expired.")
 
     with pytest.raises(TunnelError) as caught:
-        async with asyncio.timeout(20), Tunnel.connect("ws://127.0.0.1:9/", no_network, timing=QUICK):
+        async with asyncio.timeout(HANG_S), Tunnel.connect("ws://127.0.0.1:9/", no_network, timing=QUICK):
             pytest.fail("there are no credentials")
     assert (caught.value.code, caught.value.reason) == ("tunnel_refused", "session_expired")
     assert attempts == [None] * 3
@@ -501,7 +502,7 @@ async def test_a_fault_inside_the_context_is_told_to_the_peer_and_raised_as_it_i
             async with Tunnel.connect(server.url, credentials("client"), timing=QUICK) as tunnel:
                 return await told(tunnel)
 
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             error, _ = await asyncio.gather(client(), agent())
     assert (error.code, error.reason) == ("tunnel_aborted", "ticket_invalid")
     assert [fault.code for fault in raised] == ["ticket_invalid"]
@@ -516,7 +517,7 @@ async def test_cancelling_one_end_aborts_the_other() -> None:
             started.set()
             await tunnel.read()
 
-    async with relay_server() as server, asyncio.timeout(20):
+    async with relay_server() as server, asyncio.timeout(HANG_S):
         task = asyncio.ensure_future(agent())
         async with Tunnel.connect(server.url, credentials("client"), timing=QUICK) as tunnel:
             await started.wait()
@@ -557,7 +558,7 @@ async def test_leaving_the_context_ends_the_stream_and_closes_the_sockets() -> N
     async with relay_server() as server:
         got, _ = await converse(server, stay, leave, limits=Limits(window=INITIAL_CREDIT, send_buffer=50_000))
         assert got == b"bye"
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(HANG_S):
             await server.until(lambda: server.open_sockets == 0)
 
 

@@ -12,6 +12,7 @@ from chalicelib.contracts import watching
 from chalicelib.contracts.capability import WatchClaims
 from chalicelib.contracts.faults import Fault, Notice
 from tests.fakes.agent_runtime import NOW_MS, SID, FakeRecorder
+from tests.patience import HANG_S
 
 HEADING = b'{"version":3}\n'
 
@@ -47,7 +48,7 @@ class Line:
         return await self.says.get()
 
     async def until(self, found: Any) -> None:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(HANG_S):
             while not found():
                 self.news.clear()
                 await self.news.wait()
@@ -184,7 +185,7 @@ async def test_whoever_works_there_is_told_each_name_once_and_not_after_the_end(
     scene.audience.close(Notice("ok", ""))
     scene.audience.leave(again)
     assert len(scene.said) == 4
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(HANG_S):
         await scene.audience.emptied()
 
 

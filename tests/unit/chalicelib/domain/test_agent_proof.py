@@ -14,6 +14,7 @@ from chalicelib.domain import agent_proof, base64url
 from chalicelib.domain.agent_proof import Replays
 from tests.fakes.clock import FakeClock
 from tests.fakes.world import AgentKeys
+from tests.patience import HANG_S
 
 CLOCK = FakeClock()
 KEYS = AgentKeys(agent_id=ids.mint(ids.AGENT, CLOCK.now, b"0123456789"))
@@ -90,7 +91,7 @@ def test_one_of_many_threads_is_first() -> None:
     replays, start, won = Replays(), threading.Barrier(8), []
 
     def present() -> None:
-        start.wait(10)
+        start.wait(HANG_S)
         won.append(replays.first("agt_1", "jti", 0))
 
     threads = [threading.Thread(target=present) for _ in range(8)]

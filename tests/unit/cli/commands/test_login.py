@@ -8,6 +8,7 @@ import pytest
 
 from cli.home import Home
 from tests.fakes.http_control_plane import FakeControlPlane, Reply
+from tests.patience import HANG_S
 from tests.unit.cli.conftest import Run
 
 
@@ -17,7 +18,7 @@ def browser(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     pages: list[str] = []
 
     def fetch(url: str) -> None:
-        with urllib.request.urlopen(url, timeout=30) as response:
+        with urllib.request.urlopen(url, timeout=HANG_S) as response:
             pages.append(response.read().decode())
 
     def open_tab(url: str) -> bool:
@@ -47,7 +48,7 @@ def test_which_gateway(run: Run, plane: FakeControlPlane, browser: list[str], mo
 
 def test_a_machine_without_a_browser(run: Run, plane: FakeControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
     def none(url: str) -> bool:
-        threading.Thread(target=lambda: urllib.request.urlopen(url, timeout=30).close(), daemon=True).start()
+        threading.Thread(target=lambda: urllib.request.urlopen(url, timeout=HANG_S).close(), daemon=True).start()
         raise webbrowser.Error("could not locate runnable browser")
 
     monkeypatch.setattr(webbrowser, "open", none)

@@ -10,6 +10,7 @@ import pytest
 
 from infra.local.http_server import Request
 from infra.local.moto_services import MotoServices
+from tests.patience import HANG_S
 
 SIGNED = "AWS4-HMAC-SHA256 Credential=A/20260101/us-east-1/{}/aws4_request, SignedHeaders=host, Signature=0"
 
@@ -56,7 +57,7 @@ def test_calls_do_not_overlap(services: MotoServices, application: Application) 
     start = threading.Barrier(4)
 
     def call(_: int) -> None:
-        start.wait(10)
+        start.wait(HANG_S)
         services.respond(request())
 
     with ThreadPoolExecutor(4) as pool:

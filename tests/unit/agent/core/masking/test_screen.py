@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.masking.screen import NOWHERE, Row, Screen
+from tests.patience import HANG_S
 
 COLUMNS, ROWS = 10, 4
 
@@ -139,7 +140,7 @@ def test_tmux_shows_the_same(tmp_path: Path) -> None:
             capture_output=True,
             text=True,
             check=True,
-            timeout=20,
+            timeout=HANG_S,
         ).stdout
 
     show = f"stty raw -echo; printf '\\033[H\\033[2J'; cat {tmp_path}/script; tmux -S {socket} wait-for -S drawn; sleep 60"

@@ -10,6 +10,7 @@ import pytest
 
 from agent.protocols.postgres.apart import Apart
 from agent.protocols.postgres.engine import LONG_TEXT
+from tests.patience import HANG_S
 from tests.unit.agent.protocols.postgres.conversation import IDLE, PARSED, SYNC, Conversation, bind, execute, parse, query
 
 LONG = "SELECT '" + "x" * LONG_TEXT + "'"
@@ -17,7 +18,7 @@ LONG = "SELECT '" + "x" * LONG_TEXT + "'"
 
 async def test_the_loop_goes_on_and_the_engine_is_taken() -> None:
     apart, may = Apart(), threading.Event()
-    running = asyncio.ensure_future(apart.run(lambda: may.wait(30)))
+    running = asyncio.ensure_future(apart.run(lambda: may.wait(HANG_S)))
     waiting = asyncio.ensure_future(apart.settled())
     await asyncio.sleep(0)
     assert apart.busy
@@ -37,7 +38,7 @@ async def test_what_it_raises_is_raised_and_frees_the_engine() -> None:
 
 async def test_threads_give_way_sooner_until_the_last_long_text_is_read() -> None:
     usual, may = sys.getswitchinterval(), threading.Event()
-    first = asyncio.ensure_future(Apart().run(lambda: (may.wait(30), sys.getswitchinterval())[1]))
+    first = asyncio.ensure_future(Apart().run(lambda: (may.wait(HANG_S), sys.getswitchinterval())[1]))
     second = asyncio.ensure_future(Apart().run(sys.getswitchinterval))
     await asyncio.sleep(0)
     may.set()
@@ -50,7 +51,7 @@ async def test_whoever_is_cancelled_does_not_wait_for_the_thread() -> None:
 
     def read() -> bool:
         begun.set()
-        return may.wait(30)
+        return may.wait(HANG_S)
 
     running = asyncio.ensure_future(apart.run(read))
     assert await asyncio.to_thread(begun.wait, 30)
