@@ -91,7 +91,9 @@ class TargetSide(asyncssh.SSHClientSession[bytes]):
         while waiting:
             self.data_received(*waiting.pop(0))
         self._gather.flush()
-        self._owner.on_target_closed(exc)
+        # A target that disconnects politely breaks the connection all the same; asyncssh tells of nothing then.
+        broken = self._channel._conn is None or self._channel._conn._transport is None
+        self._owner.on_target_closed(exc or (asyncssh.ConnectionLost("The target disconnected.") if broken else None))
 
 
 #: Seconds that something beside a program may take.
