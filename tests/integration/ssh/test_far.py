@@ -49,37 +49,59 @@ def ran(gate: Gateway) -> list[str]:
     return [each["text"] for each in gate.serving.recorder.lines(1, "jsonl") if each.get("event") == "command"]
 
 
-@pytest.fixture
-async def far(near: Sshd, identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[Gateway]:
-    """A gateway to a machine whose words take their time; ``touch`` is forbidden."""
-    loop = asyncio.get_running_loop()
+class Road:
+    """To a machine whose words take their time. It is near until somebody has logged in, which takes many words."""
 
-    async def pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, away_s: float) -> None:
+    def __init__(self) -> None:
+        self.away_s = 0.0
+
+    async def back(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        loop = asyncio.get_running_loop()
         with contextlib.suppress(OSError):
             while data := await reader.read(65536):
-                loop.call_later(away_s, writer.write, data)
-        loop.call_later(away_s, writer.close)
+                if self.away_s:
+                    loop.call_later(self.away_s, writer.write, data)
+                else:
+                    writer.write(data)
+        loop.call_later(self.away_s, writer.close)
+
+    async def there(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError):
+            while data := await reader.read(65536):
+                writer.write(data)
+        writer.close()
+
+
+@pytest.fixture
+def road() -> Road:
+    return Road()
+
+
+@pytest.fixture
+async def far(near: Sshd, road: Road, identity: FakeIdentity, tmp_path: Path) -> AsyncIterator[Gateway]:
+    """A gateway to a machine at the end of ``road``; ``touch`` is forbidden."""
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        there, back = await asyncio.open_connection("127.0.0.1", near.port)
-        await asyncio.gather(pump(reader, back, 0), pump(there, writer, AWAY_S))
+        from_machine, to_machine = await asyncio.open_connection("127.0.0.1", near.port)
+        await asyncio.gather(road.there(reader, to_machine), road.back(from_machine, writer))
 
-    road = await asyncio.start_server(forward, "127.0.0.1", 0)
+    listener = await asyncio.start_server(forward, "127.0.0.1", 0)
     gate = Gateway(identity, tmp_path)
-    aim(gate, near, road.sockets[0].getsockname()[1], PERMIT, NOT)
+    aim(gate, near, listener.sockets[0].getsockname()[1], PERMIT, NOT)
     await gate.listen()
     yield gate
     await gate.close()
-    road.close()
+    listener.close()
 
 
 @pytest.mark.parametrize("line", ["touch {}/victim", "echo allowed > {}/made"])
 @pytest.mark.parametrize("typed", ["", "echo lo''st\r"], ids=["", "and a line behind it"])
-async def test_a_line_is_interrupted_while_it_is_decided(far: Gateway, tmp_path: Path, line: str, typed: str) -> None:
+async def test_a_line_is_interrupted_while_it_is_decided(far: Gateway, road: Road, tmp_path: Path, line: str, typed: str) -> None:
     def person(child: pexpect.spawn) -> None:
         child.delaybeforesend = None
         child.expect_exact("every line is decided before it runs")
         child.expect(PROMPT)
+        road.away_s = AWAY_S
         for _ in range(2):
             child.send(line.format(tmp_path) + "\r")
             rest(child, PRESSED_S)
@@ -97,7 +119,7 @@ async def test_a_line_is_interrupted_while_it_is_decided(far: Gateway, tmp_path:
 
 
 async def test_a_yes_that_comes_too_late_runs_nothing(
-    far: Gateway, near: Sshd, tmp_path: Path, request: pytest.FixtureRequest
+    far: Gateway, road: Road, near: Sshd, tmp_path: Path, request: pytest.FixtureRequest
 ) -> None:
     aim(far, near, int(far.serving.target.address.rpartition(":")[2]), ALLOW, HOLD)
     shell = request.node.callspec.params["near"]
@@ -107,6 +129,7 @@ async def test_a_yes_that_comes_too_late_runs_nothing(
         child.delaybeforesend = None
         child.expect_exact("every line is decided before it runs")
         child.expect(PROMPT)
+        road.away_s = AWAY_S
         child.send(f"touch {tmp_path}/victim\r")
         rest(child, PRESSED_S)
         child.send("\x03")
