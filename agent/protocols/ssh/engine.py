@@ -211,9 +211,10 @@ def forward(kind: Forward, host: str, port: int, options: Mapping[str, Any]) -> 
     """Return what a request to connect on, or to listen, asks for. ``options`` are the target's: the most there is."""
     remote = kind == "tcpip-forward"
     asked = f"{host}:{port}"
-    entries = options.get("listen" if remote else "forward")
+    option = "listen" if remote else "forward"
+    entries = options.get(option)
     if not isinstance(entries, list) or not entries:
-        return forwarding(kind, asked)
+        return forwarding(kind, asked, f" This target lists no place for it in its option {option!r}.")
     try:
         place = places.listener(host, port) if remote else places.destination(host, port)
     except Fault as fault:
@@ -247,7 +248,7 @@ def trusting(kind: str, fingerprint: str, address: str) -> Operation:
     )
 
 
-def forwarding(kind: str, where: str) -> Refused:
+def forwarding(kind: str, where: str, why: str = "") -> Refused:
     """Return the refusal of a forwarding request. ``kind`` is SSH's own word, ``where`` what it would reach."""
     operation = Operation(
         action="forward",
@@ -256,7 +257,7 @@ def forwarding(kind: str, where: str) -> Refused:
         effects=frozenset({UNKNOWN}),
         objects=frozenset({where[:1000]}) if where else frozenset(),
     )
-    return Refused(operation, "not_supported", f"Forwarding is not available through the gateway ({kind}).")
+    return Refused(operation, "not_supported", f"Forwarding is not available through the gateway ({kind}).{why}")
 
 
 def unreadable(kind: Literal["exec", "subsystem"]) -> Refused:

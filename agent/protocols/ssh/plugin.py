@@ -90,7 +90,7 @@ ANNOUNCEMENT: Final = gateway.Protocol(
         gateway.Control(
             name=gateway.BLOCK,
             enforced=True,
-            why="in a recorded shell, commands are seen only after they ran",
+            why="in a recorded shell, commands are seen only after they ran. Say shell: guarded or locked, or require no block",
             except_option="shell",
             except_value="recorded",
         ),

@@ -44,12 +44,19 @@ _OWN: Final = 0xFFFF_FFFF
 class _Pending:
     """A request on its way: what its answer will mean."""
 
-    __slots__ = ("file", "kind", "offset")
+    __slots__ = ("file", "kind", "offset", "text")
 
-    def __init__(self, kind: int, file: OpenFile | None = None, offset: int = 0) -> None:
+    def __init__(self, kind: int, file: OpenFile | None = None, offset: int = 0, text: str = "") -> None:
         self.kind = kind
         self.file = file
         self.offset = offset
+        self.text = text
+        """Of the operation that it is; nothing where it is part of one."""
+
+
+def _failed(text: str, status: int) -> Remark:
+    """Return what is recorded of an operation that was allowed and that the target did not do. Its words may say anything."""
+    return Remark({"event": "failed", "text": text, "status": codec.STATUS_NAMES.get(status, str(status))})
 
 
 class _Walk:
@@ -200,8 +207,9 @@ class SftpEngine:
             reader.end()
             if file is None:
                 return self._no(number, "no such handle")
-            self._pending[number] = _Pending(kind)
-            return Asked(operations.change_open_file(file.path, attributes), packet, number)
+            operation = operations.change_open_file(file.path, attributes)
+            self._pending[number] = _Pending(kind, text=operation.text)
+            return Asked(operation, packet, number)
         reader.end()
         if file is None or (kind == codec.READDIR and not file.directory):
             return self._no(number, "no such handle")
@@ -239,7 +247,7 @@ class SftpEngine:
     def _ask(self, operation: Operation, file: OpenFile | None, packet: bytes, number: int) -> Unit:
         if file is not None and len(self._handles) >= HANDLES_LIMIT:
             return self._no(number, "too many open files")
-        self._pending[number] = _Pending(codec.OPEN if file else codec.EXTENDED)
+        self._pending[number] = _Pending(codec.OPEN if file else codec.EXTENDED, text=operation.text)
         self._walk = walk = _Walk(number, operation, file, Trail(packet))
         own = _OWN
         for at in range(len(walk.found)):
@@ -306,7 +314,8 @@ class SftpEngine:
     def _arrived(self, walk: _Walk) -> list[Unit]:
         if walk.failure:
             del self._pending[walk.number]
-            return [Housekeeping(Side.CLIENT, codec.request(codec.STATUS, walk.number, walk.failure))]
+            told = Housekeeping(Side.CLIENT, codec.request(codec.STATUS, walk.number, walk.failure))
+            return [told, _failed(walk.operation.text, int.from_bytes(walk.failure[:4], "big"))]
         named = operations.named(self._paths, walk.trail.led(walk.found))
         assert named is not None
         led, file = named
@@ -351,10 +360,12 @@ class SftpEngine:
         raise ValueError("an answer out of order")
 
     def _settle(self, pending: _Pending, reader: Reader) -> list[Unit]:
-        file = pending.file
+        file, kind = pending.file, reader.type
+        if pending.text and kind == codec.STATUS:
+            status = reader.u32()
+            return [] if status == codec.OK else [_failed(pending.text, status)]
         if file is None:
             return []
-        kind = reader.type
         if pending.kind == codec.OPEN and kind == codec.HANDLE:
             handle = reader.string(codec.HANDLE_LIMIT)
             if handle in self._handles:

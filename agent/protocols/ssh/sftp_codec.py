@@ -31,6 +31,15 @@ EXTENDED, EXTENDED_REPLY = 200, 201
 
 OK, EOF, NO_SUCH_FILE, PERMISSION_DENIED, FAILURE, BAD_MESSAGE = 0, 1, 2, 3, 4, 5
 OP_UNSUPPORTED: Final = 8
+#: What the record calls a status that is not OK. Others stand there by their number.
+STATUS_NAMES: Final = {
+    EOF: "eof",
+    NO_SUCH_FILE: "no_such_file",
+    PERMISSION_DENIED: "permission_denied",
+    FAILURE: "failure",
+    BAD_MESSAGE: "bad_message",
+    OP_UNSUPPORTED: "not_supported",
+}
 
 FLAG_READ, FLAG_WRITE, FLAG_APPEND, FLAG_CREATE, FLAG_TRUNCATE, FLAG_EXCLUSIVE = 1, 2, 4, 8, 16, 32
 ALL_FLAGS: Final = 63

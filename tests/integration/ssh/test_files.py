@@ -125,6 +125,25 @@ async def test_scp_copies_trees_with_times_and_modes(gateway: Gateway, tmp_path:
         assert (script.st_mode & 0o777, int(script.st_mtime)) == (0o751, 1_000_000_000)
 
 
+async def test_what_the_target_did_not_do_is_on_record(gateway: Gateway, tmp_path: Path) -> None:
+    (tmp_path / "full" / "up").mkdir(parents=True)
+    lines = [
+        f"-rmdir {tmp_path}/full",
+        f"-get {tmp_path}/none {tmp_path}/down",
+        f"-rm {tmp_path}/no/such",
+        f"mkdir {tmp_path}/made",
+    ]
+    await sftp(gateway, *lines)
+    await gateway.idle()
+    told = [
+        (each["text"], each["status"]) for each in gateway.serving.recorder.lines(1, "jsonl") if each.get("event") == "failed"
+    ]
+    assert (f"rmdir {tmp_path}/full", "failure") in told
+    assert (f"lstat {tmp_path}/none", "no_such_file") in told
+    assert (f"lstat {tmp_path}/no/such", "no_such_file") in told
+    assert not [text for text, _ in told if text.startswith("mkdir")]
+
+
 async def test_relative_paths_are_named_from_home(gateway: Gateway) -> None:
     home = Path(pwd.getpwuid(os.getuid()).pw_dir)
     name = f"sallyport-test-{os.getpid()}"

@@ -34,7 +34,8 @@ def listens(port: int) -> bool:
 async def test_stdio_forwarding_is_refused(gateway: Gateway) -> None:
     ran = await run(gateway.ssh(options=["-W", "127.0.0.1:22", "-o", "LogLevel=INFO"]))
     assert ran.status == 255
-    assert b"Forwarding is not available through the gateway (direct-tcpip). (not_supported, " in ran.err
+    assert b"Forwarding is not available through the gateway (direct-tcpip). " in ran.err
+    assert b"This target lists no place for it in its option 'forward'. (not_supported, " in ran.err
     await gateway.idle()
     (heading, entry, *_) = gateway.serving.recorder.lines(0, "jsonl")
     assert heading["sid"] == gateway.serving.claims.sid

@@ -8,7 +8,7 @@ import pytest
 
 from agent.core.units import Housekeeping, Remark, Side
 from agent.protocols.ssh import sftp_codec as codec
-from tests.unit.agent.protocols.ssh.sftp_talk import C, R, T, Talk, W, string, u32, u64
+from tests.unit.agent.protocols.ssh.sftp_talk import NOTHING, C, R, T, Talk, W, string, u32, u64
 
 
 def test_a_download_is_hashed_in_order() -> None:
@@ -133,3 +133,38 @@ def test_a_download_to_the_end_is_whole(size: int, whole: bool) -> None:
     talk.answer(codec.STATUS, u32(codec.EOF), string(b""), string(b""))
     (entry,) = talk.close()
     assert entry.get("whole", False) is whole
+
+
+@pytest.mark.parametrize(
+    ("kind", "parts", "text"),
+    [
+        (codec.REMOVE, [string(b"/x")], "remove /x"),
+        (codec.OPEN, [string(b"/x"), u32(W | C), NOTHING], "put /x"),
+        (codec.RENAME, [string(b"/x"), string(b"/y")], "rename /x -> /y"),
+    ],
+)
+def test_what_was_allowed_and_failed_at_the_target_is_told(kind: int, parts: list[bytes], text: str) -> None:
+    talk = Talk()
+    for code, name in ((3, "permission_denied"), (4, "failure"), (31, "31")):
+        talk.straight(talk.ask(kind, *parts))
+        told = talk.answer(codec.STATUS, u32(code), string(b"somebody's secret"), string(b""))
+        assert told == [Remark({"event": "failed", "text": text, "status": name})]
+    if kind != codec.OPEN:
+        talk.straight(talk.ask(kind, *parts))
+        assert talk.answer(codec.STATUS, u32(0), string(b""), string(b"")) == []
+
+
+def test_a_path_that_leads_nowhere_is_told_as_failed() -> None:
+    talk = Talk()
+    talk.ask(codec.REMOVE, string(b"/no/x"))
+    _, failed = talk.lead(2)
+    assert failed == Remark({"event": "failed", "text": "remove /no/x", "status": "no_such_file"})
+
+
+def test_a_change_of_an_open_file_that_failed_is_told() -> None:
+    talk = Talk()
+    talk.open(flags=W)
+    talk.ask(codec.FSETSTAT, string(b"h1"), u32(4) + u32(0o600))
+    (failed,) = talk.answer(codec.STATUS, u32(3), string(b""), string(b""))
+    assert isinstance(failed, Remark)
+    assert (failed.entry["event"], failed.entry["status"]) == ("failed", "permission_denied")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.core.policy import Decision
-from agent.core.units import Asked, Housekeeping, Side, Unit
+from agent.core.units import Asked, Housekeeping, Remark, Side, Unit
 from agent.protocols.ssh import sftp_codec as codec
 from chalicelib.contracts.faults import Fault
 from chalicelib.contracts.policy import Verdict
@@ -98,7 +98,9 @@ def test_a_denied_name_is_not_followed() -> None:
 def test_what_leads_nowhere_is_said_in_the_targets_words() -> None:
     talk = Talk()
     talk.ask(codec.OPEN, string(b"/no/such"), u32(R), NOTHING)
-    assert talk.lead(codec.NO_SUCH_FILE) == [Housekeeping(Side.CLIENT, failure(1, codec.NO_SUCH_FILE))]
+    told, failed = talk.lead(codec.NO_SUCH_FILE)
+    assert told == Housekeeping(Side.CLIENT, failure(1, codec.NO_SUCH_FILE))
+    assert failed == Remark({"event": "failed", "text": "get /no/such", "status": "no_such_file"})
     assert isinstance(talk.ask(codec.STAT, string(b"/x")), Asked)
 
 
