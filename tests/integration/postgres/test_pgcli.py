@@ -127,6 +127,8 @@ def interrupted(terminal: Terminal, postgres: Postgres) -> None:
     terminal.type("select 40 + 3 as again \\watch 1;\r")
     for _ in range(2):
         terminal.shows(r"\| 43 ")
+        # Ctrl-C while it shows an answer ends that, and not the watching.
+        terminal.shows("Waiting for 1.* before repeating")
     terminal.type("\x03")
     terminal.answer("select 6 * 7;", r"\| 42 ")
 
