@@ -135,8 +135,8 @@ FISH = [
     Scenario(
         "type ahead", ["echo in''side; cat\r", ("inside\r\n", "into cat\r\x04echo after\r")], ["echo in''side; cat", "echo after"]
     ),
-    # It does not leave its line editor.
-    Scenario("interrupt", ["echo gone\x03", ("^C", "echo x\r")], ["echo x"]),
+    # It does not leave its line editor, and says that it was interrupted only where a line stood there.
+    Scenario("interrupt", ["echo gone!", ("!", "\x03"), ("^C", "echo x\r")], ["echo x"]),
     Scenario("for", "for i in 1 2\recho $i\rend\r", ["for i in 1 2\necho $i\nend"]),
     Scenario("vi mode", ["fish_vi_key_bindings\r", "echo abd\x1brcA x\r"], ["fish_vi_key_bindings", "echo abc x"]),
     Scenario(
