@@ -19,7 +19,7 @@ import re2  # type: ignore[import-untyped]
 from agent.core.masking.patterns import options, seeking
 
 _DISGUISES: Final = (
-    r"\x1b(?:\[[0-9;:?]{0,24}[@-~]|[()][AB012]|[=>78])",  # ANSI sequences
+    r"\x1b(?:\[[0-9;:?]{0,64}[@-~]|[()][AB012]|[=>78])",  # ANSI sequences
     r"[^\P{Nd}0-9]",  # digits of other scripts
     # characters that take no room: soft hyphen, joiners, direction marks, variation selectors, byte order mark
     r"[\x{ad}\x{34f}\x{61c}\x{180e}\x{200b}-\x{200f}\x{202a}-\x{202e}\x{2060}-\x{2069}\x{fe00}-\x{fe0f}\x{feff}]",
@@ -37,7 +37,7 @@ _SEEK: Final = seeking(_FOLD)
 
 #: The beginning of a disguise that the end of a buffer has cut.
 PARTIAL: Final = re2.compile(
-    rb"(?:\x1b(?:\[[0-9;:?]{0,24})?|%[2-7]?|&[#A-Za-z0-9]{0,9}|\\+(?:u[0-9a-fA-F]{0,3}|x(?:[0-9a-fA-F]{2})*[0-9a-fA-F]?)?|[\xc2-\xf4][\x80-\xbf]{0,2})\z",
+    rb"(?:\x1b(?:\[[0-9;:?]{0,64})?|%[2-7]?|&[#A-Za-z0-9]{0,9}|\\+(?:u[0-9a-fA-F]{0,3}|x(?:[0-9a-fA-F]{2})*[0-9a-fA-F]?)?|[\xc2-\xf4][\x80-\xbf]{0,2})\z",
     options(latin1=True),
 )
 
@@ -52,7 +52,7 @@ _SPARSE: Final = 24
 #: The same disguises in ASCII, of which text can be full: a match costs a fifth of what it does there. Backslashes that disguise
 #: nothing are matched as well, all in a row, so that nobody looks at each of them. Possessive: nothing is tried twice.
 _ASCII: Final = re.compile(
-    rb"\x1b(?:\[[0-9;:?]{0,24}[@-~]|[()][AB012]|[=>78])"
+    rb"\x1b(?:\[[0-9;:?]{0,64}[@-~]|[()][AB012]|[=>78])"
     rb"|%[2-7][0-9A-Fa-f]"
     rb"|&(?:#(?:[0-9]{1,7}|[xX][0-9a-fA-F]{1,6})|commat|period|plus|hyphen|dash|nbsp|lowbar|sol|equals|shy|zwj|zwnj);"
     rb"|\\++(?:u[0-9a-fA-F]{4}|x(?:[0-9a-fA-F]{2}){1,200}+|[/nrt\"])?+"

@@ -18,11 +18,19 @@ from agent.core.masking.widths import SILENT, char_cells
 #: A cell that nothing of ours was written to, or that was shown long ago.
 NOWHERE: Final = -1
 #: Not RE2, which takes many times as long for many short matches; no alternative can begin where another did, so it is linear.
-_PART: Final = re.compile(rb"[ -~]+|[\x80-\xff]+|\r\n|" + SILENT)
+_PART: Final = re.compile(
+    rb"[ -~]+|(?:[\x80-\xc1\xc3-\xff]|\xc2(?![\x90\x98\x9b\x9d-\x9f]))+|\r\n"
+    # The same in eight bits, as UTF-8 (ECMA-48 §5.3): xterm and VTE know them.
+    rb"|\xc2\x9b[0-?]*[ -/]*[@-~]?|\xc2[\x90\x98\x9d-\x9f](?:[^\x07\x1b\xc2]|\xc2(?![\x80-\x9f]))*(?:\x07|\x1b\\|\xc2\x9c)"
+    rb"|\xc2[\x90\x98\x9d-\x9f]|" + SILENT
+)
+#: The second bytes of those that begin more than one character.
+_EIGHT: Final = frozenset(b"\x90\x98\x9b\x9d\x9e\x9f")
 #: A sequence or character that the end of a read has cut, and the longest: longer ones are let go.
 _LONGEST: Final = 410
 _BEGUN: Final = bytewise(
     rb"(?:\x1b(?:\[[0-?]*[ -/]*|[\]PX^_][^\x07\x1b]{0,400}\x1b?|[ -/]+)?"
+    rb"|\xc2(?:\x9b[0-?]*[ -/]*|[\x90\x98\x9d-\x9f](?:[^\x07\x1b\xc2]|\xc2[^\x80-\x9f]){0,400}[\x1b\xc2]?)"
     rb"|[\xc2-\xdf]|[\xe0-\xef][\x80-\xbf]?|[\xf0-\xf4][\x80-\xbf]{0,2})\z"
 )
 _MOST: Final = 500
@@ -114,6 +122,8 @@ class Screen:
             b"e": lambda n: self._move(self._x, self._y + _first(n)),
             b"H": lambda n: self._move((n[1] or 1) - 1 if len(n) > 1 else 0, _first(n) - 1),
             b"f": lambda n: self._move((n[1] or 1) - 1 if len(n) > 1 else 0, _first(n) - 1),
+            b"I": lambda n: self._move((self._at() // _TAB + _first(n)) * _TAB, self._y),
+            b"Z": lambda n: self._move(((self._at() - 1) // _TAB - _first(n) + 1) * _TAB, self._y),
             b"J": self._erase_screen,
             b"K": self._erase_line,
             b"X": lambda n: self._blank(self._row(), self._at(), self._at() + _first(n)),
@@ -157,6 +167,8 @@ class Screen:
             part = match.group()
             where = origin + match.start() - before if origin >= 0 and match.start() >= before else NOWHERE
             first = part[0]
+            if first == 0xC2 and part[1:2] and part[1] in _EIGHT:
+                part, first = b"\x1b" + bytes((part[1] - 0x40,)) + part[2:], 0x1B
             if first == 0x1B:
                 self._escape(part, where)
             elif part == b"\r\n":

@@ -21,11 +21,11 @@ from agent.core.masking.screen import NOWHERE, Row, Screen, begun
 from agent.core.masking.stream import Piece, StreamMasker
 from agent.core.masking.widths import SameWidth, sized
 
-#: What puts text elsewhere than into the next cell or the next line, or takes no room and is not seen through by folding.
-#: Colours, modes and character sets are.
-_MOVES = bytewise(
-    rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\r[^\r\n]|\xc2[\x80-\x9f]"
-    rb"|\x1b(?:\[[0-9;:?]*(?:[^0-9;:?mhlnqt]|\z)|[^\[()=>]|[()][^AB012]|\z|\[4[hl]|\[\?(?:1049|1047|47)[hl])"
+#: What puts text elsewhere than into the next cell or the next line, or takes no room and is not seen through by folding (marks
+#: that stand on letters, sequences that are too long). Colours, modes and character sets are.
+_MOVES: Final = bytewise(
+    rb"[\x00-\x08\x0b\x0c\x0e-\x1a\x1c-\x1f\x7f]|\r[^\r\n]|\xc2[\x80-\x9f]|\xcc[\x80-\xbf]|\xcd[\x80-\xaf]|\xe2\x83[\x90-\xb0]"
+    rb"|\x1b(?:\[[0-9;:?]*(?:[^0-9;:?mhlnqt]|\z)|\[[0-9;:?]{65}|[^\[()=>]|[()][^AB012]|\z|\[4[hl]|\[\?(?:1049|1047|47)[hl])"
 )
 #: Bytes that are kept unread: a screenful and more.
 _UNREAD = 32 * 1024

@@ -21,7 +21,7 @@ SILENT: Final = (
     rb"|\x1b\[?[0-?]*[ -/]*|[\x00-\x1a\x1c-\x1f\x7f]"
 )
 _TOKEN: Final = re.compile(rb"[ -~]+|[\xc2-\xf4][\x80-\xbf]{1,3}|[\x80-\xff]|" + SILENT)
-_ELSEWHERE: Final = bytewise(rb"\x1b(?:\[[0-9;:?]*[A-HJLMSTade-gr-u`]|[78DEMc])")
+_ELSEWHERE: Final = bytewise(rb"\x1b(?:\[[0-9;:?]*[A-JLMSTZade-gr-u`]|[78DEMc])")
 _PRINTABLE: Final = bytes(range(0x20, 0x7F))
 _STAR: Final = b"*"
 _BLANK: Final = bytes(byte if chr(byte).isspace() else 0x2A for byte in range(256))
