@@ -43,11 +43,21 @@ __sp_dice() {
   done
   (( ${#__sp_b} == 12 ))
 }
+# Ctrl-C takes away what stands in the terminal unread, this question too, and is lost on a shell that is being forked: who is not
+# answered asks again. What was typed meanwhile comes before the verdict.
+__sp_read() {
+  builtin local __sp_i=1 __sp_w=
+  until builtin read -r -s -d $'\036' -t "$((__sp_i = __sp_i < 32 ? __sp_i * 2 : 32))" -p "$1" __sp_r < /dev/tty 2> /dev/tty; do
+    (( $? > 128 )) || builtin return 1
+    __sp_w+=$__sp_r
+  done
+  __sp_r=$__sp_w$__sp_r
+}
 __sp_ask() {
   builtin local __sp_c __sp_r IFS= LC_ALL=C
   __sp_dice || builtin return 1
   __sp_r=$'\033]7701;@NONCE@;Q;'"$1;$__sp_c;$2;${PWD@Q};${3@Q}${4-}"$'\007'
-  builtin read -r -s -d $'\036' -p "$__sp_r" __sp_r < /dev/tty 2> /dev/tty || builtin return 1
+  __sp_read "$__sp_r" || builtin return 1
   [[ ${__sp_r%"$__sp_c:"?} != "$__sp_r" ]] || builtin return 1
   __sp_c=${__sp_r%"$__sp_c:"?}; __sp_tell "W;${__sp_c@Q}"
   case ${__sp_r: -1} in a) builtin return 0 ;; s) builtin return 2 ;; *) builtin return 1 ;; esac
@@ -69,7 +79,7 @@ __sp_gate() {
   builtin local __sp_h __sp_t __sp_k=L __sp_o; __sp_number
   [[ $__sp_h && $__sp_h != "$__sp_n" ]] || __sp_k=U
   __sp_about "$__sp_t"
-  __sp_ask "$__sp_k" "$__sp_h" "$__sp_t" "$__sp_o"
+  __sp_ask "$__sp_k" "$__sp_g" "$__sp_t" "$__sp_o"
   case $? in 0) builtin printf 0 ;; 2) builtin printf 1 ;; *) builtin kill -INT $$; builtin printf 1 ;; esac
 }
 __sp_fetch() {
@@ -137,7 +147,7 @@ __sp_before() {
 }
 __sp_prompt() {
   builtin local __sp_h __sp_t
-  __sp_s=1
+  __sp_s=1 __sp_g=$((__sp_g + 1))
   builtin trap - INT
   builtin set -o history
   HISTCONTROL= HISTIGNORE=
@@ -150,10 +160,10 @@ __sp_prompt() {
   [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'\\[\033]7701;@NONCE@;A\007\\]'$PS1$'\\[\033]7701;@NONCE@;B\007\\]'
   [[ $PS2 == *'7701;@NONCE@'* ]] || PS2=$PS2$'\\[\033]7701;@NONCE@;C\007\\]'
   __sp_mend
-  __sp_tell "D;$__sp_e;${PWD@Q}"
+  __sp_tell "D;$__sp_e;${PWD@Q};$__sp_g"
   builtin return "$__sp_e"
 }
-__sp_s=1 __sp_e=0
+__sp_s=1 __sp_e=0 __sp_g=0
 # What the person's own settings run before a prompt stands between the two, and is nobody's line.
 __sp_mend
 # Keys that run the substitutions of a line that is still being edited, or bring such keys back from ~/.inputrc; and those that
@@ -165,8 +175,8 @@ for __sp_u in emacs-standard emacs-meta emacs-ctlx vi-command vi-insert; do
 done
 builtin bind -m emacs -x '"\C-x\C-e": __sp_edit' 2> /dev/null
 builtin bind -m vi-command -x '"v": __sp_edit' 2> /dev/null
-builtin readonly -f __sp_tell __sp_number __sp_dice __sp_ask __sp_about __sp_gate __sp_fetch __sp_run __sp_edit __sp_mend \
-  __sp_belt __sp_left __sp_before __sp_prompt
+builtin readonly -f __sp_tell __sp_number __sp_dice __sp_read __sp_ask __sp_about __sp_gate __sp_fetch __sp_run __sp_edit \
+  __sp_mend __sp_belt __sp_left __sp_before __sp_prompt
 __sp_u=$(builtin command id -un 2> /dev/null)
 __sp_tell "H;${__sp_u@Q};${HOSTNAME@Q}"
 # bash looks at it once the start-up files are over, and reads no history where it is off.
@@ -209,6 +219,8 @@ TYPED: Final = b""
 LEAD: Final = b""
 END: Final = b"\x1e"
 PERCENT: Final = False
+#: PS0 is expanded by a process of its own. A Ctrl-C that comes while bash forks it reaches bash alone.
+STRAYS: Final = True
 
 
 def guard(nonce: str, *, login: bool) -> str:

@@ -33,6 +33,8 @@ class Dialect(Protocol):
     """Ends a verdict."""
     PERCENT: bool
     """Whether values are quoted as in addresses, and not as the shell itself does."""
+    STRAYS: bool
+    """Whether a question may outlive its line: somebody else than the shell asks, and may have missed a Ctrl-C."""
 
     def guard(self, nonce: str, *, login: bool) -> str:
         """Return the start-up text."""

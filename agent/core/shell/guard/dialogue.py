@@ -10,7 +10,9 @@ the shell asked comes back from it with its acknowledgement (a *W* mark), and is
 
 Ctrl-C ends whoever asked, and may be on its way while the question is: a prompt in the place of an acknowledgement says so. The
 line did not run. A verdict that is not typed yet never is, and one that is has become text at a prompt, which is erased. fish
-goes on editing the line instead: the verdict stands in it then, and has the shell ask about that, which nobody has typed.
+goes on editing the line instead: the verdict stands in it then, and has the shell ask about that, which nobody has typed. In bash
+whoever asked may have missed the Ctrl-C and go on reading beside the prompt: another one ends both, and keys wait for what comes
+behind it. A question may have been lost with a Ctrl-C as well; the shell repeats it until it is answered.
 
 A line that starts another shell is discarded like a denied one, and what runs instead is handed over at the next prompt:
 
@@ -32,6 +34,7 @@ from agent.core.shell.guard.broken import ONE_BY_ONE, Broken, Unguardable
 from agent.core.shell.guard.drawn import Drawn
 from agent.core.shell.guard.keys import ENTER, Keys
 from agent.core.shell.guard.layer import Layer, Ran, State
+from agent.core.shell.guard.lulls import Lulls
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter, status
 from agent.core.shell.guard.meaning import Meant, Question
 from agent.core.shell.guard.pace import PER_ENTER, Pace
@@ -69,6 +72,7 @@ class Dialogue:
         self._keys: Final = Keys()
         self._pace: Final = Pace()
         self._drawn: Final = Drawn()
+        self._lulls: Final = Lulls()
         self._asking: tuple[Layer, Operation | None] | None = None
         self._next: tuple[Layer, tuple[bytes, ...]] | None = None
         self._starter = Starter()
@@ -113,7 +117,14 @@ class Dialogue:
     @property
     def waits(self) -> bool:
         """True where something is held back that :meth:`flush` would release."""
-        return self._marks.waits or (self._top.state == "entered" and bool(self._keys))
+        match self._top.state:
+            case "entered":
+                held = bool(self._keys)
+            case "answered":
+                held = self._top.pressed or self._keys.has(_INTERRUPT)
+            case state:
+                held = state == "interrupting"
+        return held or self._marks.waits
 
     @property
     def lead(self) -> bytes:
@@ -168,7 +179,23 @@ class Dialogue:
         if self._top.state == "entered":
             self._top.state = "prompt"
             units += self._typing()
+        elif self._top.state in ("answered", "interrupting") and self._lulls.come():
+            units += self._pressed()
         return units
+
+    def _pressed(self) -> list[Unit]:
+        """The shell does not say what it has to say next. Ctrl-C is what still reaches it: ours, or one that was typed."""
+        if self._top.state == "interrupting":
+            return self._interrupt(self._top)
+        if self._keys.from_last(_INTERRUPT):
+            self._top.pressed = True
+            return [_type(self._take(1))]
+        # The verdict may have been lost with the one that was typed, and nobody says anything before another.
+        return [_type(_INTERRUPT)] if self._top.pressed else []
+
+    def _interrupt(self, layer: Layer) -> list[Unit]:
+        layer.state, layer.pressed = "interrupting", True
+        return [_type(_INTERRUPT)]
 
     def _typing(self) -> list[Unit]:
         keys = self._released()
@@ -193,6 +220,7 @@ class Dialogue:
         return units
 
     def _heard(self, mark: Mark, now_ms: int) -> list[Unit]:
+        self._lulls.over()
         if mark.nonce == boot.NAME:
             return self._booted(mark.kind)
         layer = self._layers[mark.nonce]
@@ -252,6 +280,8 @@ class Dialogue:
             case "W" if layer.state == "answered":
                 self._give_back(layer, mark.fields[0])
                 return self._acknowledged(layer, now_ms)
+            case "W" if layer.state == "interrupting":
+                self._give_back(layer, mark.fields[0])
             case "N" if layer.state == "fetching" and layer.launch is not None:
                 _harmless(mark.fields[0])
                 layer.state, layer.goes, self._word = "answered", "starting", self._fresh()
@@ -259,7 +289,7 @@ class Dialogue:
                 return [_type(mark.fields[0] + b":" + text.encode() + layer.dialect.END)]
             case "D":
                 self._paid(now_ms)
-                layer.steps = None
+                layer.turn, layer.steps = int(mark.fields[2]) if mark.fields[2:] else 0, None
                 if layer.state != "replacing":
                     units = self._stand(layer)
                     self._ended(layer.over(status(mark.fields[0]), now_ms))
@@ -279,6 +309,10 @@ class Dialogue:
             layer.goes = "entered"
         if layer.state == "asking":
             layer.given_up, self._next = True, None
+        elif layer.state == "interrupting" and layer.pressed:
+            layer.state = "entered"
+        elif layer.state == "answered" and layer.dialect.STRAYS:
+            layer.state, layer.pressed = "interrupting", False
         elif layer.state in ("answered", "retyped", "fetching"):
             typed, layer.state = layer.state == "answered", "entered"
             return [_type(_ERASE)] if typed else []
@@ -294,10 +328,15 @@ class Dialogue:
         if layer.state == "replacing" and kind == "B":
             layer.state = "retyped"
             return [_type(f" {_RUN}\r".encode())]
+        # A second Ctrl-C may have taken away what a shell says before its prompt.
+        erased = self._stand(layer) if kind == "B" and layer.state in ("asking", "answered") else []
+        if layer.state == "interrupting":
+            # Only now does the shell read keys, and see to it that Ctrl-C leads to another prompt.
+            return self._interrupt(layer) if kind == "B" and not layer.pressed else []
         if kind == "A" or layer.state in ("booting", "asking", "replacing", "retyped", "fetching"):
             return []
         layer.state = "prompt"
-        return self._typing()
+        return [*erased, *self._typing()]
 
     def _give_back(self, layer: Layer, keys: bytes) -> None:
         """Type again what had been typed ahead.
@@ -341,8 +380,12 @@ class Dialogue:
             raise Broken("The shell asked without end, so it was ended.", "A start-up file or a prompt may run in a loop.")
 
     def _question(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
-        _, challenge, _, _, _, *_ = fields
+        kind, challenge, turn, _, _, *_ = fields
         _harmless(challenge)
+        if layer.dialect.STRAYS and kind != b"S" and int(turn) < layer.turn:
+            return self._strayed(layer)
+        if fields == (self._next[1] if self._next else layer.asked) and layer.state in ("asking", "answered", "interrupting"):
+            return []
         self._drawn.take(challenge)
         if self.given_up and self._next is None:
             self._next = layer, fields
@@ -350,14 +393,18 @@ class Dialogue:
         if self._asking is not None or not self.ready:
             raise Broken("The shell asked twice at once, so it was ended.")
         if layer.state == "answered" and layer.challenge and layer.challenge in fields[4]:
-            layer.challenge, layer.launch, layer.goes = challenge, None, "entered"
+            layer.challenge, layer.asked, layer.launch, layer.goes = challenge, fields, None, "entered"
             return [_type(challenge + b":d" + layer.dialect.END)]
         return self._put(layer, fields)
 
+    def _strayed(self, layer: Layer) -> list[Unit]:
+        """Somebody asks about a line of an earlier prompt, and reads what is typed at this one. They will ask again."""
+        return self._interrupt(layer) if layer.state in ("prompt", "entered") else []
+
     def _put(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
-        kind, challenge, _, cwd, line, *about = fields
+        kind, challenge, _, cwd, line, *about = layer.asked = fields
         if layer.state == "retyped" and line.strip() == _RUN.encode():
-            layer.state, layer.goes = "answered", "fetching"
+            layer.state, layer.goes, layer.pressed = "answered", "fetching", False
             return [_type(challenge + b":a" + layer.dialect.END)]
         layer.state, layer.challenge, layer.launch, layer.muted = "asking", challenge, None, False
         found = meaning.read(layer, set(self._layers), Question(kind, cwd, line, tuple(about)))
@@ -394,7 +441,7 @@ class Dialogue:
             self._ended(layer.over(None, now_ms))
             layer.under_way = (operation, now_ms, shown_from)
             layer.launched = operation
-        layer.state, layer.goes = "answered", "running"
+        layer.state, layer.goes, layer.pressed = "answered", "running", False
         if layer.given_up:
             self._withdrawn(layer)
             self._ended(layer.over(None, now_ms))
@@ -411,16 +458,20 @@ class Dialogue:
             self._withdrawn(layer)
             return b""
         layer.launch = None
-        layer.state, layer.goes = "answered", "entered"
+        layer.state, layer.goes, layer.pressed = "answered", "entered", False
         return layer.challenge + b":d" + layer.dialect.END
 
     def _withdrawn(self, layer: Layer) -> None:
         layer.given_up, layer.launch, layer.steps, layer.state = False, None, None, "entered"
+        if self._next is None and layer.dialect.STRAYS:
+            layer.state, layer.pressed = "interrupting", False
 
     def proceed(self) -> list[Unit]:
-        """Return the question that came while one, given up, was decided. Call it behind each verdict."""
+        """Return the question that came while one, given up, was decided; or what ends who asked that. Call it after verdicts."""
         late, self._next = self._next, None
-        return [] if late is None else self._put(*late)
+        if late is not None:
+            return self._put(*late)
+        return self._interrupt(self._top) if self._top.state == "interrupting" and not self._top.pressed else []
 
     def over(self, status: int | None, now_ms: int) -> None:
         """The first shell has ended, with ``status`` where it has one, and all others with it."""

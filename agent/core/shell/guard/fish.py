@@ -119,6 +119,7 @@ TYPED: Final = b""
 LEAD: Final = b"\r\n"
 END: Final = b"\n"
 PERCENT: Final = True
+STRAYS: Final = False
 
 
 def guard(nonce: str, *, login: bool) -> str:

@@ -42,6 +42,10 @@ class Keys:
         self._returned = max(0, self._returned - size)
         return data
 
+    def has(self, key: bytes) -> bool:
+        """True where ``key`` waits."""
+        return key in self._waiting
+
     def from_last(self, key: bytes) -> bool:
         """Drop what was typed before the last ``key``. False where there is none."""
         at = self._waiting.rfind(key)

@@ -12,9 +12,21 @@ from agent.core.shell.guard.launch import Launch
 from chalicelib.contracts.operation import Operation
 
 #: ``starting``: what starts it was run, and may ask for a password. ``booting``: it has its guard, which has not said hello.
+#: ``interrupting``: somebody may still read what is typed at its prompt; it has to show another one, behind a Ctrl-C of ours.
 #: ``replacing``, ``retyped``, ``fetching``: a line that starts another shell was discarded, and what runs instead is on its way.
 State = Literal[
-    "starting", "booting", "prompt", "entered", "asking", "answered", "running", "replacing", "retyped", "fetching", "opaque"
+    "starting",
+    "booting",
+    "prompt",
+    "entered",
+    "asking",
+    "answered",
+    "running",
+    "replacing",
+    "retyped",
+    "fetching",
+    "interrupting",
+    "opaque",
 ]
 
 
@@ -58,6 +70,12 @@ class Layer:
     account: str = ""
     muted: bool = False
     challenge: bytes = b""
+    asked: tuple[bytes, ...] = ()
+    """What it has asked last. It says that again where no answer comes."""
+    turn: int = 0
+    """The number of its last prompt. 0 where it does not count them."""
+    pressed: bool = False
+    """The Ctrl-C that it is to show another prompt behind has been typed."""
     launch: Launch | None = None
     """What runs instead of the line that was allowed last."""
     launched: Operation | None = None

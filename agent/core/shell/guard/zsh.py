@@ -28,10 +28,14 @@ __sp_dice() {
 }
 __sp_ask() {
   builtin emulate -L zsh
-  builtin local c r w
+  builtin local c i q r w
   __sp_dice || builtin return 1
-  builtin read -rs -d $'\036' "r?"$'\033]7701;@NONCE@;Q;'"L;$c;$HISTCMD;${(qqqq)PWD};${(qqqq)1}"$'\007' < /dev/tty 2> /dev/tty ||
-    builtin return 1
+  q=$'\033]7701;@NONCE@;Q;'"L;$c;$HISTCMD;${(qqqq)PWD};${(qqqq)1}"$'\007'
+  # Ctrl-C takes away what stands in the terminal unread, this question too, so who is not answered asks again. One that came just
+  # before zsh reads is looked at behind a command: behind the first key, and not behind all that is typed.
+  for ((i = 2; i < 1000000; i *= 2)) { builtin read -rs -t $i -k 1 "w?$q" 2> /dev/tty && builtin break }
+  builtin read -rs -d $'\036' r < /dev/tty 2> /dev/tty || builtin return 1
+  r=$w$r
   [[ $r == *"$c:"? ]] || builtin return 1
   w=${r%"$c:"?}
   __sp_tell "W;${(qqqq)w}"
@@ -112,6 +116,7 @@ TYPED: Final = b" . /dev/fd/9\n"
 LEAD: Final = b""
 END: Final = b"\x1e"
 PERCENT: Final = False
+STRAYS: Final = False
 
 
 def guard(nonce: str, *, login: bool) -> str:

@@ -1,4 +1,7 @@
-"""A shell that stands at its prompt again before it has taken the verdict: Ctrl-C was there first, and the line did not run."""
+"""A shell that stands at its prompt again before it has taken the verdict: Ctrl-C was there first, and the line did not run.
+
+In bash whoever asked may have missed it, and reads on beside the prompt, so another Ctrl-C is typed behind the verdict.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +17,10 @@ BACK = mark(b"D;130;'/tmp'")
 STANDS = mark(b"A") + b"$ " + mark(b"B")
 
 
+#: What it says behind the gateway's own Ctrl-C.
+AGAIN = mark(b"D;130;'/tmp';1") + STANDS
+
+
 def pressed(line: bytes = b"touch x\r") -> Dialogue:
     """Ctrl-C has gone to the shell behind a line, of which nothing had been heard for a while."""
     dialogue = booted()
@@ -22,14 +29,15 @@ def pressed(line: bytes = b"touch x\r") -> Dialogue:
     return dialogue
 
 
-def test_a_verdict_that_nobody_reads_is_erased_and_keys_go_on() -> None:
+def test_a_verdict_that_nobody_reads_is_discarded_and_keys_go_on() -> None:
     dialogue = pressed()
     asked(dialogue, b"'touch x'")
     assert dialogue.denied() == b"77:d\x1e"
     assert not dialogue.given_up
     assert dialogue.typed(b"ls\r") == b"", "before anything is heard of it"
-    assert sent(dialogue.receive(BACK, 9)) == b"\x15", "behind the verdict, and before every other key"
-    assert sent(dialogue.receive(STANDS, 9)) == b"ls\r"
+    assert sent(dialogue.receive(BACK, 9)) == b"", "keys of ours too are for a shell that reads them"
+    assert sent(dialogue.receive(STANDS, 9)) == b"\x03", "behind the verdict, and before every other key"
+    assert sent(dialogue.receive(AGAIN, 9)) == b"ls\r"
     assert isinstance(asked(dialogue, b"ls", b"78"), Asked)
 
 
@@ -37,8 +45,9 @@ def test_an_allowed_line_that_was_not_run_ends_with_what_the_shell_says() -> Non
     dialogue = pressed()
     unit = asked(dialogue, b"'touch x'")
     dialogue.allowed(6)
-    assert sent(dialogue.receive(BACK + STANDS, 9)) == b"\x15"
+    assert sent(dialogue.receive(BACK + STANDS, 9)) == b"\x03"
     assert [(each.operation, each.status) for each in dialogue.ran] == [(unit.operation, 130)]
+    dialogue.receive(AGAIN, 9)
     assert dialogue.typed(b"ls") == b"ls"
 
 
@@ -51,9 +60,8 @@ def test_while_it_is_decided_the_verdict_is_given_up() -> None:
     assert dialogue.typed(b"ls\r") == b"", "the decision is still to be recorded"
     assert dialogue.denied() == b""
     assert not dialogue.given_up
-    assert dialogue.proceed() == []
-    assert dialogue.waits
-    assert sent(dialogue.flush()) == b"ls\r"
+    assert sent(dialogue.proceed()) == b"\x03"
+    assert sent(dialogue.receive(AGAIN, 9)) == b"ls\r"
 
 
 def test_a_yes_that_is_given_up_runs_nothing_and_is_told_of() -> None:
@@ -63,9 +71,9 @@ def test_a_yes_that_is_given_up_runs_nothing_and_is_told_of() -> None:
     assert dialogue.given_up
     dialogue.allowed(11)
     assert [(each.operation, each.status) for each in dialogue.ran] == [(unit.operation, None)]
-    assert dialogue.state == "entered"
+    assert sent(dialogue.proceed()) == b"\x03"
     assert dialogue.typed(b"ls") == b""
-    assert sent(dialogue.flush()) == b"ls"
+    assert sent(dialogue.receive(AGAIN, 9)) == b"ls"
 
 
 def test_nothing_is_started_in_the_place_of_a_line_that_was_given_up() -> None:
@@ -75,10 +83,12 @@ def test_nothing_is_started_in_the_place_of_a_line_that_was_given_up() -> None:
         if early:
             dialogue.receive(BACK, 9)
             dialogue.allowed(10)
+            assert sent(dialogue.proceed()) == b"\x03"
+            dialogue.receive(STANDS, 9)
         else:
             dialogue.allowed(10)
-            dialogue.receive(BACK, 9)
-        assert sent(dialogue.receive(STANDS, 9)) == b""
+            assert sent(dialogue.receive(BACK + STANDS, 9)) == b"\x03"
+        assert sent(dialogue.receive(AGAIN, 9)) == b""
         assert dialogue.state == "prompt"
         assert dialogue.receive(b"shown", 9) == [Output(b"shown")]
 
@@ -108,9 +118,9 @@ def test_a_line_behind_it_may_be_given_up_as_well() -> None:
     asked(dialogue, b"'touch x'")
     dialogue.receive(BACK + question(b"pwd", challenge=b"78") + BACK + STANDS, 9)
     assert dialogue.denied() == b""
-    assert dialogue.proceed() == []
+    assert sent(dialogue.proceed()) == b"\x03"
     assert dialogue.typed(b"ls") == b""
-    assert sent(dialogue.flush()) == b"ls"
+    assert sent(dialogue.receive(AGAIN, 9)) == b"ls"
 
 
 def test_more_questions_than_one_at_a_time_end_the_shell() -> None:

@@ -1,0 +1,96 @@
+"""Questions of real shells that nobody heard: Ctrl-C takes what stands unread in a terminal, and they are asked again."""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from pathlib import Path
+from typing import Final
+
+import pexpect
+import pytest
+
+from agent.core.shell.guard import boot
+from agent.core.shell.guard.dialogue import Dialogue
+from agent.core.units import Asked, Housekeeping, Unit
+from tests.patience import HANG_S
+
+pytestmark = pytest.mark.servers
+
+QUESTION: Final = rb"\x1b\]7701;\w+;Q;[^\x07]*\x07"
+
+
+class Guarded:
+    """A guarded shell at a terminal of its own, whose answers are all a yes."""
+
+    def __init__(self, shell: str, home: Path) -> None:
+        (home / ".zshrc").write_text("")
+        self.dialogue = Dialogue(secrets.token_hex(16), lambda: secrets.token_hex(16), HANG_S)
+        env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "TERM": "xterm", "LANG": "C.UTF-8", "SHELL": shutil.which(shell) or ""}
+        self.child = pexpect.spawn("/bin/sh", ["-c", boot.BOOT], env=env, timeout=HANG_S, dimensions=(30, 200), cwd=home)
+        self.child.delaybeforesend = None
+
+    def _perform(self, units: list[Unit]) -> None:
+        for unit in units:
+            if isinstance(unit, Housekeeping):
+                self.child.send(unit.data)
+            elif isinstance(unit, Asked):
+                self.child.send(unit.data)
+                self.dialogue.allowed(0)
+
+    def type(self, keys: bytes) -> None:
+        self.child.send(self.dialogue.typed(keys))
+
+    def hear(self, data: bytes) -> None:
+        self._perform(self.dialogue.receive(data, 0))
+
+    def _listen(self) -> None:
+        """Read what the shell says next."""
+        self.hear(self.child.read_nonblocking(65536, HANG_S))
+
+    def until(self, state: str) -> None:
+        while self.dialogue.state != state:
+            self._listen()
+
+    def miss(self) -> bytes:
+        """Read a question that never arrives, and what stood before it. Returns the question."""
+        self.child.expect(QUESTION)
+        assert isinstance(self.child.after, bytes)
+        return self.child.after
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_question_that_nobody_heard_is_asked_again(shell: str, tmp_path: Path) -> None:
+    guarded = Guarded(shell, tmp_path)
+    try:
+        guarded.until("prompt")
+        guarded.type(b"echo >> made\r")
+        asked = guarded.miss()
+        again = guarded.miss()
+        assert again == asked
+        assert not (tmp_path / "made").exists()
+        guarded.hear(again)
+        guarded.until("prompt")
+        assert (tmp_path / "made").read_text() == "\n"
+        guarded.type(b"echo >> more\r")
+        guarded.until("running")
+        guarded.until("prompt")
+        assert (tmp_path / "more").read_text() == "\n"
+    finally:
+        guarded.child.close(force=True)
+
+
+def test_what_was_typed_meanwhile_comes_back(tmp_path: Path) -> None:
+    guarded = Guarded("bash", tmp_path)
+    try:
+        guarded.until("prompt")
+        guarded.type(b'read -r line; echo "$line" > made\r')
+        guarded.miss()
+        guarded.child.send(b"ty")
+        guarded.hear(guarded.miss())
+        guarded.until("running")
+        guarded.type(b"ped\r")
+        guarded.until("prompt")
+        assert (tmp_path / "made").read_text() == "typed\n"
+    finally:
+        guarded.child.close(force=True)
