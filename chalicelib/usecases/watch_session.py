@@ -30,7 +30,7 @@ def watch_session(ports: Ports, caller: AccessClaims, sid: str, source_ip: str) 
     """
     session, custody, rule = _permitted(ports, caller, sid, source_ip)
     if session.state is not State.LIVE:
-        raise refuse_over(session)
+        raise _not_now(session)
     agent = ports.store.agent(custody.agent_id)
     if agent is None or not agent.connection:
         raise _offline(session)
@@ -116,6 +116,12 @@ def _claims(ports: Ports, caller: AccessClaims, session: Session, agent: Agent, 
         exp=now_s + TICKET_S,
         deadline_ms=min(session.deadline_ms, caller.exp * 1000),
     )
+
+
+def _not_now(session: Session) -> Fault:
+    why = refuse_over(session)
+    recorded = session.state in {State.ENDED, State.KILLED, State.INTERRUPTED}
+    return Fault(why.code, why.message, hint=f"To see what happened: sallyport replay {session.sid}") if recorded else why
 
 
 def _offline(session: Session) -> Fault:

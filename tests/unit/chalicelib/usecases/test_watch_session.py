@@ -8,12 +8,14 @@ import msgspec
 import pytest
 
 from chalicelib.contracts import relay
-from chalicelib.contracts.api import SessionReport
+from chalicelib.contracts.api import SessionClose, SessionReport
 from chalicelib.contracts.api_live import WatchNews, WatchOffer
 from chalicelib.contracts.audit import WatchAllowed, WatchBegan, WatchEnded
 from chalicelib.contracts.capability import TICKET_TYP, WATCH_TYP, AccessClaims, WatchClaims
+from chalicelib.contracts.faults import Fault
 from chalicelib.domain.agent_proof import Replays
 from chalicelib.ports import Connection
+from chalicelib.usecases.close_session import close_session
 from chalicelib.usecases.connect_socket import Opening, connect_socket
 from chalicelib.usecases.relay_frame import relay_frame
 from chalicelib.usecases.report_session import report_session
@@ -133,6 +135,20 @@ def test_a_watch_is_not_resumed_and_its_ticket_is_good_for_a_minute() -> None:
     world.clock.advance(3600)
     with fault("session_ended"):
         connect(world, "w5", proof(world), socket="watch", watch=found.ticket)
+
+
+def test_who_comes_too_late_is_told_of_the_recording() -> None:
+    world = ready()
+    sid = world.live()
+    session = offer(world, sid).session
+    asked = SessionClose(state="ended", message="", chunks=session.chunks, chain=session.chain, operations=0, denied=0)
+    close_session(world.ports, world.agent, sid, asked)
+    with fault("session_ended", f"sallyport replay {sid}"):
+        offer(world, sid)
+    waiting, _ = world.open()
+    with pytest.raises(Fault) as early:
+        offer(world, waiting)
+    assert (early.value.code, early.value.hint) == ("conflict", "")
 
 
 def test_one_kind_of_ticket_is_of_no_use_for_the_other() -> None:
