@@ -54,6 +54,21 @@ def test_the_heading_comes_with_the_first_event() -> None:
     assert lines(writer.shown(mask(b"x"), "out", NOW_MS + 1234)) == [[0.0, "o", "x"]]
 
 
+@given(
+    st.binary(max_size=24) | st.text(max_size=24).map(str.encode), st.integers(1, 400), st.lists(st.integers(0, 9600), max_size=4)
+)
+def test_much_text_is_written_as_little_is_wherever_it_was_cut(piece: bytes, times: int, cuts: list[int]) -> None:
+    data = piece * times
+    writer = CastWriter(HEADING, term="xterm")
+    writer.resized(80, 24, NOW_MS)
+    places = [0, *sorted(min(cut, len(data)) for cut in cuts), len(data)]
+    written = [writer.shown(mask(data[start:end]), "out", NOW_MS) for start, end in pairwise(places)]
+    said = [line for line in b"".join([*written, writer.exited(0, NOW_MS)]).splitlines() if b',"o",' in line]
+    texts = [msgspec.json.decode(line)[2] for line in said]
+    assert "".join(texts) == data.decode(errors="replace")
+    assert said == [b'[0.000,"o",%b]' % msgspec.json.encode(text) for text in texts]
+
+
 def test_without_a_terminal_there_is_a_size_to_play_it_at() -> None:
     head, _ = lines(CastWriter(HEADING).exited(0, NOW_MS))
     assert head["term"] == {"cols": 80, "rows": 24}
@@ -81,7 +96,7 @@ def test_events() -> None:
 def test_a_character_in_two_reads_is_one_character() -> None:
     writer = CastWriter(HEADING)
     assert writer.shown(mask("é".encode()[:1]), "out", NOW_MS) == b""
-    # The other stream has a decoder of its own.
+    # The other stream has characters of its own.
     assert lines(writer.shown(mask(b"!"), "err", NOW_MS))[-1] == [0.0, "o", "!"]
     assert lines(writer.shown(mask("é".encode()[1:]), "out", NOW_MS)) == [[0.0, "o", "é"]]
 
