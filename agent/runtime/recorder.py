@@ -103,6 +103,7 @@ class SpoolRecorder:
         self._full: deque[_Buffer] = deque()
         self._gathered: _Gathered | None = None
         self._wrote_ms = 0
+        """When a little was last written that was not gathered."""
         self._answered = True
         """False once a durable line was written, until something follows it."""
         self._riding: tuple[int, recording.Kind, int, bytes] | None = None
@@ -168,10 +169,14 @@ class SpoolRecorder:
             if not self._answered and len(lines) < LEAST and self._gathered is None:
                 self._answered = True
                 self._ride(channel, kind, lines)
-            elif len(lines) <= LINE_LIMIT and (len(lines) >= LEAST or self._gathers(channel, kind) or self._is_again()):
+                return
+            now_ms = self._now_ms()
+            if len(lines) <= LINE_LIMIT and (len(lines) >= LEAST or now_ms == self._wrote_ms or self._gathers(channel, kind)):
                 self._gather(channel, kind, lines)
             else:
-                self._append(channel, kind, lines)
+                # Within the same millisecond it is gathered: a little each time, but often.
+                self._wrote_ms = now_ms
+                self._append(channel, kind, lines, now_ms)
         except Fault as fault:
             self._on_failure(fault)
 
@@ -224,7 +229,7 @@ class SpoolRecorder:
         except OSError as error:
             self._failed(Fault("recording_failed", "The end of the recording could not be written.", detail=str(error)))
 
-    def _append(self, channel: int, kind: recording.Kind, lines: bytes) -> int:
+    def _append(self, channel: int, kind: recording.Kind, lines: bytes, now_ms: int | None = None) -> int:
         self._check(channel, lines)
         riding = self._riding
         if riding is not None and riding[0] == channel and riding[1] == kind and len(lines) < LEAST:
@@ -232,7 +237,7 @@ class SpoolRecorder:
             return self._put(channel, kind, riding[2], riding[3] + lines)
         if riding is not None or self._gathered is not None:
             self._pass_on()
-        now_ms, seq = self._now_ms(), 0
+        now_ms, seq = self._now_ms() if now_ms is None else now_ms, 0
         if len(lines) <= LINE_LIMIT:
             return self._put(channel, kind, now_ms, lines)
         for piece in _pieces(lines):
@@ -274,11 +279,6 @@ class SpoolRecorder:
             return
         self._rode = self._riding
         self._ride_timer = asyncio.get_running_loop().call_later(GATHER_S, self._ridden)
-
-    def _is_again(self) -> bool:
-        """Tell whether something was written within this very millisecond: a little each time, but often."""
-        before, self._wrote_ms = self._wrote_ms, self._now_ms()
-        return self._wrote_ms == before
 
     def _gathers(self, channel: int, kind: recording.Kind) -> bool:
         gathered = self._gathered

@@ -155,9 +155,10 @@ class Performer:
         self._stage.to_client(effect.clean.data, effect.stream)
 
     def _record(self, effect: Record) -> None:
-        self._keep(effect.originals)
+        if effect.originals:
+            self._keep(effect.originals)
         if effect.lines:
-            self._serving.recorder.write_soon(effect.channel, effect.kind, effect.lines)
+            self._recorder.write_soon(effect.channel, effect.kind, effect.lines)
 
     def _keep(self, lines: tuple[bytes, ...]) -> None:
         """Seal originals and write them before what is recorded of them: a durable record makes both durable."""

@@ -20,7 +20,6 @@ import struct
 import time
 from collections.abc import Callable, Sequence
 from typing import Any, Final, cast
-from weakref import WeakSet
 
 import asyncssh
 from asyncssh.connection import SSHConnection
@@ -122,8 +121,8 @@ class Gcm(Encryption):
         return opened if opened is not None else self.open(first[:header_len], first[header_len:] + rest + mac)
 
 
-#: Legs that had their turn, and have more.
-_resting: Final[WeakSet[Quick]] = WeakSet()
+#: Legs that had their turn, and have more: each until it goes on, which the next turn of the loop sees to.
+_resting: Final[set[Quick]] = set()
 
 
 def share() -> float:
@@ -154,13 +153,13 @@ class Quick(SSHConnection):
         """Take packets until there are no more, or the turn is over."""
         if self._resting:
             return  # it goes on by itself
+        self._heard_s = now = time.monotonic()
         if not self._in_turn:
-            self._turn_ends, self._begun = time.monotonic() + (share() if _resting else TURN_S), False
+            self._turn_ends, self._begun = now + (share() if _resting else TURN_S), False
             if len(self._inpbuf) >= FULL:
                 # libuv reads a busy socket up to 32 times before it looks at any other: together they are one turn.
                 self._in_turn = True
                 asyncio.get_running_loop().call_soon(self._end_turn)
-        self._heard_s = time.monotonic()
         if self._keepalive_timer is None:
             self._reset_keepalive_timer()
         # What follows is asyncssh's own.

@@ -187,12 +187,11 @@ class Program:
                 self._relay.from_target(data)
             except Fault as fault:
                 self.fail(fault)
+            self.keep_pace()
         elif self._recorded is not None:
             self._recorded.hear(data, stream)
-            self._recorded.note_lines()
         if self._asides.waiting:
             self._say_asides()
-        self.keep_pace()
         recorder = self._connection.opened.recorder
         if recorder.pressure() and not self._target_valve.held:
             self._target_valve.hold("recording")

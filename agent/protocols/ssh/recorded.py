@@ -109,7 +109,7 @@ class Recorded:
             self._single.over(status)
 
     def hear(self, data: bytes, stream: Stream) -> None:
-        """The program said ``data``."""
+        """The program said ``data``. What masking holds back of it is shown in time."""
         try:
             effects = self.gate.said(data, stream, self._now_ms())
         except Fault as fault:
@@ -117,3 +117,7 @@ class Recorded:
             return
         left = self._performer.perform_now(effects)
         assert not left, "only decisions wait for the disk"
+        if self._seen is not None:
+            self.note_lines()
+        if self._pace is not None:
+            self._pace.keep()
