@@ -20,6 +20,8 @@ from agent.core.shell.words import literal
 from agent.core.shell.wrappers import DOCKER_EXEC, WRAPPERS
 
 _PLAIN: Final = re.compile(r"[ \t]*[\w./:@,+-][\w./:=@,+-]*(?:[ \t]+[\w./:@,+-][\w./:=@,+-]*)*[ \t]*", re.ASCII)
+#: Words of a line that starts a shell. Each may be a program that starts the next one, and is read for itself.
+WORDS: Final = 100
 _PROGRAM: Final = re.compile(r"(?:/usr)?(?:/bin/|/sbin/)?([a-z]+)")
 _NAME: Final = re.compile(r"[A-Za-z0-9_.@:/][\w.@:/+-]*", re.ASCII)
 
@@ -61,6 +63,8 @@ def launch(line: str) -> Launch | None:
     if not _PLAIN.fullmatch(line):
         return None
     words = line.split()
+    if len(words) > WORDS:
+        return None
     replaces = words[0] == "exec"
     if replaces:
         words = words[1:]

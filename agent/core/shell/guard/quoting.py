@@ -11,6 +11,7 @@ _ESCAPE: Final = re.compile(
     rb"\\(?:([0-7]{1,3})|x([0-9A-Fa-f]{1,2})|u([0-9A-Fa-f]{1,4})|U([0-9A-Fa-f]{1,8})|((?:M-)?)((?:C-)?)((?<=-)\\.|.)|$)",
     re.DOTALL,
 )
+_BARE: Final = re.compile(rb"[^;'$\\]+")
 _PERCENT: Final = re.compile(rb"%([0-9A-Fa-f]{2})")
 
 
@@ -22,6 +23,10 @@ def fields(body: bytes) -> list[bytes]:
     """Return the values of what stands between semicolons: ``'a'\\''b'``, ``$'a\\nb'`` or bare words. Raises UnquotableError."""
     found, at = [bytearray()], 0
     while at < len(body):
+        if bare := _BARE.match(body, at):
+            found[-1] += bare[0]
+            at = bare.end()
+            continue
         if body.startswith(b"$'", at):
             end = _ansi_end(body, at + 2)
             found[-1] += _ESCAPE.sub(_escape, body[at + 2 : end])

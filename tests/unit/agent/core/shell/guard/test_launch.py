@@ -139,3 +139,9 @@ def test_sudo_leaves_the_first_half_as_it_is() -> None:
     # What `sudo -i` gives to a login shell: a backslash before everything but letters, digits, `_`, `-` and `$`.
     escaped = "".join(c if c.isalnum() or c in "_-$" else "\\" + c for c in code())
     assert subprocess.run(["bash", "-c", f"printf %s {escaped}"], capture_output=True, check=True).stdout == code().encode()
+
+
+@pytest.mark.parametrize("word", ["sudo", "env", "env -i", "docker exec -it x", "sudo -u bob"])
+def test_starters_without_end_are_only_a_line(word: str) -> None:
+    assert launch(f"{word} " * 10_000 + "bash") is None
+    assert launch(f"{word} " * 4 + "bash") is not None or word.startswith("docker")

@@ -128,3 +128,10 @@ def test_the_guard_is_nobodys_business(line: bytes) -> None:
     found = read(INNER, {NONCE, "f" * 16}, Question(b"L", b"/", line))
     assert isinstance(found, Refused)
     assert found.message == HIDDEN
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_starters_without_end_are_decided_as_unknown(shell: str) -> None:
+    found = read(Layer(NONCE, shell=shell), {NONCE}, Question(b"L", b"/", b"sudo " * 13_000 + b"ls"))
+    assert isinstance(found, Meant)
+    assert (found.launch, "unknown" in found.operation.effects) == (None, True)
