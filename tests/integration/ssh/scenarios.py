@@ -129,7 +129,8 @@ def type_out(row: Row, scenario: Scenario, ready: str, *, human: bool) -> None:
         if typed and words != "":
             sign = ready if words is None else re.escape(words)
             if typed.endswith("\x03"):
-                _interrupt(row, sign)
+                # bash says that it takes keys, that it does not, and in a row below once more that it does.
+                _interrupt(row, sign if words else rf"\n.*{sign}")
             else:
                 assert row.settle(sign, HANG_S)
         _type(row.child, keys, human=human)
