@@ -49,6 +49,8 @@ class Outside:
         claims = serving.claims
         self._serving = serving
         self._tell = tell
+        self._trust: Hold | None = None
+        """The wait for others that the leg towards the target waits for, of which there is one."""
         self._decider: Final = Decider(claims, lambda: serving.policy)
         heading = Heading(
             sid=claims.sid,
@@ -99,12 +101,28 @@ class Outside:
         self._gate.handle(Tick(self._serving.now_ms()))
         Performer(self._serving, Answer()).perform_now(self._gate.handle(Remark(entry)))
 
+    @property
+    def trusting(self) -> bool:
+        """True while others are asked whether a first host key is to be trusted."""
+        return self._trust is not None
+
+    def withdraw_trust(self) -> None:
+        """Nobody waits for the target any more: if others are asked about its host key, they need not answer."""
+        if self._trust is not None:
+            self._trust.withdraw()
+
     async def _answered(self, asked: Asked) -> Answered | Refused:
         hold = Hold(self._serving, self._said, terminal=False)
+        trusts = asked.operation.action == "trust_host_key"
+        if trusts:
+            self._trust = hold
         try:
             return Answered(asked, await hold.agreed(asked.operation))
         except Fault as fault:
             return Refused(asked.operation, fault.code, fault.message)
+        finally:
+            if trusts:
+                self._trust = None
 
     def _said(self, data: bytes, recorded: bool) -> None:
         self._tell(data.decode().strip().removeprefix("sallyport: "))

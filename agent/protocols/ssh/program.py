@@ -32,7 +32,7 @@ from agent.protocols.ssh.denial import EXIT_FAILED, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.feed import ADVICE, Feed, Tape, script
 from agent.protocols.ssh.files import FileRelay
-from agent.protocols.ssh.held import INTERRUPT, QUIT, Hold, Waits, interrupts
+from agent.protocols.ssh.held import INTERRUPT, QUIT, TYPED_LIMIT, WITHDRAWN, Hold, Waits, interrupts
 from agent.protocols.ssh.recorded import Recorded
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.shell import ShellRelay
@@ -75,6 +75,8 @@ class Program:
         self._recorded: Recorded | None = None
         self._waits: Final = Waits(self._said_while_waiting, self._left_while_waiting)
         self._starting = False
+        self._reaching: asyncio.Future[asyncssh.SSHClientConnection] | None = None
+        """The way to the target, while it is waited for."""
         self._deaf = False
         """The client took no more output before there was any."""
         self._over = False
@@ -125,7 +127,11 @@ class Program:
         """Input, which is forwarded and never recorded: passwords are typed."""
         if self._target is None:
             # asyncssh resumes reading when a request was granted.
-            self._feed.add(data, more=self._waits.typed(data))
+            more = self._waits.typed(data)
+            if self._terminal is not None and interrupts(data):
+                self.withdraw()
+            room = self._terminal is not None and len(self._feed.kept) < TYPED_LIMIT
+            self._feed.add(data, more=more or room)
         elif self._relay is None:
             self.send_target(data)
         elif not (isinstance(self._relay, ShellRelay) and interrupts(data) and self.withdraw()):
@@ -359,7 +365,7 @@ class Program:
             if not self._over:
                 self._close(126)
             return
-        target = await self._connection.target()
+        target = await self._reach()
         if self._over:
             return  # the session ended while the target was dialled
         for words in self._connection.take_notes():
@@ -367,6 +373,18 @@ class Program:
         if self._modes:
             self._say(banner(shells.HOW[self._modes[0]], serving.watchers(), self._connection.sid))
         await self._start(target, wish, self._launch)
+
+    async def _reach(self) -> asyncssh.SSHClientConnection:
+        """Return the leg towards the target. Raises Fault, approval_withdrawn where this program did not want to wait for it."""
+        self._reaching = asyncio.ensure_future(self._connection.target())
+        try:
+            await asyncio.wait([self._reaching])
+            if self._reaching.cancelled():
+                raise Fault("approval_withdrawn", WITHDRAWN)
+            return self._reaching.result()
+        finally:
+            self._reaching.cancel()
+            self._reaching = None
 
     def unguardable(self, other: Unguardable) -> None:
         """The account's shell has no guard: open it locked, where the target lists that and policy permits it."""
@@ -413,6 +431,9 @@ class Program:
 
     def withdraw(self) -> bool:
         """Nobody wants what others are asked about now. False where nobody is asked."""
+        if self._reaching is not None and self._connection.asks_about_target:
+            self._reaching.cancel()
+            return True
         return self._waits.withdraw()
 
     def _typed_before(self, hold: Hold) -> None:

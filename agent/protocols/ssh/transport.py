@@ -85,6 +85,8 @@ class Connection(asyncssh.SSHServer):
         self._serving: asyncio.Future[Serving] | None = None
         self._target: asyncio.Future[asyncssh.SSHClientConnection] | None = None
         self._conn: asyncssh.SSHServerConnection | None = None
+        self._wanting = 0
+        """How many wait for the leg towards the target."""
         self._last_channel = 0
         self._forwards: Final = Forwards(self)
         self._outside: Outside | None = None
@@ -229,7 +231,18 @@ class Connection(asyncssh.SSHServer):
         if done and (self._target is None or self._target.exception() or self._target.result().is_closed()):
             self._target = self.spawn(self._dial())
         assert self._target is not None
-        return await asyncio.shield(self._target)
+        self._wanting += 1
+        try:
+            return await asyncio.shield(self._target)
+        finally:
+            self._wanting -= 1
+            if not self._wanting and self._outside is not None:
+                self._outside.withdraw_trust()
+
+    @property
+    def asks_about_target(self) -> bool:
+        """True while others are asked whether the target's first host key is to be trusted."""
+        return self._outside is not None and self._outside.trusting
 
     async def outside(self) -> Outside:
         """Return who decides and records what is asked for beside programs. Raises Fault."""

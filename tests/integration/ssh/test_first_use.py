@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import asyncssh
@@ -17,6 +20,7 @@ from tests.fakes.agent_runtime import make_policy
 from tests.integration.plugin_listener import Ran, eventually, run
 from tests.integration.ssh.conftest import USER, Gateway, Sshd
 from tests.integration.ssh.first_use import RUN, TRUST, Crossroads, aim, behind, impostor, key_line, unpinned
+from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
@@ -282,3 +286,70 @@ async def test_a_host_that_stalls(gateway: Gateway, tmp_path: Path, monkeypatch:
     server.close()
     for writer in held:
         writer.close()
+
+
+# -- who waits for others, and leaves --------------------------------------------------------------------------------------------
+
+
+@asynccontextmanager
+async def waiting(gateway: Gateway, sshd: Sshd, state: Path) -> AsyncIterator[asyncssh.SSHClientConnection]:
+    """A client's connection whose target waits for others to trust its first host key."""
+    unpinned(gateway, sshd, state, *HELD)
+    async with asyncssh.connect(
+        "127.0.0.1", gateway.port, config=None, known_hosts=None, username="web", client_keys=None
+    ) as conn:
+        yield conn
+
+
+@pytest.mark.parametrize("before", ["", "yes", "yes\r"])
+async def test_ctrl_c_at_a_terminal_withdraws_it(gateway: Gateway, sshd: Sshd, tmp_path: Path, before: str) -> None:
+    async with waiting(gateway, sshd, tmp_path) as conn:
+        process = await conn.create_process("true", term_type="xterm")
+        await asyncio.wait_for(gateway.serving.approvals.waiting.wait(), HANG_S)
+        if before:
+            process.stdin.write(before)
+            await asyncio.sleep(0)
+        process.stdin.write("\x03")
+        done = await asyncio.wait_for(process.wait(), HANG_S)
+        await eventually(lambda: gateway.serving.approvals.withdrawn == 1)
+    assert done.exit_status == 126
+    assert "You withdrew the request, so nothing ran. (approval_withdrawn, " in str(done.stdout) + str(done.stderr)
+    assert gateway.serving.host_keys.all() == []
+
+
+async def test_a_channel_that_is_closed_withdraws_it(gateway: Gateway, sshd: Sshd, tmp_path: Path) -> None:
+    """Of several on one connection (ControlMaster), the last one that waited."""
+    async with waiting(gateway, sshd, tmp_path) as conn:
+        one, other = [await conn.create_process("true") for _ in range(2)]
+        await asyncio.wait_for(gateway.serving.approvals.waiting.wait(), HANG_S)
+        one.close()
+        await asyncio.wait_for(one.wait_closed(), HANG_S)
+        assert gateway.serving.approvals.withdrawn == 0
+        other.close()
+        await eventually(lambda: gateway.serving.approvals.withdrawn == 1)
+    assert gateway.serving.host_keys.all() == []
+
+
+async def test_ctrl_c_of_one_leaves_the_other_waiting(gateway: Gateway, sshd: Sshd, tmp_path: Path) -> None:
+    async with waiting(gateway, sshd, tmp_path) as conn:
+        one = await conn.create_process("true", term_type="xterm")
+        other = await conn.create_process("echo done")
+        await asyncio.wait_for(gateway.serving.approvals.waiting.wait(), HANG_S)
+        one.stdin.write("\x03")
+        assert (await asyncio.wait_for(one.wait(), HANG_S)).exit_status == 126
+        gateway.serving.approvals.release.set()
+        done = await asyncio.wait_for(other.wait(), HANG_S)
+        assert (done.exit_status, done.stdout) == (0, "done\n")
+    assert gateway.serving.approvals.withdrawn == 0
+    assert len(gateway.serving.host_keys.all()) == 1
+
+
+async def test_a_client_that_leaves_withdraws_it(gateway: Gateway, sshd: Sshd, tmp_path: Path) -> None:
+    unpinned(gateway, sshd, tmp_path, *HELD)
+    process = await asyncio.create_subprocess_exec(*gateway.ssh("true"), stdin=asyncio.subprocess.DEVNULL)
+    await asyncio.wait_for(gateway.serving.approvals.waiting.wait(), HANG_S)
+    process.send_signal(signal.SIGINT)
+    await process.wait()
+    await eventually(lambda: gateway.serving.approvals.withdrawn == 1)
+    await gateway.idle()
+    assert gateway.serving.host_keys.all() == []

@@ -24,3 +24,10 @@ class Unguardable(Broken):
         self.shell = shell
         known = ", ".join(sorted(boot.GUARDS))
         super().__init__(f"This account's shell cannot be guarded ({shell[:40]!r}); only {known} can.", ONE_BY_ONE)
+
+
+def taken(name: bytes) -> Broken:
+    """Return the end of a shell in which something of that ``name`` is not to be had for its guard."""
+    what = name.decode("ascii", "replace")[:40]
+    words = f"The shell's guard needs {what!r}, which a start-up file keeps from it (readonly?), so the shell was ended."
+    return Broken(words, ONE_BY_ONE)

@@ -1,9 +1,12 @@
 """The gateway's half of a guarded shell: what the guard says, what is typed, and which of it may go where. Pure.
 
-    booting ──hello──► running ◄──────────────── answered ◄──verdict── asking
-                          │                          │                   ▲
-                          ▼ prompt                   ▼ denied            │ question
-                        prompt ──────Enter──────► entered ───────────────┘
+    booting            running ◄──────────────── answered ◄──verdict── asking
+       │ hello,           │                          │                   ▲
+       │ then stands      ▼ prompt                   ▼ denied            │ question
+       └──────────────► prompt ──────Enter──────► entered ───────────────┘
+
+A shell that has said hello has read its guard, and one that says that it stands before its prompt (a *D* mark) has put it in
+place: what start-up files leave may keep it from that, and until then nothing is typed to it.
 
 While a question is out nobody but the gateway types: keys wait, so that no key can pass for a verdict. What had been typed before
 the shell asked comes back from it with its acknowledgement (a *W* mark), and is typed again before everything that waits.
@@ -30,7 +33,7 @@ from typing import Final
 
 from agent.core.shell.guard import boot, meaning
 from agent.core.shell.guard.ahead import ahead
-from agent.core.shell.guard.broken import ONE_BY_ONE, Broken, Unguardable
+from agent.core.shell.guard.broken import ONE_BY_ONE, Broken, Unguardable, taken
 from agent.core.shell.guard.drawn import Drawn
 from agent.core.shell.guard.keys import ENTER, Keys
 from agent.core.shell.guard.layer import Layer, Ran, State
@@ -271,10 +274,12 @@ class Dialogue:
             case "R":
                 layer.muted = False
             case "H" if layer.state == "booting":
-                layer.state = "entered"
+                layer.greeted = True
                 layer.account = "@".join(field.decode("utf-8", "replace")[:64] for field in mark.fields[:2] if field)
             case "X":
                 return self._too_old(layer, mark.fields[0].decode("ascii", "replace")[:40])
+            case "T":
+                raise taken(mark.fields[0])
             case "A" | "C" | "B":
                 return self._prompted(layer, mark.kind)
             case "W" if layer.state == "answered":
@@ -289,11 +294,7 @@ class Dialogue:
                 return [_type(mark.fields[0] + b":" + text.encode() + layer.dialect.END)]
             case "D":
                 self._paid(now_ms)
-                layer.turn, layer.steps = int(mark.fields[2]) if mark.fields[2:] else 0, None
-                if layer.state != "replacing":
-                    units = self._stand(layer)
-                    self._ended(layer.over(status(mark.fields[0]), now_ms))
-                    return units
+                return self._prompts(layer, mark.fields, now_ms)
             case "Q":
                 if layer.steps is None:
                     self._paid(now_ms)
@@ -301,6 +302,16 @@ class Dialogue:
             case _:
                 raise ValueError(mark.kind)
         return []
+
+    def _prompts(self, layer: Layer, fields: tuple[bytes, ...], now_ms: int) -> list[Unit]:
+        layer.turn, layer.steps = int(fields[2]) if fields[2:] else 0, None
+        if layer.state == "booting" and layer.greeted:
+            layer.state = "entered"
+        if layer.state == "replacing":
+            return []
+        units = self._stand(layer)
+        self._ended(layer.over(status(fields[0]), now_ms))
+        return units
 
     def _stand(self, layer: Layer) -> list[Unit]:
         """A shell is before its prompt, whatever was asked, or was to be started, at the one before."""

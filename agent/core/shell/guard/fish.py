@@ -12,9 +12,9 @@ from typing import Final
 #: fish's own ``read`` is an editor; a POSIX shell reads the verdict. Its challenge is what Linux gives to whoever reads that file
 #: (122 bits, the same source as /dev/urandom): elsewhere two programs are started for it, which takes longer than all the rest.
 _TEXT: Final = r"""
-printf '\033]7701;@NONCE@;R\007'
+builtin printf '\033]7701;@NONCE@;R\007'
 function __sp_tell
-  printf '\033]7701;@NONCE@;%s\007' $argv[1] > /dev/tty
+  builtin printf '\033]7701;@NONCE@;%s\007' $argv[1] > /dev/tty
 end
 function __sp_ask
   set -l answer (command sh -c '
@@ -63,23 +63,31 @@ function __sp_run
   test -n "$text"; and eval $text
 end
 function __sp_enter
-  set -l line (commandline -b | string collect)
+  set -l line (builtin commandline -b | string collect)
   set -l words (string trim -- "$line" | string collect)
-  if test "$__sp_busy" = 1; or test -z "$words"; or commandline --search-mode; or commandline --paging-mode
-    commandline -f execute
-  else if not commandline --is-valid
-    commandline -f execute
+  if test "$__sp_busy" = 1; or test -z "$words"; or builtin commandline --search-mode; or builtin commandline --paging-mode
+    builtin commandline -f execute
+  else if not builtin commandline --is-valid
+    builtin commandline -f execute
     __sp_tell C
   else if __sp_ask $line
     set -g __sp_line $line
-    commandline -f execute
+    builtin commandline -f execute
   else
-    commandline -f cancel-commandline
+    builtin commandline -f cancel-commandline
+  end
+end
+# Whatever has the name of what ends a shell: there is no way on from here.
+function __sp_end
+  command kill -KILL $fish_pid
+  exec /bin/false
+  exec /usr/bin/false
+  while test 1
   end
 end
 function __sp_belt --on-event fish_preexec
   if test "$argv[1]" != "$__sp_line"; and string match -qr '\S' -- $argv[1]
-    __sp_ask $argv[1]; or kill -KILL $fish_pid
+    __sp_ask $argv[1]; or __sp_end
   end
   set -g __sp_line ''
   set -g __sp_busy 1
@@ -88,32 +96,32 @@ function __sp_before --on-event fish_prompt
   set -l last $status
   set -g __sp_busy 0
   for mode in default insert visual replace replace_one
-    bind -M $mode \r __sp_enter
-    bind -M $mode \n __sp_enter
+    builtin bind -M $mode \r __sp_enter
+    builtin bind -M $mode \n __sp_enter
   end
-  if not string match -q '*__sp_own_prompt*' -- (functions fish_prompt | string collect)
-    functions -q __sp_own_prompt; and functions -e __sp_own_prompt
-    functions -c fish_prompt __sp_own_prompt
+  if not string match -q '*__sp_own_prompt*' -- (builtin functions fish_prompt | string collect)
+    builtin functions -q __sp_own_prompt; and builtin functions -e __sp_own_prompt
+    builtin functions -c fish_prompt __sp_own_prompt
     # It finds the status of the line, and what comes first is printed when it has.
     function fish_prompt
       __sp_own_prompt | string collect -N | read -z -l text
-      printf '\033]7701;@NONCE@;A\007%s\033]7701;@NONCE@;B\007' $text
+      builtin printf '\033]7701;@NONCE@;A\007%s\033]7701;@NONCE@;B\007' $text
     end
   end
   __sp_tell "D;$last;"(string escape --style=url -- $PWD)
 end
 # Keys that start an editor or a pager.
 for __sp_f in edit_command_buffer __fish_man_page __fish_preview_current_file
-  functions -q $__sp_f; or continue
-  functions -c $__sp_f __sp_own$__sp_f
-  eval "function $__sp_f; __sp_ask $__sp_f; and __sp_own$__sp_f; commandline -f repaint; end"
+  builtin functions -q $__sp_f; or continue
+  builtin functions -c $__sp_f __sp_own$__sp_f
+  eval "function $__sp_f; __sp_ask $__sp_f; and __sp_own$__sp_f; builtin commandline -f repaint; end"
 end
 set -e __sp_f
-__sp_tell H\;(string escape --style=url -- (id -un 2> /dev/null))\;(string escape --style=url -- $hostname)
+__sp_tell H\;(string escape --style=url -- (command id -un 2> /dev/null))\;(string escape --style=url -- $hostname)
 """
 
-START: Final = "exec fish -i -C 'cat <&9 | source'"
-START_LOGIN: Final = "exec fish -l -i -C 'cat <&9 | source'"
+START: Final = "exec fish -i -C 'command cat <&9 | builtin source'"
+START_LOGIN: Final = "exec fish -l -i -C 'command cat <&9 | builtin source'"
 TYPED: Final = b""
 #: Enter does not move the cursor before fish runs a line, so words of ours begin on a line of their own.
 LEAD: Final = b"\r\n"

@@ -68,6 +68,8 @@ class Layer:
     shell: str = ""
     """Which shell it is, once that is known."""
     account: str = ""
+    greeted: bool = False
+    """It has read its guard; where that stands, it goes on to its first prompt."""
     muted: bool = False
     challenge: bytes = b""
     asked: tuple[bytes, ...] = ()

@@ -1,7 +1,10 @@
 """The guard of zsh.
 
-A *preexec* hook runs after a line was read and parsed, with the line as it was typed (history expanded), and before any of it
-runs; ``kill -INT $$`` in it discards the line. Start-up files are read by the guard itself, because it stands in their place.
+*preexec* runs after a line was read and parsed, with the line as it was typed (history expanded), and before any of it runs;
+``kill -INT $$`` in it discards the line. zsh calls the function of a hook's name first, and then what its array lists, so the
+guard's functions have the names of three hooks; those that the account's own files define are first in the arrays. All of that is
+put back before each prompt, and once more where a line is kept in the history: after keys, prompts, timers and other hooks, and
+with nothing between it and *preexec*. Start-up files are read by the guard itself, because it stands in their place.
 """
 
 from __future__ import annotations
@@ -16,6 +19,8 @@ builtin unsetopt histignorespace
 for __sp_f in ${ZDOTDIR:-~}/.zshenv @FILES@; do
   [[ ! -r $__sp_f ]] || builtin source $__sp_f
 done
+# Their aliases are read in what stands below; in a line they mean what they did.
+__sp_y=$options[aliases]; \builtin \unsetopt \aliases
 builtin unset __sp_f
 __sp_tell() { builtin printf '\033]7701;@NONCE@;%s\007' "$1" > /dev/tty }
 __sp_dice() {
@@ -29,6 +34,7 @@ __sp_dice() {
 __sp_ask() {
   builtin emulate -L zsh
   builtin local c i q r w
+  r=
   __sp_dice || builtin return 1
   q=$'\033]7701;@NONCE@;Q;'"L;$c;$HISTCMD;${(qqqq)PWD};${(qqqq)1}"$'\007'
   # Ctrl-C takes away what stands in the terminal unread, this question too, so who is not answered asks again. One that came just
@@ -56,16 +62,44 @@ __sp_run() {
   __sp_fetch || builtin return 1
   builtin eval "$r"
 }
-__sp_hide() { [[ $1 != *__sp_run* ]] }
+__sp_heal() { (( ! $+functions[builtin] )) || \unfunction builtin; (( $+builtins[builtin] )) || \enable builtin }
+# Traps of the person's do not run in between, nor behind it: functions of hooks are called by no command.
+__sp_order() {
+  builtin emulate -L zsh; builtin setopt extendedglob
+  builtin trap - DEBUG ZERR
+  builtin local f
+  for f in precmd preexec zshaddhistory; do
+    [[ $functions[$f] != [[:space:]]#"__sp_hook_$f "* ]] || builtin continue
+    if (( $+functions[$f] )); then
+      [[ $functions[$f] != 'builtin autoload -X'* ]] || builtin autoload +X $f
+      functions[__sp_own_$f]=$functions[$f]
+    else
+      builtin unset "functions[__sp_own_$f]"
+    fi
+    functions[$f]="__sp_hook_$f \"\$@\""
+  done
+  builtin typeset -ga +r precmd_functions preexec_functions zshaddhistory_functions
+  precmd_functions=(__sp_own_precmd ${precmd_functions:#__sp_*} __sp_precmd)
+  preexec_functions=(__sp_own_preexec ${preexec_functions:#__sp_*} __sp_hold)
+  zshaddhistory_functions=(__sp_own_zshaddhistory ${zshaddhistory_functions:#__sp_*} __sp_order)
+}
+__sp_hook_precmd() { __sp_order }
+__sp_hook_zshaddhistory() { __sp_order; [[ $1 != *__sp_run* ]] }
+# What was typed is not known where a hook has added something else to the history, but what was read of it is.
+__sp_hook_preexec() {
+  __sp_heal
+  builtin emulate -L zsh
+  builtin trap - DEBUG ZERR
+  [[ $1 == *[^[:space:]]* ]] || 1=$3
+  if ! __sp_ask "$1"; then
+    builtin trap - INT
+    builtin kill -INT $$
+    # Whatever has the names of what stops a line: there is no way on from here.
+    builtin exit 126; \exit 126; while [[ -n x ]]; do :; done
+  fi
+}
 # Hooks may change which hooks there are, and prompts do, at the first one; lines may not.
 __sp_hold() { builtin typeset -gr precmd_functions }
-__sp_release() { builtin typeset -g +r precmd_functions }
-__sp_order() {
-  builtin emulate -L zsh
-  preexec_functions=(__sp_preexec ${preexec_functions:#__sp_(preexec|hold)} __sp_hold)
-  precmd_functions=(__sp_release ${precmd_functions:#__sp_(release|precmd)} __sp_precmd)
-}
-__sp_preexec() { __sp_ask "$1" || { builtin kill -INT $$; builtin return 1 } }
 # Completion expands substitutions and glob qualifiers, and so would run what has not been asked about.
 __sp_complete() {
   if [[ $PREBUFFER$BUFFER == (*\`*|*[^[:space:]\;\|\&\(]\(*) ]]; then builtin zle .beep; else builtin zle __sp_o_$WIDGET; fi
@@ -80,15 +114,18 @@ __sp_keys() {
   done
 }
 __sp_precmd() {
-  builtin local e=$?
+  __sp_e=$?
+  __sp_heal
+  builtin local e=$__sp_e
   builtin trap - INT
   # A `#` is what it is in every other shell, and `< file` starts no pager.
   builtin setopt interactivecomments
   READNULLCMD=cat
   __sp_keys
-  __sp_order
+  builtin typeset -g +r PS1 PS2
   [[ $PS1 == *'7701;@NONCE@'* ]] || PS1=$'%{\033]7701;@NONCE@;A\007%}'$PS1$'%{\033]7701;@NONCE@;B\007%}'
   [[ $PS2 == *'7701;@NONCE@'* ]] || PS2=$PS2$'%{\033]7701;@NONCE@;C\007%}'
+  __sp_order
   __sp_tell "D;$e;${(qqqq)PWD}"
   builtin return $e
 }
@@ -100,7 +137,8 @@ for __sp_k in "${(@)keymaps}"; do
   done
 done
 builtin unset __sp_k __sp_w
-zshaddhistory_functions=(__sp_hide ${zshaddhistory_functions-})
+[[ $__sp_y != on ]] || builtin setopt aliases
+builtin unset __sp_y
 __sp_tell "H;${(qqqq)$(id -un 2> /dev/null)};${(qqqq)HOST}"
 """
 _LOGIN: Final = (

@@ -52,6 +52,25 @@ def sent(units: list[Unit]) -> bytes:
     return b"".join(unit.data for unit in units if isinstance(unit, Housekeeping))
 
 
+def test_nothing_is_typed_before_the_guard_stands() -> None:
+    """A shell that has read its guard, and whose start-up files keep it from putting that in place."""
+    dialogue = Dialogue(NONCE, lambda: INNER, 2.0)
+    dialogue.typed(b"touch x\r")
+    dialogue.receive(b"\x1b]7701;boot;bash\x07", 0)
+    assert sent(dialogue.receive(mark(b"R") + mark(b"H") + mark(b"A") + b"$ " + mark(b"B"), 0)) == b""
+    assert dialogue.flush() == []
+    assert not dialogue.ready
+    assert dialogue.patience is not None
+    assert dialogue.patience[1] == 2.0
+    assert sent(dialogue.receive(mark(b"D;0;'/'") + mark(b"B"), 0)) == b"touch x\r"
+
+
+def test_a_shell_that_lacks_what_its_guard_needs_is_ended() -> None:
+    dialogue = booted()
+    with pytest.raises(Broken, match="needs 'PS0', which a start-up file keeps from it"):
+        dialogue.receive(mark(b"T;'PS0'"), 0)
+
+
 def test_a_line_is_asked_about_and_runs() -> None:
     dialogue = booted()
     assert dialogue.typed(b"rm -rf x\rtyped ahead") == b"rm -rf x\r"
