@@ -109,6 +109,8 @@ def _attributes(reading: Reading, program: str, text: str) -> None:
         reading.flags.add("tamper")  # zsh: what follows are patterns of names
     if program in {"export", "readonly"}:
         return
+    if "T" in text:
+        reading.flags.add("tamper")  # zsh: two names of one value
     if "n" in text:
         reading.flags.add("tamper")  # a name reference: any later assignment goes elsewhere
     if "i" in text:
@@ -194,11 +196,19 @@ def counts(reading: Reading, program: str, words: list[Word]) -> None:
     for word in words:
         if word.text is None:
             if reading.zsh and not word.inert:
-                reading.flags.add("dynamic_code")
+                _counted(reading, word.of)
         elif sleeps(word.text):
             reading.flags.add("dynamic_code")
         elif reading.zsh:
             reading.evaluates(_NAME.findall(word.text))
+
+
+def _counted(reading: Reading, name: str) -> None:
+    """A variable whose value is arithmetic. It is a number where the line itself, and only that, says so."""
+    if name in reading.assigned or name == "PIPESTATUS":
+        reading.evaluates([name])
+    else:
+        reading.flags.add("dynamic_code")
 
 
 def _numbers(words: list[Word]) -> list[Word]:

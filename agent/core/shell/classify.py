@@ -204,7 +204,7 @@ def classify(text: str, limits: Limits = DEFAULT, *, carried: bool = False, zsh:
 
     Deterministic; work is bounded by `limits`. Whatever cannot be known adds the effect `unknown`. With `carried`, the shell has
     run other lines before, so that a variable may hold anything unless the text itself sets it. With `zsh`, it
-    is known to be one.
+    is one, or may be.
     """
     reading = Reading(limits, carried=carried, zsh=zsh)
     reading.text(text)

@@ -113,8 +113,8 @@ def _reads_input(options: list[str]) -> bool:
 def meaning(command: str, how: Fed, script: str) -> Classification:
     """What `command` means with `script` as its input. Of other languages than the shell's, no more than without it."""
     if not how.reads_shell:
-        return classify(command)
-    around, inside = classify(f"{how.before} true".strip()), classify(script)
+        return classify(command, zsh=True)
+    around, inside = classify(f"{how.before} true".strip(), zsh=True), classify(script)
     return Classification(
         around.commands[:-1] + inside.commands,
         around.effects | inside.effects | {"execute"},

@@ -16,6 +16,8 @@ class Reading(Protocol):
     # Other lines ran in the same shell before; the shell is known to be zsh.
     carried: bool
     zsh: bool
+    # Variables that the text sets.
+    assigned: set[str]
     # Standard input is a pipe or a file rather than the session's own.
     piped: bool
     stdin_moved: bool

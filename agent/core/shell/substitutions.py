@@ -25,6 +25,7 @@ _ASSIGNS = re.compile(r"\$\{([A-Za-z_]\w*)(?:\[[^\]]*\])?:?=", re.ASCII)
 _SUBSCRIPT = re.compile(rb"\[([^\]]*)")
 _NUMBERS = re.compile(rb"[-0-9,@*]*")
 _NUMERIC = frozenset({"$#", "$?", "$$", "$!"})
+_STATUS = re.compile(r"\$\{PIPESTATUS\[\d+\]\}", re.ASCII)
 _POSITIONAL = re.compile(r"\$\{?[0-9@*]")
 _NAMES = re.compile(r"[A-Za-z_]\w*", re.ASCII)
 _INDIRECT = re.compile(r"\$\{!(?!\w+(?:\[[@*]\]|[@*])\}$)")
@@ -51,7 +52,8 @@ def expand(walk: Walk, node: Node, pieces: Pieces, *, quoted: bool) -> None:
         variable(walk, node, pieces, quoted=quoted)
     elif kind == "expansion":
         parameter(walk, node)
-        pieces.unknown(splits=not quoted or "@" in walk.raw(node))
+        status = _STATUS.fullmatch(walk.raw(node))
+        pieces.unknown(splits=not quoted or "@" in walk.raw(node), of="PIPESTATUS" if status else "")
     elif kind == "command_substitution":
         inert = command(walk, node, in_double=quoted)
         pieces.unknown(splits=not quoted, inert=inert)
@@ -77,7 +79,8 @@ def variable(walk: Walk, node: Node, pieces: Pieces, *, quoted: bool) -> None:
     match = _PLAIN.fullmatch(raw)
     value = walk.reading.variables.get(match[1] or match[2]) if match else None
     if value is None or not walk.straight or (not quoted and re.search(r"[\s*?\[\\]|^$", value)):
-        pieces.unknown(splits=not quoted or raw == "$@", inert=raw in _NUMERIC)
+        of = match[1] or match[2] if match else ""
+        pieces.unknown(splits=not quoted or raw == "$@", inert=raw in _NUMERIC, of=of)
     else:
         pieces.literal(value, quoted=True)
 

@@ -26,6 +26,7 @@ class Word:
     prefix: the literal beginning, known even when text is not.
     splits: may become no word or several.
     inert: the unknown part is made of plain characters only (a date, a number), so it cannot turn into an option.
+    of: the variable whose value it is, where it is nothing else.
     """
 
     text: str | None
@@ -34,6 +35,7 @@ class Word:
     glob: bool = False
     quoted: bool = False
     inert: bool = False
+    of: str = ""
 
     @property
     def may_be_option(self) -> bool:
@@ -62,14 +64,17 @@ class Pieces:
     quoted: bool = False
     only_inert: bool = True
     brace: bool = False
+    of: list[str] = field(default_factory=list)
+    """Whose values its unknown pieces are; empty names for what is no variable."""
 
     def literal(self, text: str, *, quoted: bool) -> None:
         """Add known text."""
         self.quoted = self.quoted or quoted
         self.known.append(text)
 
-    def unknown(self, *, splits: bool, inert: bool = False) -> None:
-        """Add a piece that is only known at run time."""
+    def unknown(self, *, splits: bool, inert: bool = False, of: str = "") -> None:
+        """Add a piece that is only known at run time, and may be the value of a variable."""
+        self.of.append(of)
         if self.prefix is None:
             self.prefix = "".join(self.known)
         self.splits = self.splits or (splits and not inert)
@@ -82,7 +87,8 @@ class Pieces:
             return Word(None, prefix=text.split("{")[0], splits=True, glob=self.glob, quoted=self.quoted)
         if self.prefix is None:
             return Word(text, text, glob=self.glob, quoted=self.quoted)
-        return Word(None, self.prefix, self.splits, self.glob, self.quoted, inert=self.only_inert)
+        of = self.of[0] if len(self.of) == 1 and not text else ""
+        return Word(None, self.prefix, self.splits, self.glob, self.quoted, inert=self.only_inert, of=of)
 
 
 def unescape_unquoted(raw: str) -> str:

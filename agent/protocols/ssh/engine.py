@@ -121,7 +121,8 @@ def _exec(wish: Wish) -> Asked | Refused:
         return _refuse("exec", text, "not_supported", "The old scp protocol is not supported. Run scp without -O.")
     if _SFTP_SERVER.match(text):
         return _refuse("exec", text, "not_supported", "File transfer goes through the sftp subsystem. Run sftp without -s.")
-    meaning = classify(text)
+    # The account's own shell reads it, which may be zsh: some of what is data to bash, that one evaluates.
+    meaning = classify(text, zsh=True)
     if "scp" in meaning.verbs and _SCP_FAR_END.search(_QUOTES.sub("", text)):
         return _refuse("exec", text, "not_supported", "The old scp protocol is not supported. Run scp without -O.")
     if "sftp-server" in meaning.verbs:
