@@ -188,14 +188,14 @@ class Program:
 
     def on_output(self, data: bytes, stream: Stream) -> None:
         """Mask, record and show one read; then see whether the recording keeps up."""
-        if self._relay is not None and stream == "out":
-            try:
+        try:
+            if self._relay is not None and stream == "out":
                 self._relay.from_target(data)
-            except Fault as fault:
-                self.fail(fault)
-            self.keep_pace()
-        elif self._recorded is not None:
-            self._recorded.hear(data, stream)
+                self.keep_pace()
+            elif self._recorded is not None:
+                self._recorded.hear(data, stream)
+        except Exception as error:  # noqa: BLE001 - asyncssh would end the leg with all that runs on it, and nobody would be told
+            self._failed(error)
         if self._asides.waiting:
             self._say_asides()
         recorder = self._connection.opened.recorder
@@ -208,8 +208,8 @@ class Program:
         if isinstance(self._relay, ShellRelay):
             try:
                 self._relay.target_eof()
-            except Fault as fault:
-                self.fail(fault)
+            except Exception as error:  # noqa: BLE001 - as above
+                self._failed(error)
         self.tell(Lull(last=True))
         if self._channel is not None:
             self._channel.write_eof()
@@ -338,13 +338,17 @@ class Program:
     async def _guard(self, running: Coroutine[Any, Any, None]) -> None:
         try:
             await running
-        except Fault as fault:
-            if fault.code == "recording_failed":
-                self._connection.end(fault.notice)
-            self._fail(fault.notice)
-        except Exception:  # noqa: BLE001 - a bug of ours must end in words and an exit status, not in a client that hangs
-            _log.exception("ssh.channel.failed", sid=self._connection.sid)
-            self._fail(Notice("internal", "Something went wrong inside the gateway."))
+        except Exception as error:  # noqa: BLE001 - a bug of ours must end in words and an exit status, not in a client that hangs
+            if isinstance(error, Fault) and error.code == "recording_failed":
+                self._connection.end(error.notice)
+            self._failed(error)
+
+    def _failed(self, error: Exception) -> None:
+        if isinstance(error, Fault):
+            self.fail(error)
+            return
+        _log.error("ssh.channel.failed", sid=self._connection.sid, exc_info=error)
+        self._fail(Notice("internal", "Something went wrong inside the gateway."))
 
     async def _run(self, wish: Wish) -> None:
         serving = await self._connection.serving()
@@ -484,8 +488,8 @@ class Program:
             return
         try:
             self._relay.from_client(data)
-        except Fault as fault:
-            self._fail(fault.notice)
+        except Exception as error:  # noqa: BLE001 - as what the target says
+            self._failed(error)
 
     def _say_asides(self) -> None:
         if words := self._asides.due():

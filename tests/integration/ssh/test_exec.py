@@ -13,6 +13,8 @@ import asyncssh
 import msgspec
 import pytest
 
+from agent.core.units import Stream
+from agent.protocols.ssh.recorded import Recorded
 from chalicelib.contracts.faults import Notice
 from tests.fakes.agent_runtime import FakeServing
 from tests.integration.plugin_listener import eventually, run
@@ -321,6 +323,29 @@ async def test_several_channels_of_one_connection(gateway: Gateway, tmp_path: Pa
     recorder = gateway.serving.recorder
     assert {channel for channel, _ in recorder.written} == set(range(1, 12))
     assert gateway.serving.operations == 11
+
+
+async def test_a_bug_of_ours_ends_its_program_in_words_and_leaves_others_alone(
+    gateway: Gateway, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hear = Recorded.hear
+
+    def stumble(recorded: Recorded, data: bytes, stream: Stream) -> None:
+        if data == b"stumble\n":
+            raise ZeroDivisionError
+        hear(recorded, data, stream)
+
+    monkeypatch.setattr(Recorded, "hear", stumble)
+    async with asyncssh.connect(
+        "127.0.0.1", gateway.port, config=None, known_hosts=None, username="web", client_keys=None
+    ) as conn:
+        other = await conn.create_process(f"until [ -e {tmp_path}/over ]; do sleep 0.05; done; echo on")
+        ran = await conn.run("echo stumble; cat")
+        assert ran.exit_status == 255
+        assert "Something went wrong inside the gateway. (internal, " in str(ran.stderr)
+        (tmp_path / "over").touch()
+        assert (await other.wait()).stdout == "on\n"
+    await gateway.idle()
 
 
 async def test_an_ended_session_says_why(gateway: Gateway) -> None:
