@@ -38,11 +38,8 @@ __sp_ask() {
   __sp_dice || builtin return 1
   q=$'\033]7701;@NONCE@;Q;'"L;$c;$HISTCMD;${(qqqq)PWD};${(qqqq)1}"$'\007'
   # Ctrl-C takes away what stands in the terminal unread, this question too, so who is not answered asks again. One that came just
-  # before zsh reads is looked at behind a command: behind the first key, and not behind all that is typed. So what had been typed
-  # ahead is read key by key, before it asks.
-  for ((i = 0; i < 512; i++)) { builtin read -rs -t 0 -k 1 r 2> /dev/tty || builtin break; w+=$r }
-  for ((i = 2; i < 1000000; i *= 2)) { builtin read -rs -t $i -k 1 "r?$q" 2> /dev/tty && builtin break }
-  w+=$r
+  # before zsh reads is looked at behind a command: behind the first key, and not behind all that is typed.
+  for ((i = 2; i < 1000000; i *= 2)) { builtin read -rs -t $i -k 1 "w?$q" 2> /dev/tty && builtin break }
   builtin read -rs -d $'\036' r < /dev/tty 2> /dev/tty || builtin return 1
   r=$w$r
   [[ $r == *"$c:"? ]] || builtin return 1
