@@ -40,6 +40,7 @@ from agent.core.shell.guard.layer import Layer, Ran, State
 from agent.core.shell.guard.lulls import Lulls
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter, status
 from agent.core.shell.guard.meaning import Meant, Question
+from agent.core.shell.guard.nest import Nest
 from agent.core.shell.guard.pace import PER_ENTER, Pace
 from agent.core.shell.guard.quoting import UnquotableError, unpercent
 from agent.core.shell.guard.starter import Starter
@@ -51,9 +52,6 @@ from chalicelib.contracts.operation import Operation
 HELLO_S: Final = 3.0
 #: Seconds that what starts a shell (sudo, ssh) may be silent; nothing but an answer to it is typed in that time.
 START_S: Final = 60.0
-_NONCE_LIMIT: Final = 64
-#: Shells that are remembered, stopped ones among them.
-_KNOWN: Final = 32
 
 _INTERRUPT: Final = b"\x03"
 #: What erases a line that is being typed, in every editor and where the terminal itself edits.
@@ -68,10 +66,8 @@ class Dialogue:
     def __init__(self, nonce: str, mint: Callable[[], str], hello_s: float = HELLO_S) -> None:
         """``mint`` makes the nonces of further shells; each has ``hello_s`` seconds to report."""
         self._hello_s: Final = hello_s
-        self._fresh: Final = mint
-        self._top = Layer(_plain(nonce), muted=True)
-        self._layers: Final = {nonce: self._top}
-        self._marks: Final = Splitter(nonce, boot.NAME)
+        self._marks: Final = Splitter()
+        self._nest: Final = Nest(nonce, mint, self._marks)
         self._keys: Final = Keys()
         self._pace: Final = Pace()
         self._drawn: Final = Drawn()
@@ -79,9 +75,12 @@ class Dialogue:
         self._asking: tuple[Layer, Operation | None] | None = None
         self._next: tuple[Layer, tuple[bytes, ...]] | None = None
         self._starter = Starter()
-        self._word = boot.WORD
         self.ran: list[Ran] = []
         """Lines that have ended since somebody took them from here."""
+
+    @property
+    def _top(self) -> Layer:
+        return self._nest.top
 
     @property
     def state(self) -> State:
@@ -226,7 +225,7 @@ class Dialogue:
         self._lulls.over()
         if mark.nonce == boot.NAME:
             return self._booted(mark.kind)
-        layer = self._layers[mark.nonce]
+        layer = self._nest[mark.nonce]
         if layer.shell not in boot.GUARDS:
             raise ValueError(mark.kind)  # it cannot know its nonce yet
         if layer.dialect.PERCENT:
@@ -242,7 +241,7 @@ class Dialogue:
         top = self._top
         if top.state != "starting":
             return []
-        self._marks.nonces.discard(boot.NAME)
+        self._nest.booted()
         top.shell, top.state = shell, "booting"
         self._starter = Starter()
         if shell in boot.GUARDS:
@@ -264,10 +263,7 @@ class Dialogue:
                 self._ended(each.over(status if each.outer is layer else None, now_ms))
         if layer is not old:
             self._keys.disown()
-        if not self.ready:
-            self._marks.nonces.difference_update({boot.NAME, old.nonce})
-            del self._layers[old.nonce]
-        self._top = layer
+        self._nest.turn(layer, ready=self.ready)
 
     def _said(self, layer: Layer, mark: Mark, now_ms: int) -> list[Unit]:
         match mark.kind:
@@ -289,8 +285,8 @@ class Dialogue:
                 self._give_back(layer, mark.fields[0])
             case "N" if layer.state == "fetching" and layer.launch is not None:
                 _harmless(mark.fields[0])
-                layer.state, layer.goes, self._word = "answered", "starting", self._fresh()
-                text = layer.launch.text.replace(boot.WORD, self._word)
+                layer.state, layer.goes = "answered", "starting"
+                text = layer.launch.text.replace(boot.WORD, self._nest.word())
                 return [_type(mark.fields[0] + b":" + text.encode() + layer.dialect.END)]
             case "D":
                 self._paid(now_ms)
@@ -368,23 +364,12 @@ class Dialogue:
         assert layer.launch is not None
         start, layer.launch = layer.launch, None
         layer.state, layer.muted = "running", False
-        by = layer.launched.text if layer.launched else ""
-        inner = Layer(_plain(self._fresh()), outer=layer, by=by, word=self._word, login=start.login)
+        self._nest.start(start)
         if start.replaces:
             layer.gone = True
             self._ended(layer.over(None, now_ms))
-        self._layers[inner.nonce] = self._top = inner
-        self._marks.nonces.update({inner.nonce, boot.NAME})
         self._starter = Starter()
-        self._forget()
         return self._typing()
-
-    def _forget(self) -> None:
-        """Remember no more than so many shells, and those around the one that we speak with."""
-        around = self._top.chain
-        for nonce in [nonce for nonce, each in self._layers.items() if each not in around][: len(self._layers) - _KNOWN]:
-            del self._layers[nonce]
-            self._marks.nonces.discard(nonce)
 
     def _paid(self, now_ms: int) -> None:
         if not self._pace.spend(now_ms):
@@ -418,7 +403,7 @@ class Dialogue:
             layer.state, layer.goes, layer.pressed = "answered", "fetching", False
             return [_type(challenge + b":a" + layer.dialect.END)]
         layer.state, layer.challenge, layer.launch, layer.muted = "asking", challenge, None, False
-        found = meaning.read(layer, set(self._layers), Question(kind, cwd, line, tuple(about)))
+        found = meaning.read(layer, self._nest.nonces, Question(kind, cwd, line, tuple(about)))
         if kind == b"S":
             found = self._stepped(layer, found)
         else:
@@ -508,9 +493,3 @@ def _harmless(challenge: bytes) -> None:
 
 def _type(data: bytes) -> Unit:
     return Housekeeping(Side.TARGET, data)
-
-
-def _plain(nonce: str) -> str:
-    if not (nonce.isascii() and nonce.isalnum() and 16 <= len(nonce) <= _NONCE_LIMIT):
-        raise ValueError("a nonce is 16 to 64 letters and digits")
-    return nonce
