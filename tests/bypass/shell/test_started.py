@@ -7,7 +7,6 @@ imitate the guard, or bind a key to a program of its own: what is tried here are
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,7 +14,7 @@ import pytest
 
 from tests.bypass.shell.test_guarded import FORBID, GREETING
 from tests.integration.ssh.conftest import Sshd
-from tests.integration.ssh.many import Many
+from tests.integration.ssh.many import Many, crowds_of, one_each
 from tests.integration.ssh.scenarios import started
 from tests.integration.ssh.test_guarded_corpus import READY
 
@@ -100,18 +99,14 @@ TAKEN = [
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
-    running = {shell: Sshd(tmp_path_factory.mktemp(shell), shell=shutil.which(shell)) for shell in START}
-    yield running
-    for each in running.values():
-        each.stop()
+    with one_each(START, tmp_path_factory.mktemp) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def crowds(servers: dict[str, Sshd]) -> Iterator[dict[str, Many]]:
-    crowds = {shell: Many(sshd, EVERYTHING, FORBID, shell="guarded") for shell, sshd in servers.items()}
-    yield crowds
-    for each in crowds.values():
-        each.close()
+    with crowds_of(servers, EVERYTHING, FORBID) as crowds:
+        yield crowds
 
 
 def file(servers: dict[str, Sshd], shell: str) -> Path:

@@ -11,6 +11,7 @@ another. So what is tested here is shells; what connections do when they begin a
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import tempfile
 import time
@@ -249,3 +250,21 @@ class Many:
         master = self._master
         until(lambda: self._socket.exists() or master.poll() is not None, "a connection, or its end")
         assert master.poll() is None, f"no connection: {self._gate.notices}"
+
+
+@contextmanager
+def one_each(shells: Collection[str], folder: Callable[[str], Path]) -> Iterator[dict[str, Sshd]]:
+    """Servers whose account has each of ``shells``, in folders of those names."""
+    running = {shell: Sshd(folder(shell), shell=shutil.which(shell)) for shell in shells}
+    yield running
+    for each in running.values():
+        each.stop()
+
+
+@contextmanager
+def crowds_of(servers: dict[str, Sshd], *rules: str, shell: str = "guarded") -> Iterator[dict[str, Many]]:
+    """Gateways before each of ``servers``, under ``rules``."""
+    crowds = {name: Many(sshd, *rules, shell=shell) for name, sshd in servers.items()}
+    yield crowds
+    for each in crowds.values():
+        each.close()

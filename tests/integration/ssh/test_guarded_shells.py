@@ -10,7 +10,7 @@ import pexpect
 import pytest
 
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
-from tests.integration.ssh.many import Many
+from tests.integration.ssh.many import Many, crowds_of
 from tests.integration.ssh.scenarios import DOWN, LEFT, RIGHT, UP, Scenario, exact, started, type_out
 from tests.integration.ssh.test_guarded import NOT, PERMIT, victims
 from tests.integration.ssh.test_guarded_corpus import COMMON, GREETING, INTERRUPT, READY
@@ -274,10 +274,8 @@ START = {"zsh": ".zshrc", "fish": ".config/fish/config.fish"}
 
 @pytest.fixture(scope="module")
 def crowds(servers: dict[str, Sshd]) -> Iterator[dict[str, Many]]:
-    crowds = {shell: Many(sshd, PERMIT, NOT, shell="guarded") for shell, sshd in servers.items()}
-    yield crowds
-    for each in crowds.values():
-        each.close()
+    with crowds_of(servers, PERMIT, NOT) as crowds:
+        yield crowds
 
 
 @pytest.mark.parametrize("human", [False, True], ids=["burst", "human"])

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 import pytest
 
 from tests.integration.ssh.conftest import Sshd
-from tests.integration.ssh.many import Many, Row
+from tests.integration.ssh.many import Many, Row, crowds_of, one_each
 from tests.integration.ssh.test_guarded import NOT, PERMIT
 from tests.patience import HANG_S
 
@@ -92,18 +92,14 @@ def lines(shell: str) -> list[Typed]:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Sshd]]:
-    running = {shell: Sshd(tmp_path_factory.mktemp(shell), shell=shutil.which(shell)) for shell in START}
-    yield running
-    for each in running.values():
-        each.stop()
+    with one_each(START, tmp_path_factory.mktemp) as running:
+        yield running
 
 
 @pytest.fixture(scope="module")
 def crowds(servers: dict[str, Sshd]) -> Iterator[dict[str, Many]]:
-    crowds = {shell: Many(sshd, PERMIT, NOT, shell="guarded") for shell, sshd in servers.items()}
-    yield crowds
-    for each in crowds.values():
-        each.close()
+    with crowds_of(servers, PERMIT, NOT) as crowds:
+        yield crowds
 
 
 class Account:
@@ -201,10 +197,8 @@ def test_denied_lines_do_not_run_under_it(crowds: dict[str, Many], kind: Kind, a
 
 @pytest.fixture(scope="module")
 def recorded(servers: dict[str, Sshd]) -> Iterator[dict[str, Many]]:
-    crowds = {shell: Many(sshd, PERMIT, shell="recorded") for shell, sshd in servers.items()}
-    yield crowds
-    for each in crowds.values():
-        each.close()
+    with crowds_of(servers, PERMIT, shell="recorded") as crowds:
+        yield crowds
 
 
 def _longer(account: Account, drawn: int) -> bool:
