@@ -13,7 +13,6 @@ each chunk is chained to the one before. A recording that an earlier process lef
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -100,7 +99,7 @@ class SpoolRecorder:
         self._names: dict[tuple[int, recording.Kind], str] = {}
         """How channels are called in the recording."""
         self._open: dict[str, _Buffer] = {}
-        self._full: deque[_Buffer] = deque()
+        self._full: list[_Buffer] = []
         self._gathered: _Gathered | None = None
         self._wrote_ms = 0
         """When a little was last written that was not gathered."""
@@ -112,7 +111,7 @@ class SpoolRecorder:
         self._ride_timer: asyncio.TimerHandle | None = None
         self._rode: object = None
         """What was riding when the timer was set."""
-        self._packing: deque[tuple[_Buffer, Packed]] = deque()
+        self._packing: list[tuple[_Buffer, Packed]] = []
         """What the log will pack, in its order."""
         self._held = 0
         """Bytes that wait for their chunk. They, or those that wait for the log, set the pace: the slower of the two."""
@@ -345,7 +344,7 @@ class SpoolRecorder:
     def _written(self) -> None:
         """The log has written something: what it packed takes less room now."""
         while self._packing and (saved := self._packing[0][1].saved) is not None:
-            buffer, _ = self._packing.popleft()
+            buffer, _ = self._packing.pop(0)
             if not buffer.cut:
                 buffer.held -= saved
                 self._held -= saved
@@ -383,7 +382,7 @@ class SpoolRecorder:
         now = asyncio.get_running_loop().time()
         due = [kind for kind, buffer in self._open.items() if everything or buffer.due <= now]
         ready = [*self._full, *(self._open.pop(kind) for kind in due)]
-        self._full = deque(sorted(ready, key=lambda buffer: buffer.first_seq))
+        self._full = sorted(ready, key=lambda buffer: buffer.first_seq)
 
     async def _cut(self, buffer: _Buffer) -> None:
         """Make the chunk of ``buffer``, which stays first in ``_full`` until then: its lines are still owed by the log."""
