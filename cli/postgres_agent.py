@@ -22,6 +22,7 @@ from cli import postgres_wire as wire
 from cli import ways
 from cli.agent_trust import check_agent
 from cli.direct_way import dial
+from cli.goodbye import close
 from cli.home import Home
 from cli.moments import now_ms
 from cli.patience import Patience
@@ -115,7 +116,7 @@ async def _pinned(errand: Errand, opened: ways.Opened) -> AsyncIterator[Leg]:
                     connection = await stack.enter_async_context(_relayed(opened.address, opened.ticket))
                 connection.setblocking(False)
                 reader, writer = await asyncio.open_connection(sock=connection, limit=READ)
-                stack.push_async_callback(_close, writer)
+                stack.push_async_callback(close, writer, _GOODBYE_S)
                 await _secure(reader, writer, trust.ssh_ca, errand.alias)
         except TimeoutError:
             raise Fault("handshake_timeout", "The agent did not finish its handshake in time.") from None
@@ -162,12 +163,3 @@ async def _secure(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, ss
     await writer.start_tls(context)
     shown: bytes | None = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
     check_agent(shown, ssh_ca, alias, now_ms())
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    """End the connection so that the agent sees it end, and not break."""
-    writer.close()
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_GOODBYE_S):
-            await writer.wait_closed()
-    writer.transport.abort()

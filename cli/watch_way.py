@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import AsyncGenerator, Callable, Mapping
-from contextlib import aclosing, suppress
+from contextlib import aclosing
 from typing import Final
 
 from agent.runtime.tunnel import Tunnel, TunnelError, bridge
@@ -18,6 +18,7 @@ from chalicelib.contracts.api_live import WatchOffer
 from chalicelib.contracts.faults import CODES, Fault
 from chalicelib.contracts.watching import WATCH_MESSAGE_LIMIT, Over, Sight, WatchFault
 from cli.agent_trust import check_agent
+from cli.goodbye import close
 from cli.moments import now_ms
 from cli.ways import checked_relay
 
@@ -86,16 +87,7 @@ async def _sights(tunnel: Tunnel, ssh_ca: str, alias: str) -> AsyncGenerator[Sig
             except WatchFault as fault:
                 raise Fault("protocol_error", "The agent sent something that is no part of a watch.", detail=str(fault)) from None
     finally:
-        await _close(writer)
-
-
-async def _close(writer: asyncio.StreamWriter) -> None:
-    """End the connection so that the agent sees it end, and not break."""
-    writer.close()
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(_GOODBYE_S):
-            await writer.wait_closed()
-    writer.transport.abort()
+        await close(writer, _GOODBYE_S)
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:
