@@ -1,8 +1,8 @@
 """The 63 scenarios: what people do at a prompt, by kind, and how it is typed. Each shell's rows are beside the shell's test.
 
 A row names keys and the exact lines that they amount to. Keys are one write, or pieces where something has to be seen first: a
-prompt before a piece that is a text, words before one that has them, nothing where they are empty. Each piece is typed key by key
-(``human``) and in one write (``burst``).
+prompt before a piece that is a text, words before one that has them, nothing where they are empty. A piece without keys waits.
+Each piece is typed key by key (``human``) and in one write (``burst``).
 """
 
 from __future__ import annotations
@@ -124,9 +124,9 @@ def type_out(row: Row, scenario: Scenario, ready: str, *, human: bool) -> None:
     ``ready`` is what a shell shows when it takes keys.
     """
     typed = ""
-    for piece in scenario.pieces:
+    for number, piece in enumerate(scenario.pieces):
         words, keys = (None, piece) if isinstance(piece, str) else piece
-        if typed and words != "":
+        if number and words != "":
             sign = ready if words is None else re.escape(words)
             if typed.endswith("\x03"):
                 # bash says that it takes keys, that it does not, and in a row below once more that it does.

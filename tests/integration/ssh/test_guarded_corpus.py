@@ -55,10 +55,23 @@ COMMON = [
         ["echo in''side; cat\r", ("inside\r\n", "to cat\r"), ("to cat\r\nto cat\r\n", "\x04"), "echo x\r"],
         ["echo in''side; cat", "echo x"],
     ),
-    Scenario("python", ["python3 -q\r", (">>> ", "print(6*7)\r"), ("42\r\n", "\x04"), "echo x\r"], ["python3 -q", "echo x"]),
+    # Before its prompt, Python has the terminal read lines, which makes a NUL of a Ctrl-D that Python reads as a key later.
+    Scenario(
+        "python",
+        ["python3 -q\r", (">>> ", "print(6*7)\r"), ("42\r\n", ""), (">>> ", "\x04"), "echo x\r"],
+        ["python3 -q", "echo x"],
+    ),
     Scenario(
         "python block",
-        ["python3 -q\r", (">>> ", "for i in [6]:\r"), ("... ", "  print(i*7)\r"), ("... ", "\r"), ("42\r\n", "\x04"), "echo x\r"],
+        [
+            "python3 -q\r",
+            (">>> ", "for i in [6]:\r"),
+            ("... ", "  print(i*7)\r"),
+            ("... ", "\r"),
+            ("42\r\n", ""),
+            (">>> ", "\x04"),
+            "echo x\r",
+        ],
         ["python3 -q", "echo x"],
     ),
     Scenario("wrap edit", f"echo {'w' * 150}{HOME}{RIGHT * 5}a\r", [f"echo a{'w' * 150}"]),
