@@ -18,8 +18,9 @@ from typing import Final
 
 import msgspec
 
-from agent.runtime.journal import Journal, SessionLog
+from agent.runtime.journal import Journal
 from agent.runtime.packing import GATHERED, LEAST, Gathering, Lines, Packed
+from agent.runtime.session_log import SessionLog
 from agent.runtime.spool import Disk, End, Folder, Leftover, SpooledChunk
 from agent.runtime.uploader import Uploader
 from agent.runtime.wal import FRAME_BYTES, TYPES, Frame, Progress, Type, cut_payload

@@ -11,11 +11,10 @@ Grammar: POSIX Shell Command Language, and the bash reference manual where bash 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 
 from tree_sitter import Node
 
-from agent.core.shell import builtins, dialects, parts, redirecting, substitutions
+from agent.core.shell import conditions, dialects, parts, redirecting, substitutions
 from agent.core.shell.environment import CHARSET, is_tamper
 from agent.core.shell.model import Redirection
 from agent.core.shell.options import names
@@ -41,17 +40,12 @@ STRAIGHT = frozenset({"program"})
 ATOMS = frozenset({"variable_name", "special_variable_name", "test_operator", "heredoc_start", "heredoc_end", "file_descriptor"})
 REDIRECTS = frozenset({"file_redirect", "herestring_redirect", "heredoc_redirect"})
 ARITHMETIC = frozenset({"arithmetic_expansion", "c_style_for_statement", "subscript"})
-#: Expansions that are numbers.
-NUMBER = re.compile(r"\$[?#$!]|\$\{#")
 RESERVED = names("{ } ! if then else elif fi for while until do done case esac in function select [[ ]] time coproc")
 
 _ENDS_WORD = frozenset([b" ", b"\t", b"\n", b";", b"&", b"|", b"(", b")", b"<", b">", b"`", b"\\"])
 _BLANK = re.compile(rb"(?:[ \t\n]|\\\n)*")
 _NAME = re.compile(r"[A-Za-z_]\w*", re.ASCII)
-#: Whether a descriptor is a terminal: to zsh, its number is arithmetic.
-_TERMINAL = re.compile(r"(?<=\s)-t\s+(?![0-9]+\s)")
-# `-eq` and its kin in `[[ ]]`, and the counter of `for ((i = 0; …))`.
-_OPERATOR = re.compile(r"(?<=\s)-[A-Za-z]{1,2}(?=\s)")
+# The counter of `for ((i = 0; …))`.
 _COUNTER = re.compile(r"\s*\(\(\s*([A-Za-z_]\w*)\s*=\s*-?\d+\s*;", re.ASCII)
 # Arithmetic that gives a variable another value: `(PATH = 1)`, `PATH += 1`, `PATH++`.
 _CHANGES = re.compile(r"(?:<<|>>|[^=!<>])=(?!=)|\+\+|--")
@@ -112,7 +106,7 @@ class Walk:
         elif kind == "for_statement":
             self.loop_variable(node)
         elif kind == "test_command" or (kind == "compound_statement" and children[0].type == "(("):
-            self.test(node)
+            conditions.test(self, node)
         straight = self.straight and kind in STRAIGHT
         piped = self.reading.piped
         below: list[tuple[Node, bool, bool]] = []
@@ -124,61 +118,6 @@ class Walk:
                 self.flag("background")
         below.reverse()
         return below
-
-    def test(self, node: Node) -> None:
-        """`[ ]`, `[[ ]]` and `(( ))` are commands, though they start nothing."""
-        raw = self.raw(node)
-        self.reading.command([], [])
-        if not raw.startswith("((") and (
-            raw.lstrip("[")[:1] not in {" ", "\t", "\n"} or self.before(node.children[-1]) not in b" \t\n"
-        ):
-            self.flag("parse_error")  # `[x]` is a word
-        if raw.startswith("(("):
-            self.arithmetic(node)
-            self.reading.bare_arithmetic.update(dialects.arithmetic_names(raw))
-        # `-eq` and its kin evaluate both sides as arithmetic, -v and -R a subscript.
-        elif self.reading.zsh and _TERMINAL.search(raw):
-            self.arithmetic(node)
-        elif re.search(r"-(?:[vR]|eq|ne|lt|le|gt|ge)\b" if raw.startswith("[[") else r"-[vR]\b", raw):
-            self.arithmetic(node, _OPERATOR.sub("", raw))
-        elif not raw.startswith("[["):
-            for word in self.below(node):
-                self.unquoted(word)
-        if raw.startswith("[[") and dialects.test_hides_command(self.without_words(node)):
-            self.flag("parse_error")
-
-    def below(self, node: Node) -> Iterator[Node]:
-        """What a test compares: its words, whatever operators hold them together."""
-        stack = [*node.named_children]
-        while stack:
-            child = stack.pop()
-            if child.type in WORD_NODES:
-                yield child
-            else:
-                stack.extend(child.named_children)
-
-    def unquoted(self, word: Node) -> None:
-        """`[ $x ]`: what is not quoted may become several words, `-v` and a subscript among them."""
-        for part in word.named_children if word.type == "concatenation" else [word]:
-            raw = self.raw(part)
-            if part.type in {"word", "extglob_pattern"} and builtins.is_operator(raw):
-                self.flag("dynamic_code")
-            if part.type in {"simple_expansion", "expansion"} and not NUMBER.match(raw):
-                self.reading.evaluates(_NAME.findall(raw) or {"?"})
-            elif part.type == "command_substitution" and not substitutions.INERT.fullmatch(raw.strip("`$()").encode()):
-                self.flag("dynamic_code")
-
-    def without_words(self, node: Node) -> str:
-        """The text of a node with an x for every quoted string and substitution in it."""
-        kept, at, stack = [], node.start_byte, list(reversed(node.children))
-        while stack:
-            child = stack.pop()
-            if child.type in dialects.SAME_EXTENT:
-                kept.append(self.source[at : child.start_byte] + b"x")
-                at = child.end_byte
-            else:
-                stack.extend(reversed(child.children))
-        return b"".join([*kept, self.source[at : node.end_byte]]).decode("utf-8", "replace")
 
     def loop_variable(self, node: Node) -> None:
         name = node.child_by_field_name("variable")

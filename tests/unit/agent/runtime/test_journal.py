@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from agent.runtime.journal import Journal, SessionLog
+from agent.runtime.journal import Journal
 from agent.runtime.leftovers import read_log
+from agent.runtime.session_log import SessionLog
 from agent.runtime.spool import LOG, Disk
 from agent.runtime.spool_keys import SpoolKeys
 from agent.runtime.wal import Frame, Progress, Type
