@@ -1,19 +1,17 @@
 """What bash, zsh and fish read in ways of their own, tried for real, each beside an innocent twin of the same shape.
 
 Values that are data until a builtin counts with them, redirections that pipe, options that take code, names by pattern, and
-programs under another's name. The policy is that of ``test_guarded``. ``{f}`` is the file that must not be there. Rows are only
+programs under another's name. The policy is that of ``guarded``. ``{f}`` is the file that must not be there. Rows are only
 ever added.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.bypass.shell.test_guarded import FORBID, GREETING, PERMIT, PROMPT
-from tests.integration.ssh.conftest import Sshd
+from tests.bypass.shell.guarded import GREETING, PROMPT
 from tests.integration.ssh.many import Many
 
 pytestmark = pytest.mark.servers
@@ -84,20 +82,6 @@ ROWS = [
 ]  # fmt: skip
 #: What a program reads, and what comes after a line that was not run.
 ANSWERS = {"y"}
-
-
-@pytest.fixture(scope="module")
-def sshd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
-    server = Sshd(tmp_path_factory.mktemp("sshd"))
-    yield server
-    server.stop()
-
-
-@pytest.fixture(scope="module")
-def many(sshd: Sshd) -> Iterator[Many]:
-    shells = Many(sshd, PERMIT, FORBID, shell="guarded")
-    yield shells
-    shells.close()
 
 
 @pytest.mark.parametrize("row", [row for row, _ in ROWS], ids=[" ⏎ ".join(row) for row, _ in ROWS])

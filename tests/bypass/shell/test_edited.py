@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bypass.shell.test_guarded import FORBID, GREETING, PROMPT
+from tests.bypass.shell.guarded import FORBID, GREETING, PROMPT
 from tests.integration.ssh.conftest import Sshd
 from tests.integration.ssh.many import Many
 

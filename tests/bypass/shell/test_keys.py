@@ -8,7 +8,7 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.bypass.shell.test_guarded import FORBID, PERMIT
+from tests.bypass.shell.guarded import FORBID, PERMIT
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.test_shell import at_terminal
 from tests.integration.terminal import end

@@ -14,7 +14,8 @@ from pathlib import Path
 import pexpect
 import pytest
 
-from tests.bypass.shell.test_guarded import FORBID, ORDINARY, PERMIT
+from tests.bypass.shell.guarded import FORBID, PERMIT
+from tests.bypass.shell.test_guarded import ORDINARY
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.locked import GREETING, READY, SHELLS, commands, prompt, server, servers
 from tests.integration.ssh.many import Many

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.bypass.shell.test_guarded import FORBID, GREETING
+from tests.bypass.shell.guarded import FORBID, GREETING
 from tests.integration.ssh.conftest import Sshd
 from tests.integration.ssh.many import Many, crowds_of, one_each
 from tests.integration.ssh.scenarios import started
