@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from chalicelib.contracts import ids, recording
 from chalicelib.contracts.audit import LoggedOut, SessionEnded
 from chalicelib.contracts.policy import Document, Rule
 from chalicelib.contracts.recording import Chunk, StoredChunk
 from chalicelib.contracts.session import Session, State
-from chalicelib.ports import Agent, Connection, Custody, Enrolment, LoginCode, PendingLogin, Progress
+from chalicelib.ports import Agent, Connection, Custody, Enrolment, LoginCode, PendingLogin, Progress, Store
 
 NOW = 1_790_000_000_000
 DAY = "2026-09-21"
@@ -112,3 +114,18 @@ def chunk(n: int, previous: str, body_sha256: str = "0a" * 32) -> StoredChunk:
         chain=recording.link(previous, n, NOW + n, body_sha256),
     )
     return StoredChunk(chunk=made, key=f"recordings/{n}")
+
+
+def enrol(store: Store, agent_id: str = "agt_one", token: str = "t0") -> None:
+    """Have ``store`` know an agent. ``token`` is a letter and a number of its own."""
+    store.save_enrolment(enrolment(token=token), event(int(token[1:]) * 10))
+    store.enrol(token, agent(agent_id), event(int(token[1:]) * 10 + 1))
+
+
+def live(store: Store, n: int = 0) -> str:
+    """Have ``store`` know session number ``n``, which is live. Returns its id."""
+    opened = session(n)
+    store.open_session(opened, CUSTODY, event(n * 10 + 5))
+    begun = msgspec.structs.replace(opened, state=State.LIVE)
+    store.step_session(begun, frozenset({State.OFFERED}), event(n * 10 + 6))
+    return opened.sid

@@ -1,4 +1,4 @@
-"""The store in memory. Held to the real one by ``tests/conformance/test_store.py``."""
+"""The store in memory. Held to the real one by ``tests/conformance``."""
 
 from __future__ import annotations
 
