@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from infra.demo.patience import HANG_S
-from infra.demo.target import free_port
+from infra.demo.ports import free_port
 
 LOGIN: Final = "shop_app"
 DATABASE: Final = "shop"

@@ -20,7 +20,8 @@ import boto3
 
 from infra.demo.database import Database, psql_path
 from infra.demo.patience import HANG_S
-from infra.demo.target import Target, free_port
+from infra.demo.ports import free_port
+from infra.demo.target import Target
 
 if TYPE_CHECKING:
     from mypy_boto3_s3 import S3Client

@@ -17,6 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from infra.demo.patience import HANG_S
+from infra.demo.ports import free_port
 
 FILES = {"customers.csv": "id,name\n1,Ada\n2,Grace\n", "orders.csv": "id,customer\n7,1\n"}
 
@@ -137,14 +138,6 @@ def _can_unshare() -> bool:
 
 def _run(command: list[str]) -> None:
     subprocess.run(command, check=True, capture_output=True)
-
-
-def free_port() -> int:
-    """Return a loopback port that nobody listens on at this moment."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(port: int, alive: Callable[[], bool]) -> bool:

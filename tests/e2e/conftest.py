@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from infra.demo.ports import free_port
 from infra.demo.stack import Person, Stack
-from infra.demo.target import free_port
 from infra.local.__main__ import load_app
 from infra.local.chaos import SocketView
 from infra.local.cloud import EmbeddedCloud

@@ -8,7 +8,6 @@ import os
 import pwd
 import shutil
 import signal
-import socket
 import subprocess
 import time
 from pathlib import Path
@@ -21,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from agent.runtime.serving import Credential
 from chalicelib.contracts.gateway import Login, Target
+from infra.demo.ports import free_port
 from tests.fakes.agent_runtime import make_target
 from tests.patience import HANG_S
 
@@ -65,9 +65,7 @@ class Postgres:
             binary("initdb"), "-D", str(self.data), "-U", "admin", "--auth=scram-sha-256", f"--pwfile={password_file}",
             "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync",
         )  # fmt: skip
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         self.ca_file = self._certificates()
         settings = [
             "listen_addresses = '127.0.0.1'",

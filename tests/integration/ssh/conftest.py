@@ -21,6 +21,7 @@ from agent.protocols.ssh.plugin import SshPlugin
 from agent.protocols.ssh.shells import MOST_START_S
 from agent.runtime.serving import Credential
 from chalicelib.contracts.gateway import Login, Target
+from infra.demo.ports import free_port
 from tests.fakes.agent_runtime import FakeDoor, FakeIdentity, FakeServing, make_claims, make_policy, make_target
 from tests.integration.plugin_listener import PluginListener, eventually
 from tests.patience import HANG_S
@@ -53,9 +54,7 @@ class Sshd:
         self.user_key = asyncssh.generate_private_key("ssh-ed25519")
         self._write("host_key", self.host_key.export_private_key(), 0o600)
         self._write("authorized_keys", self.user_key.export_public_key(), 0o600)
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = int(probe.getsockname()[1])
+        self.port = free_port()
         lines = [
             "ListenAddress 127.0.0.1",
             f"Port {self.port}",

@@ -8,11 +8,12 @@ from typing import Any
 import asyncssh
 import pytest
 
+from infra.demo.ports import free_port
 from tests.fakes.agent_runtime import make_policy
 from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway, Sshd, serving_for
 from tests.integration.ssh.forwarded_ports import Echo, echo, ended, events, forwarded, forwarding
-from tests.integration.ssh.test_forwarding import connect, free_port, listens
+from tests.integration.ssh.test_forwarding import connect, listens
 
 pytestmark = pytest.mark.servers
 __all__ = ["echo", "forwarding"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 from pathlib import Path
 from typing import Any
 
 import asyncssh
 import pytest
 
+from infra.demo.ports import free_port
 from tests.integration.plugin_listener import eventually, run
 from tests.integration.ssh.conftest import Gateway
 
@@ -18,12 +18,6 @@ pytestmark = pytest.mark.servers
 
 def connect(gateway: Gateway) -> Any:
     return asyncssh.connect("127.0.0.1", gateway.port, config=None, known_hosts=None, username="web", client_keys=None)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def listens(port: int) -> bool:

@@ -172,7 +172,10 @@ SCENARIOS = [
     Scenario("hostile functions", "echo x\recho y\r", ["echo x", "echo y"], start=HOSTILE_FUNCTIONS),
     Scenario("errexit", "echo x\recho y\r", ["echo x", "echo y"], start="set -e\n"),
     Scenario("starship", ["echo x\r", f"{UP}\r", "false\r"], ["echo x", "echo x", "false"], start=STARSHIP),
-    Scenario("type ahead", "cat\rinto cat\r\x04echo after\r", ["cat", "echo after"]),
+    # Once it has said so: before that, the terminal may have made a NUL of the Ctrl-D, in bash without a guard as well.
+    Scenario(
+        "type ahead", ["echo in''side; cat\r", ("inside\r\n", "into cat\r\x04echo after\r")], ["echo in''side; cat", "echo after"]
+    ),
     Scenario("background", "(sleep 0.1; echo late) &\recho x\rwait\r", ["(sleep 0.1; echo late) &", "echo x", "wait"]),
     Scenario("subshell", "(cd /; pwd)\rpwd >/dev/null\r", ["(cd /; pwd)", "pwd >/dev/null"]),
     Scenario("vi mode", ["set -o vi\r", "echo abd\x1brcA x\r", "set -o emacs\r"], ["set -o vi", "echo abc x", "set -o emacs"]),

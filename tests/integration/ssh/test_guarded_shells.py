@@ -56,7 +56,9 @@ ZSH = [
     Scenario("here document", "cat <<X\rone\rX\r", ["cat <<X\none\nX"]),
     Scenario("bang bang", "echo one\r!!\r", ["echo one", "echo one"]),
     Scenario("search", ["echo needle\r", "echo hay\r", "\x12need\r"], ["echo needle", "echo hay", "echo needle"]),
-    Scenario("type ahead", ["cat\rinto cat\r", ("into cat\r\n", "\x04echo after\r")], ["cat", "echo after"]),
+    Scenario(
+        "type ahead", ["echo in''side; cat\r", ("inside\r\n", "into cat\r\x04echo after\r")], ["echo in''side; cat", "echo after"]
+    ),
     Scenario("read visible", ["read 'p?wo''rd? '\r", ("word? ", "typed text\r"), "echo x\r"], ["read 'p?wo''rd? '", "echo x"]),
     Scenario(
         "read secret", ["read -s 'p?wo''rd? '\r", ("word? ", "hunter2\r"), "echo ${#p}\r"], ["read -s 'p?wo''rd? '", "echo ${#p}"]

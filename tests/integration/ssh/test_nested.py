@@ -201,10 +201,12 @@ async def test_the_history_holds_what_was_typed(guarded: Gateway) -> None:
 async def test_shells_end_in_many_ways(guarded: Gateway) -> None:
     def person(child: pexpect.spawn) -> None:
         begin(child)
-        for way in ("\x04", "kill -KILL $$\r", "exit 3\r", "exec false\r"):
+        for way, said in (("\x04", "exit"), ("kill -KILL $$\r", "Killed"), ("exit 3\r", "exit"), ("exec false\r", "exec false")):
             enter(child, "bash")
             say(child, "echo in''-it", "in-it\r\n")
             child.send(way)
+            # The line itself looks like the end of a prompt.
+            child.expect_exact(said + "\r\n")
             child.expect(PROMPT)
             say(child, "echo out-$?-$SHLVL", "-1\r\n")
         child.send("exit\r")

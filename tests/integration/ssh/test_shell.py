@@ -105,7 +105,9 @@ async def test_control_c_and_completion(gateway: Gateway, tmp_path: Path) -> Non
     def person(child: pexpect.spawn) -> None:
         child.sendline("PS1='ready''> '")
         child.expect("ready> ")
-        child.sendline("cat")
+        child.sendline("echo in''side; cat")
+        # The terminal echoes what it is sent once it is the program's.
+        child.expect_exact("inside\r\n")
         child.sendline("echoed")
         child.expect("echoed\r\nechoed")
         child.sendintr()
