@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
-from agent.core.shell.options import has_option, operands
+from agent.core.shell.multiplexers import screen, tmux
+from agent.core.shell.options import Spec, has_option, leading, operands
 from agent.core.shell.reading import Reading
 from agent.core.shell.scripts import awk, sed
 from agent.core.shell.words import Word
@@ -175,14 +176,22 @@ def sqlite(reading: Reading, program: str, words: list[Word]) -> None:
         reading.flags.add("dynamic_code")
 
 
-def multiplexer(reading: Reading, program: str, words: list[Word]) -> None:
-    """tmux and screen run what they are given; listing and attaching are plain."""
-    plain = operands(words)
-    if program == "screen":
-        if plain and not has_option(words[:1], "rxRl"):
-            reading.flags.add("dynamic_code")
-    elif plain and not re.fullmatch(r"ls|list-\w+|a|at|attach|attach-session|has|has-session", plain[0].text or "x"):
-        reading.flags.add("dynamic_code")
+def pages(reading: Reading, program: str, words: list[Word]) -> None:
+    """dpkg-query and nmcli show what they list in a pager, where there is a terminal."""
+    reading.flags.add("pager")
+
+
+def dmesg(reading: Reading, program: str, words: list[Word]) -> None:
+    """dmesg --human opens a pager."""
+    if has_option(words, "H", ("human",)):
+        reading.flags.add("pager")
+
+
+def tput(reading: Reading, program: str, words: list[Word]) -> None:
+    """`tput init` and `tput reset` run the program that the terminal's description names (iprog), and anybody can write one."""
+    parsed = leading(words, Spec("T", "xV"))
+    if not parsed.sure or (parsed.rest and parsed.rest[0].text in {None, "init", "reset"}):
+        reading.flags.add("script_file")
 
 
 def mount(reading: Reading, program: str, words: list[Word]) -> None:
@@ -231,9 +240,13 @@ CHECKERS: dict[str, Checker] = {
     "socat": socat,
     "openssl": openssl,
     "sqlite3": sqlite,
-    "tmux": multiplexer,
-    "byobu": multiplexer,
-    "screen": multiplexer,
+    "tmux": tmux,
+    "byobu": tmux,
+    "screen": screen,
+    "dpkg-query": pages,
+    "nmcli": pages,
+    "dmesg": dmesg,
+    "tput": tput,
     "gzip": compressor,
     "bzip2": compressor,
     "xz": compressor,

@@ -76,8 +76,6 @@ CODE: dict[str, tuple[str, tuple[str, ...]]] = {
     "mysql": _MYSQL, "mariadb": _MYSQL,
     "redis-cli": ("", ("eval", "pipe")),
     "lftp": ("cef", ()),
-    "screen": ("XcSdm", ()),
-    "tmux": ("cfS", ()), "byobu": ("cfS", ()),
     "nc": _NETCAT, "ncat": _NETCAT, "netcat": _NETCAT,
     "iptables": ("M", ("modprobe",)), "ip6tables": ("M", ("modprobe",)), "iptables-restore": ("M", ("modprobe",)),
     "ifup": ("i", ("interfaces",)), "ifdown": ("i", ("interfaces",)),

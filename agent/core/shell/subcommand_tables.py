@@ -86,6 +86,8 @@ GIT_CODE = (
     "tree-filter", "msg-filter", "index-filter", "env-filter", "filters", "tool", "extcmd", "sequence-editor", "strategy",
     "gpg-sign", "upload-archive", "receivepack",
 )  # fmt: skip
+#: Settings that name no program, and make nothing of somebody else's trusted.
+GIT_SAFE_SETTINGS = GIT_SAFE_CONFIG - {"safe.directory"}
 GIT_CODE_SHORT = {
     "clone": "uc",
     "fetch": "u",
@@ -211,7 +213,7 @@ TOOLS: dict[str, Tool] = {
         "execute": _names("install, upgrade"),
     }, groups=_names("get, search, show, repo"), code_options=frozenset({"kubeconfig"}),
         code_anywhere=("post-renderer", "kubeconfig"), network=True),
-    "apt": _APT, "apt-get": _APT, "apt-cache": _APT, "apt-mark": _APT, "aptitude": _APT,
+    "apt": msgspec.structs.replace(_APT, pager=True), "apt-get": _APT, "apt-cache": _APT, "apt-mark": _APT, "aptitude": _APT,
     "yum": _YUM, "dnf": _YUM,
     "apk": _packages("info, list, search, policy, stats, version, audit, dot",
                      "add, del, update, upgrade, fix, cache, fetch", before=_before("pX", "qvU", "root repository",

@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from agent.core.shell import git
 from agent.core.shell.launchers import container
 from agent.core.shell.nested import inner
 from agent.core.shell.options import Parsed, has_option, leading, operands
 from agent.core.shell.reading import Reading
-from agent.core.shell.subcommand_tables import GIT_CODE, GIT_CODE_SHORT, GIT_SAFE_CONFIG, TOOLS, Tool
+from agent.core.shell.subcommand_tables import TOOLS, Tool
 from agent.core.shell.words import Word
 from agent.core.shell.wrappers import DOCKER_EXEC, DOCKER_RUN
 
@@ -60,38 +61,6 @@ def _effects(row: Tool, name: str) -> set[str]:
     return found or {"unknown"}
 
 
-def _git(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> None:
-    for value in parsed.values("c"):
-        key = (value.text or "").partition("=")[0].lower()
-        if key not in GIT_SAFE_CONFIG:
-            reading.flags.add("dynamic_code")  # core.sshCommand, core.pager, alias.*: most keys can name a program
-    texts = [word.text for word in words]
-    if has_option(words, GIT_CODE_SHORT.get(name, ""), GIT_CODE) or any(
-        word.text is None and word.may_be_option and not word.inert for word in words
-    ):
-        reading.flags.add("dynamic_code")
-    if any(text is not None and re.match(r"ext::|fd::|[\w+.-]+::", text) for text in texts):
-        reading.flags.add("dynamic_code")  # remote helpers run programs
-    if name in {"submodule", "bisect"} and ("foreach" in texts or "run" in texts):
-        reading.flags.add("dynamic_code")
-    if has_option(words, "o" if name == "archive" else "", ("output",)):
-        reading.effects.add("write")
-    if name in {"clone", "fetch", "pull", "push", "ls-remote", "remote"}:
-        reading.flags.add("network")
-    if name == "branch" and all(text in {"-a", "-r", "-v", "-vv", "--list", "--all", "--show-current"} for text in texts):
-        reading.effects.discard("write")
-        reading.effects.add("read")
-    if name == "remote" and all(text in {"-v", "show", "get-url", "origin"} for text in texts):
-        reading.effects.discard("write")
-        reading.effects.add("read")
-    if name == "config":
-        if any(text in {"-l", "--list", "--get", "--get-all", "get", "list"} for text in texts):
-            reading.effects.discard("admin")
-            reading.effects.add("read")
-        else:
-            reading.flags.add("dynamic_code")
-
-
 def _docker(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> None:
     last = name.split()[-1]
     if last == "exec" and not name.startswith("compose"):
@@ -132,6 +101,11 @@ def _systemctl(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -
 def _packages(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> None:
     if "admin" in reading.effects and any("/" in (word.text or "") for word in operands(words)):
         reading.flags.add("script_file")  # a package by path brings its own scripts
+    if name == "edit-sources":
+        reading.effects.add("execute")
+        reading.flags.add("opaque")
+    if name == "changelog":
+        reading.flags.add("pager")
     if any(word.text is None and word.may_be_option for word in words) or has_option(words, "oc", ("option", "config-file")):
         reading.flags.add("dynamic_code")
 
@@ -216,6 +190,8 @@ def dpkg(reading: Reading, program: str, words: list[Word]) -> None:
         reading.flags.add("dynamic_code")
     if re.fullmatch(queries, first):
         reading.effects.add("read")
+        if program == "dpkg":
+            reading.flags.add("pager")  # since 1.19: dpkg-query's
     else:
         reading.effects.add("admin")
         if not re.fullmatch(r"-[rPe]|--remove|--purge|--erase|--configure|--set-selections", first):
@@ -223,7 +199,7 @@ def dpkg(reading: Reading, program: str, words: list[Word]) -> None:
 
 
 _SPECIAL: dict[str, Callable[[Reading, str, Parsed, list[Word]], None]] = {
-    "git": _git, "docker": _docker, "podman": _docker, "docker-compose": lambda reading, name, parsed, words: _docker(
+    "git": git.subcommand, "docker": _docker, "podman": _docker, "docker-compose": lambda reading, name, parsed, words: _docker(
         reading, f"compose {name}", parsed, words),
     "kubectl": _kubectl, "oc": _kubectl, "systemctl": _systemctl, "npm": _npm, "pip": _npm, "pip3": _npm, "pipx": _npm,
     "aws": _aws, **dict.fromkeys(("apt", "apt-get", "yum", "dnf", "apk", "snap", "aptitude"), _packages),
