@@ -81,6 +81,10 @@ ROWS = [
     ("fish", "function fish_mode_prompt; bind \\r execute; function kill; end; end", "fish_vi_key_bindings"),
 ]
 
+#: Those of bash after which it asks nothing more, and runs nothing, before it is ended. Of the others, the line is asked about or
+#: the shell ends: one that is slow to ask would be told to leave before it has.
+MUTE = {text for shell, text, _ in ROWS if shell == "bash" and "builtin" in text}
+
 #: Start-up files of bash that leave the guard no place, what they keep from it, and one that only looks like it.
 TAKEN = [
     ("readonly PS0", "PS0", "PS0='$(true)'"),
@@ -122,7 +126,7 @@ def test_it_does_not_run(servers: dict[str, Sshd], crowds: dict[str, Many], tmp_
     victim = tmp_path / "victim"
     line = f"touch {victim}"
     with started(file(servers, shell), text + "\n"), crowds[shell].row(greeting=GREETING, ready=READY) as row:
-        row.attack(["echo one", line], READY)
+        row.attack(["echo one", line], READY, reached=["echo one", *([] if text in MUTE else [line])])
         assert row.denied or row.decided[-1].startswith("echo one"), row.decided
     assert not victim.exists()
 

@@ -186,4 +186,5 @@ async def test_a_pattern_that_finds_nothing_refuses_the_session(gateway: Gateway
     ran = await gateway.psql("SELECT 1;")
     assert ran.status != 0
     assert "attern" in ran.err
+    await gateway.idle()
     assert gateway.notices[-1].code == "config_invalid"

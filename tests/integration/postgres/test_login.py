@@ -79,6 +79,7 @@ async def test_a_wrong_password_is_the_targets_matter_and_shows_nothing(gateway:
     ran = await gateway.psql("SELECT 1;")
     assert "refused the credential for app" in ran.err
     assert PASSWORD not in ran.err
+    await gateway.idle()
     assert [notice.code for notice in gateway.notices] == ["target_login"]
 
 

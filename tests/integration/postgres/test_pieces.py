@@ -99,7 +99,9 @@ async def run(gateway: Gateway, client_size: int, server_size: int) -> Ran[str]:
         gateway.postgres.port = to_server.port
         try:
             dsn = f"host=127.0.0.1 port={to_gateway.port} user=ann dbname=shop sslmode=disable"
-            return await gateway.psql("\\set VERBOSITY verbose\n" + SCRIPT, dsn=dsn)
+            ran = await gateway.psql("\\set VERBOSITY verbose\n" + SCRIPT, dsn=dsn)
+            await gateway.idle()
+            return ran
         finally:
             gateway.postgres.port = real
 
@@ -201,5 +203,6 @@ async def test_a_hostile_message_ends_its_session_alone(plain: Gateway, said: by
     finally:
         writer.close()
     assert b"FATAL" in answer
+    await plain.idle()
     assert plain.notices[-1].code == "protocol_error"
     assert (await plain.psql("SELECT 3;")).out == "3\n"

@@ -60,7 +60,8 @@ async def test_programs_have_the_terminal_to_themselves(locked: Gateway, tmp_pat
         child.expect_exact("sleep 300")
         interrupted(child)
         child.setwinsize(40, 90)
-        child.send("stty size\r")
+        # ssh may read a key before it sees that its window has changed.
+        child.send("until stty size | grep '40 90'; do sleep 0.1; done\r")
         child.expect_exact("40 90\r\n")
         child.expect(READY)
         child.send(f"(until [ -e {typing} ]; do sleep 0.1; done; echo late) & \r")

@@ -13,6 +13,7 @@ import pytest
 from agent.core.shell.guard import boot
 from agent.core.shell.guard.dialogue import Dialogue
 from agent.core.units import Asked, Housekeeping, Unit
+from tests.integration.terminal import end
 from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
@@ -77,7 +78,7 @@ def test_a_question_that_nobody_heard_is_asked_again(shell: str, tmp_path: Path)
         guarded.until("prompt")
         assert (tmp_path / "more").read_text() == "\n"
     finally:
-        guarded.child.close(force=True)
+        end(guarded.child)
 
 
 def test_what_was_typed_meanwhile_comes_back(tmp_path: Path) -> None:
@@ -93,4 +94,4 @@ def test_what_was_typed_meanwhile_comes_back(tmp_path: Path) -> None:
         guarded.until("prompt")
         assert (tmp_path / "made").read_text() == "typed\n"
     finally:
-        guarded.child.close(force=True)
+        end(guarded.child)
