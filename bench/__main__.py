@@ -11,11 +11,13 @@ import signal
 import sys
 import tempfile
 import time
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
 
 from bench import approvals, evidence, postgres, spool, ssh, yes
+from bench.cores import all_on_one
 from bench.suites import SUITES
 from bench.ways import prepare, results_folder
 from infra.demo.stack import Stack
@@ -44,8 +46,6 @@ def main() -> int:
     asked = parser.parse_args()
     # Like Ctrl-C: what was started is ended on the way out.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    if asked.pin:
-        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
     names = asked.suites or [*SUITES, *OTHERS]
     for suite, parts in (("postgres", postgres.PARTS), ("ssh", ssh.PARTS)):
         if suite in names and not set(asked.only) <= set(parts):
@@ -53,7 +53,8 @@ def main() -> int:
     tables: list[dict[str, object]] = []
     machine = {"python": platform.python_version(), "cpus": os.cpu_count(), "pinned": asked.pin, "ready_s": 0.0}
     try:
-        _measure(asked, names, tables, machine)
+        with all_on_one() if asked.pin else nullcontext():
+            _measure(asked, names, tables, machine)
     finally:
         # Whoever interrupts a long run keeps what it has measured.
         if tables:

@@ -23,9 +23,10 @@ from typing import Any
 import msgspec
 import psycopg
 
+from bench.cores import pin
 from bench.measure import Table, percentile
 from bench.postgres_gateway import DATABASE, LOGIN, PASSWORD
-from bench.postgres_server import Postgres, Road, environment, pin, program, roads
+from bench.postgres_server import Postgres, Road, environment, program, roads
 
 DIRECT, BOUNCER, POLICY, MASKING, EVERYTHING = "direct", "pgbouncer", "gateway, policy", "gateway, masking", "gateway, everything"
 MODES = ("simple", "extended", "prepared")

@@ -242,10 +242,3 @@ def environment() -> dict[str, str]:
     """The environment of a client."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
     return {**kept, "PGPASSWORD": PASSWORD, "PGSSLMODE": "disable"}
-
-
-def pin(pids: Iterable[int], cores: set[int]) -> None:
-    """Have every thread of ``pids`` run on ``cores``. What they start from now on inherits it."""
-    for pid in pids:
-        for thread in Path(f"/proc/{pid}/task").iterdir():
-            os.sched_setaffinity(int(thread.name), cores)

@@ -24,13 +24,11 @@ from bench.measure import DIRECT, Table, percentile
 from bench.ssh_server import ended_if_interrupted
 from bench.ssh_typing import Shell
 from bench.ssh_ways import GUARDED, JUMP, MASKED, PASS, RECORDED, SshWay, Ways
-from bench.suites import Typist
+from bench.suites import KEYS_APART_S, Typist
 
 SHELLS = ("bash", "zsh", "fish")
 #: Keys of one way before the next one has its turn: whatever else the machine does lasts longer than that.
 TURN = 10
-#: Seconds between two keys: nobody types faster, and masking waits 10 ms for the rest of what comes faster.
-APART_S = 0.015
 _CLEAN = b"2026-11-20T12:00:00Z lorem ipsum dolor sit amet, consectetur adipiscing elit, sed do eiusmod\n"
 _DENSE = b"order %07d of person%d@mail.example.com, card 4111 1111 1111 1111, ssn %03d-12-%04d, shipped\n"
 
@@ -109,7 +107,7 @@ def echo(bench: Bench) -> Iterator[Table]:
         _note(row, RECORDED, DIRECT, "+0.12 ms at most", lambda ours, direct: ours - direct <= 0.12)
         yield row
         yield row_cpu
-        yield from _typed(bench, f"{APART_S * 1000:.0f} ms apart", each, APART_S)
+        yield from _typed(bench, f"{KEYS_APART_S * 1000:.0f} ms apart", each, KEYS_APART_S)
 
 
 def _typed(bench: Bench, how: str, each: Sequence[tuple[SshWay, Typist]], apart_s: float) -> tuple[Table, Table]:
@@ -255,7 +253,7 @@ def _beside_bulk(bench: Bench, way: SshWay) -> list[float]:
     )  # fmt: skip
     try:
         time.sleep(1)
-        return typist.type(bench.sizes.keys, apart_s=APART_S)
+        return typist.type(bench.sizes.keys, apart_s=KEYS_APART_S)
     finally:
         talking.kill()
         talking.wait()

@@ -11,8 +11,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.cores import pin, workers_on
 from bench.measure import DIRECT
-from bench.postgres_server import Road, pin
+from bench.postgres_server import Road
 from bench.ssh_gateway import Layers, masks
 from bench.ssh_server import ACCOUNT, Sshd, ended_if_interrupted, keys, public
 from bench.ways import Way
@@ -67,11 +68,13 @@ class Ways:
 
     @contextmanager
     def one_core(self) -> Iterator[None]:
-        """Everything that runs, and all that it starts, on one core for a while."""
+        """Everything that runs, all that it starts, and what the kernel does for it, on one core for a while."""
         before = os.sched_getaffinity(0)
-        self._pin({min(before)})
+        core = min(before)
+        self._pin({core})
         try:
-            yield
+            with workers_on(core):
+                yield
         finally:
             self._pin(before)
 
