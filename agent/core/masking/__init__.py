@@ -34,8 +34,9 @@ _SEAL: Final = object()
 class Clean:
     """Bytes that masking has seen. Cannot be constructed, copied, subclassed or changed elsewhere."""
 
-    __slots__ = ("_data", "_seal")
-    _data: bytes
+    __slots__ = ("_seal", "data")
+    data: bytes
+    """The bytes to show."""
     _seal: object
 
     def __new__(cls, *_: object, **__: object) -> Clean:
@@ -54,11 +55,6 @@ class Clean:
     def genuine(self) -> bool:
         """True if masking minted this object."""
         return getattr(self, "_seal", None) is _SEAL
-
-    @property
-    def data(self) -> bytes:
-        """The bytes to show."""
-        return self._data
 
 
 class Masker:
@@ -232,7 +228,7 @@ def _minted(parts: list[Part]) -> list[tuple[Clean, Part]]:
 def shown(clean: Clean) -> bytes:
     """Return the bytes to show. Raises PermissionError for anything that masking did not mint."""
     if type(clean) is Clean and getattr(clean, "_seal", None) is _SEAL:
-        return clean._data
+        return clean.data
     raise PermissionError("bytes are shown only after masking")
 
 
@@ -245,4 +241,4 @@ def _mint(data: bytes) -> Clean:
 
 _new: Final = object.__new__
 #: The slots themselves: past the ``__setattr__`` that says no.
-_put_data, _put_seal = (Clean.__dict__[name].__set__ for name in ("_data", "_seal"))
+_put_data, _put_seal = (Clean.__dict__[name].__set__ for name in ("data", "_seal"))

@@ -73,13 +73,16 @@ class Guard:
         conn.pause_writing = self._pause
         conn.resume_writing = self._resume
         conn.send_packet = self._send_packet
+        conn.plain = True
 
     def _pause(self) -> None:
         self._full = True
+        self._conn.plain = False
         self._pressed(True)
 
     def _resume(self) -> None:
         self._full = False
+        self._conn.plain = not self._kept
         self._ear.open(_UNREAD)
         if self._kept <= KEPT:
             self._pressed(False)
@@ -95,6 +98,7 @@ class Guard:
         elif self._kept:
             # The exchange is complete: this is the first of what was kept.
             held, self._kept = self._kept > KEPT, 0
+            conn.plain = not self._full
             if held and not self._full:
                 self._pressed(False)
         self._send(kind, *parts, handler=handler)
@@ -104,6 +108,7 @@ class Guard:
 
     def _keep(self, parts: tuple[bytes, ...]) -> None:
         before = self._kept
+        self._conn.plain = False
         self._kept += OVERHEAD + sum(map(len, parts))
         if self._kept > KEPT_HARD:
             self._conn.abort()
@@ -138,23 +143,24 @@ class Gather:
         """``soon`` runs a function after what runs now."""
         self._pass_on = pass_on
         self._soon = soon
-        self._crumbs = bytearray()
+        self.crumbs = bytearray()
+        """What is being put together."""
         self._kind: Any = None
 
     def add(self, data: bytes, kind: Any) -> None:
         """Take data of ``kind``; the order of kinds is kept."""
-        if self._crumbs and (kind != self._kind or len(self._crumbs) + len(data) > PIECE):
+        if self.crumbs and (kind != self._kind or len(self.crumbs) + len(data) > PIECE):
             self.flush()
-        if not self._crumbs:
+        if not self.crumbs:
             if len(data) >= PIECE // 8:
                 self._pass_on(data, kind)
                 return
             self._soon(self.flush)
         self._kind = kind
-        self._crumbs += data
+        self.crumbs += data
 
     def flush(self) -> None:
         """Pass on what was put together."""
-        if self._crumbs:
-            crumbs, self._crumbs = bytes(self._crumbs), bytearray()
+        if self.crumbs:
+            crumbs, self.crumbs = bytes(self.crumbs), bytearray()
             self._pass_on(crumbs, self._kind)

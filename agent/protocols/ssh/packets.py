@@ -29,6 +29,7 @@ from asyncssh.misc import MACError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from agent.protocols.ssh.adapted import own_code
 from agent.protocols.ssh.leg import Ear
 
 #: Versions of asyncssh that were read.
@@ -52,6 +53,12 @@ _COUNTER: Final = 0xFFFF_FFFF_FFFF_FFFF
 #: RFC 4253 §6: four bytes of padding at least; and the smallest packet of 16-byte blocks behind its length.
 _PADDING: Final = 4
 _SMALLEST: Final = 16
+#: A length before a packet, and a tag behind it; the least that both are around, and the most that is a key or a few.
+_AROUND: Final = _U32.size + _TAG
+_LONE_LEAST: Final = _AROUND + _SMALLEST
+LONE: Final = 1024
+#: How a packet with a channel's data begins: length of padding, type, channel, length of data.
+_DATA: Final = struct.Struct(">BBII")
 _SENT: Final = frozenset({MSG_CHANNEL_DATA, MSG_CHANNEL_EXTENDED_DATA, MSG_CHANNEL_WINDOW_ADJUST})
 
 
@@ -107,6 +114,18 @@ class Gcm(Encryption):
         except InvalidTag:
             raise MACError("MAC verification failed") from None
 
+    def look(self, read: bytes) -> bytes | None:
+        """Return the packet that ``read`` is; it is not taken yet. None where its tag is not right."""
+        try:
+            return self._aead.decrypt(self._fixed + self._count.to_bytes(8, "big"), read[4:], read[:4])
+        except InvalidTag:
+            return None
+
+    def passed(self, size: int) -> None:
+        """What was looked at is taken: ``size`` bytes."""
+        self._count = (self._count + 1) & _COUNTER
+        self.taken += size
+
     def encrypt_packet(self, seq: int, header: bytes, packet: bytes) -> tuple[bytes, bytes]:
         """asyncssh's question."""
         return header + self.seal(header, packet), b""
@@ -140,6 +159,10 @@ class Quick(SSHConnection):
     _resting = False
     _heard_s = 0.0
     _walks = False
+    lone = False
+    """What is heard now was read alone: nothing follows it soon."""
+    plain = False
+    """Nobody has to see what is sent; :class:`~agent.protocols.ssh.leg.Guard` says so."""
     _behind: Sequence[Callable[[], object]] = ()
 
     def behind(self, act: Callable[[], object]) -> None:
@@ -148,6 +171,37 @@ class Quick(SSHConnection):
             self._behind = (*self._behind, act)
         else:
             asyncio.get_running_loop().call_soon(act)
+
+    def data_received(self, data: bytes, datatype: asyncssh.DataType = None) -> None:
+        """Take what was read. One packet of the common kind alone, as a key is, is taken in as few steps as can be."""
+        opener = self._recv_encryption
+        size = len(data)
+        if (
+            _LONE_LEAST <= size <= LONE
+            and _U32.unpack_from(data)[0] == size - _AROUND
+            and type(opener) is Gcm
+            and not self._inpbuf
+            and not self._resting
+            and self._decompressor is None
+            and self._auth_complete
+            and opener.taken + size < self._rekey_bytes
+            and (packet := opener.look(data)) is not None
+        ):
+            self._heard_s = time.monotonic()
+            if self._keepalive_timer is None:
+                self._reset_keepalive_timer()
+            self.lone = True
+            try:
+                if self._take(packet):
+                    opener.passed(size)
+                    return
+            except Exception as error:  # noqa: BLE001 - it tells the connection's owner
+                self._broke(error)
+                return
+            finally:
+                self.lone = False
+        self._inpbuf += data
+        self._recv_data()
 
     def _recv_data(self) -> None:
         """Take packets until there are no more, or the turn is over."""
@@ -162,14 +216,18 @@ class Quick(SSHConnection):
                 asyncio.get_running_loop().call_soon(self._end_turn)
         if self._keepalive_timer is None:
             self._reset_keepalive_timer()
-        # What follows is asyncssh's own.
         try:
             while self._inpbuf and self._recv_handler():
                 pass
-        except asyncssh.DisconnectError as exc:
-            self._send_disconnect(exc.code, exc.reason, exc.lang)
-            self._force_close(exc)
-        except Exception:  # noqa: BLE001 - it tells the connection's owner
+        except Exception as error:  # noqa: BLE001 - it tells the connection's owner
+            self._broke(error)
+
+    def _broke(self, error: Exception) -> None:
+        # As asyncssh does.
+        if isinstance(error, asyncssh.DisconnectError):
+            self._send_disconnect(error.code, error.reason, error.lang)
+            self._force_close(error)
+        else:
             self.internal_error()
 
     def _end_turn(self) -> None:
@@ -325,6 +383,31 @@ class Quick(SSHConnection):
         self._send_seq = (self._send_seq + 1) & _WRAP
         self._rekey_bytes_sent += len(packet)
 
+    def send_data(self, number: int, data: bytes, handler: Any) -> None:
+        """Send ``data`` to the peer's channel ``number``, in as few steps as can be."""
+        sealer = self._send_encryption
+        if (
+            type(sealer) is not Gcm
+            or not self.plain
+            or not self._kex_complete
+            or not self._auth_complete
+            or self._compressor is not None
+            or self._rekey_bytes_sent >= self._rekey_bytes
+            or (self._rekey_seconds and time.monotonic() >= self._rekey_time)
+        ):
+            self.send_packet(MSG_CHANNEL_DATA, _TWO_U32.pack(number, len(data)), data, handler=handler)
+            return
+        size = len(data)
+        padding = -(self._send_enchdrlen + _DATA.size - 1 + size) % self._send_blocksize
+        if padding < _PADDING:
+            padding += self._send_blocksize
+        packet = _DATA.pack(padding, MSG_CHANNEL_DATA, number, size) + data + _chance(padding)
+        size = len(packet)
+        length = _U32.pack(size)
+        self._send(length + sealer.seal(length, packet))
+        self._send_seq = (self._send_seq + 1) & _WRAP
+        self._rekey_bytes_sent += size
+
 
 class _QuickServer(Quick, asyncssh.SSHServerConnection):
     """The leg of a client."""
@@ -332,6 +415,10 @@ class _QuickServer(Quick, asyncssh.SSHServerConnection):
 
 class _QuickClient(Quick, asyncssh.SSHClientConnection):
     """The leg towards a target."""
+
+
+for _leg in (_QuickServer, _QuickClient):
+    own_code(_leg, "data_received", "_recv_data", "_recv_pkthdr", "_walk", "_take", "send_data", "send_packet", "_send")
 
 
 def behind(conn: Any) -> Callable[[Callable[[], object]], object]:

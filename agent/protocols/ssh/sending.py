@@ -15,6 +15,7 @@ import asyncssh
 from asyncssh.channel import SSHChannel
 from asyncssh.constants import MSG_CHANNEL_DATA, MSG_CHANNEL_EOF, MSG_CHANNEL_EXTENDED_DATA
 
+from agent.protocols.ssh.adapted import own_code
 from agent.protocols.ssh.packets import known
 
 _TWO_U32: Final = struct.Struct(">II")
@@ -38,7 +39,7 @@ class Sending(SSHChannel[bytes]):
             # A key, mostly. Nobody waits for room, so nobody is told that there is some.
             conn: Any = self._conn
             self._send_window -= size
-            conn.send_packet(MSG_CHANNEL_DATA, _TWO_U32.pack(self._send_chan, size), data, handler=self)
+            conn.send_data(self._send_chan, data, self)
             return
         waiting.append((memoryview(data if isinstance(data, bytes) else bytes(data)), datatype))
         self._send_buf_len += size
@@ -79,4 +80,5 @@ def quicken_sending(channel: SSHChannel[bytes]) -> None:
         return
     if own not in _made:
         _made[own] = type(f"Quick{own.__name__}", (Sending, own), {})
+        own_code(_made[own], "write", "is_closing", "_flush_send_buf")
     channel.__class__ = _made[own]

@@ -11,7 +11,7 @@ from agent.core.units import Stream
 from agent.protocols.ssh.algorithms import LEAST_PACKET, PACKET
 from agent.protocols.ssh.engine import Terminal, Wish
 from agent.protocols.ssh.leg import BROKEN, Gather
-from agent.protocols.ssh.packets import behind
+from agent.protocols.ssh.packets import Quick, behind
 from agent.protocols.ssh.valve import Valve
 from agent.runtime.serving import HANDSHAKE_S
 from chalicelib.contracts.faults import Fault
@@ -51,16 +51,23 @@ class TargetSide(asyncssh.SSHClientSession[bytes]):
     def __init__(self, owner: Owner) -> None:
         self._owner = owner
         self._gather: Gather
+        self._leg: Quick | None = None
         self._channel: Any = None
 
     def connection_made(self, chan: asyncssh.SSHClientChannel[bytes]) -> None:
         """The channel is open; what was asked for did not start yet."""
         self._channel = chan
-        self._gather = Gather(self._owner.on_output, behind(chan.get_connection()))
+        leg = chan.get_connection()
+        self._leg = leg if isinstance(leg, Quick) else None
+        self._gather = Gather(self._owner.on_output, behind(leg))
 
     def data_received(self, data: bytes, datatype: asyncssh.DataType) -> None:
         """Output: to the gate."""
-        self._gather.add(data, "out" if datatype is None else "err")
+        stream: Stream = "out" if datatype is None else "err"
+        if self._leg is not None and self._leg.lone and not self._gather.crumbs:
+            self._owner.on_output(data, stream)
+        else:
+            self._gather.add(data, stream)
 
     def eof_received(self) -> bool:
         """End of output; the client may still send."""

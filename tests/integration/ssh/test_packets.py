@@ -190,6 +190,36 @@ async def test_keys_change_as_often_as_agreed(ends: dict[str, bool]) -> None:
         assert sum(changes.values()) > len(BULK) / (300_000 + 2 * 65536)
 
 
+async def test_keys_come_alone_and_keys_change_under_them() -> None:
+    keys, longer = 200, Counter[Any]()
+    async with pair(server=True, client=True, **GCM, rekey_bytes=4000) as (conn, far):
+        both: list[Any] = [conn, far.conn]
+        changes = dict.fromkeys(both, 0)
+        for end in both:
+            count(end, changes)
+            watch_longer_road(end, longer)
+            end.plain = True
+        chan, session = await conn.create_session(Silent, "echo", encoding=None)
+        for number in range(keys):
+            chan.write(b"k")
+            await eventually(lambda heard=number + 1: len(session.heard) == heard)
+        assert session.heard == b"k" * keys
+        # Each key is a packet of 48 bytes each way.
+        assert sum(changes.values()) >= keys * 48 // 4000
+        # What goes the longer road are key exchanges, of some ten packets each.
+        assert all(longer[end] < keys for end in both)
+
+
+def watch_longer_road(end: Any, longer: Counter[Any]) -> None:
+    take = end._recv_data
+
+    def watched() -> None:
+        longer[end] += 1
+        take()
+
+    end._recv_data = watched
+
+
 def count(end: Any, changes: dict[Any, int]) -> None:
     begin = end._send_kexinit
 

@@ -28,7 +28,7 @@ async def most_at_once(monkeypatch: pytest.MonkeyPatch) -> int:
     """Return the most packets that were taken from one leg in one turn of the loop."""
     now, turn = 0.0, 0
     taken: Counter[int] = Counter()
-    take = packets.Quick._take
+    take = packets._QuickServer._take
     loop = asyncio.get_running_loop()
 
     def monotonic() -> float:
@@ -49,7 +49,7 @@ async def most_at_once(monkeypatch: pytest.MonkeyPatch) -> int:
         chan, session = await conn.create_session(Silent, "echo", encoding=None)
         with monkeypatch.context() as patched:
             patched.setattr(packets, "time", SimpleNamespace(monotonic=monotonic))
-            patched.setattr(packets.Quick, "_take", counted)
+            patched.setattr(packets._QuickServer, "_take", counted)
             ticking = loop.call_soon(go_round)
             for _ in range(CRUMBS):
                 chan.write(b"c")

@@ -30,7 +30,7 @@ def test_clean_bytes_cannot_be_made_copied_changed_or_inherited() -> None:
         with pytest.raises(TypeError):
             forge()
     with pytest.raises(AttributeError):
-        clean._data = b"y"
+        clean.data = b"y"
     assert not object.__new__(Clean).genuine
 
 

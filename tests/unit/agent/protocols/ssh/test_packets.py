@@ -102,3 +102,17 @@ def test_what_was_opened_ahead_is_handed_over_once() -> None:
     assert gcm.decrypt_packet(0, sealed[:16], sealed[16:], 4, mac) == packet
     with pytest.raises(MACError):
         gcm.decrypt_packet(0, sealed[:16], sealed[16:], 4, mac)
+
+
+@given(PACKETS, COUNTS)
+def test_what_is_looked_at_is_not_taken_yet(packets: list[bytes], count: int) -> None:
+    ours, theirs = Gcm(stock(count)), stock(count)
+    for packet in packets:
+        sealed, mac = theirs.encrypt_packet(0, len(packet).to_bytes(4, "big"), packet)
+        whole, before = sealed + mac, ours.taken
+        assert ours.look(whole[:-1] + bytes([whole[-1] ^ 1])) is None
+        assert ours.look(whole) == ours.look(whole) == packet
+        assert ours.taken == before
+        ours.passed(len(whole))
+        assert ours.look(whole) is None
+        assert ours.taken == before + len(whole)

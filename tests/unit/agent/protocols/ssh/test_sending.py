@@ -9,6 +9,7 @@ from typing import Any, cast
 import asyncssh
 import pytest
 from asyncssh.channel import SSHChannel, SSHTunTapChannel
+from asyncssh.constants import MSG_CHANNEL_DATA
 from asyncssh.logging import logger
 from hypothesis import given
 from hypothesis import strategies as st
@@ -29,6 +30,9 @@ class FakeConnection:
 
     def send_packet(self, kind: int, *parts: bytes, handler: object = None) -> None:
         self.packets.append((kind, b"".join(parts)))
+
+    def send_data(self, number: int, data: bytes, handler: object) -> None:
+        self.send_packet(MSG_CHANNEL_DATA, number.to_bytes(4), len(data).to_bytes(4), data)
 
 
 class FakeSession:
