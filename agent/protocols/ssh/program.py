@@ -283,10 +283,10 @@ class Program:
     def to_client(self, data: bytes, stream: Stream) -> None:
         """Show ``data``."""
         if self._channel is not None and not self._channel.is_closing() and not self._channel.left:
+            self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
             self._asides.shown(data)
             if self._recorded is not None and stream == "out":
                 self._recorded.shown(data)
-            self._channel.write(data, None if stream == "out" else asyncssh.EXTENDED_DATA_STDERR)
 
     def tell(self, event: Event) -> None:
         """Have ``event`` recorded, and what follows done. Nothing where nothing was opened yet."""
