@@ -43,23 +43,39 @@ class Turns:
         return max(count for (there, _), count in self.packets.items() if there == where)
 
 
-@pytest.fixture
-def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
-    counted = Turns()
-    send, taken = packets.Quick.send_packet, packets.Quick._take
+def watch(leg: Any, counted: Turns, monkeypatch: pytest.MonkeyPatch) -> None:
+    send, send_data, taken = leg.send_packet, leg.send_data, leg._take
 
-    def count(conn: Any, kind: int, *parts: bytes, handler: Any = None) -> None:
+    def sent(conn: Any) -> None:
+        counted.packets["to the client" if conn.is_server() else "to the target", counted.count] += 1
+
+    def send_any(conn: Any, kind: int, *parts: bytes, handler: Any = None) -> None:
         if kind == MSG_CHANNEL_DATA:
-            counted.packets["to the client" if conn.is_server() else "to the target", counted.count] += 1
+            sent(conn)
         send(conn, kind, *parts, handler=handler)
+
+    def send_little(conn: Any, *said: Any) -> None:
+        # What cannot be sent in few steps is sent as any packet.
+        before = counted.packets.total()
+        send_data(conn, *said)
+        if counted.packets.total() == before:
+            sent(conn)
 
     def take(conn: Any, packet: bytes) -> bool:
         if packet[1] == MSG_CHANNEL_DATA and conn.is_server():
             counted.packets["from the client", counted.count] += 1
-        return taken(conn, packet)
+        return bool(taken(conn, packet))
 
-    monkeypatch.setattr(packets.Quick, "send_packet", count)
-    monkeypatch.setattr(packets.Quick, "_take", take)
+    monkeypatch.setattr(leg, "send_packet", send_any)
+    monkeypatch.setattr(leg, "send_data", send_little)
+    monkeypatch.setattr(leg, "_take", take)
+
+
+@pytest.fixture
+def turns(monkeypatch: pytest.MonkeyPatch) -> Turns:
+    counted = Turns()
+    for leg in (packets._QuickServer, packets._QuickClient):
+        watch(leg, counted, monkeypatch)
     return counted
 
 
