@@ -17,6 +17,7 @@ from agent.core.masking.certain import certain
 from agent.core.masking.checks import Span, inspect
 from agent.core.masking.classes import DataClass, Tally, data_class
 from agent.core.masking.folding import disguised, fold, plain
+from agent.core.masking.glance import LEAST, possible
 from agent.core.masking.patterns import FIRST, NEXT, THERE, options
 from chalicelib.contracts import patterns
 from chalicelib.contracts.patterns import Custom as Custom
@@ -199,6 +200,8 @@ class _Ahead:
     def __init__(self, text: bytes) -> None:
         self.text = text
         self._starts = [-1 if sign in text else len(text) + 1 for sign, _ in NEXT]
+        if len(text) >= LEAST and not possible(text):
+            self._starts[0] = len(text) + 1
 
     def match(self, at: int) -> tuple[int, int]:
         """Return where the first match of ``ALL`` from ``at`` on begins and ends, or -1 twice."""
