@@ -99,7 +99,8 @@ class World:
 @pytest.fixture(scope="package")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     folder = tmp_path_factory.mktemp("world")
-    with EmbeddedCloud(load_app, limits=Limits(idle_s=60.0, duration_s=600.0)) as cloud, Stack(folder, direct=True) as stack:
+    # Sockets live as long as AWS lets them: an agent replaces its own before that, and one that is cut is away for a moment.
+    with EmbeddedCloud(load_app, limits=Limits(idle_s=60.0)) as cloud, Stack(folder, direct=True) as stack:
         stack.database.prepare()
         stack.target.start()
         stack.attach(cloud.http_url, cloud.environment)
