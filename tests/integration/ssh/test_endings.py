@@ -231,8 +231,8 @@ async def over_master(gateway: Gateway, folder: Path, script: str, stdin: bytes 
     return ran
 
 
-async def test_a_master_closes_the_channels_of_its_clients(scripted: Gateway, tmp_path: Path) -> None:
-    ran = await over_master(scripted, tmp_path, "out eof their-close exit close")
+async def test_a_master_closes_the_channels_of_its_clients(scripted: Gateway, sockets: Path) -> None:
+    ran = await over_master(scripted, sockets, "out eof their-close exit close")
     assert (ran.status, ran.out) == (7, b"out\n")
 
 
@@ -247,9 +247,9 @@ async def test_output_behind_a_pause_outlives_the_connection(scripted: Gateway, 
     assert recorder.text(1) == SOME.decode()
 
 
-async def test_input_arrives_whole_before_the_close(scripted: Gateway, target: Target, tmp_path: Path) -> None:
+async def test_input_arrives_whole_before_the_close(scripted: Gateway, target: Target, sockets: Path) -> None:
     """The client has said everything and closed; the program has not read it yet."""
-    ran = await over_master(scripted, tmp_path, "eof their-close exit close", MUCH)
+    ran = await over_master(scripted, sockets, "eof their-close exit close", MUCH)
     assert ran.status == 7
     assert target.taken == MUCH
 

@@ -306,8 +306,8 @@ async def test_a_command_with_a_terminal(gateway: Gateway) -> None:
     assert head["env"] == {"TERM": "xterm-256color"}
 
 
-async def test_several_channels_of_one_connection(gateway: Gateway, tmp_path: Path) -> None:
-    control = ["-o", "ControlMaster=auto", "-o", f"ControlPath={tmp_path}/ctl", "-o", "ControlPersist=30"]
+async def test_several_channels_of_one_connection(gateway: Gateway, sockets: Path) -> None:
+    control = ["-o", "ControlMaster=auto", "-o", f"ControlPath={sockets}/ctl", "-o", "ControlPersist=30"]
     # The first -o wins, so these come before the gateway's own ControlPath.
     first = await run(gateway.ssh("echo 0", options=control), None)
     assert first.out == b"0\n"
