@@ -15,28 +15,24 @@ Nothing here is buffered without a bound: whoever is slow (a side's window, its 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 import asyncssh
 import structlog
-from msgspec import structs
 
-from agent.core.recording.jsonl import JsonlWriter
 from agent.core.shell.guard.broken import Unguardable
 from agent.core.units import Answered, Asked, Event, Exited, Lull, Output, Refused, Remark, Resized, Stream
-from agent.protocols.ssh import engine, masked, opening, shells, target_side
-from agent.protocols.ssh.algorithms import window
-from agent.protocols.ssh.asides import Asides, banner
+from agent.protocols.ssh.asides import Asides
 from agent.protocols.ssh.denial import EXIT_FAILED, exit_status, say
 from agent.protocols.ssh.engine import Terminal, Wish
-from agent.protocols.ssh.feed import ADVICE, Feed, Tape, script
+from agent.protocols.ssh.feed import Feed
 from agent.protocols.ssh.files import FileRelay
-from agent.protocols.ssh.held import INTERRUPT, QUIT, TYPED_LIMIT, WITHDRAWN, Hold, Waits, interrupts
+from agent.protocols.ssh.held import INTERRUPT, QUIT, TYPED_LIMIT, Hold, Waits, interrupts
+from agent.protocols.ssh.launch import Launch
 from agent.protocols.ssh.recorded import Recorded
 from agent.protocols.ssh.requests import ServerChannel
 from agent.protocols.ssh.shell import ShellRelay
-from agent.protocols.ssh.shells import Shells
 from agent.protocols.ssh.valve import Valve
 from agent.protocols.ssh.wire import Wire
 from chalicelib.contracts.faults import Fault, Notice
@@ -62,24 +58,20 @@ class Program:
         self.valve: Final = Valve()
         self._target_valve: Final = Valve()
         self._target: asyncssh.SSHClientChannel[bytes] | None = None
-        self._terminal: Terminal | None = None
-        self._shells: Shells | None = None
-        self._feed: Final = Feed(self.valve)
-        self._launch: bytes | None = None
-        self._launches = 0
-        self._modes: list[str] = []
-        """How a shell may be treated, best first."""
+        self.terminal: Terminal | None = None
+        """The client's terminal, as large as it is by now."""
+        self.feed: Final = Feed(self.valve)
+        """What the client says before the program runs."""
+        self._launch: Final = Launch(self, connection)
         self._relay: FileRelay | ShellRelay | Wire | None = None
         """Who reads between the two streams, where that is not nobody."""
         self._tasks: set[asyncio.Future[Any]] = set()
         self._recorded: Recorded | None = None
         self._waits: Final = Waits(self._said_while_waiting, self._left_while_waiting)
-        self._starting = False
-        self._reaching: asyncio.Future[asyncssh.SSHClientConnection] | None = None
-        """The way to the target, while it is waited for."""
         self._deaf = False
         """The client took no more output before there was any."""
-        self._over = False
+        self.over = False
+        """The client was told how it ended."""
         self._asides = Asides(terminal=False)
         self.exit: int | tuple[str, bool, str, str] | None = None
         self.valve.fit(channel)
@@ -88,14 +80,14 @@ class Program:
 
     def begin(self, wish: Wish) -> None:
         """Decide about ``wish``, and start it if that is permitted."""
-        self._terminal = wish.terminal
+        self.terminal = wish.terminal
         self._asides = Asides(terminal=wish.terminal is not None)
-        self.spawn(self._run(wish))
+        self.spawn(self._launch.run(wish))
 
     def refuse(self, refused: Refused, terminal: Terminal | None) -> None:
         """Record and say that something unreadable was asked for."""
-        self._terminal = terminal
-        self.spawn(self._refuse(refused))
+        self.terminal = terminal
+        self.spawn(self._launch.refuse(refused))
 
     def resize(self, width: int, height: int, pixels: tuple[int, int]) -> None:
         """Pass the terminal's new size on, and record it."""
@@ -106,8 +98,8 @@ class Program:
                 self._relay.resized(width, height)
             if self._recorded is not None:
                 self._recorded.resized(width, height)
-        if self._terminal is not None:
-            self._terminal = Terminal(self._terminal.term, width, height, pixels, self._terminal.modes)
+        if self.terminal is not None:
+            self.terminal = Terminal(self.terminal.term, width, height, pixels, self.terminal.modes)
 
     def signal(self, name: str) -> None:
         """Pass a signal on."""
@@ -128,10 +120,10 @@ class Program:
         if self._target is None:
             # asyncssh resumes reading when a request was granted.
             more = self._waits.typed(data)
-            if self._terminal is not None and interrupts(data):
+            if self.terminal is not None and interrupts(data):
                 self.withdraw()
-            room = self._terminal is not None and len(self._feed.kept) < TYPED_LIMIT
-            self._feed.add(data, more=more or room)
+            room = self.terminal is not None and len(self.feed.kept) < TYPED_LIMIT
+            self.feed.add(data, more=more or room)
         elif self._relay is None:
             self.send_target(data)
         elif not (isinstance(self._relay, ShellRelay) and interrupts(data) and self.withdraw()):
@@ -140,7 +132,7 @@ class Program:
     def on_input_eof(self) -> None:
         """End of input; output may still come."""
         if self._target is None:
-            self._feed.end()
+            self.feed.end()
         elif self._relay is not None:
             self._relay.client_eof()
         else:
@@ -149,7 +141,7 @@ class Program:
     def on_client_closing(self) -> bool:
         """The client closes its end. True where the target was asked for the program and has not told its end."""
         self.withdraw()
-        return self._target is not None or self._starting
+        return self._target is not None or self._launch.starting
 
     def on_client_deaf(self) -> None:
         """The client takes no more output (``ssh host yes | head``). sshd stops reading then, and the program learns of it."""
@@ -157,7 +149,7 @@ class Program:
             self._deaf = True
             return
         self.tell(Remark({"event": "unread", "text": "the client reads no more"}))
-        if self._terminal is None and _tells(self._target):
+        if self.terminal is None and _tells(self._target):
             self._target._send_request(b"eow@openssh.com")
         else:
             self._target.close()
@@ -175,7 +167,7 @@ class Program:
     def on_client_left(self) -> None:
         """The client is gone: so is its program."""
         self._channel = None
-        if not self._starting:
+        if not self._launch.starting:
             # A channel that is being opened at the target is let to open, so that it can be closed.
             for task in self._tasks:
                 task.cancel()
@@ -249,7 +241,7 @@ class Program:
 
     def warn(self, words: str) -> bool:
         """Say ``words`` beside the program's own output and never inside of it. False where nothing is shown yet."""
-        if self._recorded is None or self._over:
+        if self._recorded is None or self.over:
             return False
         self._asides.add(words)
         self._say_asides()
@@ -257,7 +249,7 @@ class Program:
 
     def end(self, notice: Notice) -> None:
         """The session is over: say why and close."""
-        if self._target is not None and self._terminal is None and not self._over:
+        if self._target is not None and self.terminal is None and not self.over:
             # Behind a terminal that closes comes a hangup; a program without one would go on, and nobody would see it.
             self._target.send_signal("KILL" if notice.code == "session_killed" else "TERM")
         self._fail(notice)
@@ -277,8 +269,7 @@ class Program:
 
     def to_target(self, data: bytes) -> None:
         """Keep what was permitted; it is what the target's channel is opened with."""
-        self._launch = data
-        self._launches += 1
+        self._launch.permit(data)
 
     def to_client(self, data: bytes, stream: Stream) -> None:
         """Show ``data``."""
@@ -288,12 +279,16 @@ class Program:
             if self._recorded is not None and stream == "out":
                 self._recorded.shown(data)
 
+    def unguardable(self, other: Unguardable) -> None:
+        """The account's shell has no guard: open it locked, where the target lists that and policy permits it."""
+        self.spawn(self._launch.lock(other))
+
     def tell(self, event: Event) -> None:
         """Have ``event`` recorded, and what follows done. Nothing where nothing was opened yet."""
         if self._recorded is None:
             return
         self._recorded.tell(event)
-        if isinstance(event, Lull) and not self._over:
+        if isinstance(event, Lull) and not self.over:
             self._say_asides()
 
     async def target(self) -> asyncssh.SSHClientConnection:
@@ -333,6 +328,56 @@ class Program:
         if self._target is not None and self._channel is not None and self._channel.left:
             self._target.close()
 
+    # -- how it comes to run -------------------------------------------------------------------------------------------------
+
+    def record(self, recorded: Recorded) -> None:
+        """From now on, what happens is recorded there."""
+        self._recorded = recorded
+
+    def read_by(self, relay: FileRelay | ShellRelay | Wire | None) -> None:
+        """From now on ``relay`` reads between the two streams; nobody where that is None."""
+        self._relay = relay
+
+    def adopt(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
+        """It runs on ``channel`` of the target's."""
+        self._target_valve.fit(channel)
+        if self._channel is None or self.over:
+            channel.close()
+            return
+        self._target = channel
+        for data in self.feed.take():
+            self._from_client(data)
+        if self.feed.eof:
+            self.on_input_eof()
+        if self._deaf:
+            self.on_client_deaf()
+        self.valve.release("not started")
+
+    async def answered(self, asked: Asked) -> Answered | Refused:
+        """Wait for others, who are asked about ``asked``. Returns what they said."""
+        key = QUIT if isinstance(self._relay, FileRelay) else INTERRUPT
+        terminal = self.terminal is not None
+        return await self._waits.answered(self._connection.opened, asked, terminal=terminal, key=key, more=self._typed_before)
+
+    def withdraw(self) -> bool:
+        """Nobody wants what others are asked about now. False where nobody is asked."""
+        return self._launch.withdraw() or self._waits.withdraw()
+
+    def say(self, words: bytes, stream: Stream = "err", *, recorded: bool = True) -> None:
+        """Say ``words`` of ours, behind everything that was held back."""
+        self.tell(Output(words, stream, recorded, own=True))
+
+    def close(self, status: int) -> None:
+        """End it with ``status``, which is told once."""
+        if self.over:
+            return
+        self.over = True
+        self.tell(Exited(status))
+        if self._channel is not None:
+            self._channel.exit(status)
+        if self._target is not None:
+            self._target.close()
+
     # -- in between ----------------------------------------------------------------------------------------------------------
 
     async def _guard(self, running: Coroutine[Any, Any, None]) -> None:
@@ -350,99 +395,9 @@ class Program:
         _log.error("ssh.channel.failed", sid=self._connection.sid, exc_info=error)
         self._fail(Notice("internal", "Something went wrong inside the gateway."))
 
-    async def _run(self, wish: Wish) -> None:
-        serving = await self._connection.serving()
-        # The configuration in force counts: shells may have been switched off since the session opened.
-        target_now = serving.policy.document.target(serving.target.name) or serving.target
-        command = engine.feeds(wish)
-        if command is not None:
-            tape = Tape(serving, *self._open(command, wish, fed=True))
-            async with self._connection.feeding:
-                unit = await script(self._feed, wish, command, tape, lambda: self._say(ADVICE))
-        else:
-            self._modes = shells.permitted(wish, target_now, serving)
-            unit = engine.read(wish, shell=self._modes[0] if self._modes else None)
-            stream = engine.STREAM in unit.operation.flags
-            self._open(unit.operation.text, wish, stream=stream)
-        await self._perform(unit)
-        if self._launch is None:
-            if not self._over:
-                self._close(126)
-            return
-        target = await self._reach()
-        if self._over:
-            return  # the session ended while the target was dialled
-        for words in self._connection.take_notes():
-            self._say(words)
-        if self._modes:
-            self._say(banner(shells.HOW[self._modes[0]], serving.watchers(), self._connection.sid))
-        await self._start(target, wish, self._launch)
-
-    async def _reach(self) -> asyncssh.SSHClientConnection:
-        """Return the leg towards the target. Raises Fault, approval_withdrawn where this program did not want to wait for it."""
-        self._reaching = asyncio.ensure_future(self._connection.target())
-        try:
-            await asyncio.wait([self._reaching])
-            if self._reaching.cancelled():
-                raise Fault("approval_withdrawn", WITHDRAWN)
-            return self._reaching.result()
-        finally:
-            self._reaching.cancel()
-            self._reaching = None
-
-    def unguardable(self, other: Unguardable) -> None:
-        """The account's shell has no guard: open it locked, where the target lists that and policy permits it."""
-        self.spawn(self._lock(other))
-
-    async def _lock(self, other: Unguardable) -> None:
-        launches = self._launches
-        if engine.LOCKED in self._modes[1:]:
-            await self._perform(engine.read(Wish(kind="shell", terminal=self._terminal), shell=engine.LOCKED))
-        if self._launches == launches:
-            raise Fault("shell_unguarded", other.message, hint=other.hint)
-        assert self._terminal is not None
-        assert self._shells is not None
-        self._relay = self._shells.instead(other, self._terminal)
-
-    async def _refuse(self, refused: Refused) -> None:
-        await self._connection.serving()
-        self._open(refused.operation.text, Wish(kind="exec"))
-        await self._perform(refused)
-        self._close(126)
-
-    def _open(
-        self, command: str, wish: Wish, *, stream: bool = False, fed: bool = False
-    ) -> tuple[JsonlWriter, Callable[[str], str]]:
-        serving = self._connection.opened
-        heading = masked.heading(serving, self._connection.next_channel(), command)
-        seen = structs.replace(wish, terminal=self._terminal)  # of the size that it has by now
-        if wish.kind == "subsystem":
-            opened = opening.transfer(serving, heading, seen, self)
-        else:
-            opened = opening.screen(serving, heading, seen, self._modes, self, stream=stream, fed=fed)
-        self._recorded, self._relay, self._shells, lines = opened
-        return lines, opened.recorded.gate.kept
-
-    async def _perform(self, unit: Asked | Refused) -> None:
-        assert self._recorded is not None
-        await self._recorded.settle(unit, self.answered)
-
-    async def answered(self, asked: Asked) -> Answered | Refused:
-        """Wait for others, who are asked about ``asked``. Returns what they said."""
-        key = QUIT if isinstance(self._relay, FileRelay) else INTERRUPT
-        terminal = self._terminal is not None
-        return await self._waits.answered(self._connection.opened, asked, terminal=terminal, key=key, more=self._typed_before)
-
-    def withdraw(self) -> bool:
-        """Nobody wants what others are asked about now. False where nobody is asked."""
-        if self._reaching is not None and self._connection.asks_about_target:
-            self._reaching.cancel()
-            return True
-        return self._waits.withdraw()
-
     def _typed_before(self, hold: Hold) -> None:
         # What was typed before it began to wait may end it, and Ctrl-C may stand behind that.
-        if hold.typed(self._feed.kept):
+        if hold.typed(self.feed.kept):
             self.valve.release("not started")
 
     def _left_while_waiting(self, operation: Operation) -> None:
@@ -450,33 +405,7 @@ class Program:
             self._recorded.withdrawn(operation)
 
     def _said_while_waiting(self, data: bytes, recorded: bool) -> None:
-        self._say(data, "out" if isinstance(self._relay, ShellRelay) else "err", recorded=recorded)
-
-    def _say(self, words: bytes, stream: Stream = "err", *, recorded: bool = True) -> None:
-        self.tell(Output(words, stream, recorded, own=True))
-
-    async def _start(self, target: asyncssh.SSHClientConnection, wish: Wish, permitted: bytes) -> None:
-        size = window(len(self._connection.programs) - 1)
-        self._starting = True
-        try:
-            channel = await target_side.start(target, self, wish, permitted, terminal=self._terminal, window=size)
-        finally:
-            self._starting = False
-        self._adopt(channel)
-
-    def _adopt(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
-        self._target_valve.fit(channel)
-        if self._channel is None or self._over:
-            channel.close()
-            return
-        self._target = channel
-        for data in self._feed.take():
-            self._from_client(data)
-        if self._feed.eof:
-            self.on_input_eof()
-        if self._deaf:
-            self.on_client_deaf()
-        self.valve.release("not started")
+        self.say(data, "out" if isinstance(self._relay, ShellRelay) else "err", recorded=recorded)
 
     def _recorded_over(self) -> None:
         if self._recorded is not None:
@@ -493,7 +422,7 @@ class Program:
 
     def _say_asides(self) -> None:
         if words := self._asides.due():
-            self._say(words, "out" if isinstance(self._relay, ShellRelay) else "err")
+            self.say(words, "out" if isinstance(self._relay, ShellRelay) else "err")
             if isinstance(self._relay, ShellRelay):
                 self._relay.interrupted()
 
@@ -504,19 +433,9 @@ class Program:
     def _fail(self, notice: Notice) -> None:
         if self._channel is None:
             return
-        words = self._asides.leave() + say(notice, self._connection.sid, terminal=self._terminal is not None)
+        words = self._asides.leave() + say(notice, self._connection.sid, terminal=self.terminal is not None)
         if self._recorded is None:
             self.to_client(words, "err")
         else:
-            self._say(words)
-        self._close(exit_status(notice.code) if notice.code else EXIT_FAILED)
-
-    def _close(self, status: int) -> None:
-        if self._over:
-            return
-        self._over = True
-        self.tell(Exited(status))
-        if self._channel is not None:
-            self._channel.exit(status)
-        if self._target is not None:
-            self._target.close()
+            self.say(words)
+        self.close(exit_status(notice.code) if notice.code else EXIT_FAILED)
