@@ -97,7 +97,7 @@ class Launch:
         self._program.close(EXIT_DENIED)
 
     async def lock(self, other: Unguardable) -> None:
-        """Open the account's shell, which has no guard, locked, where the target lists that and policy permits it, or raise Fault."""
+        """The account's shell has no guard: open it locked, where the target lists that and policy permits it. Raises Fault."""
         permits, terminal = self._permits, self._program.terminal
         if engine.LOCKED in self._modes[1:]:
             await self._perform(engine.read(Wish(kind="shell", terminal=terminal), shell=engine.LOCKED))
