@@ -42,6 +42,10 @@ class Guarded:
     def type(self, keys: bytes) -> None:
         self.child.send(self.dialogue.typed(keys))
 
+    def go_on(self) -> None:
+        """Type what waits for the shell to say what came of an Enter."""
+        self._perform(self.dialogue.flush())
+
     def hear(self, data: bytes) -> None:
         self._perform(self.dialogue.receive(data, 0))
 
@@ -93,5 +97,20 @@ def test_what_was_typed_meanwhile_comes_back(tmp_path: Path) -> None:
         guarded.type(b"ped\r")
         guarded.until("prompt")
         assert (tmp_path / "made").read_text() == "typed\n"
+    finally:
+        end(guarded.child)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_blanks_that_were_typed_ahead_come_back(shell: str, tmp_path: Path) -> None:
+    guarded = Guarded(shell, tmp_path)
+    try:
+        guarded.until("prompt")
+        guarded.type(b'IFS= read -r a; IFS= read -r b; echo "$a;$b" > made\r')
+        asked = guarded.miss()
+        guarded.child.send(b"y\r  n \r")
+        guarded.hear(asked)
+        guarded.until("prompt")
+        assert (tmp_path / "made").read_text() == "y;  n \n"
     finally:
         end(guarded.child)

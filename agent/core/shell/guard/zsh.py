@@ -31,17 +31,25 @@ __sp_dice() {
   for ((i = 1; i <= 12; i++)) { w=$b[i]; c+=$(( [##16] #w )).; }
   [[ $#b == 12 && $c != (0.)## ]]
 }
+# Ask, and read up to the end of the answer; who is not answered within `$2` seconds asks again. Ctrl-C takes away what stands
+# unread in the terminal. zsh looks at one that comes right before it reads when it has read, which may be never, so the trap
+# takes what is read from away as well. That is no standard file: zsh would open its terminal anew.
+__sp_read() {
+  builtin emulate -L zsh
+  builtin local IFS= i=1000000
+  {
+    builtin trap __sp_stop INT
+    for ((i = $2; i < 1000000; i *= 2)) { builtin read -rs -u 9 -d $'\036' -t $i "r?$1" 2> /dev/tty && builtin break }
+    builtin trap - INT
+  } 9< /dev/tty
+  (( i < 1000000 ))
+}
+__sp_stop() { i=1000000; builtin exec 9< /dev/null }
 __sp_ask() {
   builtin emulate -L zsh
-  builtin local c i q r w
-  r=
+  builtin local c r w
   __sp_dice || builtin return 1
-  q=$'\033]7701;@NONCE@;Q;'"L;$c;$HISTCMD;${(qqqq)PWD};${(qqqq)1}"$'\007'
-  # Ctrl-C takes away what stands in the terminal unread, this question too, so who is not answered asks again. One that came just
-  # before zsh reads is looked at behind a command: behind the first key, and not behind all that is typed.
-  for ((i = 2; i < 1000000; i *= 2)) { builtin read -rs -t $i -k 1 "w?$q" 2> /dev/tty && builtin break }
-  builtin read -rs -d $'\036' r < /dev/tty 2> /dev/tty || builtin return 1
-  r=$w$r
+  __sp_read $'\033]7701;@NONCE@;Q;'"L;$c;$HISTCMD;${(qqqq)PWD};${(qqqq)1}"$'\007' 2 || builtin return 1
   [[ $r == *"$c:"? ]] || builtin return 1
   w=${r%"$c:"?}
   __sp_tell "W;${(qqqq)w}"
@@ -51,7 +59,7 @@ __sp_fetch() {
   builtin emulate -L zsh
   builtin local c w
   __sp_dice || builtin return 1
-  builtin read -rs -d $'\036' "r?"$'\033]7701;@NONCE@;N;'"$c"$'\007' < /dev/tty 2> /dev/tty || builtin return 1
+  __sp_read $'\033]7701;@NONCE@;N;'"$c"$'\007' 500000 || builtin return 1
   [[ $r == *"$c:"* ]] || builtin return 1
   w=${r%%"$c:"*}
   __sp_tell "W;${(qqqq)w}"
