@@ -147,9 +147,11 @@ def merge(spans: list[Span]) -> list[Span]:
 
 
 def _scan(data: bytes, at: int) -> list[Span]:
+    ahead = _Ahead(data)
+    if ahead.over:
+        return []
     found: list[Span] = []
     following: int | None = at
-    ahead = _Ahead(data)
     most = _MANY if len(data) - at >= _BULK else sys.maxsize
     while following is not None:
         following = _scan_from(data, following, found, ahead, most)
@@ -202,6 +204,11 @@ class _Ahead:
         self._starts = [-1 if sign in text else len(text) + 1 for sign, _ in NEXT]
         if len(text) >= LEAST and not possible(text):
             self._starts[0] = len(text) + 1
+
+    @property
+    def over(self) -> bool:
+        """True where nothing more is found."""
+        return min(self._starts) > len(self.text)
 
     def match(self, at: int) -> tuple[int, int]:
         """Return where the first match of ``ALL`` from ``at`` on begins and ends, or -1 twice."""

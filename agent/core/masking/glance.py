@@ -24,7 +24,7 @@ from agent.core.masking.patterns import LONGEST, NEXT
 #: Of less text RE2 has made an end sooner.
 LEAST: Final = 4 * 1024
 #: So many places are asked about, and then all of the text.
-_TRIES: Final = 8
+_TRIES: Final = 4
 #: A match begins at most so far before what is looked for. The shortest one of a number that is there ends so far behind.
 _BEFORE: Final = 16
 _REACH: Final = 64

@@ -192,7 +192,7 @@ class StreamMasker:
                 return out
         buffer = self._context + self._held
         spans = self._spans(buffer)
-        opened = self._open(buffer, spans)
+        opened = self._open(buffer, spans) if spans else None
         if opened is not None and len(buffer) - opened[0] > _CERTAIN:
             return out + self._enter(buffer, spans, opened)
         cut = self._cut(buffer, spans, most)
@@ -251,7 +251,7 @@ class StreamMasker:
         cut = low + (window.rfind(b"\n") + 1 if lines else _broken(window, soft=not disguised(window)))
         while cut > base and cut < len(buffer) and 0x80 <= buffer[cut] < 0xC0 and len(buffer) - cut <= LONGEST:
             cut -= 1
-        return max(outside(spans, cut), base)
+        return max(outside(spans, cut), base) if spans else cut
 
     def _open(self, buffer: bytes, spans: list[Span]) -> Span | None:
         """Return the match at the end of ``buffer`` that more data could carry on without limit."""
