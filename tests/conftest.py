@@ -7,6 +7,9 @@ better than what shares a server would be if it stayed together.
 from __future__ import annotations
 
 import signal
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import hypothesis
 import pytest
@@ -18,6 +21,13 @@ hypothesis.settings.register_profile("explore", deadline=None, suppress_health_c
 # A change is judged by the same examples as the one before it; `make fuzz` goes looking for others.
 hypothesis.settings.register_profile("gate", hypothesis.settings.get_profile("explore"), derandomize=True)
 hypothesis.settings.load_profile("gate")
+
+
+@pytest.fixture
+def sockets() -> Iterator[Path]:
+    """A folder for sockets, whose names may not be as long as that of a test's own folder."""
+    with tempfile.TemporaryDirectory(prefix="mux") as folder:
+        yield Path(folder)
 
 
 def pytest_configure(config: pytest.Config) -> None:

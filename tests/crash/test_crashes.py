@@ -78,12 +78,12 @@ class Weather:
 
 
 @pytest.mark.timeout(600 + 20 * KILLS)
-def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_path: Path) -> None:
+def test_nothing_that_ran_is_missing_and_nothing_is_there_twice(ward: Ward, tmp_path: Path, sockets: Path) -> None:
     tell(f"SALLYPORT_CRASH_SEED={SEED} SALLYPORT_CRASH_KILLS={KILLS}")
     chance = random.Random(SEED)
     numbers = Numbers()
     door = ward.door()
-    people = at_work(ward, numbers, door, tmp_path)
+    people = at_work(ward, numbers, door, sockets)
     kept = tmp_path / "kept"
     began = time.monotonic()
     try:

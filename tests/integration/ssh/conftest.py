@@ -9,7 +9,6 @@ import pwd
 import shutil
 import socket
 import subprocess
-import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
@@ -203,13 +202,6 @@ def patient(monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(module, "HANDSHAKE_S", HANG_S)
     monkeypatch.setattr(target_side, "ASIDE_S", HANG_S)
     monkeypatch.setattr(feed, "ADVICE_S", HANG_S)
-
-
-@pytest.fixture
-def sockets() -> Iterator[Path]:
-    """A folder for sockets, whose names may not be as long as that of a test's own folder."""
-    with tempfile.TemporaryDirectory(prefix="mux") as folder:
-        yield Path(folder)
 
 
 @pytest.fixture
