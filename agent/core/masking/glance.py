@@ -87,9 +87,9 @@ def _possible(text: bytes) -> bool:
         return True
     return (
         _begins(text, translate(text, _WORDS), _COUNTRY)
-        or _meant_at(text, short(text))
-        or _meant_at(text, shorter(text))
-        or _meant_at(text, long(translate(text, _LOWER)))
+        or bool((found := short(text)) and _meant_at(text, found))
+        or bool((found := shorter(text)) and _meant_at(text, found))
+        or bool((found := long(translate(text, _LOWER))) and _meant_at(text, found))
     )
 
 
@@ -120,7 +120,7 @@ def _meant(text: bytes, seen: bytes, needles: Iterable[bytes]) -> bool:
 
 
 def _meant_at(text: bytes, found: list[tuple[int, int, int]]) -> bool:
-    return bool(found) and (len(found) > _TRIES or any(_near(text, start, LONGEST) for _, start, _ in found))
+    return len(found) > _TRIES or any(_near(text, start, LONGEST) for _, start, _ in found)
 
 
 def _near(text: bytes, at: int, reach: int) -> bool:

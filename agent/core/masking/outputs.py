@@ -207,6 +207,8 @@ def _parts(stream: str, pieces: Iterable[Piece]) -> list[Part]:
     pieces = list(pieces)
     if not pieces:
         return []
+    if len(pieces) == 1 and pieces[0][1] is None:  # most bulk is that, and this is asked about each read of it
+        return [Part(stream, pieces[0][0], b"")]
     data = shown(pieces)
     masked = any(instead is not None for _, instead in pieces)
     return [Part(stream, data, b"".join([raw for raw, _ in pieces]) if masked else b"")]
