@@ -38,7 +38,7 @@ class ClientSide(asyncssh.SSHServerSession[bytes]):
         if not engine.is_term(term_type):
             return False
         columns, rows, *pixels = term_size
-        self._terminal = Terminal(term_type, columns, rows, (pixels[0], pixels[1]), dict(term_modes))
+        self._terminal = Terminal(term_type, columns, rows, (pixels[0], pixels[1]), engine.modes(term_modes))
         return True
 
     def exec_requested(self, command: str) -> bool:

@@ -36,6 +36,10 @@ ENVIRONMENT_LIMIT: Final = 20
 _LOCALE: Final = re.compile(rb"LANG|LC_[A-Z]{1,20}")
 _VALUE: Final = re.compile(rb"[A-Za-z0-9_.@:,+-]*")
 _TERM: Final = re.compile(r"[A-Za-z0-9_.+-]{0,64}")
+#: Modes that are keys, VINTR to VDISCARD; what stands for none; and those that make one case of two (IUCLC, XCASE, OLCUC).
+_KEYS: Final = range(1, 19)
+_NO_KEY: Final = 255
+_FOLDING: Final = frozenset({37, 52, 71})
 _SCP: Final = re.compile(r"\s*(?:\S*/)?scp\s+(?:-[A-Za-z]+\s+)*?-[A-Za-z]*[tf](?:[A-Za-z]*)(?:\s|$)")
 #: The same behind a wrapper (``env scp -t``), with quotes and backslashes taken out: scp's own word for "I am the far end".
 _SCP_FAR_END: Final = re.compile(r"(?<![\w.-])scp\s(?:[^;&|\n]*\s)?-[A-Za-z]*[tf][A-Za-z]*(?:\s|$)")
@@ -84,6 +88,18 @@ def passes(name: bytes, value: bytes) -> bool:
     if _LOCALE.fullmatch(name) is None or len(value) > VALUE_LIMIT or _VALUE.fullmatch(value) is None:
         return False
     return not is_foreign(name.decode(), value.decode())
+
+
+def modes(asked: Mapping[int, int]) -> dict[int, int]:
+    """Return what of a client's terminal modes (RFC 4254 §8) reaches the target: all but what would take out, or change, letters.
+
+    A key of the terminal (to interrupt, to stop, to go on, …) is a control character, or none.
+    """
+    return {
+        mode: value
+        for mode, value in asked.items()
+        if mode not in _FOLDING and (mode not in _KEYS or value < 0x20 or value in (0x7F, _NO_KEY))
+    }
 
 
 def is_term(name: str) -> bool:

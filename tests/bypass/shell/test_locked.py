@@ -122,6 +122,8 @@ RUNNER = [
     ["cd {d}", "stty iuclc", "TOUCH victim"],
     ["cd {d}", "stty iuclc; stty() {{ :; }}", "TOUCH victim"],
     ["cd {d}", "stty inlcr igncr istrip iuclc", "TOUCH victim"],
+    ["cd {d}", "stty start q", "tqouch victim"],
+    ["cd {d}", "stty noflsh susp q", "tqouch victim"],
     ["cd {d}", "(sleep 0.3; stty iuclc < /dev/tty) & sleep 0.1", "true", "TOUCH victim", "TOUCH victim"],
     ["mkdir -p \"$(printf '/tmp/sp\\a;x')\"; cd /tmp/sp*", "touch {f}"],
 ]  # fmt: skip

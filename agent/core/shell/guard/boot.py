@@ -43,15 +43,22 @@ class Dialect(Protocol):
 
 GUARDS: Final[dict[str, Dialect]] = {"bash": bash, "fish": fish, "zsh": zsh}
 
+#: How the terminal reads what the gateway types: every byte as it came.
+_READING: Final = "-icanon -echo -isig -iexten -ixon -istrip -inlcr -igncr min 1 time 0"
+#: How it reads again what the person types: as before, but for what a program before it may have left behind.
+_AS_BEFORE: Final = 'stty "$t" 2>/dev/null;stty icanon echo 2>/dev/null'
+
 
 def code(shell: str = "") -> str:
     """Return the first half, for ``sh -c``. ``shell`` is the name of the one that is wanted; empty for the account's own.
 
     What runs the line stands behind the loop that reads it, so that nothing which is run leads back to reading more of them.
-    Variables are in braces: ``sudo -i`` puts a backslash before every other sign that a shell might read, and leaves dollars.
+    The terminal takes nothing out of what is typed here, whatever its keys for signals and for flow control are: a guard without
+    its k's has no ``kill``. Variables are in braces: ``sudo -i`` puts a backslash before every other sign that a shell might
+    read, and leaves dollars.
     """
     return (
-        "stty -icanon -echo 2>/dev/null;"
+        f't="$(stty -g 2>/dev/null)";stty {_READING} 2>/dev/null;'
         f'printf "\\033]7701;{NAME};%s\\007" "{shell or "${SHELL##*/}"}";'
         f'y=;while IFS= read -r x;do case "${{x}}" in {WORD}*)y="${{x#{WORD}}}";break;;esac;done;eval "$(printf "%b" "${{y}}")"'
     )
@@ -76,14 +83,14 @@ def stage(shell: str, nonce: str, word: str, *, login: bool) -> bytes:
     dialect = GUARDS[shell]
     text = dialect.guard(nonce, login=login)
     start = dialect.START_LOGIN if login else dialect.START
-    return _line(word, f"exec 9<<'SALLYPORT'\n{text}\nSALLYPORT\nstty icanon echo 2>/dev/null\n{start}\n") + dialect.TYPED
+    return _line(word, f"exec 9<<'SALLYPORT'\n{text}\nSALLYPORT\n{_AS_BEFORE}\n{start}\n") + dialect.TYPED
 
 
 def opaque(word: str, *, login: bool) -> bytes:
     """Return what is typed to start the account's own shell as it is."""
-    return _line(word, f'stty icanon echo 2>/dev/null\nexec "${{SHELL:-sh}}" {"-l" if login else "-i"}\n')
+    return _line(word, f'{_AS_BEFORE}\nexec "${{SHELL:-sh}}" {"-l" if login else "-i"}\n')
 
 
 def none(word: str) -> bytes:
     """Return what is typed to start none."""
-    return _line(word, "stty icanon echo 2>/dev/null\nexit 126\n")
+    return _line(word, f"{_AS_BEFORE}\nexit 126\n")

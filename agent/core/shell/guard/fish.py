@@ -43,7 +43,7 @@ function __sp_run
     c=; IFS=- read -r a b c d e 2> /dev/null < /proc/sys/kernel/random/uuid && c=$a$b$c$d$e
     case $c in *[!0-9a-f]*) c= ;; esac
     [ ${#c} -eq 32 ] || c=$(od -An -N16 -tx1 /dev/urandom | tr -d " \n"); [ ${#c} -eq 32 ] || exit 1
-    s=$(stty -g); stty -echo
+    s=$(stty -g); stty -echo -isig -iexten -ixon
     printf "\033]7701;@NONCE@;N;%s\007" "$c" > /dev/tty
     w=
     while IFS= read -r r; do

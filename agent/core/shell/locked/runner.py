@@ -14,7 +14,8 @@ a program that did not take it, and is told back when the gateway asks (verb ``w
 - A line mostly stands at the beginning of what is read, and is taken from there: to look for it costs a shell the square of its
   length.
 - At its prompt the terminal makes no signals of keys: Ctrl-C would take the line that is on its way with it. Nor does it change
-  keys, whatever a program left behind: under ``stty iuclc`` the line that was decided would not be the one that runs.
+  keys, or take some out, whatever a program left behind: under ``stty iuclc`` or ``stty start q`` the line that was decided would
+  not be the one that runs.
 - Of start-up files only the system's is read.
 """
 
@@ -34,7 +35,7 @@ stty icanon echo 2>/dev/null
 """
 
 #: How the terminal reads at the runner's prompt: every byte as it came. (Linux needs ``iexten`` to make letters small.)
-_READING: Final = "-icanon -echo -isig -iexten -istrip -inlcr -igncr min 1 time 0"
+_READING: Final = "-icanon -echo -isig -iexten -istrip -inlcr -igncr min 1 time 0 start ^Q stop ^S"
 
 #: What is run in turns. Options are taken off first: with ``set -e`` or ``set -x`` of the person's, our own steps would end it.
 _LOOP: Final = r"""{ __sp_e=$? __sp_f=$-; set +euvx; } 2>/dev/null

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agent.core.units import Asked, Refused
+from agent.protocols.ssh import engine
 from agent.protocols.ssh.engine import (
     EVERY_EFFECT,
     SCRIPT_SHELL,
@@ -274,3 +275,15 @@ def test_one_stream_and_nothing_else(text: str, terminal: Terminal | None, strea
     asked = read(Wish(kind="exec", text=text, terminal=terminal), shell=None)
     assert isinstance(asked, Asked)
     assert (STREAM in asked.operation.flags) is stream
+
+
+@pytest.mark.parametrize(
+    ("mode", "value"), [(1, 3), (3, 127), (4, 21), (8, 17), (9, 255), (36, 1), (38, 0), (51, 1), (128, 38400)]
+)
+def test_modes_that_people_ask_for_pass(mode: int, value: int) -> None:
+    assert engine.modes({mode: value}) == {mode: value}
+
+
+@pytest.mark.parametrize(("mode", "value"), [(1, 100), (8, 107), (10, 32), (18, 0xC3), (8, 1 << 31), (37, 1), (52, 0), (71, 1)])
+def test_modes_that_take_letters_out_or_change_them_do_not(mode: int, value: int) -> None:
+    assert engine.modes({mode: value, 38: 1}) == {38: 1}
