@@ -381,8 +381,9 @@ class Dialogue:
         if layer.dialect.STRAYS and kind != b"S" and int(turn) < layer.turn:
             return self._strayed(layer)
         if fields == (self._next[1] if self._next else layer.asked) and layer.state in ("asking", "answered", "interrupting"):
-            return []
+            return self._repeated(layer)
         self._drawn.take(challenge)
+        layer.repeated = 0
         if self.given_up and self._next is None:
             self._next = layer, fields
             return []
@@ -392,6 +393,14 @@ class Dialogue:
             layer.challenge, layer.asked, layer.launch, layer.goes = challenge, fields, None, "entered"
             return [_type(challenge + b":d" + layer.dialect.END)]
         return self._put(layer, fields)
+
+    def _repeated(self, layer: Layer) -> list[Unit]:
+        """It may cross its verdict once. Who repeats it again has lost that with a Ctrl-C, and gets another one."""
+        layer.repeated += layer.state == "answered"
+        if layer.repeated < 2:
+            return []
+        layer.repeated, layer.pressed = 0, True
+        return [_type(_INTERRUPT)]
 
     def _strayed(self, layer: Layer) -> list[Unit]:
         """Somebody asks about a line of an earlier prompt, and reads what is typed at this one. They will ask again."""

@@ -74,6 +74,8 @@ class Layer:
     challenge: bytes = b""
     asked: tuple[bytes, ...] = ()
     """What it has asked last. It says that again where no answer comes."""
+    repeated: int = 0
+    """How often it has said that again since its verdict was typed."""
     turn: int = 0
     """The number of its last prompt. 0 where it does not count them."""
     pressed: bool = False

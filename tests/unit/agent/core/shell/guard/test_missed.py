@@ -157,3 +157,21 @@ def test_ctrl_c_that_comes_behind_a_verdict_reaches_the_line_that_runs() -> None
     assert dialogue.state == "running"
     assert not dialogue.waits
     assert lulls(dialogue) == 0, "programs are not interrupted by us"
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+def test_who_repeats_a_question_twice_behind_its_verdict_has_lost_that_and_gets_ctrl_c(allowed: bool) -> None:
+    dialogue = standing()
+    dialogue.typed(b"touch x\r")
+    dialogue.receive(ASKS, 2)
+    dialogue.receive(ASKS, 3)
+    dialogue.receive(ASKS, 4)
+    if allowed:
+        dialogue.allowed(5)
+    else:
+        dialogue.denied()
+    dialogue.typed(b"ls\r")
+    assert dialogue.receive(ASKS, 6) == [], "they crossed"
+    assert sent(dialogue.receive(ASKS, 7)) == b"\x03"
+    assert sent(dialogue.receive(prompt(4), 8)) == b"\x03", "somebody may read beside it"
+    assert sent(dialogue.receive(prompt(5), 9)) == b"ls\r"
