@@ -32,19 +32,17 @@ from collections.abc import Callable
 from typing import Final
 
 from agent.core.shell.guard import boot, meaning
-from agent.core.shell.guard.ahead import ahead
 from agent.core.shell.guard.broken import ONE_BY_ONE, Broken, Unguardable, taken
 from agent.core.shell.guard.drawn import Drawn
-from agent.core.shell.guard.keys import ENTER, Keys
 from agent.core.shell.guard.layer import Layer, Ran, State
 from agent.core.shell.guard.lulls import Lulls
 from agent.core.shell.guard.marks import EndlessError, Mark, Splitter, status
 from agent.core.shell.guard.meaning import Meant, Question
 from agent.core.shell.guard.nest import Nest
-from agent.core.shell.guard.pace import PER_ENTER, Pace
 from agent.core.shell.guard.quoting import UnquotableError, unpercent
 from agent.core.shell.guard.starter import Starter
 from agent.core.shell.guard.steps import STEP_LIMIT
+from agent.core.shell.guard.typist import INTERRUPT, Typist
 from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Side, Unit
 from chalicelib.contracts.operation import Operation
 
@@ -53,7 +51,6 @@ HELLO_S: Final = 3.0
 #: Seconds that what starts a shell (sudo, ssh) may be silent; nothing but an answer to it is typed in that time.
 START_S: Final = 60.0
 
-_INTERRUPT: Final = b"\x03"
 #: What erases a line that is being typed, in every editor and where the terminal itself edits.
 _ERASE: Final = b"\x15"
 _RUN: Final = "__sp_run"
@@ -68,13 +65,11 @@ class Dialogue:
         self._hello_s: Final = hello_s
         self._marks: Final = Splitter()
         self._nest: Final = Nest(nonce, mint, self._marks)
-        self._keys: Final = Keys()
-        self._pace: Final = Pace()
+        self._typist: Final = Typist()
         self._drawn: Final = Drawn()
         self._lulls: Final = Lulls()
         self._asking: tuple[Layer, Operation | None] | None = None
         self._next: tuple[Layer, tuple[bytes, ...]] | None = None
-        self._starter = Starter()
         self.ran: list[Ran] = []
         """Lines that have ended since somebody took them from here."""
 
@@ -96,10 +91,10 @@ class Dialogue:
     def patience(self) -> tuple[object, float] | None:
         """Seconds that the shell may take for what it does now, and what that is. None where it may take for ever."""
         top = self._top
-        if self.ready or self._asking is not None or (top.outer is not None and self._starter.asks):
+        if self.ready or self._asking is not None or (top.outer is not None and self._typist.starter.asks):
             return None
         slow = top.state == "starting" and top.outer is not None
-        return (top.nonce, top.state, self._starter.answers), max(START_S, self._hello_s) if slow else self._hello_s
+        return (top.nonce, top.state, self._typist.starter.answers), max(START_S, self._hello_s) if slow else self._hello_s
 
     @property
     def given_up(self) -> bool:
@@ -114,16 +109,16 @@ class Dialogue:
     @property
     def full(self) -> bool:
         """True where no more keys can wait."""
-        return self._keys.full
+        return self._typist.keys.full
 
     @property
     def waits(self) -> bool:
         """True where something is held back that :meth:`flush` would release."""
         match self._top.state:
             case "entered":
-                held = bool(self._keys)
+                held = bool(self._typist.keys)
             case "answered":
-                held = self._top.pressed or self._keys.has(_INTERRUPT)
+                held = self._top.pressed or self._typist.keys.has(INTERRUPT)
             case state:
                 held = state == "interrupting"
         return held or self._marks.waits
@@ -137,40 +132,8 @@ class Dialogue:
 
     def typed(self, data: bytes) -> bytes:
         """Take keys. Returns those that go to the shell now; the others wait."""
-        self._keys.add(data)
-        return self._released()
-
-    def _released(self) -> bytes:
-        top = self._top
-        if top.state in ("running", "opaque"):
-            return self._take(len(self._keys))
-        if top.state == "starting" and top.outer is not None:
-            return self._answer()
-        if top.state != "prompt":
-            return b""
-        entered = self._keys.line
-        if not entered:
-            return self._take(len(self._keys))
-        # What follows Enter may belong to the shell or to the program that the line starts; it waits to see which.
-        top.state = "entered"
-        return self._take(entered)
-
-    def _answer(self) -> bytes:
-        """Answers to what starts a shell, one for each of its questions; and Ctrl-C, which drops what was typed before it."""
-        if self._keys.from_last(_INTERRUPT):
-            return self._take(1)
-        if not self._starter.patient:
-            return b""
-        entered = self._keys.line
-        if entered:
-            self._starter.answered()
-        return self._take(entered or len(self._keys))
-
-    def _take(self, size: int) -> bytes:
-        data = self._keys.take(size)
-        self._top.note(data)
-        self._pace.grant(PER_ENTER * sum(data.count(key) for key in ENTER))
-        return data
+        self._typist.keys.add(data)
+        return self._typist.released(self._top)
 
     def flush(self) -> list[Unit]:
         """Nothing has come for a while: show what was held back, and go on typing (a shell may have read Enter as a key)."""
@@ -189,18 +152,18 @@ class Dialogue:
         """The shell does not say what it has to say next. Ctrl-C is what still reaches it: ours, or one that was typed."""
         if self._top.state == "interrupting":
             return self._interrupt(self._top)
-        if self._keys.from_last(_INTERRUPT):
+        if interrupt := self._typist.interrupted(self._top):
             self._top.pressed = True
-            return [_type(self._take(1))]
+            return [_type(interrupt)]
         # The verdict may have been lost with the one that was typed, and nobody says anything before another.
-        return [_type(_INTERRUPT)] if self._top.pressed else []
+        return [_type(INTERRUPT)] if self._top.pressed else []
 
     def _interrupt(self, layer: Layer) -> list[Unit]:
         layer.state, layer.pressed = "interrupting", True
-        return [_type(_INTERRUPT)]
+        return [_type(INTERRUPT)]
 
     def _typing(self) -> list[Unit]:
-        keys = self._released()
+        keys = self._typist.released(self._top)
         return [Housekeeping(Side.TARGET, keys)] if keys else []
 
     # -- what the shell says -------------------------------------------------------------------------------------------------
@@ -215,7 +178,7 @@ class Dialogue:
                 elif not self._top.muted:
                     units.append(Output(piece))
                     if self._top.state == "starting":
-                        self._starter.said(piece)
+                        self._typist.starter.said(piece)
                         units += self._typing()
         except (EndlessError, UnquotableError, ValueError, IndexError):
             raise Broken("The shell's guard said something that makes no sense, so the shell was ended.") from None
@@ -243,7 +206,7 @@ class Dialogue:
             return []
         self._nest.booted()
         top.shell, top.state = shell, "booting"
-        self._starter = Starter()
+        self._typist.starter = Starter()
         if shell in boot.GUARDS:
             top.muted = True
             return [Housekeeping(Side.TARGET, boot.stage(shell, top.nonce, top.word, login=top.login))]
@@ -262,7 +225,7 @@ class Dialogue:
             for each in old.chain[: old.chain.index(layer)]:
                 self._ended(each.over(status if each.outer is layer else None, now_ms))
         if layer is not old:
-            self._keys.disown()
+            self._typist.keys.disown()
         self._nest.turn(layer, ready=self.ready)
 
     def _said(self, layer: Layer, mark: Mark, now_ms: int) -> list[Unit]:
@@ -279,10 +242,10 @@ class Dialogue:
             case "A" | "C" | "B":
                 return self._prompted(layer, mark.kind)
             case "W" if layer.state == "answered":
-                self._give_back(layer, mark.fields[0])
+                self._typist.give_back(layer, mark.fields[0])
                 return self._acknowledged(layer, now_ms)
             case "W" if layer.state == "interrupting":
-                self._give_back(layer, mark.fields[0])
+                self._typist.give_back(layer, mark.fields[0])
             case "N" if layer.state == "fetching" and layer.launch is not None:
                 _harmless(mark.fields[0])
                 layer.state, layer.goes = "answered", "starting"
@@ -345,18 +308,6 @@ class Dialogue:
         layer.state = "prompt"
         return [*erased, *self._typing()]
 
-    def _give_back(self, layer: Layer, keys: bytes) -> None:
-        """Type again what had been typed ahead.
-
-        A shell in another one may be somebody else's machine, and what it says was typed could end up in the one around it. So it
-        gets back what went to it behind the line's Enter, or nothing, and loses it where it ends first.
-        """
-        inside = layer.outer is not None
-        if inside and not ahead(layer.sent, keys):
-            keys = b""
-        layer.sent.clear()
-        self._keys.give_back(keys, owned=inside)
-
     def _acknowledged(self, layer: Layer, now_ms: int) -> list[Unit]:
         if layer.goes != "starting":
             layer.state = layer.goes
@@ -368,11 +319,11 @@ class Dialogue:
         if start.replaces:
             layer.gone = True
             self._ended(layer.over(None, now_ms))
-        self._starter = Starter()
+        self._typist.starter = Starter()
         return self._typing()
 
     def _paid(self, now_ms: int) -> None:
-        if not self._pace.spend(now_ms):
+        if not self._typist.pace.spend(now_ms):
             raise Broken("The shell asked without end, so it was ended.", "A start-up file or a prompt may run in a loop.")
 
     def _question(self, layer: Layer, fields: tuple[bytes, ...]) -> list[Unit]:
@@ -400,7 +351,7 @@ class Dialogue:
         if layer.repeated < 2:
             return []
         layer.repeated, layer.pressed = 0, True
-        return [_type(_INTERRUPT)]
+        return [_type(INTERRUPT)]
 
     def _strayed(self, layer: Layer) -> list[Unit]:
         """Somebody asks about a line of an earlier prompt, and reads what is typed at this one. They will ask again."""
