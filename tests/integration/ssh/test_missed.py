@@ -30,13 +30,15 @@ class Guarded:
         env = {"HOME": str(home), "PATH": "/usr/bin:/bin", "TERM": "xterm", "LANG": "C.UTF-8", "SHELL": shutil.which(shell) or ""}
         self.child = pexpect.spawn("/bin/sh", ["-c", boot.BOOT], env=env, timeout=HANG_S, dimensions=(30, 200), cwd=home)
         self.child.delaybeforesend = None
+        self.answers = True
 
     def _perform(self, units: list[Unit]) -> None:
         for unit in units:
             if isinstance(unit, Housekeeping):
                 self.child.send(unit.data)
             elif isinstance(unit, Asked):
-                self.child.send(unit.data)
+                if self.answers:
+                    self.child.send(unit.data)
                 self.dialogue.allowed(0)
 
     def type(self, keys: bytes) -> None:
@@ -97,6 +99,26 @@ def test_what_was_typed_meanwhile_comes_back(tmp_path: Path) -> None:
         guarded.type(b"ped\r")
         guarded.until("prompt")
         assert (tmp_path / "made").read_text() == "typed\n"
+    finally:
+        end(guarded.child)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+def test_a_verdict_that_nobody_read_costs_its_line_and_no_more(shell: str, tmp_path: Path) -> None:
+    guarded = Guarded(shell, tmp_path)
+    try:
+        guarded.until("prompt")
+        guarded.type(b"echo >> made\r")
+        guarded.answers = False
+        guarded.hear(guarded.miss())
+        guarded.answers = True
+        assert guarded.dialogue.state == "answered"
+        guarded.type(b"echo >> more\r")
+        # It is before a prompt of its own first, and then before the one behind what was typed meanwhile.
+        guarded.until("entered")
+        guarded.until("prompt")
+        assert (tmp_path / "more").read_text() == "\n"
+        assert not (tmp_path / "made").exists()
     finally:
         end(guarded.child)
 
