@@ -6,6 +6,8 @@ import importlib
 import re
 import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import example, given, settings
@@ -150,12 +152,36 @@ def test_a_text_of_nothing_but_beginnings_is_left_to_the_patterns() -> None:
     assert possible(b"1 2 000 000 000 " * 2_000)
 
 
-def test_without_the_libraries_everything_is_possible() -> None:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(sys.modules, "stringzilla", None)
-        without = importlib.util.module_from_spec(spec) if (spec := importlib.util.find_spec(glance.__name__)) else None
-        assert spec is not None
-        assert spec.loader is not None
-        assert without is not None
-        spec.loader.exec_module(without)
-    assert without.possible(FILLERS[0])
+def anew() -> Any:
+    """Return the module as it is where it is imported now."""
+    spec = importlib.util.find_spec(glance.__name__)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_without_the_libraries_everything_is_possible(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stringzilla", None)
+    assert anew().possible(FILLERS[0])
+
+
+@BOTH
+@pytest.mark.parametrize("wrong", ["find", "translate", "words"])
+def test_libraries_that_go_wrong_on_this_machine_are_not_used(wrong: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ahocorasick_rs
+    import stringzilla
+
+    assert not anew().possible(FILLERS[0])
+    if wrong == "find":
+        find = stringzilla.find
+        monkeypatch.setattr(stringzilla, "find", lambda text, *words: -1 if len(text) > 150 else find(text, *words))
+    elif wrong == "translate":
+        translate = stringzilla.translate
+        monkeypatch.setattr(stringzilla, "translate", lambda text, table: translate(text, table)[:-1] + text[-1:])
+    else:
+        monkeypatch.setattr(
+            ahocorasick_rs, "BytesAhoCorasick", lambda *_, **__: SimpleNamespace(find_matches_as_indexes=lambda _: [])
+        )
+    assert anew().possible(FILLERS[0])
