@@ -6,7 +6,7 @@ import asyncio
 import fcntl
 import os
 from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,6 +38,9 @@ from chalicelib.contracts.faults import Fault
 
 #: The protocol of native clients that say nothing and wait for their server (RFC 4253 §4.2 allows that).
 SILENT: Final = "ssh"
+#: Seconds for which clients wait for an agent that has just started. Before the control plane's first answer it has no host
+#: certificate to show them, and no targets. Without an answer they are taken all the same, to be told so.
+FIRST_ANSWER_S: Final = 10.0
 _LOCK: Final = "agent.lock"
 
 
@@ -163,23 +166,30 @@ async def _run(
     )
     socket = ControlSocket(lambda: identity.trust.websocket_url, identity.proof, supervisor, backoff=around.backoff())
     supervisor.on_refusing = socket.beat_soon
-    background: list[Coroutine[Any, Any, None]] = [announcer.run(), socket.run(), room.watch(), witness.run()]
-    address = None
+    listener, address = Listener(supervisor.receive, supervisor.spawn), None
     if settings.listen is not None:
-        listener = Listener(supervisor.receive, supervisor.spawn)
         try:
             address = listener.bind(*settings.listen)
         except OSError as error:
-            for each in background:
-                each.close()
             raise Fault("config_invalid", f"listen: {error.strerror or error}: {settings.listen}.") from None
-        background.append(listener.run())
     logger(agent_id=identity.agent_id).info("agent.started", name=identity.name, listener=address, witness_key=str(witness.key))
     on_ready(address)
-    await supervisor.run(background, stop)
+    background = [announcer.run(), _answered(announcer, socket.run), room.watch(), witness.run()]
+    if address is not None:
+        background.append(_answered(announcer, listener.run))
+    with closing(listener):
+        await supervisor.run(background, stop)
     if supervisor.failure is not None:
         raise supervisor.failure
     logger(agent_id=identity.agent_id).info("agent.stopped")
+
+
+async def _answered(announcer: Announcer, run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Run what brings clients, once the control plane has told this agent who it is and what it serves."""
+    with suppress(TimeoutError):
+        async with asyncio.timeout(FIRST_ANSWER_S):
+            await announcer.answered.wait()
+    await run()
 
 
 @contextmanager

@@ -54,6 +54,8 @@ class Announcer:
         self._backoff = backoff
         self.on_change = on_change
         """Called after every configuration that was put in force."""
+        self.answered = asyncio.Event()
+        """Set once the control plane has answered an announcement, whatever it said."""
         self._asked = asyncio.Event()
 
     def ask(self) -> None:
@@ -84,6 +86,7 @@ class Announcer:
                 # Refused for good, as far as the control plane knows; an operator may yet mend it without a restart.
                 logger().error("agent.announce_refused", code=fault.code, reason=fault.message, detail=fault.detail)
                 wait_s = 60.0
+            self.answered.set()
             try:
                 async with asyncio.timeout(wait_s):
                     await self._asked.wait()

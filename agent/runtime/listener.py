@@ -113,7 +113,7 @@ class Listener:
         return name[0], name[1]
 
     async def run(self) -> None:
-        """Accept until cancelled."""
+        """Accept until cancelled. Clients of a bound listener that is not run yet wait."""
         assert self._socket is not None
         loop = asyncio.get_running_loop()
         try:
@@ -127,6 +127,11 @@ class Listener:
                     continue
                 self._take(connection, address[0])
         finally:
+            self.close()
+
+    def close(self) -> None:
+        """Listen no more, also where it never ran. Those who were accepted go on."""
+        if self._socket is not None:
             self._socket.close()
 
     def _take(self, connection: socket.socket, address: str) -> None:

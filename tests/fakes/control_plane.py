@@ -6,6 +6,7 @@ other exactly as they come, in the words of ``contracts/relay``.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import secrets
@@ -86,6 +87,8 @@ class FakeControlPlane:
         self.requests: Counter[str] = Counter()
         self.faults: dict[str, list[Any]] = defaultdict(list)
         """By route (``claim``, ``chunks``, ``put``, …): what to answer instead, once each. A Fault, or a status."""
+        self.held: dict[str, asyncio.Event] = {}
+        """By route: what its answers wait for."""
         self.control: list[web.WebSocketResponse] = []
         self.ends: dict[str, dict[str, web.WebSocketResponse]] = defaultdict(dict)
         self._jtis: set[str] = set()
@@ -217,6 +220,8 @@ class FakeControlPlane:
                 self._check(request.headers.get("Authorization", ""), request.method, path, body)
             except Fault as fault:
                 return _failure(fault)
+            if route in self.held:
+                await self.held[route].wait()
             wrong = self._wrong(route)
             return wrong if wrong is not None else await serve(request, body)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import shutil
+import time
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +19,8 @@ from tests.patience import HANG_S
 
 pytestmark = pytest.mark.servers
 
+#: A terminal that says nothing for this long is in a lull.
+LULL_S: Final = 0.15
 QUESTION: Final = rb"\x1b\]7701;\w+;Q;[^\x07]*\x07"
 
 
@@ -52,8 +55,15 @@ class Guarded:
         self._perform(self.dialogue.receive(data, 0))
 
     def _listen(self) -> None:
-        """Read what the shell says next."""
-        self.hear(self.child.read_nonblocking(65536, HANG_S))
+        """Read what the shell says next. What waits for a lull goes on after each, as it does at the agent."""
+        deadline = time.monotonic() + HANG_S
+        while True:
+            try:
+                return self.hear(self.child.read_nonblocking(65536, LULL_S if self.dialogue.waits else HANG_S))
+            except pexpect.TIMEOUT:
+                if time.monotonic() > deadline:
+                    raise
+                self.go_on()
 
     def until(self, state: str) -> None:
         while self.dialogue.state != state:

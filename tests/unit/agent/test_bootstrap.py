@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import pytest
 
 from agent import bootstrap
 from agent.config import Settings
+from agent.runtime.serving import Door, HostIdentity
 from agent.runtime.tunnel import Tunnel, TunnelError
 from chalicelib.contracts import relay
 from chalicelib.contracts.faults import Fault
@@ -22,13 +24,19 @@ from tests.unit.agent.runtime.conftest import control, person_key, quick, state,
 __all__ = ["control", "state"]
 
 
+hosts: list[HostIdentity] = []
+"""Whom the latest agent's plug-in serves as."""
+
+
 @contextlib.asynccontextmanager
 async def running(settings: Settings, plugin: EchoPlugin) -> AsyncIterator[list[tuple[str, int] | None]]:
+    def speak(host: HostIdentity) -> list[EchoPlugin]:
+        hosts[:] = [host]
+        return [plugin]
+
     stop = asyncio.Event()
     addresses: list[tuple[str, int] | None] = []
-    agent = asyncio.ensure_future(
-        bootstrap.run(settings, stop, speak=lambda host: [plugin], backoff=quick, on_ready=addresses.append)
-    )
+    agent = asyncio.ensure_future(bootstrap.run(settings, stop, speak=speak, backoff=quick, on_ready=addresses.append))
     try:
         yield addresses
     finally:
@@ -122,6 +130,59 @@ async def test_a_direct_client_withdraws_the_relays_offer(control: FakeControlPl
         writer.close()
         await until(lambda: sid in control.closes)
         assert control.text_of(sid) == "hello\n"
+
+
+async def test_a_client_of_an_agent_that_has_just_started_waits_for_its_certificate(
+    control: FakeControlPlane, state: Path
+) -> None:
+    class Certified(EchoPlugin):
+        async def accept(self, connection: socket.socket, source_ip: str, sid: str, door: Door) -> None:
+            certificates.append(hosts[0].certificate)
+            await super().accept(connection, source_ip, sid, door)
+
+    certificates: list[str] = []
+    control.document = document(protocol="ssh")
+    control.held["announce"] = asyncio.Event()
+    settings = Settings(state=state, credentials=state / "credentials", min_free_mb=0, listen=("127.0.0.1", 0))
+    async with running(settings, Certified("ssh")) as addresses:
+        await until(lambda: addresses and control.requests["announce"])
+        assert addresses[0] is not None
+        reader, writer = await asyncio.open_connection(*addresses[0])
+        certificate = control.person_certificate("alice@example.com", person_key())
+        writer.write(f"{certificate}\nhello\n".encode())
+        await asyncio.sleep(0.2)  # time for it to be taken too early
+        assert not control.control
+        control.held["announce"].set()
+        assert await reader.readline() == b"echo hello\n"
+        assert [each.split()[0] for each in certificates] == ["ssh-ed25519-cert-v01@openssh.com"]
+        await until(lambda: control.control)
+        writer.close()
+
+
+@pytest.mark.parametrize("answer", [Fault("config_invalid", "No."), None], ids=["refused", "unanswered"])
+async def test_an_agent_without_a_certificate_takes_clients_in_the_end(
+    control: FakeControlPlane, state: Path, answer: Fault | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bootstrap, "FIRST_ANSWER_S", HANG_S if answer else 0.01)
+    if answer is None:
+        control.held["announce"] = asyncio.Event()
+    else:
+        control.faults["announce"].append(answer)
+    async with running(Settings(state=state, credentials=state / "credentials", min_free_mb=0), EchoPlugin()):
+        await until(lambda: control.beats)
+        if answer is None:
+            control.held["announce"].set()
+
+
+async def test_an_agent_that_is_stopped_before_it_is_answered_listens_no_more(control: FakeControlPlane, state: Path) -> None:
+    control.held["announce"] = asyncio.Event()
+    settings = Settings(state=state, credentials=state / "credentials", min_free_mb=0, listen=("127.0.0.1", 0))
+    async with running(settings, EchoPlugin()) as addresses:
+        await until(lambda: addresses and control.requests["announce"])
+    assert addresses[0] is not None
+    with pytest.raises(ConnectionRefusedError):
+        await asyncio.open_connection(*addresses[0])
+    control.held["announce"].set()
 
 
 async def test_two_agents_on_one_state_directory_are_refused(control: FakeControlPlane, state: Path) -> None:
