@@ -17,7 +17,9 @@ import pexpect
 import pytest
 
 from agent.core.shell.guard import boot
-from tests.integration.ssh.conftest import Gateway, gateway, identity, sshd
+from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, gateway, identity, serving_for, sshd
+from tests.integration.ssh.test_nested import PROMPT, begin, enter, say
+from tests.integration.ssh.test_shell import at_terminal
 from tests.integration.ssh.test_transfers import connect
 from tests.patience import HANG_S
 
@@ -65,6 +67,36 @@ def test_what_starts_a_shell_arrives_whole(tmp_path: Path, setting: Callable[[li
     child.expect(pexpect.EOF)
     child.close()
     assert (tmp_path / "guard").read_text() == GUARD
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("shell", ["bash", "zsh"])
+@pytest.mark.parametrize(("setting", "user"), [("ixon start Z", "noZbody"), ("noflsh susp Z", "noZbody"), ("iuclc", "NOBODY")])
+async def test_a_shell_starts_as_it_was_decided_or_not(
+    sshd: Sshd, identity: FakeIdentity, tmp_path: Path, shell: str, setting: str, user: str
+) -> None:
+    """Its innocent twins are those of tests/integration/ssh/test_nested.py."""
+    gateway = Gateway(identity, tmp_path)
+    gateway.serving = serving_for(sshd, "permit(principal, action, resource);", shell="guarded")
+    await gateway.listen()
+
+    def person(child: pexpect.spawn) -> None:
+        begin(child)
+        enter(child, shell)
+        say(child, f"sudo -u {user} bash", "unknown user")
+        say(child, f"stty {setting}; echo set-$((40+2))", "set-42")
+        child.send("\x10\x10\r")  # the line before, typed while the terminal was as it should be
+        child.expect_exact("Run: stty sane")
+        say(child, "stty sane; id -un", "root\r\n")
+        child.send("exit\r")
+        child.expect(PROMPT)
+        child.send("exit\r")
+
+    try:
+        await at_terminal(gateway.ssh(), person)
+        await gateway.idle()
+    finally:
+        await gateway.close()
 
 
 @pytest.mark.servers

@@ -17,6 +17,14 @@ from agent.core.shell.words import Word
 
 Check = Callable[[Reading, list[Word]], bool]
 
+#: Commands and functions of fish's that show their help in a pager.
+HELPFUL: Final = names("""
+    . abbr and argparse begin bg bind block builtin case cd command commandline complete contains disown else emit end
+    exec exit fg for function functions history if isatty jobs math not or path pwd random read return set set_color
+    source status string switch time type ulimit wait while alias dirh dirs fish_add_path fish_config fish_delta
+    fish_opt funced funcsave nextd open popd prevd prompt_pwd psub pushd suspend trap umask vared
+""")
+
 #: A variable, and which elements of it.
 _VARIABLE: Final = re.compile(r"([A-Za-z_]\w*)(?:\[[\d.\s-]*\])?", re.ASCII)
 #: What the shell itself goes by.
@@ -147,6 +155,14 @@ def _functions(reading: Reading, words: list[Word]) -> bool:
     return _reads(reading, [])
 
 
+def _history(reading: Reading, words: list[Word]) -> bool:
+    """history: what it finds is shown in a pager."""
+    reading.flags.add("pager")
+    if words and words[0].text == "search" and not any((word.prefix or word.text or "").startswith("-") for word in words):
+        return _reads(reading, [])
+    return False
+
+
 def _help(reading: Reading, words: list[Word]) -> bool:
     """help: opens a browser, whichever that is."""
     reading.effects.add("execute")
@@ -157,5 +173,5 @@ def _help(reading: Reading, words: list[Word]) -> bool:
 BUILTINS: Final[dict[str, Check]] = {
     **dict.fromkeys(names("string math count contains random isatty set_color path printf test [ psub prevd nextd dirh"), _reads),
     "set": _set, "read": _read, "command": _command, "builtin": _builtin, "status": _status, "functions": _functions,
-    "help": _help,
+    "help": _help, "history": _history,
 }  # fmt: skip

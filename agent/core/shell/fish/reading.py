@@ -5,10 +5,11 @@ from __future__ import annotations
 import msgspec
 
 from agent.core.shell.classify import Reading, classify
-from agent.core.shell.fish.builtins import BUILTINS
+from agent.core.shell.fish.builtins import BUILTINS, HELPFUL
 from agent.core.shell.fish.statements import render
 from agent.core.shell.fish.words import UnreadableError
 from agent.core.shell.model import DEFAULT, Classification, Command, Redirection
+from agent.core.shell.options import has_option
 from agent.core.shell.screen import screen
 from agent.core.shell.words import Word
 
@@ -26,6 +27,8 @@ class FishReading(Reading):
     def command(self, words: list[Word], redirections: list[Redirection]) -> None:
         """Report one simple command, and whatever it starts in turn."""
         name = words[0].text if words and not words[0].glob else None
+        if name in HELPFUL and not self._started and has_option(words[1:], "h", ("help",)):
+            self.flags.add("pager")
         own = BUILTINS.get(name or "") if not self._started else None
         if name is None or own is None or len(self.commands) >= self.limits.max_commands or not own(self, words[1:]):
             self._started += 1

@@ -100,7 +100,9 @@ __sp_fetch() {
   builtin read -r -s -d $'\036' -p $'\033]7701;@NONCE@;N;'"$__sp_c"$'\007' __sp_r < /dev/tty 2> /dev/tty || builtin return 1
   [[ $__sp_r == *"$__sp_c:"* ]] || builtin return 1
   __sp_w=${__sp_r%%"$__sp_c:"*}; __sp_tell "W;${__sp_w@Q}"
-  __sp_r=${__sp_r#*"$__sp_c:"}
+  __sp_w=${__sp_r#*"$__sp_c:"}; __sp_r=${__sp_w#*:}
+  builtin test "${__sp_w%%:*}" = "A${#__sp_r}" && builtin return 0
+  __sp_r=; builtin printf '%s\n' 'sallyport: The terminal changes what is typed. Run: stty sane' >&2; builtin return 1
 }
 __sp_run() {
   builtin local __sp_r= __sp_h __sp_t

@@ -249,8 +249,8 @@ class Dialogue:
             case "N" if layer.state == "fetching" and layer.launch is not None:
                 _harmless(mark.fields[0])
                 layer.state, layer.goes = "answered", "starting"
-                text = layer.launch.text.replace(boot.WORD, self._nest.word())
-                return [_type(mark.fields[0] + b":" + text.encode() + layer.dialect.END)]
+                text = layer.launch.text.replace(boot.WORD, self._nest.word()).encode()
+                return [_type(mark.fields[0] + b":A%d:" % len(text) + text + layer.dialect.END)]
             case "D":
                 self._paid(now_ms)
                 return self._prompts(layer, mark.fields, now_ms)

@@ -53,7 +53,9 @@ function __sp_run
           [ -z "$w" ] || w=$(printf %s "$w" | od -An -v -tx1 | tr -d " \n" | sed "s/../%&/g")
           stty "$s"
           printf "\033]7701;@NONCE@;W;%s\007" "$w" > /dev/tty
-          printf %s "${r#*"$c:"}"
+          r=${r#*"$c:"}; w=${r#*:}
+          [ "${r%%:*}" = "A${#w}" ] || { echo "sallyport: The terminal changes what is typed. Run: stty sane" >&2; exit 1; }
+          printf %s "$w"
           exit 0 ;;
       esac
       w=$w$r"

@@ -3,6 +3,9 @@
 Only lines that can be read in one way by every shell: plain words, no quotes, no expansions, one command. ``sudo -u bob bash -l``
 becomes ``sudo -u bob sh -c <boot>``: the same program starts, as the same account, in the same place, and what it starts reports.
 Whatever is not recognised here is a line like any other, with what the classifier says of it (``opaque``, ``unknown``).
+
+The shell reads it through a terminal that may take letters out (``stty start q``) or make them small (``stty iuclc``). So its
+length stands before it, behind a capital, and a shell that does not find both runs nothing.
 """
 
 from __future__ import annotations

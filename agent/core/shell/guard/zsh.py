@@ -28,7 +28,7 @@ __sp_dice() {
   builtin local b i w; c=
   builtin read -rk 12 -u 3 b 3< /dev/urandom || builtin return 1
   # Of `#b[i]` zsh makes 0, whatever the character is.
-  for ((i = 1; i <= 12; i++)) { w=$b[i]; c+=$(( [##16] #w )).; }
+  for ((i = 1; i <= 12; i++)) { w=$b[i]; c+=${(L)$(( [##16] #w ))}.; }
   [[ $#b == 12 && $c != (0.)## ]]
 }
 # Ask, and read up to the end of the answer; who is not answered within `$2` seconds asks again. Ctrl-C takes away what stands
@@ -63,7 +63,9 @@ __sp_fetch() {
   [[ $r == *"$c:"* ]] || builtin return 1
   w=${r%%"$c:"*}
   __sp_tell "W;${(qqqq)w}"
-  r=${r#*"$c:"}
+  w=${r#*"$c:"} r=${w#*:}
+  [[ ${w%%:*} != A$#r ]] || builtin return 0
+  r=; builtin print -ru2 'sallyport: The terminal changes what is typed. Run: stty sane'; builtin return 1
 }
 __sp_run() {
   builtin local r=

@@ -55,6 +55,26 @@ def test_it_is_unknown(line: str) -> None:
     assert "unknown" in classify_fish(line).effects
 
 
+@pytest.mark.parametrize(
+    "line",
+    ["history", "history search x", "history -n 5", "string --help", "string match -h", "cd --he", "read -lh", "builtin math -h",
+     "if true; set -h; end", "echo (history)"],
+)  # fmt: skip
+def test_it_opens_a_pager(line: str) -> None:
+    assert "pager" in classify_fish(line).flags
+
+
+@pytest.mark.parametrize(
+    "line", ["string length -- -h", "test -h x", "[ -h x ]", "echo -h", "printf -h", "ls --help", "ls -h", "env string --help"]
+)
+def test_it_opens_none(line: str) -> None:
+    assert "pager" not in classify_fish(line).flags
+
+
+def test_what_the_history_finds_is_shown() -> None:
+    assert classify_fish("history search x").effects == {"read"}
+
+
 def test_paths_are_named() -> None:
     assert classify_fish("test -f /etc/motd; and path basename ./x").objects == {"/etc/motd", "./x"}
 

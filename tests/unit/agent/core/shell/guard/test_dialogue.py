@@ -210,7 +210,7 @@ def launched(line: bytes = b"'sudo -i'") -> Dialogue:
     ]
     (handed,) = dialogue.receive(mark(b"W;''") + mark(b"N;79"), 10)
     assert isinstance(handed, Housekeeping)
-    assert handed.data.startswith(b"79:command sudo -i sh -c ")
+    assert handed.data.startswith(b"79:A%d:command sudo -i sh -c " % (len(handed.data) - handed.data.index(b"command") - 1))
     assert WORD.encode() not in handed.data, "each has a word of its own"
     assert handed.data.endswith(b"\x1e")
     assert dialogue.receive(mark(b"W;''"), 10) == []
