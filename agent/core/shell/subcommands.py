@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from agent.core.shell import git
 from agent.core.shell.launchers import container
-from agent.core.shell.nested import inner
+from agent.core.shell.nested import inner, starts_shell
 from agent.core.shell.options import Parsed, has_option, leading, operands
 from agent.core.shell.reading import Reading
 from agent.core.shell.subcommand_tables import TOOLS, Tool
@@ -70,8 +70,23 @@ def _docker(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> N
         reading.verbs.update(value.text for value in inside.values("entrypoint") if value.text)
         reading.flags.add("dynamic_code")  # the image's entry point decides what happens to the words
         container(reading, inside)
+    elif (last == "attach" and not _hears_only(words)) or (
+        last == "start" and not name.startswith("compose") and _typed_into(words, "i", ("interactive",))
+    ):
+        starts_shell(reading)
     elif "execute" in reading.effects and last not in {"start", "restart", "attach", "pull"}:
         reading.flags.add("script_file" if last in {"build", "up", "deploy", "create"} else "dynamic_code")
+
+
+def _hears_only(words: list[Word]) -> bool:
+    """True where nothing of what is typed reaches a container that is attached to."""
+    said = [word.text for word in words]
+    return None not in said and "--no-stdin" in said and not any(text and text.startswith("--no-stdin=") for text in said)
+
+
+def _typed_into(words: list[Word], short: str, long: tuple[str, ...]) -> bool:
+    """True where what is typed may reach a container's own program, which is as often a shell as not."""
+    return has_option(words, short, long) or any(word.text is None and word.may_be_option for word in words)
 
 
 def _kubectl(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> None:
@@ -81,6 +96,8 @@ def _kubectl(reading: Reading, name: str, parsed: Parsed, words: list[Word]) -> 
             inner(reading, words[dashes[0] + 1 :])
         if name != "exec" or not dashes or any(word.splits for word in words[: dashes[0]]):
             reading.flags.add("dynamic_code")
+    if name == "attach" and _typed_into(words, "i", ("stdin",)):
+        starts_shell(reading)
     if name == "edit":
         reading.flags.add("opaque")
     if name in {"diff", "apply", "config set", "config set-credentials"} and has_option(
