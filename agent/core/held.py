@@ -12,7 +12,7 @@ from chalicelib.contracts.operation import ADMIN, UNKNOWN, Operation
 _RISKS: Final = {
     "no_where": "There is no WHERE clause: every row is concerned.",
     "deletes": "It deletes files that the other side does not have, or has sent.",
-    "recursive_delete": "It deletes a whole directory tree.",
+    "recursive_delete": "It deletes a whole directory tree, or may.",
     "dynamic": "What it does depends on values that are known only when it runs.",
     "tunnel": "What passes through the forwarded port is counted, and neither decided nor recorded.",
     "opaque": "It runs something that cannot be read in advance.",

@@ -15,6 +15,10 @@ from agent.core.shell.wrappers import PRIVILEGE
 _VERSIONED = re.compile(
     r"((?:python|perl|ruby|php|lua|node|tclsh|gawk|gcc|clang|postgresql|pip|bash|zsh|ksh|guile))-?\d[\d.]*(?:-\w+)?"
 )
+# What rm's own options that make it recursive are made of, and what a pattern says besides.
+_RECURSES = frozenset("-dfiIrRvcusev")
+_WILD = re.compile(r"\[[^\]]*\]|[*?]")
+_NO_DASH = re.compile(r"\[(?:[A-Za-z0-9](?:-[A-Za-z0-9])?)+\]")
 _LINE = re.compile(r"\+(?:\d*|G|F)")
 _LOADED = "ld.so"
 _LOADER = re.compile(r"ld(?:-linux[\w-]*|-musl[\w-]*|64|-[\d.]+)?\.so(?:\.\d+)*")
@@ -130,8 +134,21 @@ def _name_objects(reading: Reading, name: str, words: list[Word]) -> None:
             text = tail
         if id(word) in named or text.startswith(("/", "./", "../", "~/")) or "://" in text:
             arguments.note_path(reading, text, writes=writes and head != "if")
-    if name in {"rm", "rmdir", "unlink"} and has_option(words, "rR", ("recursive",)):
+    if name == "rm" and (has_option(words, "rR", ("recursive",)) or _may_recurse(words)):
         reading.flags.add("recursive_delete")
+
+
+def _may_recurse(words: list[Word]) -> bool:
+    """True if rm could be told to be recursive by what is known only when the line runs, names of files included."""
+    before = [word.text for word in words].index("--") if any(word.text == "--" for word in words) else None
+    return any(word.may_be_option and _may_say_recursive(word) for word in words[:before])
+
+
+def _may_say_recursive(word: Word) -> bool:
+    if word.text is None:
+        # A path is no option of rm, unless it comes as several words.
+        return not word.inert and (word.splits or "/" not in word.known)
+    return word.glob and not _NO_DASH.match(word.text) and _RECURSES.issuperset(_WILD.sub("", word.text))
 
 
 def _only_version(words: list[Word]) -> bool:

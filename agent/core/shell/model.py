@@ -33,7 +33,7 @@ FLAGS: dict[str, str] = {
     "opaque": "a program in which further commands can be typed (editors, pagers, consoles, debuggers)",
     "pager": "the program opens a pager when it has a terminal, and pagers can start a shell",
     "background": "something is left running in the background",
-    "recursive_delete": "rm -r in any spelling, find -delete, find -exec rm",
+    "recursive_delete": "rm -r in any spelling, or with what may become its option (rm $x, rm *); find -delete, find -exec rm",
     "deletes": "rsync deletes what the other side does not have, or what it has sent",
     "writes_device": "writes to a device node",
     "privilege": "sudo, su, doas, pkexec and their kin",

@@ -14,6 +14,9 @@ from agent.core.shell.model import Limits
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _JOIN = re.compile(r"(?<!\\)(?:\\\\)*\\\n")
 _UNSPACED_JOIN = re.compile(r"(?:^|[^\\ \t\n])(?:\\\\)*\\\n")
+# The parser takes what stands between two of three variables for text: `$a/$b/$c` and `${a}/${b}/$c` are one word to every shell.
+_BARE = re.compile(r"\$([A-Za-z_]\w*)(?=[-+/.,%])", re.ASCII)
+_SETS_OFF = re.compile(r"['\"#\\`]|<<|\(\(|\$\[")
 _OPENERS = re.compile(r"[({\[]")
 _BRACKETS = re.compile(r"[(){}\[\]]")
 _HEREDOC = re.compile(r"<<")
@@ -44,6 +47,8 @@ def screen(text: str, limits: Limits) -> tuple[set[str], bytes | None]:
         if re.search(r"['#]|<<", text):
             flags.add("parse_error")
         text = _JOIN.sub(lambda match: match.group()[:-2], text)
+    if not _SETS_OFF.search(text):
+        text = _BARE.sub(r"${\1}", text)
     source = text.encode("utf-8", "replace")
     if len(source) > limits.max_bytes:
         return flags | {"too_long"}, None

@@ -27,6 +27,7 @@ class Word:
     splits: may become no word or several.
     inert: the unknown part is made of plain characters only (a date, a number), so it cannot turn into an option.
     of: the variable whose value it is, where it is nothing else.
+    known: what is literal in it, wherever that stands, when text is not.
     """
 
     text: str | None
@@ -36,6 +37,7 @@ class Word:
     quoted: bool = False
     inert: bool = False
     of: str = ""
+    known: str = ""
 
     @property
     def may_be_option(self) -> bool:
@@ -88,7 +90,7 @@ class Pieces:
         if self.prefix is None:
             return Word(text, text, glob=self.glob, quoted=self.quoted)
         of = self.of[0] if len(self.of) == 1 and not text else ""
-        return Word(None, self.prefix, self.splits, self.glob, self.quoted, inert=self.only_inert, of=of)
+        return Word(None, self.prefix, self.splits, self.glob, self.quoted, inert=self.only_inert, of=of, known=text)
 
 
 def unescape_unquoted(raw: str) -> str:

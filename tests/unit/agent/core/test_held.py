@@ -28,7 +28,7 @@ def test_what_is_ordinary_is_no_risk(effects: set[str]) -> None:
     ("changed", "said"),
     [
         ({"flags": frozenset({"no_where"})}, "There is no WHERE clause: every row is concerned."),
-        ({"flags": frozenset({"recursive_delete"})}, "It deletes a whole directory tree."),
+        ({"flags": frozenset({"recursive_delete"})}, "It deletes a whole directory tree, or may."),
         ({"flags": frozenset({"dynamic"})}, "What it does depends on values that are known only when it runs."),
         ({"flags": frozenset({"opaque"})}, "It runs something that cannot be read in advance."),
         ({"effects": frozenset({UNKNOWN})}, "Its effect could not be told."),

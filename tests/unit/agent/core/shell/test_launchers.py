@@ -151,13 +151,45 @@ def test_asking_is_reading(line: str) -> None:
         "rm x -r",
         "sudo rm -rf x",
         "busybox rm -r x",
+        "rm $o x",
+        'rm "$o" x',
+        "rm -f$o x",
+        "rm x $(cat list)",
+        "rm -f{r,} x",
+        "rm $dir/x",
+        "rm *",
+        "rm -- x; rm ?[a-z]*",
+        "rm *v",
+        "ls | xargs rm",
+        "sudo rm -f ${o:+-r} x",
+        'for f in a b; do rm "$f"; done',
     ],
 )
 def test_recursive_delete_in_any_spelling(line: str) -> None:
     assert "recursive_delete" in classify(line).flags
 
 
-@pytest.mark.parametrize("line", ["rm x", "rm -f x", "rm -- -r", "find . -name x", "ls -R", "rm -i r"])
+@pytest.mark.parametrize(
+    "line",
+    [
+        "rm x",
+        "rm -f x",
+        "rm -- -r",
+        "find . -name x",
+        "ls -R",
+        "rm -i r",
+        'rm -- "$f"',
+        "rm -- *",
+        'rm "$dir/x"',
+        'rm "/srv/$f" ./"$f"',
+        "rm *.log",
+        "rm ./*",
+        "rm [0-9]*",
+        "rm a-$(date +%s)",
+        "f=a; rm $f",
+        "ls | xargs rm --",
+    ],
+)
 def test_other_deletes_are_not_recursive(line: str) -> None:
     assert "recursive_delete" not in classify(line).flags
 
