@@ -90,6 +90,7 @@ class Exited(msgspec.Struct, frozen=True):
 class Lull(msgspec.Struct, frozen=True):
     """Nothing has come for a while: what masking holds back is shown, or so much of it as was due at ``due_ms``.
 
+    Also a line of a shell that has ended: what comes behind it is not its own.
     With ``last`` nothing will come: also an escape sequence that has only begun is shown.
     """
 
@@ -104,6 +105,6 @@ class Tick(msgspec.Struct, frozen=True):
 
 
 #: What engines return.
-Unit = Asked | Refused | Output | Housekeeping | Remark
+Unit = Asked | Refused | Output | Housekeeping | Remark | Lull
 #: What the gate is told.
-Event = Unit | Answered | Resized | Exited | Lull | Tick
+Event = Unit | Answered | Resized | Exited | Tick

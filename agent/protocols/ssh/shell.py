@@ -170,7 +170,9 @@ class ShellRelay:
         """Output. Raises Fault where the shell cannot be guarded, or its output not masked any longer."""
         before = self._dialogue.state
         try:
-            self._perform(self._dialogue.receive(data, self._serving.now_ms()))
+            units = self._dialogue.receive(data, self._serving.now_ms())
+            ended = bool(self._dialogue.ran)
+            self._perform(units)
         except Unguardable as other:
             self._finished = True
             self._watch()
@@ -178,7 +180,7 @@ class ShellRelay:
             return
         except Broken as broken:
             raise Fault("shell_unguarded", broken.message, hint=broken.hint) from None
-        if self._dialogue.ran or (self._dialogue.state == "prompt") > (before == "prompt"):
+        if ended or (self._dialogue.state == "prompt") > (before == "prompt"):
             self._settle()  # nothing comes behind a prompt, and a line that has ended has its part of the cast
         self._after()
 
@@ -236,6 +238,8 @@ class ShellRelay:
                 continue
             left: list[Effect] = self._performer.perform_now(self._gate.handle(unit))
             assert not left, "only decisions wait for the disk"
+            if isinstance(unit, Lull):
+                self._record_ended()
 
     async def _decide(self, unit: Asked | Refused) -> None:
         self._settle()

@@ -43,7 +43,7 @@ from agent.core.shell.guard.quoting import UnquotableError, unpercent
 from agent.core.shell.guard.starter import Starter
 from agent.core.shell.guard.steps import STEP_LIMIT
 from agent.core.shell.guard.typist import INTERRUPT, Typist
-from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Side, Unit
+from agent.core.units import Asked, Housekeeping, Lull, Output, Refused, Remark, Side, Unit
 from chalicelib.contracts.operation import Operation
 
 #: Seconds that a shell has to report once it runs, unless its target says otherwise. One that does not is not guarded.
@@ -270,7 +270,8 @@ class Dialogue:
             return []
         units = self._stand(layer)
         self._ended(layer.over(status(fields[0]), now_ms))
-        return units
+        # Its part of the cast ends before the prompt.
+        return [Lull(), *units] if self.ran else units
 
     def _stand(self, layer: Layer) -> list[Unit]:
         """A shell is before its prompt, whatever was asked, or was to be started, at the one before."""

@@ -29,7 +29,7 @@ from agent.core.shell.locked.editor import Completing, Editor, Entered, Left
 from agent.core.shell.locked.keys import Keys
 from agent.core.shell.locked.unfinished import unfinished
 from agent.core.shell.locked.width import shown
-from agent.core.units import Asked, Housekeeping, Output, Refused, Remark, Side, Unit
+from agent.core.units import Asked, Housekeeping, Lull, Output, Refused, Remark, Side, Unit
 from chalicelib.contracts.faults import EXIT_DENIED
 from chalicelib.contracts.operation import EXECUTE, UNKNOWN, Operation
 
@@ -323,12 +323,17 @@ class Locked:
         if before == "running":
             self._status = status
             self.over(status, now_ms)
-        if before not in ("booting", "running"):
-            return [Housekeeping(Side.TARGET, runner.give_back(challenge))] if before == "fetching" else []
-        if before == "running" and self._passed is not None:
-            self.state = "fetching"
+            return [Lull(), *self._next()]
+        if before == "fetching":
             return [Housekeeping(Side.TARGET, runner.give_back(challenge))]
-        return self._prompt()
+        return self._prompt() if before == "booting" else []
+
+    def _next(self) -> list[Unit]:
+        """A line has ended: fetch what was typed at its program and not read, and begin another one."""
+        if self._passed is None:
+            return self._prompt()
+        self.state = "fetching"
+        return [Housekeeping(Side.TARGET, runner.give_back(self._challenge))]
 
     def _given_back(self, keys: bytes) -> list[Unit]:
         """Nobody types but the person: what the target says that they typed at a program, they have typed."""
