@@ -42,6 +42,7 @@ class Launch:
         self._permits = 0
         self._modes: list[str] = []
         """How a shell may be treated, best first."""
+        self._greeted = False
         self._shells: Shells | None = None
         self._recorded: Recorded
         self._reaching: asyncio.Future[asyncssh.SSHClientConnection] | None = None
@@ -85,9 +86,20 @@ class Launch:
             return  # the session ended while the target was dialled
         for words in self._connection.take_notes():
             program.say(words)
-        if self._modes:
-            program.say(banner(shells.HOW[self._modes[0]], serving.watchers(), self._connection.sid))
+        # Which one it will be is known once the account's shell is, where that may be one that cannot be guarded.
+        if self._modes and not (self._modes[0] == engine.GUARDED and engine.LOCKED in self._modes):
+            self.greet()
         await self._start(target, wish, self._permitted)
+
+    def greet(self) -> None:
+        """Say which kind of shell this is, once."""
+        if not self._greeted:
+            self._greeted = True
+            # As the shell's own output: the two streams have no common order.
+            self._program.say(self._banner(shells.HOW[self._modes[0]]), "out")
+
+    def _banner(self, how: str) -> bytes:
+        return banner(how, self._connection.opened.watchers(), self._connection.sid)
 
     async def refuse(self, refused: Refused) -> None:
         """Record and say that something unreadable was asked for. Raises Fault."""
@@ -105,7 +117,9 @@ class Launch:
             raise Fault("shell_unguarded", other.message, hint=other.hint)
         assert terminal is not None
         assert self._shells is not None
-        self._program.read_by(self._shells.instead(other, terminal))
+        self._greeted = True
+        how = f"{other.shell[:40]!r} cannot be guarded, so this is a {shells.HOW[engine.LOCKED]}"
+        self._program.read_by(self._shells.instead(other, terminal, self._banner(how)))
 
     async def _perform(self, unit: Asked | Refused) -> None:
         await self._recorded.settle(unit, self._program.answered)

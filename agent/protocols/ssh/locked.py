@@ -51,7 +51,7 @@ class LockedRelay(ShellRelay):
 
     def begin(self, words: bytes, shell: str) -> None:
         """Show ``words`` and begin: the boot line waits already, and the account's shell is ``shell``."""
-        self._perform([Output(words), Housekeeping(Side.TARGET, self._locked.boot(shell))])
+        self._perform([Output(words, own=True), Housekeeping(Side.TARGET, self._locked.boot(shell))])
 
     def from_client(self, data: bytes) -> None:
         """Keys."""

@@ -279,6 +279,10 @@ class Program:
             if self._recorded is not None and stream == "out":
                 self._recorded.shown(data)
 
+    def guardable(self) -> None:
+        """The account's shell has a guard: say that it is guarded."""
+        self._launch.greet()
+
     def unguardable(self, other: Unguardable) -> None:
         """The account's shell has no guard: open it locked, where the target lists that and policy permits it."""
         self.spawn(self._launch.lock(other))

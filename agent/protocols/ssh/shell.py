@@ -75,6 +75,10 @@ class Owner(Protocol):
         """Have what masking holds back shown in time."""
         ...
 
+    def guardable(self) -> None:
+        """The account's shell has a guard, which is started."""
+        ...
+
     def unguardable(self, other: Unguardable) -> None:
         """Open another kind of shell instead, or end it."""
         ...
@@ -373,11 +377,20 @@ class GuardedRelay(ShellRelay):
     ) -> None:
         super().__init__(serving, dialogue, gate, recordings, owner)
         self._guard: Final = dialogue
+        self._known = False
+        """Which shell the account has."""
 
     def to_target(self, data: bytes) -> None:
         """What the gate lets pass, but for a verdict that its shell no longer waits for: that would be text at a prompt."""
         if not self._guard.given_up:
             super().to_target(data)
+
+    def from_target(self, data: bytes) -> None:
+        """Output. Raises Fault as above."""
+        super().from_target(data)
+        if not (self._known or self._finished) and self._guard.state != "starting":
+            self._known = True
+            self._owner.guardable()
 
     def _typed(self, data: bytes) -> list[Unit]:
         return self._towards(self._guard.typed(data))

@@ -82,11 +82,10 @@ class Shells:
             return GuardedRelay(self._serving, dialogue, self._gate, self._recordings, self._owner)
         return self._locked(terminal) if mode == engine.LOCKED else None
 
-    def instead(self, other: Unguardable, terminal: Terminal) -> LockedRelay:
-        """Return a locked shell in the place of one that cannot be guarded. Says so."""
+    def instead(self, other: Unguardable, terminal: Terminal, words: bytes) -> LockedRelay:
+        """Return a locked shell in the place of one that cannot be guarded. It says ``words`` first."""
         relay = self._locked(terminal)
-        words = f"sallyport: {other.shell[:40]!r} cannot be guarded, so this is a {HOW[engine.LOCKED]}\r\n"
-        relay.begin(words.encode(), other.shell)
+        relay.begin(words, other.shell)
         return relay
 
     def _locked(self, terminal: Terminal) -> LockedRelay:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pexpect
 import pytest
 
+from agent.protocols.ssh.shells import HOW
 from tests.integration.ssh.conftest import FakeIdentity, Gateway, Sshd, serving_for
 from tests.integration.ssh.locked import commands, servers
 from tests.integration.ssh.test_guarded import PERMIT
@@ -58,8 +60,12 @@ async def test_the_first_mode_that_policy_permits_and_the_shell_has(
 
     def person(child: pexpect.spawn) -> None:
         child.delaybeforesend = None
-        child.expect_exact(says)
+        # One line, and the first one, says which it is.
+        child.expect(r"\A(sallyport: [^\r\n]*\r\n)")
+        assert says in child.match[1].decode()
+        assert f"({gate.serving.claims.sid})" in child.match[1].decode()
         child.expect(ANY_PROMPT)
+        assert b"sallyport:" not in child.before
         child.send("echo $((6*7))\r")
         child.expect("42\r\n")
         child.send("exit\r")
@@ -87,3 +93,20 @@ async def test_a_shell_that_only_the_guard_is_permitted_for_is_refused_where_the
         assert await at_terminal(gate.ssh(), person) == 126
     finally:
         await gate.close()
+
+
+@pytest.mark.parametrize("mode", ["guarded", "locked", "recorded"])
+async def test_what_a_shell_is_stands_in_its_own_output(
+    servers: dict[str, Sshd], identity: FakeIdentity, tmp_path: Path, mode: str
+) -> None:
+    # ssh shows standard error behind what has come of standard output meanwhile: behind the first prompt, of a fast shell.
+    gate = Gateway(identity, tmp_path)
+    gate.serving = serving_for(servers["bash"], PERMIT, shell=mode)
+    await gate.listen()
+    pipe = asyncio.subprocess.PIPE
+    try:
+        ssh = await asyncio.create_subprocess_exec(*gate.ssh(options=["-tt"]), stdin=pipe, stdout=pipe, stderr=pipe)
+        out, _ = await ssh.communicate(b"exit 0\r")
+    finally:
+        await gate.close()
+    assert HOW[mode].encode() in out.splitlines()[0]
