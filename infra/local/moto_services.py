@@ -23,9 +23,10 @@ def fresh_moto() -> WsgiApplication:
     from moto.moto_api._internal.models import moto_api_backend
     from moto.moto_server import werkzeug_app
 
-    from infra.local import moto_transactions, moto_versions
+    from infra.local import moto_answers, moto_transactions, moto_versions
 
     moto_api_backend.reset()
+    moto_answers.install()
     moto_transactions.install()
     moto_versions.install()
     # moto would let every origin read everything; the bucket's own CORS rules shall decide.
