@@ -9,7 +9,7 @@ from __future__ import annotations
 import posixpath
 import re
 
-from agent.core.shell.options import names, operands
+from agent.core.shell.options import has_option, names, operands
 from agent.core.shell.reading import Reading
 from agent.core.shell.words import Word
 
@@ -42,8 +42,10 @@ def serves(program: str, words: list[Word]) -> bool:
 
 
 def rsync(reading: Reading, program: str, words: list[Word]) -> None:
-    """rsync --server [--sender] options . path…; any other rsync is what the tables say."""
+    """rsync --server [--sender] options . path…; any other rsync is what the tables say, and may delete as well."""
     if not serves(program, words):
+        if has_option(words, "", tuple(_DELETES)):
+            reading.flags.add("deletes")
         return
     sends = any(word.text == "--sender" for word in words)
     reading.effects.clear()

@@ -87,3 +87,14 @@ def test_an_rsync_that_is_started_here_is_what_it_was(text: str) -> None:
     found = classify(text)
     assert found.effects == {"read", "write"}
     assert "network" in found.flags
+
+
+@pytest.mark.parametrize("option", ["--delete", "--del", "--delete-after", "--remove-source-files", "--force"])
+def test_an_rsync_that_is_started_here_may_delete_as_well(option: str) -> None:
+    assert "deletes" in classify(f"rsync -a {option} /empty/ /srv/data/").flags
+    assert "deletes" in classify(f"sudo rsync -a /empty/ /srv/data/ {option}").flags
+
+
+@pytest.mark.parametrize("line", ["rsync -a a b", "rsync -a --stats --files-from=list a b", "rsync -a -- a --delete"])
+def test_other_rsyncs_delete_nothing(line: str) -> None:
+    assert "deletes" not in classify(line).flags
