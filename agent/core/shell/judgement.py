@@ -146,8 +146,8 @@ def _may_recurse(words: list[Word]) -> bool:
 
 def _may_say_recursive(word: Word) -> bool:
     if word.text is None:
-        # A path is no option of rm, unless it comes as several words.
-        return not word.inert and (word.splits or "/" not in word.known)
+        # A path, or a name with a dot, is no option of rm, unless it comes as several words.
+        return not word.inert and (word.splits or _RECURSES.issuperset(word.known))
     return word.glob and not _NO_DASH.match(word.text) and _RECURSES.issuperset(_WILD.sub("", word.text))
 
 
