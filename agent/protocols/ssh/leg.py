@@ -1,8 +1,9 @@
 """What asyncssh leaves unbounded on one connection, bounded.
 
-Channels have windows; three other things have none. Answers to requests are written whether or not the peer reads. What is sent
-during a key exchange is kept until the peer completes it, which it need not do. And data behind a pause is kept packet by packet,
-so that packets of one byte cost a hundred times their size, and a quadratic time to take out again.
+Channels have windows; four other things have none. Answers to requests are written whether or not the peer reads. Requests that
+are passed on (sizes, signals, breaks) are written whether or not the other leg takes them. What is sent during a key exchange is
+kept until the peer completes it, which it need not do. And data behind a pause is kept packet by packet, so that packets of one
+byte cost a hundred times their size, and a quadratic time to take out again.
 """
 
 from __future__ import annotations
@@ -58,6 +59,12 @@ class Ear:
                 self._conn._transport.resume_reading()
 
 
+def swamped(leg: object) -> bool:
+    """Tell whether as much waits for a leg's peer as may: of what has no window, nothing more may come."""
+    transport = getattr(leg, "_transport", None)
+    return transport is not None and transport.get_write_buffer_size() > ANSWERS
+
+
 class Guard:
     """Bounds one leg. ``pressed`` is told when the leg cannot take more bytes, and when it can again."""
 
@@ -102,8 +109,7 @@ class Guard:
             if held and not self._full:
                 self._pressed(False)
         self._send(kind, *parts, handler=handler)
-        transport = conn._transport
-        if self._full and transport is not None and transport.get_write_buffer_size() > ANSWERS:
+        if self._full and swamped(conn):
             self._ear.close(_UNREAD)
 
     def _keep(self, parts: tuple[bytes, ...]) -> None:

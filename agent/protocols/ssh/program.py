@@ -69,7 +69,7 @@ class Program:
         self._recorded: Recorded | None = None
         self._waits: Final = Waits(self._said_while_waiting, self._left_while_waiting)
         self._deaf = False
-        """The client took no more output before there was any."""
+        """The client takes no more output."""
         self.over = False
         """The client was told how it ended."""
         self._asides = Asides(terminal=False)
@@ -98,6 +98,7 @@ class Program:
                 self._relay.resized(width, height)
             if self._recorded is not None:
                 self._recorded.resized(width, height)
+            self._connection.mind_requests(self._target)
         if self.terminal is not None:
             self.terminal = Terminal(self.terminal.term, width, height, pixels, self.terminal.modes)
 
@@ -105,6 +106,7 @@ class Program:
         """Pass a signal on."""
         if not self.withdraw() and self._target is not None:
             self._target.send_signal(name)
+            self._connection.mind_requests(self._target)
 
     def send_break(self, milliseconds: int) -> bool:
         """Pass a break on. False where there is nobody to get it."""
@@ -113,6 +115,7 @@ class Program:
         if self._target is None:
             return False
         self._target.send_break(milliseconds)
+        self._connection.mind_requests(self._target)
         return True
 
     def on_input(self, data: bytes) -> None:
@@ -145,8 +148,12 @@ class Program:
 
     def on_client_deaf(self) -> None:
         """The client takes no more output (``ssh host yes | head``). sshd stops reading then, and the program learns of it."""
-        if self._target is None:
+        if not self._deaf:
             self._deaf = True
+            self._pass_on_deafness()
+
+    def _pass_on_deafness(self) -> None:
+        if self._target is None:
             return
         self.tell(Remark({"event": "unread", "text": "the client reads no more"}))
         if self.terminal is None and _tells(self._target):
@@ -354,7 +361,7 @@ class Program:
         if self.feed.eof:
             self.on_input_eof()
         if self._deaf:
-            self.on_client_deaf()
+            self._pass_on_deafness()
         self.valve.release("not started")
 
     async def answered(self, asked: Asked) -> Answered | Refused:

@@ -58,6 +58,10 @@ class TargetOwner(asyncssh.SSHClient):
         # The first thing that is sent under the new keys, before any credential.
         conn.send_service_request = sound  # type: ignore[method-assign]
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nobody has to wait any more for it to take something."""
+        self._pressed(False)
+
     def auth_completed(self) -> None:
         """Logged in: what was needed for that is not needed any more."""
         slim(self._conn)

@@ -33,7 +33,7 @@ from agent.protocols.ssh.algorithms import (
 from agent.protocols.ssh.channel import ClientSide
 from agent.protocols.ssh.denial import plain, say
 from agent.protocols.ssh.forwards import Forwards, bound
-from agent.protocols.ssh.leg import BROKEN, Ear, Guard
+from agent.protocols.ssh.leg import BROKEN, Ear, Guard, swamped
 from agent.protocols.ssh.outside import Outside
 from agent.protocols.ssh.packets import quicken
 from agent.protocols.ssh.program import Program
@@ -53,6 +53,9 @@ OPEN_CHANNELS: Final = 100
 ALL_CHANNELS: Final = 9_999
 #: Refusals of forwarding that may wait for the disk at once.
 OPEN_REFUSALS: Final = 64
+#: Reasons to read nothing of a client.
+_SWAMPED: Final = "the target does not take its requests"
+_RECORDING: Final = "the recording is behind with its requests"
 #: Scripts that are read at once on one connection: each may take a megabyte before it is decided.
 SCRIPTS: Final = 8
 TOO_MANY: Final = "sallyport: too many channels in this session"
@@ -85,6 +88,9 @@ class Connection(asyncssh.SSHServer):
         self._serving: asyncio.Future[Serving] | None = None
         self._target: asyncio.Future[asyncssh.SSHClientConnection] | None = None
         self._conn: asyncssh.SSHServerConnection | None = None
+        self._ear: Ear
+        self._recording = False
+        """The recording is behind with what the client asked for."""
         self._wanting = 0
         """How many wait for the leg towards the target."""
         self._last_channel = 0
@@ -311,7 +317,24 @@ class Connection(asyncssh.SSHServer):
             self._notice = fault.notice
             raise
 
+    def mind_requests(self, channel: asyncssh.SSHClientChannel[bytes]) -> None:
+        """What has no window was passed on to ``channel``: read no more of the client while that or its record waits."""
+        if swamped(channel.get_connection()):
+            self._ear.close(_SWAMPED)
+        recorder = self.opened.recorder
+        if recorder.pressure() and not self._recording:
+            self._recording = True
+            self._ear.close(_RECORDING)
+            self.spawn(self._recorded())
+
+    async def _recorded(self) -> None:
+        await self.opened.recorder.relieved()
+        self._recording = False
+        self._ear.open(_RECORDING)
+
     def _press(self, *, target: bool, full: bool) -> None:
+        if target and not full and self._conn is not None:
+            self._ear.open(_SWAMPED)
         for program in self.programs:
             program.press(target=target, full=full)
         self._forwards.press(target=target, full=full)
@@ -321,7 +344,7 @@ class Connection(asyncssh.SSHServer):
     def connection_made(self, conn: asyncssh.SSHServerConnection) -> None:
         """Listen to the transport's flow control, which asyncssh itself ignores, and to who proves what."""
         self._conn = conn
-        ear = Ear(conn)
+        self._ear = ear = Ear(conn)
         quicken(conn, ear)
         Guard(conn, lambda full: self._press(target=False, full=full), ear)
         bound(conn)
