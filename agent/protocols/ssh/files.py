@@ -7,11 +7,12 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol
 
-from agent.core.effects import Ask, Effect
+from agent.core.effects import Ask, Effect, ToTarget
 from agent.core.gate import Gate
 from agent.core.units import Answered, Asked, Output, Refused, Remark, Side, Stream, Tick, Unit
 from agent.protocols.ssh.denial import plain
 from agent.protocols.ssh.sftp import SftpEngine
+from agent.protocols.ssh.sftp_turns import turns
 from agent.runtime.relay import Performer
 from agent.runtime.serving import Serving
 from chalicelib.contracts.faults import Fault
@@ -65,6 +66,7 @@ class FileRelay:
         """What was not even read. Reading is paused then; this is what had been on its way already."""
         self._busy = False
         self._eof = False
+        self._turns: Final = turns(serving.claims.sub, serving.target.address)
 
     def from_client(self, data: bytes) -> None:
         """Requests. Raises Fault(protocol_error)."""
@@ -84,6 +86,7 @@ class FileRelay:
                 requests.append(unit)
         if requests:
             self._take(requests)
+        self._turns.keep(self, self._engine.awaits)
 
     def client_eof(self) -> None:
         """The client sends no more requests. One that waits for others is withdrawn: file clients end so, and read no more."""
@@ -94,6 +97,7 @@ class FileRelay:
 
     def finish(self, status: int | None) -> None:
         """The channel is over, with the file server's ``status``: record what was left open."""
+        self._turns.leave(self)
         self._gate.handle(Tick(self._serving.now_ms()))
         for unit in self._engine.receive(Side.TARGET, b""):
             self._performer.perform_now(self._gate.handle(unit))
@@ -149,16 +153,29 @@ class FileRelay:
 
     async def _perform(self, effects: list[Effect]) -> None:
         if not effects or not isinstance(last := effects[-1], Ask):
-            await self._performer.perform(effects)
+            await self._in_turn(effects)
             return
         await self._performer.perform(effects[:-1])
         asked = last.asked
         answer = await self._owner.answered(asked)
         try:
             self._gate.handle(Tick(self._serving.now_ms()))
-            await self._performer.perform(self._gate.handle(answer))
+            await self._in_turn(self._gate.handle(answer))
         except Fault as fault:
             if fault.code == "recording_failed":
                 raise
             refused = Refused(asked.operation, fault.code, fault.message, asked.tag)
             await self._performer.perform(self._gate.handle(refused))
+
+    async def _in_turn(self, effects: list[Effect]) -> None:
+        """Perform ``effects``. Where they ask the target where a path leads, nothing else of the person's may come in between."""
+        asked = next((each.asked for each in effects if isinstance(each, ToTarget)), None)
+        changes = None if asked is None else self._engine.begins(asked.tag)
+        if asked is not None and changes is not None:
+            try:
+                await self._turns.entered(self, asked.tag, changes=changes)
+            except Fault as fault:
+                self._gate.handle(Tick(self._serving.now_ms()))
+                effects = self._gate.handle(Refused(asked.operation, fault.code, fault.message, asked.tag))
+        await self._performer.perform(effects)
+        self._turns.keep(self, self._engine.awaits)

@@ -105,6 +105,14 @@ class SftpEngine:
         """True while a request's paths are being followed: nothing more should be received from the client."""
         return self._walk is not None
 
+    def begins(self, number: int) -> bool | None:
+        """Tell whether request ``number``, whose path is about to be followed, changes where names lead. None for any other."""
+        return self._walk.trail.changes if self._walk is not None and self._walk.number == number else None
+
+    def awaits(self, number: int) -> bool:
+        """Tell whether request ``number`` was not answered yet."""
+        return number in self._pending
+
     def go_on(self) -> list[Unit]:
         """Return the units of requests that waited, up to the next one that others have to wait for. Raises as ``receive``."""
         units: list[Unit] = []
@@ -228,6 +236,11 @@ class SftpEngine:
             file = self._handles.get(reader.string(codec.HANDLE_LIMIT))
             reader.end()
             return self._pass(codec.EXTENDED, packet, number, file) if file else self._no(number, "no such handle")
+        if name == b"users-groups-by-id@openssh.com":
+            for _ in ("users", "groups"):
+                if len(reader.string()) % 4:
+                    raise ValueError("half a number")
+        reader.end()
         return self._pass(codec.EXTENDED, packet, number)
 
     def _copy(self, reader: Reader, packet: bytes, number: int) -> Unit:

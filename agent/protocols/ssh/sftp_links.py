@@ -3,8 +3,9 @@
 A name is not a file: any directory on the way, or its last part, may be a symbolic link. So a request that policy permits by its
 name first becomes questions to the target's own file server (REALPATH, which OpenSSH's answers as the kernel would walk). Where
 the answer is another name, policy is asked about that one too. What is forwarded names the answers, so that a link which is
-changed afterwards leads nowhere else. Who can write to a *directory* on the way can still put a link there between the answer and
-the request: version 3 of the protocol has no way to forbid a server to follow one.
+changed afterwards leads nowhere else. Who can write to a *directory* on the way could still put a link there between the answer
+and the request: version 3 of the protocol has no way to forbid a server to follow one. The person's own file transfers cannot
+(``sftp_turns.py``); commands and other people can.
 """
 
 from __future__ import annotations
@@ -52,10 +53,11 @@ REQUESTS: Final[dict[int, tuple[Lead, ...]]] = {
 }
 
 _EXPAND: Final = b"expand-path@openssh.com"
+_POSIX_RENAME: Final = b"posix-rename@openssh.com"
 
 #: OpenSSH's extensions that name a path (PROTOCOL, section 4). link(2) follows a link at the end on some systems only.
 EXTENSIONS: Final[dict[bytes, tuple[Lead, ...]]] = {
-    b"posix-rename@openssh.com": (Lead.ENTRY, Lead.ENTRY),
+    _POSIX_RENAME: (Lead.ENTRY, Lead.ENTRY),
     b"hardlink@openssh.com": (Lead.FOLLOW, Lead.ENTRY),
     b"lsetstat@openssh.com": (Lead.LINK,),
     b"statvfs@openssh.com": (Lead.FOLLOW,),
@@ -96,7 +98,7 @@ class Trail:
         reader = Reader(request)
         self._kind: Final = reader.type
         self._number: Final = reader.u32()
-        name = reader.string() if self._kind == codec.EXTENDED else None
+        name = self._name = reader.string() if self._kind == codec.EXTENDED else None
         self._head: Final = b"" if name is None else codec.string(name)
         self._leads: Final = REQUESTS[self._kind] if name is None else EXTENSIONS[name]
         self._paths: Final = [reader.path() for _ in self._leads]
@@ -112,6 +114,11 @@ class Trail:
         if lead in (Lead.FOLLOW, Lead.EXPAND) or last in (b"", b".", b"..") or (lead is Lead.LINK and bare != path):
             return Question(path, expand=lead is Lead.EXPAND)
         return Question(folder or (b"/" if path.startswith(b"/") else b"."), last + path[len(bare) :])
+
+    @property
+    def changes(self) -> bool:
+        """True where paths may lead elsewhere behind the request: it makes a link, or moves something, which may be one."""
+        return self._kind in (codec.RENAME, codec.SYMLINK) or self._name == _POSIX_RENAME
 
     def led(self, found: list[bytes | None]) -> bytes:
         """Return the request about what its paths lead to, for policy. None stands for a path that leads nowhere."""

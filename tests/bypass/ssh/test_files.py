@@ -242,6 +242,9 @@ async def test_requests_behind_a_denial_and_guessed_handles(world: World, files:
         (200, s(b"home-directory") + s(b"root"), UNSUPPORTED),
         (200, s(b"\x1b[2Jx@openssh.com"), UNSUPPORTED),
         (200, b"", BAD),
+        (200, s(b"limits@openssh.com") + b"more", BAD),
+        (200, s(b"users-groups-by-id@openssh.com") + s(b"abc") + s(b""), BAD),
+        (200, s(b"users-groups-by-id@openssh.com") + s(b""), BAD),
     ],
 )
 async def test_a_packet_that_two_readers_might_read_differently(world: World, kind: int, body: bytes, code: int) -> None:

@@ -9,6 +9,7 @@ import random
 import struct
 from collections.abc import Coroutine
 from typing import Any
+from weakref import WeakValueDictionary
 
 import pytest
 
@@ -18,10 +19,12 @@ from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Answered, Asked, Refused, Stream
 from agent.protocols.ssh import sftp_codec as codec
+from agent.protocols.ssh import sftp_turns
 from agent.protocols.ssh.files import FileRelay
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.sftp_codec import Reader, Splitter, string
-from tests.fakes.agent_runtime import ALLOW_ALL, NOW_MS, FakeServing, make_policy
+from tests.fakes.agent_runtime import ALLOW_ALL, NOW_MS, FakeServing, make_claims, make_policy
+from tests.patience import HANG_S
 
 #: How many lives of a channel. ``FILES_FUZZ=20000`` takes a few minutes.
 LIVES = int(os.environ.get("FILES_FUZZ", "120"))
@@ -78,6 +81,7 @@ class Owner:
         self.server = FileServer()
         self.held = False
         self.shown = b""
+        self.asked = asyncio.Event()
         self.tasks: set[asyncio.Future[Any]] = set()
 
     def hold_client(self, held: bool) -> None:
@@ -89,7 +93,9 @@ class Owner:
         return task
 
     async def answered(self, asked: Asked) -> Answered | Refused:
-        raise AssertionError("nobody is asked")
+        self.asked.set()
+        await asyncio.Event().wait()
+        raise AssertionError("nobody answers")
 
     def withdraw(self) -> bool:
         return False
@@ -174,3 +180,128 @@ async def test_every_request_has_its_answer_and_its_place(part: int) -> None:
         passed += len(forwarded)
     assert denied > LIVES
     assert passed > LIVES
+
+
+# -- two transfers of one person -------------------------------------------------------------------------------------------------
+
+HOLD = (
+    '@approval("group:dba") forbid(principal, action, resource) when { context.verbs.contains("put") } '
+    'unless { context.approvals.contains("dba") };'
+)
+LOOK = codec.request(codec.OPEN, 1, string(b"/real/a"), struct.pack(">I", 1), NONE)
+PUT = codec.request(codec.OPEN, 1, string(b"/real/a"), struct.pack(">I", 2), NONE)
+MOVE = codec.request(codec.RENAME, 1, string(b"/real/b"), string(b"/real/a"))
+LINK = codec.request(codec.SYMLINK, 1, string(b"b"), string(b"/real/a"))
+POSIX = codec.request(codec.EXTENDED, 1, string(b"posix-rename@openssh.com"), string(b"/real/b"), string(b"/real/a"))
+REMOVE = codec.request(codec.REMOVE, 1, string(b"/real/a"))
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sftp_turns, "_all", WeakValueDictionary())
+
+
+class Transfer:
+    """One channel of ``person``, after its greeting. What its file server says waits until ``hear`` brings it."""
+
+    def __init__(self, person: str = "ann") -> None:
+        self.owner = owner = Owner()
+        serving = FakeServing(policy=make_policy(ALLOW_ALL, HOLD), claims=make_claims(sub=person))
+        heading = Heading(sid=serving.claims.sid, target="web", principal="ann", login="deploy", channel=1, opened_ms=NOW_MS)
+        transcript, decider = JsonlWriter(heading, protocol="sftp"), Decider(serving.claims, lambda: serving.policy)
+        self.relay = FileRelay(serving, SftpEngine("ses_1"), lambda engine: Gate(decider, transcript, engine, asks=True), owner)
+        self.relay.from_client(codec.packet(codec.INIT, struct.pack(">I", 3)))
+        while owner.server.out:
+            self.relay.from_target(owner.server.take(1000))
+        owner.server.heard.clear()
+        owner.shown = b""
+
+    @property
+    def kinds(self) -> list[int]:
+        """The types of the requests that its file server got."""
+        return [kind for kind, _, _ in self.owner.server.heard]
+
+    async def ask(self, packet: bytes) -> None:
+        """Send a request, and give it time to reach the file server if it may."""
+        self.relay.from_client(packet)
+        await rest()
+
+    async def hear(self) -> None:
+        """Hear what the file server has said so far."""
+        self.relay.from_target(self.owner.server.take(10_000))
+        await rest()
+
+
+async def rest() -> None:
+    for _ in range(30):
+        await asyncio.sleep(0)
+
+
+ASKED = [codec.REALPATH]
+
+
+@pytest.mark.parametrize("change", [MOVE, LINK, POSIX], ids=["rename", "symlink", "posix-rename"])
+@pytest.mark.parametrize("use", [LOOK, REMOVE], ids=["open", "remove"])
+async def test_no_name_changes_between_the_question_where_it_leads_and_its_use(use: bytes, change: bytes) -> None:
+    looks, moves, stranger = Transfer(), Transfer(), Transfer("bob")
+    await looks.ask(use)
+    await moves.ask(change)
+    await stranger.ask(change)
+    assert (looks.kinds, moves.kinds) == (ASKED, [])
+    assert stranger.kinds, "nobody waits for somebody else's transfer"
+    await looks.hear()
+    assert (looks.kinds, moves.kinds) == ([*ASKED, use[4]], []), "the target may not have done it yet"
+    await looks.hear()
+    assert moves.kinds == ASKED * 2
+    await looks.ask(use[:5] + struct.pack(">I", 2) + use[9:])
+    assert looks.kinds == [*ASKED, use[4]], "and not before the change is done"
+    await moves.hear()
+    assert moves.kinds == [*ASKED * 2, change[4]]
+    assert looks.kinds == [*ASKED, use[4]]
+    await moves.hear()
+    assert looks.kinds == [*ASKED, use[4], *ASKED]
+
+
+@pytest.mark.parametrize("first", [LOOK, MOVE])
+async def test_a_transfer_that_ends_gives_its_turn_back(first: bytes) -> None:
+    leaves, moves = Transfer(), Transfer()
+    await leaves.ask(first)
+    await moves.ask(MOVE)
+    assert moves.kinds == []
+    leaves.relay.finish(None)
+    await rest()
+    assert moves.kinds == ASKED * 2
+
+
+async def test_who_is_denied_by_the_target_gives_the_turn_back_as_well() -> None:
+    looks, moves = Transfer(), Transfer()
+    await looks.ask(codec.request(codec.OPEN, 1, string(b"/none"), struct.pack(">I", 1), NONE))
+    await moves.ask(MOVE)
+    assert moves.kinds == []
+    await looks.hear()
+    assert moves.kinds == ASKED * 2
+
+
+async def test_who_waits_for_people_has_no_turn_meanwhile() -> None:
+    puts, moves = Transfer(), Transfer()
+    await puts.ask(PUT)
+    assert puts.owner.asked.is_set()
+    await moves.ask(MOVE)
+    assert (puts.kinds, moves.kinds) == ([], ASKED * 2)
+    for task in puts.owner.tasks:
+        task.cancel()
+
+
+async def test_a_change_whose_turn_does_not_come_is_refused_and_the_next_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sftp_turns, "TURN_S", 0.01)
+    looks, moves = Transfer(), Transfer()
+    await looks.ask(LOOK)
+    await moves.ask(MOVE)
+    async with asyncio.timeout(HANG_S):
+        await asyncio.gather(*moves.owner.tasks)
+    assert moves.kinds == []
+    assert b"(conflict, ses_1)" in moves.owner.shown
+    await looks.hear()
+    await looks.hear()
+    await moves.ask(MOVE)
+    assert moves.kinds == ASKED * 2
