@@ -21,6 +21,13 @@ _SEQUENCE: Final = re.compile(
     r"|\x1b[ -/]*[0-~]?"
 )
 _SPELLED: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+#: Hangul fillers, the combining grapheme joiner, Khmer inherent vowels, Mongolian and other variation selectors, the blank
+#: Braille pattern, Khitan's filler, and a note without a head.
+_WITHOUT_INK: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u2800\u3164\ufe00-\ufe0f\uffa0\U00016fe4\U0001d159\U000e0100-\U000e01ef]"
+)
+#: Marks on one letter that can be read; Vietnamese and Hebrew need two or three.
+_MARKS: Final = 4
 _BLANK: Final = re.compile(r"[\t\n\v\f\r\x85\u2028\u2029]+")
 
 
@@ -38,6 +45,17 @@ def visible(text: str, cells: int) -> str:
     if not (text.isascii() and text.isprintable()):
         text = "".join(_SPELLED.get(each) or (each if _stands(each) else _spelled(each)) for each in text)
     return shorten(text, cells)
+
+
+def reads_as_it_is(text: str) -> bool:
+    """Tell whether ``text``, line by line as :func:`clean_lines` shows it, looks like nothing but what it is.
+
+    Not so where something is left out, where a line ends by anything but a line feed, and where something has no ink: a space
+    that is none, a letter without a shape, a variation selector, or marks that pile up on one letter.
+    """
+    if text.isascii():
+        return text.replace("\n", "").replace("\t", "").isprintable()
+    return all(each in "\n\t" or _stands(each) for each in text) and _WITHOUT_INK.search(text) is None and not _piled(text)
 
 
 def clean_lines(text: str, limit: int = TEXT_LIMIT) -> list[str]:
@@ -73,6 +91,15 @@ def shorten(text: str, cells: int) -> str:
 
 def _cut(text: str, limit: int) -> str:
     return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def _piled(text: str) -> bool:
+    marks = 0
+    for character in text:
+        marks = marks + 1 if unicodedata.category(character) in ("Mn", "Me") else 0
+        if marks > _MARKS:
+            return True
+    return False
 
 
 def _stands(character: str) -> bool:

@@ -18,8 +18,9 @@ FIRST: Final = 2_000
 LINES: Final = 30
 #: Marks on one letter that are shown; Vietnamese and Hebrew need two or three.
 _MARKS: Final = 4
-#: Letters that have no ink: Hangul fillers, the combining grapheme joiner, the blank Braille pattern, Khmer inherent vowels.
-_BLANK: Final = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5")
+#: Letters that have no ink: Hangul fillers, the combining grapheme joiner, the blank Braille pattern, Khmer inherent vowels,
+#: Mongolian variation selectors, Khitan's filler, and a note without a head.
+_BLANK: Final = frozenset("\u115f\u1160\u3164\uffa0\u034f\u2800\u17b4\u17b5\u180b\u180c\u180d\u180f\U00016fe4\U0001d159")
 _NAMED: Final = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 _KEPT: Final = frozenset("\n\t")
 

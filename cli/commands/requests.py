@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Final, Literal
 
@@ -14,7 +15,7 @@ from cli import asking
 from cli.control_plane import ControlPlane
 from cli.home import Home
 from cli.moments import clock, days_back, duration, now_ms, parse_since, until
-from cli.plain import clean, clean_lines
+from cli.plain import clean, clean_lines, reads_as_it_is
 from cli.progress import Progress
 from cli.request_history import history
 from cli.screen import Cell, Column, facts, is_terminal, note, paint, say, say_json, table
@@ -258,11 +259,17 @@ def _shown(request: ApprovalRequest) -> list[str]:
         lines += [f"{operation.kind}, {', '.join(sorted(operation.effects))}:"]
         # Cut nowhere: what is not shown is not agreed to.
         lines += [f"  | {line}" for line in clean_lines(operation.text, 1 << 20)]
-        if len("\n".join(clean_lines(operation.text, 1 << 20))) != len(operation.text.rstrip("\n")):
-            lines += [f"  {paint('It holds characters that a terminal cannot show; as JSON:', 'red')}", f"  {operation.text!a}"]
-        lines += [f"  ${number} = {clean(value, 1 << 20)}" for number, value in enumerate(operation.arguments, 1)]
-        lines += [f"  {clean(name)}={clean(value)}" for name, value in operation.environment]
+        if not reads_as_it_is(operation.text):
+            lines += [f"  {paint('It holds characters that a terminal cannot show; as JSON:', 'red')}"]
+            lines += [f"  {json.dumps(operation.text)}"]
+        lines += [f"  ${number} = {_value(value)}" for number, value in enumerate(operation.arguments, 1)]
+        lines += [f"  {clean(name)}={_value(value)}" for name, value in operation.environment]
     return lines
+
+
+def _value(text: str) -> str:
+    """Return one line of data; as JSON where it would look like something else."""
+    return clean(text, 1 << 20) if "\n" not in text and reads_as_it_is(text) else json.dumps(text)
 
 
 def _read(request: ApprovalRequest) -> list[tuple[str, str]]:

@@ -191,7 +191,7 @@ def test_a_person_is_shown_everything_and_nothing_of_it_is_obeyed(
         "  | DELETE FROM orders",
         "  | WHERE id = $1 -- ",
         "It holds characters that a terminal cannot show; as JSON:",
-        r"\x1b[2J\u202e",
+        r"\u001b[2J\u202e",
         "  $1 = 4711",
         "  $2 = ",
         "  PGOPTIONS=",
