@@ -138,6 +138,7 @@ class FileRelay:
 
     def _go_on(self) -> None:
         """Nothing is to be performed: say what was said, and read what waited, unless the target is being asked."""
+        self._turns.keep(self, self._engine.awaits)
         for words in self._engine.take_words():
             self._owner.to_client(f"sallyport: {plain(words)}\n".encode(), "err")
         units = self._engine.go_on()
@@ -178,4 +179,3 @@ class FileRelay:
                 self._gate.handle(Tick(self._serving.now_ms()))
                 effects = self._gate.handle(Refused(asked.operation, fault.code, fault.message, asked.tag))
         await self._performer.perform(effects)
-        self._turns.keep(self, self._engine.awaits)

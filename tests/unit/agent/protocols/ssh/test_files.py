@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 import pytest
 
 from agent.core.gate import Gate
-from agent.core.policy import Decider
+from agent.core.policy import Decider, Yes
 from agent.core.recording.jsonl import JsonlWriter
 from agent.core.recording.transcript import Heading
 from agent.core.units import Answered, Asked, Refused, Stream
@@ -23,7 +23,8 @@ from agent.protocols.ssh import sftp_turns
 from agent.protocols.ssh.files import FileRelay
 from agent.protocols.ssh.sftp import SftpEngine
 from agent.protocols.ssh.sftp_codec import Reader, Splitter, string
-from tests.fakes.agent_runtime import ALLOW_ALL, NOW_MS, FakeServing, make_claims, make_policy
+from chalicelib.contracts.faults import Fault
+from tests.fakes.agent_runtime import ALLOW_ALL, NOW_MS, FakeServing, make_approval, make_claims, make_policy
 from tests.patience import HANG_S
 
 #: How many lives of a channel. ``FILES_FUZZ=20000`` takes a few minutes.
@@ -82,6 +83,9 @@ class Owner:
         self.held = False
         self.shown = b""
         self.asked = asyncio.Event()
+        self.agreed = asyncio.Event()
+        """What others say yes to, in a session with these claims."""
+        self.claims = make_claims()
         self.tasks: set[asyncio.Future[Any]] = set()
 
     def hold_client(self, held: bool) -> None:
@@ -94,8 +98,8 @@ class Owner:
 
     async def answered(self, asked: Asked) -> Answered | Refused:
         self.asked.set()
-        await asyncio.Event().wait()
-        raise AssertionError("nobody answers")
+        await self.agreed.wait()
+        return Answered(asked, Yes(claims=make_approval(self.claims, asked.operation), approvers=("carol@example.com",)))
 
     def withdraw(self) -> bool:
         return False
@@ -206,7 +210,8 @@ class Transfer:
 
     def __init__(self, person: str = "ann") -> None:
         self.owner = owner = Owner()
-        serving = FakeServing(policy=make_policy(ALLOW_ALL, HOLD), claims=make_claims(sub=person))
+        owner.claims = make_claims(sub=person)
+        self.serving = serving = FakeServing(policy=make_policy(ALLOW_ALL, HOLD), claims=owner.claims)
         heading = Heading(sid=serving.claims.sid, target="web", principal="ann", login="deploy", channel=1, opened_ms=NOW_MS)
         transcript, decider = JsonlWriter(heading, protocol="sftp"), Decider(serving.claims, lambda: serving.policy)
         self.relay = FileRelay(serving, SftpEngine("ses_1"), lambda engine: Gate(decider, transcript, engine, asks=True), owner)
@@ -290,6 +295,17 @@ async def test_who_waits_for_people_has_no_turn_meanwhile() -> None:
     assert (puts.kinds, moves.kinds) == ([], ASKED * 2)
     for task in puts.owner.tasks:
         task.cancel()
+
+
+async def test_a_yes_whose_use_is_not_counted_gives_the_turn_back() -> None:
+    puts, moves = Transfer(), Transfer()
+    await puts.ask(PUT)
+    puts.serving.approvals.no_use = Fault("approval_used", "It was used already.")
+    puts.owner.agreed.set()
+    await rest()
+    assert b"(approval_used, ses_1)" in puts.owner.shown
+    await moves.ask(MOVE)
+    assert (puts.kinds, moves.kinds) == ([], ASKED * 2)
 
 
 async def test_a_change_whose_turn_does_not_come_is_refused_and_the_next_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
