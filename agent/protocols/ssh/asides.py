@@ -35,8 +35,11 @@ class Asides:
         self._alternate = False
 
     def add(self, words: str) -> None:
-        """Say ``words`` as soon as they may stand somewhere."""
-        self._words.append(plain(words))
+        """Say ``words`` as soon as they may stand somewhere; once, however often they came until then."""
+        words = plain(words)
+        if words in self._words:
+            self._words.remove(words)
+        self._words.append(words)
 
     @property
     def waiting(self) -> bool:

@@ -77,3 +77,21 @@ def test_several_words_are_said_together() -> None:
 )
 def test_the_banner_says_who_looks_on(watchers: list[str], said: bytes) -> None:
     assert banner("this shell is recorded", watchers, "ses_1") == said
+
+
+def test_who_comes_and_goes_while_nothing_may_be_said_is_told_of_once() -> None:
+    asides = Asides(terminal=True)
+    asides.shown(b"\x1b]0;a title that does not end")
+    for _ in range(1_000):
+        asides.add("bob is watching.")
+        asides.add("bob stopped watching.")
+        asides.add("carol is watching.")
+    asides.add("bob is watching.")
+    assert asides.due() == b""
+    asides.shown(b"\x07")
+    assert asides.due().splitlines()[:4] == [
+        b"",
+        b"sallyport: bob stopped watching.",
+        b"sallyport: carol is watching.",
+        b"sallyport: bob is watching.",
+    ]
