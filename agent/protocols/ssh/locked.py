@@ -64,6 +64,10 @@ class LockedRelay(ShellRelay):
         self._completing()
         self._soon()
 
+    def to_target(self, data: bytes) -> None:
+        """What the gate lets pass."""
+        super().to_target(self._locked.types(data))
+
     def client_eof(self) -> None:
         """The client types no more; lines that it has typed still run."""
         self._perform(self._locked.ended())

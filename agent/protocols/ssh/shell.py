@@ -383,7 +383,7 @@ class GuardedRelay(ShellRelay):
     def to_target(self, data: bytes) -> None:
         """What the gate lets pass, but for a verdict that its shell no longer waits for: that would be text at a prompt."""
         if not self._guard.given_up:
-            super().to_target(data)
+            super().to_target(self._guard.types(data))
 
     def from_target(self, data: bytes) -> None:
         """Output. Raises Fault as above."""

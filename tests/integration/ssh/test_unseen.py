@@ -88,3 +88,48 @@ async def test_what_does_not_echo_is_recorded_nowhere(
     recorded = b"".join(serving.recorder.written.values())
     assert b"letters" in recorded
     assert b"hunter2" not in recorded
+
+
+#: Said by a shell, or by the gateway for one, that reads a line now.
+EDITS = "\x1b[?2004h"
+#: Lines that ask, and take what was typed before they did; there are programs that drop it (getpass, ssh).
+TAKES_AHEAD = {
+    "bash": [POSIX["stty"], POSIX["cat"], SILENT["bash"]],
+    "zsh": [POSIX["stty"], POSIX["cat"], SILENT["zsh"]],
+    "dash": [POSIX["stty"], POSIX["cat"]],
+}
+
+
+@pytest.mark.parametrize(("mode", "shell"), [("guarded", "bash"), ("guarded", "zsh"), ("locked", "dash")])
+async def test_an_answer_that_comes_with_its_line_is_seen_nowhere(
+    identity: FakeIdentity, tmp_path: Path, mode: str, shell: str
+) -> None:
+    folder = tmp_path / "target"
+    folder.mkdir()
+    sshd = Sshd(folder, shell=shutil.which(shell))
+    (sshd.home / ".zshrc").write_text("")
+    gate = Gateway(identity, tmp_path)
+    serving = gate.serving = serving_for(sshd, PERMIT, shell=mode)
+    await gate.listen()
+
+    def person(child: pexpect.spawn) -> None:
+        child.delaybeforesend = None
+        child.expect_exact("sallyport: ")
+        for line in TAKES_AHEAD[shell]:
+            child.expect_exact(EDITS)
+            # The next line as well: it is not the program's, and none of it is lost.
+            child.send(f"{line}\rhunter2-0004\recho ne''xt\r")
+            child.expect(r"12-letters\r\n")
+            child.expect(r"next\r\n")
+        child.expect_exact(EDITS)
+        child.send("exit\r")
+
+    try:
+        await at_terminal(gate.ssh(), person, (40, 160))
+        await gate.idle()
+    finally:
+        await gate.close()
+        sshd.stop()
+    recorded = b"".join(serving.recorder.written.values())
+    assert b"letters" in recorded
+    assert b"hunter2" not in recorded

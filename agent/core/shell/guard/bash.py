@@ -241,6 +241,7 @@ TYPED: Final = b""
 LEAD: Final = b""
 END: Final = b"\x1e"
 PERCENT: Final = False
+AHEAD: Final = True
 #: PS0 is expanded by a process of its own. A Ctrl-C that comes while bash forks it reaches bash alone.
 STRAYS: Final = True
 

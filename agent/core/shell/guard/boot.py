@@ -33,6 +33,8 @@ class Dialect(Protocol):
     """Ends a verdict."""
     PERCENT: bool
     """Whether values are quoted as in addresses, and not as the shell itself does."""
+    AHEAD: bool
+    """Whether keys may come right behind a verdict, and be left for the program that the line runs."""
     STRAYS: bool
     """Whether a question may outlive its line: somebody else than the shell asks, and may have missed a Ctrl-C."""
 

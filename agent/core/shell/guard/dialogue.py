@@ -387,6 +387,14 @@ class Dialogue:
 
     # -- the verdict ---------------------------------------------------------------------------------------------------------
 
+    def types(self, data: bytes) -> bytes:
+        """Return what is typed where ``data`` is let through: with the verdict of a line that runs, the keys that go with it."""
+        if self._asking is None or self._asking[1] is None:
+            return data
+        layer = self._asking[0]
+        runs = layer is self._top and layer.state == "asking" and data == layer.challenge + b":a" + layer.dialect.END
+        return data + self._typist.behind_verdict(layer) if runs and layer.steps is None else data
+
     def allowed(self, now_ms: int, shown_from: int = 0) -> None:
         """The verdict has been typed; the line runs, and what it shows is in the cast from ``shown_from``."""
         assert self._asking is not None

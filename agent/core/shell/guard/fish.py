@@ -129,6 +129,7 @@ TYPED: Final = b""
 LEAD: Final = b"\r\n"
 END: Final = b"\n"
 PERCENT: Final = True
+AHEAD: Final = False
 STRAYS: Final = False
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 #: Bytes of keys that may wait; more than that is left to SSH's window.
 KEYS_LIMIT: Final = 64 * 1024
 ENTER: Final = (b"\r", b"\n", b"\x0f")
+#: A line of which no key means anything to a terminal but its Enter.
+PLAIN_LINE: Final = re.compile(rb"[^\x00-\x1f\x7f]*[\r\n]")
 
 
 class Keys:
@@ -41,6 +44,11 @@ class Keys:
         del self._waiting[:size]
         self._returned = max(0, self._returned - size)
         return data
+
+    def plain_line(self) -> bytes:
+        """Take the next line with its Enter; nothing where a key in it is no character."""
+        line = PLAIN_LINE.match(self._waiting)
+        return self.take(line.end()) if line is not None else b""
 
     def has(self, key: bytes) -> bool:
         """True where ``key`` waits."""

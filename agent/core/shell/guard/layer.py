@@ -92,6 +92,8 @@ class Layer:
     """Another shell has taken its place (``exec``)."""
     sent: bytearray = field(default_factory=bytearray)
     """Keys that went to it since it acknowledged a verdict, where it is inside of another."""
+    early: bytes = b""
+    """Keys that went to it right behind the verdict that it has not acknowledged."""
     under_way: tuple[Operation, int, int] | None = None
 
     def note(self, keys: bytes) -> None:

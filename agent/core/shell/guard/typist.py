@@ -47,6 +47,19 @@ class Typist:
         self.pace.grant(PER_ENTER * sum(data.count(key) for key in ENTER))
         return data
 
+    def behind_verdict(self, top: Layer) -> bytes:
+        """Return the keys that go to ``top`` right behind a verdict, with which its line runs: the next line that was typed.
+
+        It may be the answer to a question that the program has yet to ask. The terminal shows nothing of what comes while the
+        shell reads verdicts, and would show what comes between that and the question. A line with keys that mean something
+        to a terminal, or without its Enter, waits for the program.
+        """
+        if top.dialect.AHEAD and (line := self.keys.plain_line()):
+            self.pace.grant(PER_ENTER)
+            top.early = line
+            return line
+        return b""
+
     def give_back(self, layer: Layer, keys: bytes) -> None:
         """Have what had been typed ahead typed again.
 
@@ -57,6 +70,8 @@ class Typist:
         if inside and not ahead(layer.sent, keys):
             keys = b""
         layer.sent.clear()
+        early, layer.early = layer.early, b""
+        layer.note(early)
         self.keys.give_back(keys, owned=inside)
 
     def _answer(self, top: Layer) -> bytes:

@@ -164,6 +164,7 @@ TYPED: Final = b" . /dev/fd/9\n"
 LEAD: Final = b""
 END: Final = b"\x1e"
 PERCENT: Final = False
+AHEAD: Final = True
 STRAYS: Final = False
 
 

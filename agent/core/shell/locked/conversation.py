@@ -79,6 +79,8 @@ class Locked:
         self._sends = 0
         self._passed: Ahead | None = None
         """Keys that went to the program that runs."""
+        self._early: Ahead | None = None
+        """Keys that went to it right behind its line."""
         self._tail = b""
         self.busy = False
         """Keys wait that nobody but the editor has to take: one person's keys must not keep the others waiting."""
@@ -221,6 +223,18 @@ class Locked:
 
     # -- the verdict ---------------------------------------------------------------------------------------------------------
 
+    def types(self, data: bytes) -> bytes:
+        """Return what is typed where ``data`` is let through: behind a line that runs, the next one that was typed.
+
+        It may answer a question that the program has yet to ask: see ``guard/typist.py``.
+        """
+        reads = runner.leaves(self.shell) and self.state == "asking" and self._asked_with == self._challenge
+        line = self._keys.plain_line() if reads else b""
+        if line:
+            self._early = Ahead()
+            self._early.add(line)
+        return data + line
+
     def allowed(self, now_ms: int, shown_from: int = 0) -> list[Unit]:
         """The line went to the runner; what it shows is in the cast from ``shown_from``."""
         operation, self._asked = self._asked, None
@@ -304,7 +318,7 @@ class Locked:
                 return self._reported(challenge, marks.status(status.encode()), cwd, now_ms)
             case "S":
                 if self.state == "sent":
-                    self.state, self._passed, self._tail = "running", None, b""
+                    self.state, self._passed, self._early, self._tail = "running", self._early, None, b""
                 return self._typing() if self.state == "running" else []
             case "W":
                 return self._given_back(unpercent(mark.fields[0])) if self.state == "fetching" else []

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from agent.core.shell.guard.keys import PLAIN_LINE
+
 #: Bytes of a paste; a longer one is swallowed whole.
 PASTE_LIMIT: Final = 128 * 1024
 
@@ -58,6 +60,11 @@ class Keys:
         self._data.clear()
         self._quoted = False
         return data
+
+    def plain_line(self) -> bytes:
+        """Take the next line with its Enter, as it came; nothing where a key in it is no character."""
+        line = PLAIN_LINE.match(self._data) if not (self._quoted or self._swallowing) else None
+        return self._take(line.end()) if line is not None else b""
 
     def pop(self) -> Key | None:
         """Take the next key, or None where it has not arrived whole."""

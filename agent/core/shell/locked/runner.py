@@ -119,6 +119,11 @@ def stage(nonce: str, shell: str) -> bytes:
     return _typed(f"{_BEGIN}{_bash(nonce)}")
 
 
+def leaves(shell: str) -> bool:
+    """Tell whether ``shell`` is known to read one line, and to leave what stands behind it. bash reads as much as there is."""
+    return shell in ("ash", "dash")
+
+
 def _bash(nonce: str) -> str:
     code = _BASH.replace("@NONCE@", nonce).replace("'", "'\\''")
     loops = 'eval "$__sp_o"\n' * _LOOPS

@@ -83,6 +83,49 @@ def test_a_line_is_asked_about_and_runs() -> None:
     assert again.data == SECOND.encode() + b":r:3:ls\n"
 
 
+def test_the_next_line_goes_with_a_line_that_runs() -> None:
+    """So that it is there before its program runs, while the terminal shows nothing."""
+    locked = booted()
+    unit = asked(locked.typed(b"sudo id\rpassword\rls\r"))
+    assert isinstance(unit, Asked)
+    assert locked.types(unit.data) == unit.data + b"password\r"
+    assert locked.allowed(10) == []
+    assert sent(locked.receive(mark("S"), 10)) == b"ls\r"
+    assert sent(locked.receive(report(SECOND), 11)) == SECOND.encode() + b":w:\n"
+    # The program read neither.
+    assert asked(locked.receive(mark("W;password%0als%0a"), 12)).operation.text == "password"
+
+
+def test_what_went_with_a_line_is_asked_back_where_nothing_else_was_typed() -> None:
+    locked = booted()
+    unit = asked(locked.typed(b"sudo id\rpassword\r"))
+    assert isinstance(unit, Asked)
+    assert locked.types(unit.data) == unit.data + b"password\r"
+    assert locked.allowed(10) == []
+    assert locked.receive(mark("S"), 10) == []
+    assert sent(locked.receive(report(SECOND), 11)) == SECOND.encode() + b":w:\n"
+    assert shown(locked.receive(mark("W;"), 12)).endswith(b"web@prod:/tmp$ ")
+
+
+@pytest.mark.parametrize("keys", [b"pass", b"\x03\r", b"pa\x7fss\r", b"\x1b[A\r", b"\x16\r"])
+def test_what_means_something_to_a_terminal_waits(keys: bytes) -> None:
+    locked = booted()
+    unit = asked(locked.typed(b"sudo id\r" + keys))
+    assert isinstance(unit, Asked)
+    assert locked.types(unit.data) == unit.data
+    locked.allowed(10)
+    assert sent(locked.receive(mark("S"), 10)) == keys
+
+
+def test_bash_would_read_the_next_line_itself() -> None:
+    locked = Locked(NONCE, "web@prod", 80, 24)
+    locked.receive(b"\x1b]7701;boot;bash\x07", 0)
+    locked.receive(report(FIRST), 0)
+    unit = asked(locked.typed(b"sudo id\rpassword\r"))
+    assert isinstance(unit, Asked)
+    assert locked.types(unit.data) == unit.data
+
+
 def test_a_denied_line_goes_nowhere_and_has_a_status() -> None:
     locked = booted()
     locked.typed(b"bad\rnext\r")
