@@ -143,7 +143,7 @@ class Dialogue:
             units.append(Output(held))
         if self._top.state == "entered":
             self._top.state = "prompt"
-            units += self._typing()
+            units += _typed(self._typist.guessed(self._top))
         elif self._top.state in ("answered", "interrupting") and self._lulls.come():
             units += self._pressed()
         return units
@@ -163,8 +163,7 @@ class Dialogue:
         return [_type(INTERRUPT)]
 
     def _typing(self) -> list[Unit]:
-        keys = self._typist.released(self._top)
-        return [Housekeeping(Side.TARGET, keys)] if keys else []
+        return _typed(self._typist.released(self._top))
 
     # -- what the shell says -------------------------------------------------------------------------------------------------
 
@@ -447,6 +446,10 @@ class Dialogue:
     def _ended(self, ran: Ran | None) -> None:
         if ran is not None:
             self.ran.append(ran)
+
+
+def _typed(keys: bytes) -> list[Unit]:
+    return [_type(keys)] if keys else []
 
 
 def forged(count: int) -> Remark:

@@ -20,13 +20,15 @@ class Typist:
         self.keys: Final = Keys()
         self.pace: Final = Pace()
         self.starter = Starter()
+        self.unread = False
+        """Keys have gone that nobody may have read: the shell says with its next verdict which."""
 
     def released(self, top: Layer) -> bytes:
         """Return the keys that go to ``top`` now. Behind an Enter at its prompt it has *entered* a line."""
         if top.state in ("running", "opaque"):
-            return self.take(top, len(self.keys))
+            return self._ahead(self.take(top, len(self.keys)))
         if top.state == "starting" and top.outer is not None:
-            return self._answer(top)
+            return self._ahead(self._answer(top))
         if top.state != "prompt":
             return b""
         entered = self.keys.line
@@ -35,6 +37,14 @@ class Typist:
         # What follows Enter may belong to the shell or to the program that the line starts; it waits to see which.
         top.state = "entered"
         return self.take(top, entered)
+
+    def guessed(self, top: Layer) -> bytes:
+        """Return the keys that go to ``top``, which says nothing behind an Enter: that may be a key like others to it."""
+        return self._ahead(self.released(top))
+
+    def _ahead(self, keys: bytes) -> bytes:
+        self.unread = self.unread or bool(keys)
+        return keys
 
     def interrupted(self, top: Layer) -> bytes:
         """Return the last Ctrl-C that waits, without what was typed before it; nothing where none does."""
@@ -52,9 +62,9 @@ class Typist:
 
         It may be the answer to a question that the program has yet to ask. The terminal shows nothing of what comes while the
         shell reads verdicts, and would show what comes between that and the question. A line with keys that mean something
-        to a terminal, or without its Enter, waits for the program.
+        to a terminal, or without its Enter, waits for the program; and what may stand unread in the terminal comes first.
         """
-        if top.dialect.AHEAD and (line := self.keys.plain_line()):
+        if top.dialect.AHEAD and not self.unread and (line := self.keys.plain_line()):
             self.pace.grant(PER_ENTER)
             top.early = line
             return line
@@ -71,6 +81,7 @@ class Typist:
             keys = b""
         layer.sent.clear()
         early, layer.early = layer.early, b""
+        self.unread = bool(early)
         layer.note(early)
         self.keys.give_back(keys, owned=inside)
 

@@ -122,6 +122,35 @@ def test_nothing_goes_with_what_is_no_yes(data: bytes) -> None:
     assert dialogue.types(data) == data
 
 
+def test_what_stands_unread_in_the_terminal_comes_first() -> None:
+    dialogue = booted()
+    dialogue.typed(b"sleep 1\r")
+    asked(dialogue, b"'sleep 1'")
+    dialogue.allowed(10)
+    dialogue.receive(mark(b"W;''"), 10)
+    assert dialogue.typed(b"one\rtwo\r") == b"one\rtwo\r"
+    # The shell has read the first, at its prompt, and the second stands before whatever is typed now.
+    dialogue.receive(mark(b"D;0;'/'") + mark(b"A") + mark(b"B"), 20)
+    unit = asked(dialogue, b"'one'", challenge=b"78")
+    assert dialogue.typed(b"three\r") == b""
+    assert isinstance(unit, Asked)
+    assert dialogue.types(unit.data) == unit.data
+    dialogue.allowed(21)
+    assert sent(dialogue.receive(mark(b"W;$'two\\n'"), 21)) == b"two\nthree\r"
+
+
+def test_what_was_typed_by_a_guess_comes_first() -> None:
+    """Nothing came behind Enter for a while, so the next keys were typed; and then the question comes."""
+    dialogue = booted()
+    assert dialogue.typed(b"one\rtwo\rthree\r") == b"one\r"
+    assert sent(dialogue.flush()) == b"two\r"
+    unit = asked(dialogue, b"'one'")
+    assert isinstance(unit, Asked)
+    assert dialogue.types(unit.data) == unit.data
+    dialogue.allowed(21)
+    assert sent(dialogue.receive(mark(b"W;$'two\\n'"), 21)) == b"two\nthree\r"
+
+
 def test_what_went_with_a_verdict_comes_back_to_a_shell_inside() -> None:
     dialogue = nested()
     dialogue.typed(b"sleep 1\rone\rtwo\r")
