@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pexpect
@@ -53,18 +53,31 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sshd]:
     server.stop()
 
 
+async def recorded_of(
+    person: Callable[[pexpect.spawn], None], identity: FakeIdentity, folder: Path, mode: str, shell: str
+) -> bytes:
+    """What is recorded of a ``person`` at the terminal of an account with ``shell``."""
+    target = folder / "target"
+    target.mkdir()
+    sshd = Sshd(target, shell=shutil.which(shell))
+    (sshd.home / ".zshrc").write_text("")
+    gate = Gateway(identity, folder)
+    serving = gate.serving = serving_for(sshd, PERMIT, shell=mode)
+    await gate.listen()
+    try:
+        await at_terminal(gate.ssh(), person, (40, 160))
+        await gate.idle()
+    finally:
+        await gate.close()
+        sshd.stop()
+    return b"".join(serving.recorder.written.values())
+
+
 @pytest.mark.parametrize(("mode", "shell"), ROWS)
 async def test_what_does_not_echo_is_recorded_nowhere(
     identity: FakeIdentity, tmp_path: Path, asking: Sshd, mode: str, shell: str
 ) -> None:
     ways = (FISH if shell == "fish" else POSIX) | ({"read -s": SILENT[shell]} if shell in SILENT and mode != "locked" else {})
-    folder = tmp_path / "target"
-    folder.mkdir()
-    sshd = Sshd(folder, shell=shutil.which(shell))
-    (sshd.home / ".zshrc").write_text("")
-    gate = Gateway(identity, tmp_path)
-    serving = gate.serving = serving_for(sshd, PERMIT, shell=mode)
-    await gate.listen()
 
     def person(child: pexpect.spawn) -> None:
         child.delaybeforesend = None
@@ -79,13 +92,7 @@ async def test_what_does_not_echo_is_recorded_nowhere(
             child.expect(r"12-letters\r\n")
         child.send("exit\r")
 
-    try:
-        await at_terminal(gate.ssh(), person, (40, 160))
-        await gate.idle()
-    finally:
-        await gate.close()
-        sshd.stop()
-    recorded = b"".join(serving.recorder.written.values())
+    recorded = await recorded_of(person, identity, tmp_path, mode, shell)
     assert b"letters" in recorded
     assert b"hunter2" not in recorded
 
@@ -104,14 +111,6 @@ TAKES_AHEAD = {
 async def test_an_answer_that_comes_with_its_line_is_seen_nowhere(
     identity: FakeIdentity, tmp_path: Path, mode: str, shell: str
 ) -> None:
-    folder = tmp_path / "target"
-    folder.mkdir()
-    sshd = Sshd(folder, shell=shutil.which(shell))
-    (sshd.home / ".zshrc").write_text("")
-    gate = Gateway(identity, tmp_path)
-    serving = gate.serving = serving_for(sshd, PERMIT, shell=mode)
-    await gate.listen()
-
     def person(child: pexpect.spawn) -> None:
         child.delaybeforesend = None
         child.expect_exact("sallyport: ")
@@ -124,12 +123,6 @@ async def test_an_answer_that_comes_with_its_line_is_seen_nowhere(
         child.expect_exact(EDITS)
         child.send("exit\r")
 
-    try:
-        await at_terminal(gate.ssh(), person, (40, 160))
-        await gate.idle()
-    finally:
-        await gate.close()
-        sshd.stop()
-    recorded = b"".join(serving.recorder.written.values())
+    recorded = await recorded_of(person, identity, tmp_path, mode, shell)
     assert b"letters" in recorded
     assert b"hunter2" not in recorded
